@@ -1,0 +1,258 @@
+"""Every setting of a run, in one typed tree that is checked once, at the start.
+
+The annotations are real types, not strings: the command line parses each value by them.
+"""
+
+import dataclasses
+import json
+import math
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from jaxml.errors import InputError, nearest
+
+T = TypeVar("T")
+
+
+def setting(
+    default: T,
+    doc: str,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    choices: Sequence[str] = (),
+) -> T:
+    """A field of the tree: its default, what it means, and what is allowed.
+
+    Args:
+      default: the value where nothing else is said.
+      doc: one line for `--help`.
+      low: the least value.
+      above: a bound that the value must exceed.
+      high: the greatest value.
+      choices: the strings allowed; empty for any.
+    """
+    rules = {"low": low, "above": above, "high": high, "choices": tuple(choices)}
+    return dataclasses.field(default=default, metadata={"doc": doc, **rules})
+
+
+@dataclasses.dataclass
+class ModelConfig:
+    """The network."""
+
+    name: str = setting("resnet20v1", "network, one of jaxml.models.MODELS")
+    shortcut: str = setting(
+        "zero_pad",
+        "where a block changes shape: zero_pad has no parameters, projection is a 1x1 convolution",
+        choices=("zero_pad", "projection"),
+    )
+    dtype: str = setting(
+        "float32",
+        "of the computation; parameters and statistics are always float32",
+        choices=("float32", "bfloat16"),
+    )
+
+
+@dataclasses.dataclass
+class DataConfig:
+    """The images, and what is done to them."""
+
+    name: str = setting("digits", "data set, one of jaxml.data.DATASETS")
+    dir: str = setting("", "folder that holds the files; digits needs none")
+    validation_size: int = setting(
+        0, "images held out of the end of the training set, evaluated in place of the test set", low=0
+    )
+    normalization: str = setting(
+        "per_image",
+        "per_image and per_channel standardise, unit scales to [0, 1]",
+        choices=("per_image", "per_channel", "unit"),
+    )
+    crop_padding: int = setting(
+        0, "zeros around a training image before a random crop of its own size; 0 crops nothing", low=0
+    )
+    flip: bool = setting(False, "whether training images are flipped left-right half of the time")
+
+
+@dataclasses.dataclass
+class OptimConfig:
+    """Gradient descent with momentum, and its schedule."""
+
+    learning_rate: float = setting(0.1, "peak learning rate", above=0)
+    momentum: float = setting(0.9, "weight of the past gradients", low=0, high=1)
+    nesterov: bool = setting(False, "whether the momentum looks ahead")
+    weight_decay: float = setting(
+        1e-4, "lambda of lambda/2 * |w|^2 over the kernels; biases and batch norm are spared", low=0
+    )
+    schedule: str = setting(
+        "step",
+        "step divides the rate at each boundary, cosine takes it to 0, constant keeps it",
+        choices=("step", "cosine", "constant"),
+    )
+    warmup_epochs: float = setting(0.0, "epochs in which the rate rises from 0 to its peak", low=0)
+    step_boundaries: tuple[float, ...] = setting(
+        (0.5, 0.75), "of the step schedule: fractions of the run", low=0, high=1
+    )
+    step_factor: float = setting(
+        0.1, "of the step schedule: what the rate is multiplied by at a boundary", above=0, high=1
+    )
+
+
+@dataclasses.dataclass
+class CheckpointConfig:
+    """What is kept of a run."""
+
+    every_steps: int = setting(
+        0, "steps between checkpoints; 0 saves after each evaluation only", low=0
+    )
+    keep: int = setting(2, "how many of the newest are kept, beside the best", low=1)
+
+
+@dataclasses.dataclass
+class Config:
+    """A run: the same settings give the same parameters, bit for bit, on the same machine."""
+
+    seed: int = setting(0, "of the initial parameters, the order of the data, augmentation", low=0)
+    batch_size: int = setting(128, "images a step, over all devices", low=1)
+    num_epochs: int = setting(
+        30, "passes over the training set; an epoch is floor(images / batch_size) steps", low=1
+    )
+    eval_every_epochs: int = setting(
+        1, "epochs between evaluations; the last epoch is always evaluated", low=1
+    )
+    eval_batch_size: int = setting(512, "images a step of the evaluation", low=1)
+    steps_per_call: int = setting(
+        0,
+        "training steps in one compiled call; 0 means one on CPU (where XLA's convolution gradients "
+        "are slow inside a loop) and an epoch elsewhere",
+        low=0,
+    )
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+    checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+
+
+def fields(config: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
+    """Every leaf of the tree as (dotted name, field, value), in reading order.
+
+    >>> [name for name, _, _ in fields(Config())][:2]
+    ['seed', 'batch_size']
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from fields(value, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, field, value
+
+
+def check(config: Config) -> None:
+    """Checks the type and the range of every setting.
+
+    Raises:
+      InputError: with the first setting that is wrong, its value, and what is allowed.
+
+    Example:
+      >>> check(Config(batch_size=0))
+      Traceback (most recent call last):
+      jaxml.errors.InputError: config.batch_size: 0 is not allowed, it is an int of at least 1
+    """
+    for name, field, value in fields(config):
+        if not _is_a(value, field.type) or not all(
+            _in_range(item, field.metadata) for item in (value if isinstance(value, tuple) else (value,))
+        ):
+            raise InputError(f"config.{name}: {value!r} is not allowed, it is {allowed(field)}")
+
+
+def check_name(name: str) -> None:
+    """Checks that a dotted name, without `config.`, is a setting.
+
+    Raises:
+      InputError: it is not; the message names the nearest that is.
+
+    Example:
+      >>> check_name("optim.learnin_rate")
+      Traceback (most recent call last):
+      jaxml.errors.InputError: config.optim.learnin_rate: there is no such setting; \
+did you mean 'config.optim.learning_rate'?
+    """
+    known = [known for known, _, _ in fields(Config())]
+    if name not in known:
+        names = [f"config.{known}" for known in known]
+        hint = nearest(f"config.{name}", names) or "; --help lists them"
+        raise InputError(f"config.{name}: there is no such setting{hint}")
+
+
+def allowed(field: dataclasses.Field[Any]) -> str:
+    """What a setting may be, in words.
+
+    >>> allowed(dataclasses.fields(OptimConfig)[1])
+    'a float of at least 0 and at most 1'
+    """
+    rules = field.metadata
+    if rules["choices"]:
+        return "one of " + ", ".join(rules["choices"])
+    bounds = [
+        f"{words} {rules[rule]:g}"
+        for rule, words in (("low", "of at least"), ("above", "above"), ("high", "at most"))
+        if rules[rule] is not None
+    ]
+    kind = {int: "an int", float: "a float", bool: "true or false", str: "a string"}.get(
+        typing.cast(Any, field.type), "a tuple of floats"
+    )
+    return " ".join([kind, " and ".join(bounds)]).strip()
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_is_a(item, float) for item in value)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return type(value) is kind
+
+
+def _in_range(value: Any, rules: Mapping[str, Any]) -> bool:
+    return (
+        (rules["low"] is None or value >= rules["low"])
+        and (rules["above"] is None or value > rules["above"])
+        and (rules["high"] is None or value <= rules["high"])
+        and (not rules["choices"] or value in rules["choices"])
+    )
+
+
+def to_json(config: Config) -> str:
+    """The tree as indented JSON."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def differences(config: Config, stored: str) -> list[str]:
+    """What differs between a config and the JSON of another, one phrase a setting.
+
+    >>> differences(Config(seed=1), to_json(Config()))
+    ['config.seed is 0 there, 1 here']
+    """
+    there = dict(_flatten(json.loads(stored)))
+    here = dict(_flatten(json.loads(to_json(config))))
+    return [
+        f"config.{name} is {there.get(name, 'not set')} there, {here.get(name, 'not set')} here"
+        for name in here | there
+        if there.get(name) != here.get(name)
+    ]
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def describe(config: Config) -> str:
+    """Every setting with its value and its meaning, for `--help`."""
+    return "\n".join(
+        f"  --config.{name}={value!r}\n      {field.metadata['doc']}; {allowed(field)}"
+        for name, field, value in fields(config)
+    )

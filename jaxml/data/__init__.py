@@ -1,0 +1,16 @@
+"""Sets of labelled images by name, the order in which they are visited, and augmentation."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from jaxml.data import cifar, digits, idx
+from jaxml.data.dataset import Dataset
+
+DATASETS: Mapping[str, Callable[[Path], Dataset]] = {
+    "digits": digits.load,
+    "mnist": idx.load,
+    "fashion_mnist": idx.load,
+    "idx": idx.load,
+    "cifar10": cifar.load_cifar10,
+    "cifar100": cifar.load_cifar100,
+}

@@ -1,0 +1,113 @@
+"""IDX files, gzipped or raw: MNIST, Fashion-MNIST, KMNIST, EMNIST and any set of one's own.
+
+An IDX file is two zero bytes, a byte for the type (8: unsigned byte), a byte for the number of
+dimensions, each dimension as a big-endian 32-bit integer, then the values in C order.
+
+Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
+"""
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from jaxml.data.dataset import Dataset, Split
+from jaxml.errors import InputError
+
+
+def load(directory: Path) -> Dataset:
+    """Loads `train-images-idx3-ubyte` and its three siblings, each with or without `.gz`.
+
+    Args:
+      directory: holds one such set. A prefix before `train` or `t10k` is allowed, as EMNIST has it
+        (`emnist-letters-train-images-idx3-ubyte.gz`), and so is `test` for `t10k`.
+
+    Returns:
+      Images `[n, height, width, 1]`; as many classes as the largest label needs.
+
+    Raises:
+      InputError: a file is missing, truncated, corrupt, or does not fit its sibling.
+    """
+    train = _split(directory, ("train",))
+    test = _split(directory, ("t10k", "test"))
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise InputError(
+            f"config.data.dir: {directory} holds training images of {train.images.shape[1:3]} and "
+            f"test images of {test.images.shape[1:3]} pixels, they must be of one size"
+        )
+    num_classes = int(max(train.labels.max(), test.labels.max())) + 1
+    return Dataset(train, test, num_classes)
+
+
+def read(path: Path) -> np.ndarray:
+    """Reads one IDX file of unsigned bytes.
+
+    Args:
+      path: a raw file, or a gzipped one whatever its name.
+
+    Returns:
+      A uint8 array of the shape that the header gives.
+
+    Raises:
+      InputError: the file cannot be read, or its magic number or length is wrong.
+    """
+    content = _decompress(path)
+    if len(content) < 4 or content[:3] != b"\0\0\x08":
+        raise InputError(
+            f"{path}: not an IDX file of unsigned bytes, it starts with {content[:4].hex()} "
+            "instead of 000008 and the number of dimensions"
+        )
+    ndim = content[3]
+    header = 4 + 4 * ndim
+    if len(content) < header:
+        raise InputError(f"{path}: ends inside its header, after {len(content)} bytes")
+    shape = struct.unpack(f">{ndim}I", content[4:header])
+    if len(content) - header != math.prod(shape):
+        raise InputError(
+            f"{path}: its header promises {' x '.join(map(str, shape))} = {math.prod(shape)} bytes, "
+            f"it holds {len(content) - header}"
+        )
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _split(directory: Path, names: tuple[str, ...]) -> Split:
+    image_path, label_path = _find(directory, names, "images", 3), _find(directory, names, "labels", 1)
+    images, labels = read(image_path), read(label_path)
+    for path, array, ndim in ((image_path, images, 3), (label_path, labels, 1)):
+        if array.ndim != ndim or not len(array):
+            raise InputError(f"{path}: {ndim} dimensions, not an array of shape {array.shape}")
+    if len(images) != len(labels):
+        raise InputError(
+            f"{label_path}: {len(labels)} labels for the {len(images)} images of {image_path.name}"
+        )
+    return Split(images[..., None], labels.astype(np.int32))
+
+
+def _find(directory: Path, names: tuple[str, ...], kind: str, ndim: int) -> Path:
+    """Finds the one file of a kind; a raw file goes before its gzipped twin."""
+    patterns = [f"{name}-{kind}{dash}idx{ndim}-ubyte" for name in names for dash in "-."]
+    for suffix in ("", ".gz"):
+        found = sorted({p for pattern in patterns for p in directory.glob(f"*{pattern}{suffix}")})
+        if len(found) > 1:
+            raise InputError(
+                f"config.data.dir: {directory} holds more than one set: "
+                f"{', '.join(path.name for path in found)}"
+            )
+        if found:
+            return found[0]
+    raise InputError(
+        f"config.data.dir: {str(directory)!r} has no {patterns[0]} or {patterns[0]}.gz"
+    )
+
+
+def _decompress(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    except EOFError:
+        raise InputError(f"{path}: the gzip stream is cut short") from None
+    except (OSError, zlib.error) as error:
+        raise InputError(f"{path}: {error}") from None

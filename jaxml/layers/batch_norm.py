@@ -1,0 +1,112 @@
+"""Batch normalisation: the statistics, the normalisation and the running averages, each apart."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from jax import lax
+
+from jaxml.types import Array
+
+
+def moments(x: Array, axes: Sequence[int]) -> tuple[Array, Array]:
+    r"""Mean and biased variance over some axes.
+
+    .. math:: \mu = \frac1N \sum x, \qquad \sigma^2 = \frac1N \sum (x - \mu)^2
+
+    The variance is taken around the mean, in a second pass, so that it keeps its digits where the
+    mean is large against the deviation.
+
+    Args:
+      x: any shape and floating dtype.
+      axes: the axes that are summed over.
+
+    Returns:
+      Mean and variance without those axes, in float32 at least.
+
+    Example:
+      >>> mean, variance = moments(jnp.array([[1.0, 2.0], [3.0, 6.0]]), axes=[0])
+      >>> mean.tolist(), variance.tolist()
+      ([2.0, 4.0], [1.0, 4.0])
+
+    Source: the meaning of `tf.nn.moments`.
+    """
+    axes = tuple(axes)
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean = jnp.mean(x, axis=axes, keepdims=True)
+    # The deviations sum to zero, so the variance has no gradient through the mean: leaving it out
+    # is exact and saves a pass over x in the backward computation.
+    variance = jnp.mean(jnp.square(x - lax.stop_gradient(mean)), axis=axes)
+    return jnp.squeeze(mean, axes), variance
+
+
+def batch_normalization(
+    x: Array,
+    mean: Array,
+    variance: Array,
+    offset: Array | None,
+    scale: Array | None,
+    variance_epsilon: float,
+) -> Array:
+    r"""Normalises by given statistics.
+
+    .. math:: y = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
+
+    Args:
+      x: `[..., channels]`, floating point.
+      mean: `[channels]`.
+      variance: `[channels]`, not negative.
+      offset: beta, `[channels]`, or None for 0.
+      scale: gamma, `[channels]`, or None for 1.
+      variance_epsilon: added to the variance, greater than 0.
+
+    Returns:
+      The shape and dtype of x; computed in the dtype of the statistics.
+
+    Raises:
+      ValueError: statistics that do not have one value a channel.
+
+    Example:
+      >>> x = jnp.array([[1.0], [3.0]])
+      >>> mean, variance = moments(x, axes=[0])
+      >>> batch_normalization(x, mean, variance, None, None, 1e-5).round(3).tolist()
+      [[-1.0], [1.0]]
+
+    Source: the argument order and meaning of `tf.nn.batch_normalization`; Ioffe, Szegedy, "Batch
+    Normalization", 2015, algorithm 1.
+    """
+    channels = x.shape[-1:]
+    given = {"mean": mean, "variance": variance, "offset": offset, "scale": scale}
+    for name, value in given.items():
+        if value is not None and value.shape != channels:
+            raise ValueError(f"{name}: shape {channels} for x {x.shape}, not {value.shape}")
+    multiplier = lax.rsqrt(variance + jnp.asarray(variance_epsilon, variance.dtype))
+    if scale is not None:
+        multiplier = multiplier * scale
+    spread = (1,) * (x.ndim - 1) + channels
+    # x - mean first: x * multiplier - mean * multiplier cancels where the mean is large.
+    y = (x.astype(mean.dtype) - mean.reshape(spread)) * multiplier.reshape(spread)
+    if offset is not None:
+        y = y + offset.reshape(spread)
+    return y.astype(x.dtype)
+
+
+def update_running_average(average: Array, value: Array, *, momentum: float) -> Array:
+    r"""One step of an exponential running average.
+
+    .. math:: a \leftarrow m a + (1 - m) v
+
+    Args:
+      average: the average so far.
+      value: the new value, of the same shape.
+      momentum: m in [0, 1], the weight of the past: Keras' and Flax's meaning. PyTorch calls 1 - m
+        the momentum, and averages the unbiased variance where Keras, Flax and this project average
+        the biased one.
+
+    Returns:
+      The new average, in the dtype of the old.
+
+    Example:
+      >>> float(update_running_average(jnp.array(1.0), jnp.array(2.0), momentum=0.75))
+      1.25
+    """
+    return average * momentum + value.astype(average.dtype) * (1 - momentum)

@@ -1,0 +1,82 @@
+"""Classification metrics as sums that are divided once, so that ragged batches stay exact."""
+
+from typing import Self
+
+import jax.numpy as jnp
+from flax import struct
+from jax import lax
+
+from jaxml.types import Array
+
+
+class ClassificationMetrics(struct.PyTreeNode):
+    """Sums over examples, mergeable across batches.
+
+    Attributes:
+      count: number of examples, int32.
+      loss: sum of the per-example losses, float32.
+      correct: examples whose highest logit is the label's, int32.
+      correct_top5: examples whose label is among the five highest logits, int32.
+
+    Example:
+      >>> logits, labels = jnp.array([[2.0, 1.0], [0.0, 3.0]]), jnp.array([0, 0])
+      >>> metrics = ClassificationMetrics.of(jnp.zeros(2), logits, labels)
+      >>> metrics.compute(num_classes=2)
+      {'count': 2, 'loss': 0.0, 'accuracy': 0.5}
+    """
+
+    count: Array
+    loss: Array
+    correct: Array
+    correct_top5: Array
+
+    @classmethod
+    def zero(cls) -> Self:
+        """No examples."""
+        counts = [jnp.zeros((), jnp.int32) for _ in range(3)]
+        return cls(counts[0], jnp.zeros((), jnp.float32), *counts[1:])
+
+    @classmethod
+    def of(cls, losses: Array, logits: Array, labels: Array, mask: Array | None = None) -> Self:
+        """The sums over one batch.
+
+        Args:
+          losses: `[batch]`.
+          logits: `[batch, classes]`; of equal logits the first counts as the higher.
+          labels: `[batch]` integers.
+          mask: `[batch]` booleans, False for what does not count; None counts all.
+
+        Returns:
+          The metrics of the examples under the mask.
+        """
+        mask = jnp.ones(labels.shape, bool) if mask is None else mask
+        _, top = lax.top_k(logits, min(5, logits.shape[-1]))
+        hits = (top == labels[:, None].astype(top.dtype)) & mask[:, None]
+        return cls(
+            count=jnp.sum(mask, dtype=jnp.int32),
+            loss=jnp.sum(jnp.where(mask, losses, jnp.zeros_like(losses)), dtype=jnp.float32),
+            correct=jnp.sum(hits[:, 0], dtype=jnp.int32),
+            correct_top5=jnp.sum(hits, dtype=jnp.int32),
+        )
+
+    def merge(self, other: Self) -> Self:
+        """The metrics of both sets of examples."""
+        return type(self)(
+            self.count + other.count,
+            self.loss + other.loss,
+            self.correct + other.correct,
+            self.correct_top5 + other.correct_top5,
+        )
+
+    def compute(self, *, num_classes: int) -> dict[str, int | float]:
+        """The means: `count`, `loss`, `accuracy`, and `top5_accuracy` with more than 5 classes."""
+        count = int(self.count)
+        divisor = max(count, 1)
+        means = {
+            "count": count,
+            "loss": float(self.loss) / divisor,
+            "accuracy": int(self.correct) / divisor,
+        }
+        if num_classes > 5:
+            means["top5_accuracy"] = int(self.correct_top5) / divisor
+        return means

@@ -1,0 +1,98 @@
+"""Linen shells: they hold parameters and running statistics and call the functions of `layers`."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxml import initializers, layers
+from jaxml.layers.conv import Padding
+from jaxml.types import Array, Initializer
+
+
+class Conv(nn.Module):
+    """`layers.conv` with its kernel (He normal) and, if asked for, its bias.
+
+    Attributes:
+      features: output channels.
+      kernel_size: height and width of the kernel.
+      strides: step in both spatial dimensions.
+      padding: as in `layers.conv`; None means half of the kernel on every side, so that strides
+        sample the same centres whatever the kernel's (odd) size.
+      use_bias: whether a bias is added.
+      dtype: of the computation; the parameters are float32.
+      kernel_init: initializer of the kernel.
+    """
+
+    features: int
+    kernel_size: int = 3
+    strides: int = 1
+    padding: Padding | None = None
+    use_bias: bool = False
+    dtype: Any = jnp.float32
+    kernel_init: Initializer = initializers.he_normal()
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        size = self.kernel_size
+        shape = (size, size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
+        bias = None
+        if self.use_bias:
+            bias = self.param("bias", initializers.zeros(), (self.features,), jnp.float32)
+            bias = bias.astype(self.dtype)
+        padding = size // 2 if self.padding is None else self.padding
+        return layers.conv(
+            x.astype(self.dtype), kernel, bias, strides=self.strides, padding=padding
+        )
+
+
+class BatchNorm(nn.Module):
+    """`layers.batch_normalization` with scale and offset, and running statistics for evaluation.
+
+    Attributes:
+      momentum: weight of the past in the running averages (Keras' meaning).
+      epsilon: added to the variance.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        shape = x.shape[-1:]
+        scale = self.param("scale", initializers.ones(), shape, jnp.float32)
+        offset = self.param("offset", initializers.zeros(), shape, jnp.float32)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+        running_variance = self.variable("batch_stats", "variance", jnp.ones, shape, jnp.float32)
+        if train:
+            mean, variance = layers.moments(x, range(x.ndim - 1))
+            if not self.is_initializing():
+                for running, value in ((running_mean, mean), (running_variance, variance)):
+                    running.value = layers.update_running_average(
+                        running.value, value, momentum=self.momentum
+                    )
+        else:
+            mean, variance = running_mean.value, running_variance.value
+        return layers.batch_normalization(x, mean, variance, offset, scale, self.epsilon)
+
+
+class Dense(nn.Module):
+    """`layers.dense` with its kernel and bias.
+
+    Attributes:
+      features: size of the last dimension of the result.
+      dtype: of the computation; the parameters are float32.
+      kernel_init: initializer of the kernel.
+    """
+
+    features: int
+    dtype: Any = jnp.float32
+    kernel_init: Initializer = initializers.he_normal()
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        bias = self.param("bias", initializers.zeros(), (self.features,), jnp.float32)
+        return layers.dense(x.astype(self.dtype), kernel.astype(self.dtype), bias.astype(self.dtype))

@@ -1,0 +1,72 @@
+"""What a person sees of a run: a live bar on a terminal, plain lines elsewhere."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+QUIET_SECONDS = 30.0  # the longest silence within an epoch where there is no bar
+
+
+class Display:
+    """Shows how far a run is.
+
+    Example:
+      >>> with Display(num_steps=10, num_epochs=2, console=Console(force_terminal=False)) as display:
+      ...     display.say("half of it")
+      half of it
+    """
+
+    def __init__(self, num_steps: int, num_epochs: int, *, console: Console | None = None) -> None:
+        """A display for a run of a number of steps and epochs.
+
+        Args:
+          num_steps: of the whole run.
+          num_epochs: of the whole run.
+          console: where to print; None means standard output.
+        """
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._num_steps, self._num_epochs = num_steps, num_epochs
+        self._last_line = time.monotonic()
+        self._task: TaskID | None = None
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:3.0f} %  eta"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[figures]}"),
+            console=self._console,
+            refresh_per_second=4,
+            disable=not self._console.is_terminal,
+        )
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """Prints a line that stays."""
+        self._console.print(text, markup=False)
+        self._last_line = time.monotonic()
+
+    def begin(self, step: int) -> None:
+        """The run begins, or goes on, after a number of steps."""
+        self._task = self._bar.add_task("", total=self._num_steps, completed=step, figures="")
+
+    def update(
+        self, step: int, epoch: int, *, loss: float, accuracy: float, images_per_second: float
+    ) -> None:
+        """Some more steps were taken; the figures are means over the epoch so far."""
+        where = f"epoch {epoch}/{self._num_epochs}"
+        figures = f"{images_per_second:,.0f} images/s  loss {loss:.4f}  accuracy {accuracy:.2%}"
+        if self._task is not None:
+            self._bar.update(self._task, completed=step, description=where, figures=figures)
+        if self._bar.disable and time.monotonic() - self._last_line > QUIET_SECONDS:
+            self.say(f"{where}  step {step}/{self._num_steps}  {figures}")

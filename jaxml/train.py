@@ -1,0 +1,175 @@
+"""The training loop: read this file first."""
+
+import dataclasses
+import math
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxml import config as settings
+from jaxml.checkpoint import Checkpoints, sha256
+from jaxml.config import Config
+from jaxml.errors import DivergedError
+from jaxml.interrupt import Interrupted, StopSignals
+from jaxml.meter import Clock, Meter
+from jaxml.program import Program
+from jaxml.progress import Display
+from jaxml.step import TrainState
+from jaxml.workdir import Workdir
+
+Metrics = dict[str, int | float]
+
+
+class Run(NamedTuple):
+    """What the loop works with: all that is computed, all that is kept, all that is shown."""
+
+    program: Program
+    files: Workdir
+    checkpoints: Checkpoints
+    display: Display
+    signals: StopSignals
+
+
+def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
+    """Trains, evaluates and saves; goes on from the newest checkpoint where there is one.
+
+    Args:
+      config: the settings; checked here, before anything is written.
+      workdir: folder of the run: new, empty, or of a run with the same settings.
+
+    Returns:
+      What `result.json` says.
+
+    Raises:
+      InputError: a setting, file or folder is wrong.
+      DivergedError: a loss or a parameter is no longer finite.
+      Interrupted: SIGTERM or SIGINT came; the state is saved.
+    """
+    settings.check(config)
+    files = Workdir(workdir, config)
+    program = Program(config)
+    display = Display(program.num_steps, config.num_epochs)
+    with files, Checkpoints(files.checkpoints, config.checkpoint) as checkpoints:
+        result = files.read_result()
+        if result is None:
+            with display, StopSignals() as signals:
+                result = train(Run(program, files, checkpoints, display, signals))
+            files.write_result(result)
+        else:
+            display.say(f"the run in {workdir} is finished")
+    accuracy = result[f"{program.eval_split}_accuracy"]
+    display.say(f"{program.eval_split} accuracy {accuracy:.4f} ({accuracy:.2%})")
+    return result
+
+
+def train(run: Run) -> dict[str, Any]:
+    """Starts or goes on, takes the steps that are left, and sums up."""
+    program, files, checkpoints, display, _ = run
+    restored = checkpoints.restore_newest(program.abstract_state(), display.say)
+    state = restored.state if restored else program.initial_state()
+    clock = Clock(**restored.notes["clock"]) if restored else Clock()
+    step = int(state.step)
+    files.rewind_metrics(step)
+    program.compile()
+    display.say(f"{program}, compiled in {program.compile_seconds:.1f} s")
+    if restored:
+        display.say(f"going on from step {step}")
+    display.begin(step)
+    meter = Meter(clock, display, steps_per_epoch=program.steps_per_epoch)
+    try:
+        state, metrics = take_steps(run, state, meter)
+    except DivergedError as error:
+        last = checkpoints.newest()
+        kept = "no checkpoint was written yet" if last is None else f"that of step {last} is kept"
+        raise DivergedError(
+            f"{error}; {kept}; a lower config.optim.learning_rate may help"
+        ) from None
+    metrics = metrics or program.evaluate(state)
+    return summarize(program, state, metrics, meter.tick())
+
+
+def take_steps(run: Run, state: TrainState, meter: Meter) -> tuple[TrainState, Metrics | None]:
+    """The loop. Which images a step sees, and every random number, depend on seed and step only.
+
+    Returns:
+      The last state, and its evaluation if a step was left to take.
+    """
+    program, files, checkpoints, display, signals = run
+    config = program.config
+    per_epoch, save_every = program.steps_per_epoch, config.checkpoint.every_steps
+    step, order, metrics = int(state.step), None, None
+    while step < program.num_steps:
+        epoch, index = divmod(step, per_epoch)
+        if order is None or index == 0:
+            order = program.order(epoch)
+            meter.start_epoch()
+        count = min(program.steps_per_call, per_epoch - index)
+        state, step_metrics = program.train(state, order, count)
+        step += count
+        meter.add(step, step_metrics)
+
+        metrics = None
+        if step % per_epoch == 0:
+            evaluate = (epoch + 1) % config.eval_every_epochs == 0 or step == program.num_steps
+            metrics = end_epoch(run, state, meter.end_epoch(), evaluate=evaluate)
+        save_due = save_every and step // save_every > (step - count) // save_every
+        if metrics or save_due or signals.received:
+            meter.flush()
+            checkpoints.save(state, {"clock": dataclasses.asdict(meter.tick())}, metrics)
+        if signals.received and step < program.num_steps:
+            raise Interrupted(signals.received, step)
+    return state, metrics
+
+
+def end_epoch(
+    run: Run, state: TrainState, images_per_second: float, *, evaluate: bool
+) -> Metrics | None:
+    """Writes and shows the figures of an epoch, and evaluates if it is time to.
+
+    Raises:
+      DivergedError: the loss of the evaluation is not finite.
+    """
+    program, files, _, display, _ = run
+    step = int(state.step)
+    epoch = step // program.steps_per_epoch
+    line = {"step": step, "epoch": epoch, "split": "train"}
+    means = state.metrics.compute(num_classes=program.num_classes)
+    rate = float(program.schedule(step - 1))
+    files.append_metrics(
+        {**line, **means, "images_per_second": images_per_second, "learning_rate": rate}
+    )
+    text = (
+        f"epoch {epoch}/{program.config.num_epochs}  {images_per_second:,.0f} images/s  "
+        f"train loss {means['loss']:.4f} accuracy {means['accuracy']:.2%}"
+    )
+    metrics = None
+    if evaluate:
+        start = time.perf_counter()
+        metrics = program.evaluate(state)
+        speed = metrics["count"] / (time.perf_counter() - start)
+        if not math.isfinite(metrics["loss"]):
+            raise DivergedError(f"step {step}: the {program.eval_split} loss is {metrics['loss']}")
+        files.append_metrics(
+            {**line, "split": program.eval_split, **metrics, "images_per_second": speed}
+        )
+        text += f"  {program.eval_split} loss {metrics['loss']:.4f} accuracy {metrics['accuracy']:.2%}"
+    display.say(text)
+    return metrics
+
+
+def summarize(program: Program, state: TrainState, metrics: Metrics, clock: Clock) -> dict[str, Any]:
+    """What `result.json` says of a finished run."""
+    return {
+        **{f"{program.eval_split}_{name}": value for name, value in metrics.items()},
+        "num_params": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        "epochs": program.config.num_epochs,
+        "steps": program.num_steps,
+        "train_seconds": clock.train_seconds,
+        "compile_seconds": program.compile_seconds,
+        "images_per_second": clock.images_per_second,
+        "params_sha256": sha256({"params": state.params, "batch_stats": state.batch_stats}),
+        "device": program.device,
+        "jax": jax.__version__,
+    }
