@@ -12,7 +12,11 @@ def get_config() -> Config:
         model=ModelConfig(name="resnet20v1"),
         data=DataConfig(name="digits", normalization="per_image", crop_padding=1),
         optim=OptimConfig(
-            learning_rate=0.1, weight_decay=5e-4, schedule="cosine", warmup_epochs=2.0, nesterov=True
+            learning_rate=0.1,
+            weight_decay=5e-4,
+            schedule="cosine",
+            warmup_epochs=2.0,
+            nesterov=True,
         ),
         checkpoint=CheckpointConfig(),
     )

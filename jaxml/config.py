@@ -62,7 +62,9 @@ class DataConfig:
     name: str = setting("digits", "data set, one of jaxml.data.DATASETS")
     dir: str = setting("", "folder that holds the files; digits needs none")
     validation_size: int = setting(
-        0, "images held out of the end of the training set, evaluated in place of the test set", low=0
+        0,
+        "images held out of the end of the training set, evaluated in place of the test set",
+        low=0,
     )
     normalization: str = setting(
         "per_image",
@@ -70,7 +72,9 @@ class DataConfig:
         choices=("per_image", "per_channel", "unit"),
     )
     crop_padding: int = setting(
-        0, "zeros around a training image before a random crop of its own size; 0 crops nothing", low=0
+        0,
+        "zeros around a training image before a random crop of its own size; 0 crops nothing",
+        low=0,
     )
     flip: bool = setting(False, "whether training images are flipped left-right half of the time")
 
@@ -161,7 +165,8 @@ def check(config: Config) -> None:
     """
     for name, field, value in fields(config):
         if not _is_a(value, field.type) or not all(
-            _in_range(item, field.metadata) for item in (value if isinstance(value, tuple) else (value,))
+            _in_range(item, field.metadata)
+            for item in (value if isinstance(value, tuple) else (value,))
         ):
             raise InputError(f"config.{name}: {value!r} is not allowed, it is {allowed(field)}")
 
@@ -209,7 +214,9 @@ def _is_a(value: Any, kind: Any) -> bool:
     if typing.get_origin(kind) is tuple:
         return isinstance(value, tuple) and all(_is_a(item, float) for item in value)
     if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return (
+            isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        )
     return type(value) is kind
 
 

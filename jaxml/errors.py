@@ -53,6 +53,4 @@ did you mean 'relu'?
     """
     if name in table:
         return table[name]
-    raise InputError(
-        f"{setting}: {name!r} is not one of {', '.join(table)}{nearest(name, table)}"
-    )
+    raise InputError(f"{setting}: {name!r} is not one of {', '.join(table)}{nearest(name, table)}")

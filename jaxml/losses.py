@@ -31,6 +31,8 @@ def softmax_cross_entropy(logits: Array, labels: Array) -> Array:
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"labels: integers in [0, {logits.shape[-1]}), not {labels.dtype}")
     if labels.shape != logits.shape[:-1]:
-        raise ValueError(f"labels: shape {logits.shape[:-1]} for logits {logits.shape}, not {labels.shape}")
+        raise ValueError(
+            f"labels: shape {logits.shape[:-1]} for logits {logits.shape}, not {labels.shape}"
+        )
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)

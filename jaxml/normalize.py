@@ -128,7 +128,9 @@ class ChannelStandardization(struct.PyTreeNode):
                 "images: uint8 [n, height, width, channels], "
                 f"not {images.dtype} of shape {images.shape}"
             )
-        counts = np.stack([np.bincount(c.ravel(), minlength=256) for c in np.moveaxis(images, 3, 0)])
+        counts = np.stack(
+            [np.bincount(c.ravel(), minlength=256) for c in np.moveaxis(images, 3, 0)]
+        )
         values = np.arange(256) / 255
         mean = counts @ values / counts.sum(1)
         variance = (counts * np.square(values - mean[:, None])).sum(1) / counts.sum(1)

@@ -65,7 +65,8 @@ class Program:
         self.steps_per_epoch = size // config.batch_size
         self.num_steps = self.steps_per_epoch * config.num_epochs
         self.steps_per_call = min(
-            config.steps_per_call or (1 if jax.default_backend() == "cpu" else self.steps_per_epoch),
+            config.steps_per_call
+            or (1 if jax.default_backend() == "cpu" else self.steps_per_epoch),
             self.steps_per_epoch,
         )
         self.eval_split = "validation" if config.data.validation_size else "test"
@@ -101,7 +102,11 @@ class Program:
 
     def initial_state(self) -> TrainState:
         """The state before the first step, on the devices."""
-        return self._run("init", self._create_state, self._init_key, self._normalizer)
+        # It runs once: drawing is fast enough unoptimised, and compiling takes a third of the time.
+        hasty = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+        arguments = (self._init_key, self._normalizer)
+        self._compile("init", self._create_state, arguments, options=hasty)
+        return self._compiled["init"](*arguments)
 
     def abstract_state(self) -> TrainState:
         """Shapes, dtypes and shardings of the state."""
@@ -209,12 +214,20 @@ class Program:
             self._compile(name, function, arguments, donate=donate)
         return self._compiled[name](*arguments)
 
-    def _compile(self, name: Any, function: Any, arguments: Any, *, donate: bool = False) -> None:
+    def _compile(
+        self,
+        name: Any,
+        function: Any,
+        arguments: Any,
+        *,
+        donate: bool = False,
+        options: dict[str, Any] | None = None,
+    ) -> None:
         start = time.perf_counter()
         jitted = jax.jit(
             function, donate_argnums=(0,) if donate else (), out_shardings=self._replicated
         )
-        self._compiled[name] = jitted.lower(*arguments).compile()
+        self._compiled[name] = jitted.lower(*arguments).compile(options)
         self.compile_seconds += time.perf_counter() - start
 
 

@@ -100,7 +100,9 @@ def train_step(
     return state, metrics
 
 
-def eval_step(model: nn.Module, state: TrainState, batch: Batch, mask: Array) -> ClassificationMetrics:
+def eval_step(
+    model: nn.Module, state: TrainState, batch: Batch, mask: Array
+) -> ClassificationMetrics:
     """The metrics of one batch by the running statistics.
 
     Args:

@@ -154,12 +154,16 @@ def end_epoch(
         files.append_metrics(
             {**line, "split": program.eval_split, **metrics, "images_per_second": speed}
         )
-        text += f"  {program.eval_split} loss {metrics['loss']:.4f} accuracy {metrics['accuracy']:.2%}"
+        text += (
+            f"  {program.eval_split} loss {metrics['loss']:.4f} accuracy {metrics['accuracy']:.2%}"
+        )
     display.say(text)
     return metrics
 
 
-def summarize(program: Program, state: TrainState, metrics: Metrics, clock: Clock) -> dict[str, Any]:
+def summarize(
+    program: Program, state: TrainState, metrics: Metrics, clock: Clock
+) -> dict[str, Any]:
     """What `result.json` says of a finished run."""
     return {
         **{f"{program.eval_split}_{name}": value for name, value in metrics.items()},

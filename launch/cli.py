@@ -62,7 +62,9 @@ def parse(argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS) -> l
         raise InputError(f"{rest[1]!r}: is not a flag; --help lists them")
     config = flag_values["config"].value if "config" in flag_values else Config()
     if not isinstance(config, Config):
-        raise InputError(f"--config: get_config() must return a jaxml.config.Config, not {config!r}")
+        raise InputError(
+            f"--config: get_config() must return a jaxml.config.Config, not {config!r}"
+        )
     if wants_help:
         _print_help(config, flag_values)
         sys.exit(0)
@@ -74,7 +76,9 @@ def _check_config_file(argv: Sequence[str]) -> None:
         if match := re.fullmatch(r"--?config(?:=(.*))?", argument):
             value = match[1] if match[1] is not None else " ".join(argv[index + 1 : index + 2])
             if not Path(value.split(":")[0]).is_file():
-                known = ", ".join(f"configs/{p.name}" for p in sorted((ROOT / "configs").glob("*.py")))
+                known = ", ".join(
+                    f"configs/{p.name}" for p in sorted((ROOT / "configs").glob("*.py"))
+                )
                 raise InputError(f"--config={value}: there is no such file; there are {known}")
 
 

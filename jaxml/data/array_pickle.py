@@ -19,7 +19,9 @@ class _Dtype:
 
     def __init__(self, name: Any, *_: Any) -> None:
         if name not in (b"u1", "u1"):
-            raise pickle.UnpicklingError(f"an array of dtype {name!r}, only unsigned bytes are read")
+            raise pickle.UnpicklingError(
+                f"an array of dtype {name!r}, only unsigned bytes are read"
+            )
 
     def __setstate__(self, state: Any) -> None:
         """The byte order and the rest say nothing about bytes."""
@@ -89,7 +91,15 @@ def loads(content: bytes, where: str) -> Any:
     except (EOFError, pickle.UnpicklingError) as error:
         raise InputError(f"{where}: cut short, corrupt or hostile ({error})") from None
     # What a corrupt stream of opcodes can raise inside the unpickler is not limited to its own error.
-    except (AttributeError, IndexError, KeyError, MemoryError, OverflowError, TypeError, ValueError) as error:
+    except (
+        AttributeError,
+        IndexError,
+        KeyError,
+        MemoryError,
+        OverflowError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise InputError(f"{where}: corrupt ({type(error).__name__}: {error})") from None
     if isinstance(value, dict):
         return {key: v.array if isinstance(v, _Array) else v for key, v in value.items()}

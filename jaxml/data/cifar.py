@@ -43,11 +43,15 @@ class Layout(NamedTuple):
     label_key: bytes
 
 
-def _layout(folder: str, train: tuple[str, ...], test: str, counts: tuple[int, int], **form: Any) -> Layout:
+def _layout(
+    folder: str, train: tuple[str, ...], test: str, counts: tuple[int, int], **form: Any
+) -> Layout:
     tarball = folder.replace("batches-py", "python").replace("batches-bin", "binary") + ".tar.gz"
     if "batches" not in folder:  # CIFAR-100's folder and tarball share a name
         tarball = f"{folder}.tar.gz"
-    return Layout(folder, tarball, train, test, dict.fromkeys(train, counts[0]) | {test: counts[1]}, **form)
+    return Layout(
+        folder, tarball, train, test, dict.fromkeys(train, counts[0]) | {test: counts[1]}, **form
+    )
 
 
 CIFAR10 = (
@@ -69,8 +73,22 @@ CIFAR10 = (
     ),
 )
 CIFAR100 = (
-    _layout("cifar-100-python", ("train",), "test", (50_000, 10_000), label_bytes=0, label_key=b"fine_labels"),
-    _layout("cifar-100-binary", ("train.bin",), "test.bin", (50_000, 10_000), label_bytes=2, label_key=b""),
+    _layout(
+        "cifar-100-python",
+        ("train",),
+        "test",
+        (50_000, 10_000),
+        label_bytes=0,
+        label_key=b"fine_labels",
+    ),
+    _layout(
+        "cifar-100-binary",
+        ("train.bin",),
+        "test.bin",
+        (50_000, 10_000),
+        label_bytes=2,
+        label_key=b"",
+    ),
 )
 
 
@@ -159,7 +177,9 @@ def _parse(contents: dict[str, tuple[str, bytes]], layout: Layout, num_classes: 
     )
 
 
-def _parse_binary(where: str, content: bytes, layout: Layout, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _parse_binary(
+    where: str, content: bytes, layout: Layout, count: int
+) -> tuple[np.ndarray, np.ndarray]:
     record = layout.label_bytes + IMAGE_BYTES
     if len(content) != count * record:
         raise InputError(
@@ -170,7 +190,9 @@ def _parse_binary(where: str, content: bytes, layout: Layout, count: int) -> tup
     return records[:, layout.label_bytes :], records[:, layout.label_bytes - 1]
 
 
-def _parse_python(where: str, content: bytes, layout: Layout, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _parse_python(
+    where: str, content: bytes, layout: Layout, count: int
+) -> tuple[np.ndarray, np.ndarray]:
     batch = array_pickle.loads(content, where)
     images = batch.get(b"data") if isinstance(batch, dict) else None
     labels = batch.get(layout.label_key) if isinstance(batch, dict) else None

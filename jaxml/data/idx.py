@@ -74,7 +74,10 @@ def read(path: Path) -> np.ndarray:
 
 
 def _split(directory: Path, names: tuple[str, ...]) -> Split:
-    image_path, label_path = _find(directory, names, "images", 3), _find(directory, names, "labels", 1)
+    image_path, label_path = (
+        _find(directory, names, "images", 3),
+        _find(directory, names, "labels", 1),
+    )
     images, labels = read(image_path), read(label_path)
     for path, array, ndim in ((image_path, images, 3), (label_path, labels, 1)):
         if array.ndim != ndim or not len(array):

@@ -95,4 +95,6 @@ class Dense(nn.Module):
         shape = (x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", initializers.zeros(), (self.features,), jnp.float32)
-        return layers.dense(x.astype(self.dtype), kernel.astype(self.dtype), bias.astype(self.dtype))
+        return layers.dense(
+            x.astype(self.dtype), kernel.astype(self.dtype), bias.astype(self.dtype)
+        )
