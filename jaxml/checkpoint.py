@@ -1,6 +1,7 @@
 """Saving and restoring the whole state of a run."""
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from jaxml.config import CheckpointConfig
 from jaxml.errors import DivergedError, InputError
+from jaxml.seal import damage, seal
 from jaxml.step import TrainState
 from jaxml.types import PyTree
 
@@ -31,25 +33,44 @@ class Checkpoints:
     """The checkpoints of one run: written in the background, the newest few and the best kept.
 
     A checkpoint becomes visible all at once, when it is whole, so that a run that is killed at any
-    moment leaves only whole ones. Its digest is stored beside it and compared when it is read.
+    moment leaves only whole ones. It is sealed with digests of its files, by which later damage is
+    noticed.
     """
 
-    def __init__(self, directory: Path, config: CheckpointConfig) -> None:
-        """Opens or creates the folder, and removes what a killed run left half-written."""
+    def __init__(
+        self, directory: Path, config: CheckpointConfig, *, say: Callable[[str], None] | None
+    ) -> None:
+        """Opens the folder.
+
+        Args:
+          directory: created, and rid of what a killed run left half-written.
+          config: how many are kept.
+          say: told of damaged checkpoints, which are moved aside; None opens the folder to be read
+            only.
+
+        Raises:
+          InputError: all checkpoints are damaged, or one is and the folder is only read.
+        """
+        read_only = say is None
+        self._directory = directory.absolute()
+        self._set_damaged_aside(say)
         keep = [
             checkpoint_managers.LatestN(config.keep),
             checkpoint_managers.BestN(
-                get_metric_fn=lambda metrics: metrics["accuracy"],
+                get_metric_fn=_accuracy,
                 n=1,
                 keep_checkpoints_without_metrics=False,
             ),
         ]
-        self._directory = directory.absolute()
         self._manager = ocp.CheckpointManager(
             self._directory,
             options=ocp.CheckpointManagerOptions(
+                best_fn=_accuracy,  # without it the metrics are not stored
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(keep),
-                cleanup_tmp_directories=True,
+                cleanup_tmp_directories=not read_only,
+                create=not read_only,
+                read_only=read_only,
+                async_options=ocp.AsyncOptions(post_finalization_callback=self._seal_all),
             ),
         )
 
@@ -79,7 +100,7 @@ class Checkpoints:
           DivergedError: a value of the state is not finite; nothing is written.
         """
         step = int(state.step)
-        if step in self._manager.all_steps():
+        if step in self.steps():
             return
         copy = jax.tree.map(lambda leaf: np.array(leaf), state)
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(copy)):
@@ -89,43 +110,15 @@ class Checkpoints:
             )
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(copy),  # pyright: ignore[reportCallIssue]
-            notes=ocp.args.JsonSave({**notes, "sha256": sha256(copy)}),  # pyright: ignore[reportCallIssue]
+            notes=ocp.args.JsonSave(dict(notes)),  # pyright: ignore[reportCallIssue]
         )
         self._manager.save(step, args=items, metrics=dict(metrics) if metrics else None)
-
-    def restore_newest(
-        self, abstract_state: TrainState, say: Callable[[str], None]
-    ) -> Restored | None:
-        """The newest whole checkpoint, or None where there is none at all.
-
-        A corrupt one that is newer is moved aside, and `say` is told so.
-
-        Raises:
-          InputError: there are checkpoints, but none can be read.
-        """
-        corrupt: dict[int, str] = {}
-        for step in sorted(self._manager.all_steps(), reverse=True):
-            try:
-                restored = self.restore(step, abstract_state)
-            except InputError as error:
-                corrupt[step] = str(error)
-                continue
-            for bad, reason in corrupt.items():
-                self._move_aside(bad)
-                say(f"{reason}; going on from the checkpoint of step {step}")
-            return restored
-        if corrupt:
-            raise InputError(
-                f"{self._directory}: none of its checkpoints can be read; "
-                f"{next(iter(corrupt.values()))}"
-            )
-        return None
 
     def restore(self, step: int, abstract_state: TrainState) -> Restored:
         """One checkpoint.
 
         Raises:
-          InputError: it cannot be read, or its digest is not the one that was stored.
+          InputError: it does not fit the state, or cannot be read.
         """
         items = ocp.args.Composite(
             state=ocp.args.StandardRestore(abstract_state),  # pyright: ignore[reportCallIssue]
@@ -133,31 +126,40 @@ class Checkpoints:
         )
         try:
             restored = self._manager.restore(step, args=items)
-            state, notes = restored["state"], restored["notes"]
-            whole = sha256(state) == notes["sha256"]
         except UNREADABLE as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            raise InputError(f"the checkpoint of step {step} is corrupt ({reason})") from None
-        if not whole:
-            raise InputError(f"the checkpoint of step {step} is corrupt (its digest differs)")
-        return Restored(state, notes)
+            raise InputError(f"{self._directory / str(step)}: cannot be read ({reason})") from None
+        return Restored(restored["state"], restored["notes"])
 
-    def newest(self) -> int | None:
-        """The step of the newest checkpoint."""
-        return self._manager.latest_step()
+    def steps(self) -> list[int]:
+        """The steps of the checkpoints, ascending."""
+        return sorted(self._manager.all_steps())
 
-    def best(self) -> int | None:
-        """The step of the checkpoint with the highest accuracy."""
-        return self._manager.best_step()
+    def best(self) -> int:
+        """The step of the checkpoint with the highest accuracy; the newest where none has one."""
+        metrics = {step: self._manager.metrics(step) for step in self.steps()}
+        return max(metrics, key=lambda step: (_accuracy(metrics[step]), step))
 
-    def _move_aside(self, step: int) -> None:
-        target = self._directory.with_name(f"corrupt_checkpoint_{step}")
-        count = 1
-        while target.exists():
-            count += 1
-            target = self._directory.with_name(f"corrupt_checkpoint_{step}_{count}")
-        (self._directory / str(step)).rename(target)
-        self._manager.reload()
+    def _seal_all(self) -> None:
+        """Called when all is written, just before orbax renames the folder into its place."""
+        for folder in self._directory.iterdir():
+            if folder.is_dir():
+                seal(folder)
+
+    def _set_damaged_aside(self, say: Callable[[str], None] | None) -> None:
+        folders = [p for p in self._directory.glob("*") if p.name.isdecimal()]
+        harms = {p: harm for p in folders if (harm := damage(p))}
+        for folder, harm in harms.items():
+            message = f"the checkpoint of step {folder.name} is corrupt ({harm})"
+            if say is None or len(harms) == len(folders):
+                raise InputError(f"{folder}: {message}")
+            aside = f"corrupt_checkpoint_{folder.name}_{time.time_ns()}"
+            folder.rename(self._directory.with_name(aside))
+            say(f"{message}; it is moved to {aside}, the newest of the others is used")
+
+
+def _accuracy(metrics: Mapping[str, Any] | None) -> float:
+    return metrics["accuracy"] if metrics else -1.0
 
 
 def sha256(tree: PyTree) -> str:

@@ -4,6 +4,7 @@ The annotations are real types, not strings: the command line parses each value 
 """
 
 import dataclasses
+import functools
 import json
 import math
 import typing
@@ -63,7 +64,7 @@ class DataConfig:
     dir: str = setting("", "folder that holds the files; digits needs none")
     validation_size: int = setting(
         0,
-        "images held out of the end of the training set, evaluated in place of the test set",
+        "images held out of the end of the training set, evaluated instead of the test set",
         low=0,
     )
     normalization: str = setting(
@@ -128,8 +129,8 @@ class Config:
     eval_batch_size: int = setting(512, "images a step of the evaluation", low=1)
     steps_per_call: int = setting(
         0,
-        "training steps in one compiled call; 0 means one on CPU (where XLA's convolution gradients "
-        "are slow inside a loop) and an epoch elsewhere",
+        "training steps in one compiled call; 0 means an epoch, but one on CPU, where XLA's "
+        "convolution gradients are slow inside a loop",
         low=0,
     )
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
@@ -232,6 +233,30 @@ def _in_range(value: Any, rules: Mapping[str, Any]) -> bool:
 def to_json(config: Config) -> str:
     """The tree as indented JSON."""
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def from_json(text: str) -> Config:
+    """The tree that `to_json` wrote.
+
+    Raises:
+      InputError: it is not such JSON, names a setting that there is not, or has a wrong value.
+
+    Example:
+      >>> from_json(to_json(Config(seed=3))).seed
+      3
+    """
+    config = Config()
+    try:
+        values = list(_flatten(json.loads(text)))
+    except (ValueError, AttributeError):
+        raise InputError("not the JSON of a run's settings") from None
+    for name, value in values:
+        check_name(name)
+        *parents, field = name.split(".")
+        holder = functools.reduce(getattr, parents, config)
+        setattr(holder, field, tuple(value) if isinstance(value, list) else value)
+    check(config)
+    return config
 
 
 def differences(config: Config, stored: str) -> list[str]:

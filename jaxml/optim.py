@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from jaxml.config import OptimConfig
@@ -19,7 +20,7 @@ def decay_mask(params: PyTree) -> PyTree:
 
 
 def step_schedule(config: OptimConfig, warmup_steps: int, num_steps: int) -> optax.Schedule:
-    """The rate is multiplied by `step_factor` at each of `step_boundaries`, fractions of the run."""
+    """The rate is multiplied by `step_factor` at each of `step_boundaries`."""
     boundaries = {
         round(fraction * num_steps) - warmup_steps: config.step_factor
         for fraction in config.step_boundaries
@@ -29,7 +30,8 @@ def step_schedule(config: OptimConfig, warmup_steps: int, num_steps: int) -> opt
 
 def cosine_schedule(config: OptimConfig, warmup_steps: int, num_steps: int) -> optax.Schedule:
     r"""The rate falls to 0 along half a cosine: `peak * (1 + cos(pi t / T)) / 2`."""
-    return optax.cosine_decay_schedule(config.learning_rate, max(num_steps - warmup_steps, 1))
+    cosine = optax.cosine_decay_schedule(config.learning_rate, max(num_steps - warmup_steps, 1))
+    return lambda step: cosine(jnp.asarray(step, jnp.float32))  # it mixes the types of its input
 
 
 def constant_schedule(config: OptimConfig, warmup_steps: int, num_steps: int) -> optax.Schedule:

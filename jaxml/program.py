@@ -204,7 +204,7 @@ class Program:
         return metrics.merge(eval_step(self._model, state, batch, mask))
 
     def _place(self, split: Split) -> Batch:
-        return jax.device_put(Batch(*split), self._replicated)
+        return Batch(*(jax.device_put(array, self._replicated) for array in split))
 
     def _number(self, value: int) -> Array:
         return jax.device_put(np.int32(value), self._replicated)

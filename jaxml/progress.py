@@ -14,7 +14,7 @@ class Display:
     """Shows how far a run is.
 
     Example:
-      >>> with Display(num_steps=10, num_epochs=2, console=Console(force_terminal=False)) as display:
+      >>> with Display(10, 2, console=Console(force_terminal=False)) as display:
       ...     display.say("half of it")
       half of it
     """

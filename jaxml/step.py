@@ -115,6 +115,6 @@ def eval_step(
       The sums over the examples under the mask.
     """
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    logits = model.apply(variables, state.normalizer.apply(batch.images), train=False)
+    logits = jnp.asarray(model.apply(variables, state.normalizer.apply(batch.images), train=False))
     losses = softmax_cross_entropy(logits, batch.labels)
     return ClassificationMetrics.of(losses, logits, batch.labels, mask)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jaxml import config as settings
 from jaxml.checkpoint import Checkpoints, sha256
@@ -51,7 +52,10 @@ def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
     files = Workdir(workdir, config)
     program = Program(config)
     display = Display(program.num_steps, config.num_epochs)
-    with files, Checkpoints(files.checkpoints, config.checkpoint) as checkpoints:
+    with (
+        files,
+        Checkpoints(files.checkpoints, config.checkpoint, say=display.say) as checkpoints,
+    ):
         result = files.read_result()
         if result is None:
             with display, StopSignals() as signals:
@@ -67,7 +71,8 @@ def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
 def train(run: Run) -> dict[str, Any]:
     """Starts or goes on, takes the steps that are left, and sums up."""
     program, files, checkpoints, display, _ = run
-    restored = checkpoints.restore_newest(program.abstract_state(), display.say)
+    saved = checkpoints.steps()
+    restored = checkpoints.restore(saved[-1], program.abstract_state()) if saved else None
     state = restored.state if restored else program.initial_state()
     clock = Clock(**restored.notes["clock"]) if restored else Clock()
     step = int(state.step)
@@ -81,8 +86,8 @@ def train(run: Run) -> dict[str, Any]:
     try:
         state, metrics = take_steps(run, state, meter)
     except DivergedError as error:
-        last = checkpoints.newest()
-        kept = "no checkpoint was written yet" if last is None else f"that of step {last} is kept"
+        steps = checkpoints.steps()
+        kept = f"the checkpoint of step {steps[-1]} is kept" if steps else "nothing was saved yet"
         raise DivergedError(
             f"{error}; {kept}; a lower config.optim.learning_rate may help"
         ) from None
@@ -96,8 +101,7 @@ def take_steps(run: Run, state: TrainState, meter: Meter) -> tuple[TrainState, M
     Returns:
       The last state, and its evaluation if a step was left to take.
     """
-    program, files, checkpoints, display, signals = run
-    config = program.config
+    program, config, signals = run.program, run.program.config, run.signals
     per_epoch, save_every = program.steps_per_epoch, config.checkpoint.every_steps
     step, order, metrics = int(state.step), None, None
     while step < program.num_steps:
@@ -117,7 +121,7 @@ def take_steps(run: Run, state: TrainState, meter: Meter) -> tuple[TrainState, M
         save_due = save_every and step // save_every > (step - count) // save_every
         if metrics or save_due or signals.received:
             meter.flush()
-            checkpoints.save(state, {"clock": dataclasses.asdict(meter.tick())}, metrics)
+            run.checkpoints.save(state, {"clock": dataclasses.asdict(meter.tick())}, metrics)
         if signals.received and step < program.num_steps:
             raise Interrupted(signals.received, step)
     return state, metrics
@@ -136,7 +140,7 @@ def end_epoch(
     epoch = step // program.steps_per_epoch
     line = {"step": step, "epoch": epoch, "split": "train"}
     means = state.metrics.compute(num_classes=program.num_classes)
-    rate = float(program.schedule(step - 1))
+    rate = float(jnp.asarray(program.schedule(step - 1)))
     files.append_metrics(
         {**line, **means, "images_per_second": images_per_second, "learning_rate": rate}
     )

@@ -20,4 +20,6 @@ class Batch(NamedTuple):
 class Initializer(Protocol):
     """Draws an array of a shape from a key."""
 
-    def __call__(self, key: Key, shape: Sequence[int], dtype: Any = ..., /) -> Array: ...
+    def __call__(self, key: Key, shape: Sequence[int], dtype: Any = ..., /) -> Array:
+        """The array, from a key, a shape and a dtype."""
+        ...

@@ -16,6 +16,7 @@ LOCK = ".lock"
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 RESULT = "result.json"
+CHECKPOINTS = "checkpoints"
 PARTIAL = ".partial"
 
 
@@ -34,7 +35,7 @@ class Workdir:
           InputError: it holds something else, or a run with other settings; nothing is written.
         """
         self.path = path
-        self.checkpoints = path / "checkpoints"
+        self.checkpoints = path / CHECKPOINTS
         self._config = config
         self._check()
 
@@ -61,6 +62,22 @@ class Workdir:
         trace: TracebackType | None,
     ) -> None:
         self._lock.close()
+
+    @staticmethod
+    def read_config(path: Path) -> Config:
+        """The settings of the run in a folder.
+
+        Raises:
+          InputError: it holds no run, or its settings cannot be read.
+        """
+        try:
+            return settings.from_json((path / CONFIG).read_text())
+        except OSError:
+            raise InputError(
+                f"--workdir={path}: holds no run, there is no {CONFIG} in it"
+            ) from None
+        except InputError as error:
+            raise InputError(f"{path / CONFIG}: {error}") from None
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """Adds one object to `metrics.jsonl`."""

@@ -1,4 +1,4 @@
-"""What the launchers share: the config flag, help, and mistakes told in one line."""
+"""What the launchers share: the settings on the command line, help, mistakes told in one line."""
 
 import re
 import sys
@@ -14,21 +14,21 @@ from jaxml.errors import InputError, JaxmlError, nearest
 from jaxml.interrupt import Interrupted
 
 ROOT = Path(__file__).resolve().parent.parent
+HELP = {"--help", "-h", "--helpfull"}
 # What a file of settings can raise while it is loaded.
-LOADING = (SyntaxError, ImportError, NameError, AttributeError, TypeError, ValueError, LookupError)
+LOADING = (SyntaxError, ImportError, NameError, AttributeError, LookupError, OSError)
 
 
-def define_config(default: str) -> flags.FlagHolder[Config]:
-    """Defines `--config=FILE.py` and, with it, `--config.FIELD=VALUE` for every setting."""
-    doc = "file with a function get_config() that returns a jaxml.config.Config"
-    return config_flags.DEFINE_config_file("config", str(ROOT / default), doc)
+def run(main: Callable[[], None], *, config: str | None = None) -> None:
+    """Parses the flags and calls `main`; a mistake in the input ends in one line and status 2.
 
-
-def run(main: Callable[[], object]) -> None:
-    """Parses the flags and calls `main`; a mistake in the input ends in one line and status 2."""
+    Args:
+      main: reads its flags.
+      config: file of the settings where no `--config` is given; None for a launcher without.
+    """
     logging.set_verbosity(logging.ERROR)  # the progress notes of libraries
     try:
-        app.run(lambda _: main() and None, flags_parser=parse)
+        app.run(lambda _: main(), flags_parser=lambda argv: parse(argv, config))
     except JaxmlError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -37,22 +37,36 @@ def run(main: Callable[[], object]) -> None:
         sys.exit(128 + stop.signum)
 
 
-def parse(argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS) -> list[str]:
+def config() -> tuple[str, Config]:
+    """The name of the settings' file, without folder and ending, and the settings."""
+    flag = flags.FLAGS["config"]
+    return Path(config_flags.get_config_filename(flag).split(":")[0]).stem, flag.value
+
+
+def parse(
+    argv: Sequence[str], config: str | None, values: flags.FlagValues = flags.FLAGS
+) -> list[str]:
     """Parses a command line.
+
+    Args:
+      argv: the command line.
+      config: as in `run`.
+      values: of what flags.
+
+    Returns:
+      What is left of the command line: its first word.
 
     Raises:
       InputError: a flag, a setting or its value is not what it has to be.
     """
-    wants_help = {"--help", "-h", "--helpfull"} & set(argv)
-    argv = [argument for argument in argv if argument not in wants_help]
-    _check_config_file(argv)
-    for argument in argv[1:]:
-        if match := re.match(r"--?(?:no)?config\.([\w.]+)", argument):
-            settings.check_name(match[1])
+    wants_help = not HELP.isdisjoint(argv)
+    argv = [argument for argument in argv if argument not in HELP]
+    if config:
+        argv = _define_config(argv, config, values)
     try:
-        rest = flag_values(argv)
+        rest = values(argv)
     except flags.UnrecognizedFlagError as error:
-        hint = nearest(error.flagname, flag_values) or "; --help lists them"
+        hint = nearest(error.flagname, values) or "; --help lists them"
         raise InputError(f"--{error.flagname}: there is no such flag{hint}") from None
     except flags.Error as error:
         raise InputError(_explain(str(error))) from None
@@ -60,42 +74,50 @@ def parse(argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS) -> l
         raise InputError(f"--config: {type(error).__name__}: {error}") from None
     if len(rest) > 1:
         raise InputError(f"{rest[1]!r}: is not a flag; --help lists them")
-    config = flag_values["config"].value if "config" in flag_values else Config()
-    if not isinstance(config, Config):
-        raise InputError(
-            f"--config: get_config() must return a jaxml.config.Config, not {config!r}"
-        )
+    if config and not isinstance(values["config"].value, Config):
+        raise InputError("--config: get_config() must return a jaxml.config.Config")
     if wants_help:
-        _print_help(config, flag_values)
+        _print_help(values)
         sys.exit(0)
     return rest
 
 
-def _check_config_file(argv: Sequence[str]) -> None:
-    for index, argument in enumerate(argv):
-        if match := re.fullmatch(r"--?config(?:=(.*))?", argument):
-            value = match[1] if match[1] is not None else " ".join(argv[index + 1 : index + 2])
-            if not Path(value.split(":")[0]).is_file():
-                known = ", ".join(
-                    f"configs/{p.name}" for p in sorted((ROOT / "configs").glob("*.py"))
-                )
-                raise InputError(f"--config={value}: there is no such file; there are {known}")
+def _define_config(argv: list[str], default: str, values: flags.FlagValues) -> list[str]:
+    """Defines `--config=FILE.py` and, for every setting, `--config.FIELD=VALUE`."""
+    given = [i for i, argument in enumerate(argv) if re.match(r"--?config(=|$)", argument)]
+    if not given:
+        argv = [argv[0], f"--config={ROOT / default}", *argv[1:]]
+    path = argv[given[0]].partition("=")[2] or "".join(argv[given[0] + 1 :][:1]) if given else ""
+    if given and not Path(path.split(":")[0]).is_file():
+        known = ", ".join(f"configs/{p.name}" for p in sorted((ROOT / "configs").glob("*.py")))
+        raise InputError(f"--config={path}: there is no such file; there are {known}")
+    for argument in argv[1:]:
+        if match := re.match(r"--?(?:no)?config\.([^=]+)", argument):
+            settings.check_name(match[1])
+    doc = "file with a function get_config() that returns a jaxml.config.Config"
+    config_flags.DEFINE_config_file("config", None, doc, values, sys_argv=argv)
+    return argv
 
 
 def _explain(message: str) -> str:
     """Says what a setting may be where absl only says that its value does not parse."""
     match = re.match(r"flag --config\.([\w.]+)=(.*?): ", message)
-    known = {name: field for name, field, _ in settings.fields(Config())}
-    if match and match[1] in known:
-        wanted = settings.allowed(known[match[1]])
-        return f"config.{match[1]}: {match[2]!r} is not allowed, it is {wanted}"
+    if match:
+        fields = {name: field for name, field, _ in settings.fields(Config())}
+        return (
+            f"config.{match[1]}: {match[2]!r} is not allowed, "
+            f"it is {settings.allowed(fields[match[1]])}"
+        )
+    if message.startswith("flag --config="):  # the last line of a traceback says what it was
+        return f"--config: {message.strip().splitlines()[-1]}"
     return " ".join(message.split())
 
 
-def _print_help(config: Config, flag_values: flags.FlagValues) -> None:
+def _print_help(values: flags.FlagValues) -> None:
     main = sys.modules["__main__"]
     print(f"{(main.__doc__ or '').strip()}\n\nFlags:")
-    for flag in flag_values.get_flags_for_module(main.__name__):
+    for flag in values.get_flags_for_module(main.__name__):
         print(f"  --{flag.name}={flag.default_as_str or ''}\n      {flag.help}")
-    if "config" in flag_values:
-        print(f"\nSettings, with their values in this config:\n{settings.describe(config)}")
+    if "config" in values:
+        print(f"  --config=\n      {values['config'].help}\n\nSettings of this config:")
+        print(settings.describe(values["config"].value))

@@ -90,7 +90,7 @@ def loads(content: bytes, where: str) -> Any:
         value = _Unpickler(io.BytesIO(content), encoding="bytes").load()
     except (EOFError, pickle.UnpicklingError) as error:
         raise InputError(f"{where}: cut short, corrupt or hostile ({error})") from None
-    # What a corrupt stream of opcodes can raise inside the unpickler is not limited to its own error.
+    # A corrupt stream of opcodes can raise more inside the unpickler than its own error.
     except (
         AttributeError,
         IndexError,

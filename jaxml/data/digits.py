@@ -24,9 +24,9 @@ def load(directory: Path) -> Dataset:
     del directory
     from sklearn.datasets import load_digits  # here, for it takes seconds to import
 
-    digits = load_digits()
-    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
-    labels = digits.target.astype(np.int32)
+    pixels, labels = load_digits(return_X_y=True)
+    images = np.rint(pixels.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
+    labels = labels.astype(np.int32)
     train = Split(images[:-TEST_SIZE], labels[:-TEST_SIZE])
     test = Split(images[-TEST_SIZE:], labels[-TEST_SIZE:])
     return Dataset(train, test, num_classes=10)

@@ -67,7 +67,7 @@ def read(path: Path) -> np.ndarray:
     shape = struct.unpack(f">{ndim}I", content[4:header])
     if len(content) - header != math.prod(shape):
         raise InputError(
-            f"{path}: its header promises {' x '.join(map(str, shape))} = {math.prod(shape)} bytes, "
+            f"{path}: its header promises {' x '.join(map(str, shape))} bytes, "
             f"it holds {len(content) - header}"
         )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

@@ -33,9 +33,12 @@ def moments(x: Array, axes: Sequence[int]) -> tuple[Array, Array]:
     axes = tuple(axes)
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     mean = jnp.mean(x, axis=axes, keepdims=True)
-    # The deviations sum to zero, so the variance has no gradient through the mean: leaving it out
-    # is exact and saves a pass over x in the backward computation.
-    variance = jnp.mean(jnp.square(x - lax.stop_gradient(mean)), axis=axes)
+    # E(x - s)^2 - (mean - s)^2 is the variance for any s. With the mean for s, held constant, the
+    # second term is 0 and x - s needs no gradient of the mean, which saves a pass over x.
+    shift = lax.stop_gradient(mean)
+    variance = jnp.mean(jnp.square(x - shift), axis=axes) - jnp.squeeze(
+        jnp.square(mean - shift), axes
+    )
     return jnp.squeeze(mean, axes), variance
 
 
@@ -83,11 +86,15 @@ def batch_normalization(
     if scale is not None:
         multiplier = multiplier * scale
     spread = (1,) * (x.ndim - 1) + channels
-    # x - mean first: x * multiplier - mean * multiplier cancels where the mean is large.
-    y = (x.astype(mean.dtype) - mean.reshape(spread)) * multiplier.reshape(spread)
+    # x - mean comes first, for x * multiplier - mean * multiplier would cancel where the mean is
+    # large. The mean is held constant there and its gradient flows through the addend, whose second
+    # term is 0: so the backward computation sums over dy and dy * (x - mean), and nothing else.
+    shift = lax.stop_gradient(mean)
+    addend = (shift - mean) * multiplier
     if offset is not None:
-        y = y + offset.reshape(spread)
-    return y.astype(x.dtype)
+        addend = addend + offset
+    y = (x.astype(mean.dtype) - shift.reshape(spread)) * multiplier.reshape(spread)
+    return (y + addend.reshape(spread)).astype(x.dtype)
 
 
 def update_running_average(average: Array, value: Array, *, momentum: float) -> Array:

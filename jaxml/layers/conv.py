@@ -70,7 +70,7 @@ def _explicit_padding(
     if isinstance(padding, str):
         if padding not in ("SAME", "VALID"):
             raise ValueError(f"padding: 'SAME', 'VALID', an int or pairs of ints, not {padding!r}")
-        return [tuple(pair) for pair in lax.padtype_to_pads(image, window, (strides,) * 2, padding)]
+        padding = lax.padtype_to_pads(image, window, (strides,) * 2, padding)
     return [(before, after) for before, after in padding]
 
 

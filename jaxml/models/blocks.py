@@ -34,6 +34,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        """`[batch, height, width, in]` to `[batch, out height, out width, features]`."""
         size = self.kernel_size
         shape = (size, size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
@@ -60,6 +61,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
+        """`[..., channels]`, by the batch's statistics in training, else by the running ones."""
         shape = x.shape[-1:]
         scale = self.param("scale", initializers.ones(), shape, jnp.float32)
         offset = self.param("offset", initializers.zeros(), shape, jnp.float32)
@@ -92,6 +94,7 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        """`[..., in]` to `[..., features]`."""
         shape = (x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", initializers.zeros(), (self.features,), jnp.float32)

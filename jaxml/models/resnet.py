@@ -39,6 +39,7 @@ class ZeroPadShortcut(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
+        """The input with `features` channels at 1 / strides of its resolution."""
         del train
         return layers.zero_pad_shortcut(x, strides=self.strides, features=self.features)
 
@@ -53,6 +54,7 @@ class ProjectionShortcut(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
+        """The input with `features` channels at 1 / strides of its resolution."""
         x = self.conv(self.features, kernel_size=1, strides=self.strides, name="conv")(x)
         return self.norm(name="norm")(x, train=train)
 
@@ -74,6 +76,7 @@ class BasicBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
+        """`[batch, height, width, channels]` to `features` channels at 1 / strides of the size."""
         y = self.conv(self.features, strides=self.strides, name="conv1")(x)
         y = jax.nn.relu(self.norm(name="norm1")(y, train=train))
         y = self.conv(self.features, name="conv2")(y)

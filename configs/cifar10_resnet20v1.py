@@ -1,0 +1,27 @@
+"""ResNet-20 v1 on CIFAR-10, the recipe of He et al. 2015, section 4.2.
+
+    python -m launch.train --config=configs/cifar10_resnet20v1.py --config.data.dir=DIR
+
+DIR holds cifar-10-python.tar.gz or cifar-10-binary.tar.gz as published, or the folder in it. The
+paper trains 64,000 steps of 128 images and divides the rate by 10 at 32,000 and 48,000; that is
+164 epochs. The whole recipe was not run here; the first epochs are in the README's results.
+"""
+
+from jaxml.config import Config, DataConfig, ModelConfig, OptimConfig
+
+
+def get_config() -> Config:
+    """The settings."""
+    return Config(
+        batch_size=128,
+        num_epochs=164,
+        model=ModelConfig(name="resnet20v1"),
+        data=DataConfig(name="cifar10", normalization="per_channel", crop_padding=4, flip=True),
+        optim=OptimConfig(
+            learning_rate=0.1,
+            momentum=0.9,
+            weight_decay=1e-4,
+            schedule="step",
+            step_boundaries=(0.5, 0.75),
+        ),
+    )

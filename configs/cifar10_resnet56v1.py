@@ -1,0 +1,16 @@
+"""ResNet-56 v1 on CIFAR-10: as cifar10_resnet20v1.py, deeper.
+
+    python -m launch.train --config=configs/cifar10_resnet56v1.py --config.data.dir=DIR
+
+Not run here in full.
+"""
+
+from configs import cifar10_resnet20v1
+from jaxml.config import Config
+
+
+def get_config() -> Config:
+    """The settings."""
+    config = cifar10_resnet20v1.get_config()
+    config.model.name = "resnet56v1"
+    return config

@@ -1,0 +1,22 @@
+"""Evaluates a run's checkpoint: python -m launch.evaluate --workdir=DIR --checkpoint=best."""
+
+from pathlib import Path
+
+from absl import flags
+
+from launch import cli
+
+WORKDIR = flags.DEFINE_string("workdir", "", "folder of a run")
+CHECKPOINT = flags.DEFINE_string("checkpoint", "newest", "newest, best, or the number of a step")
+
+
+def main() -> None:
+    """Prints the metrics of the split that the run evaluates."""
+    from jaxml.evaluate import evaluate  # after the flags, for it takes a second to import
+
+    for name, value in evaluate(Path(WORKDIR.value), CHECKPOINT.value).items():
+        print(f"{name}: {value}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,126 @@
+"""The order of an epoch, and the batches that are taken from it."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+from jaxml.data.pipeline import epoch_order, take_batch
+from jaxml.types import Batch
+
+RANDOM_ENOUGH = 1e-3  # a p-value that a right implementation falls below once in a thousand seeds
+
+
+@functools.cache
+def orders(*, size: int, epochs: int) -> np.ndarray:
+    """The orders of many epochs of one run, `[epochs, size]`."""
+    numbers = jnp.arange(epochs, dtype=jnp.int32)
+    order = jax.vmap(lambda epoch: epoch_order(jax.random.key(0), epoch, size=size))
+    return np.asarray(jax.jit(order)(numbers))
+
+
+@pytest.fixture
+def data() -> Batch:
+    """Ten images of 2x3 pixels with two channels, no two pixels alike."""
+    images = np.arange(10 * 2 * 3 * 2).reshape(10, 2, 3, 2).astype(np.uint8)
+    return Batch(jnp.asarray(images), jnp.arange(50, 60, dtype=jnp.int32))
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_an_epoch_visits_every_image_once(size):
+    order = epoch_order(jax.random.key(0), jnp.int32(0), size=size)
+    assert (order.shape, order.dtype) == ((size,), jnp.int32)
+    np.testing.assert_array_equal(np.sort(order), np.arange(size))
+
+
+def test_every_epoch_has_an_order_of_its_own():
+    assert len(np.unique(orders(size=50, epochs=20), axis=0)) == 20
+
+
+def test_every_key_has_an_order_of_its_own():
+    keys = jax.vmap(jax.random.key)(jnp.arange(10))
+    first = jax.jit(jax.vmap(lambda key: epoch_order(key, jnp.int32(0), size=50)))(keys)
+    assert len(np.unique(np.asarray(first), axis=0)) == 10
+
+
+def test_the_order_is_the_same_compiled_alone_in_a_loop_and_on_another_device():
+    size, key = 40, jax.random.key(3)
+    eager = [epoch_order(key, jnp.int32(epoch), size=size) for epoch in range(4)]
+
+    compiled = jax.jit(epoch_order, static_argnames="size")
+    np.testing.assert_array_equal(compiled(key, jnp.int32(2), size=size), eager[2])
+
+    def next_epoch(epoch, _):
+        return epoch + 1, epoch_order(key, epoch, size=size)
+
+    _, looped = jax.lax.scan(next_epoch, jnp.int32(0), length=4)
+    np.testing.assert_array_equal(looped, eager)
+
+    elsewhere = jax.device_put((key, jnp.int32(2)), jax.devices()[1])
+    np.testing.assert_array_equal(epoch_order(*elsewhere, size=size), eager[2])
+
+
+def test_every_image_is_equally_likely_at_every_place():
+    size, epochs = 10, 5000
+    visited = orders(size=size, epochs=epochs)
+    counts = np.stack([np.bincount(place, minlength=size) for place in visited.T])
+    # Rows and columns both add up to `epochs`, hence the factor and the degrees of freedom.
+    deviation = np.sum((counts - epochs / size) ** 2) / (epochs / size) * (size - 1) / size
+    assert scipy.stats.chi2.sf(deviation, (size - 1) ** 2) > RANDOM_ENOUGH
+
+
+def test_every_permutation_is_equally_likely():
+    visited = orders(size=4, epochs=4800)
+    counts = [
+        np.sum(np.all(visited == permutation, axis=1))
+        for permutation in itertools.permutations(range(4))
+    ]
+    assert scipy.stats.chisquare(counts).pvalue > RANDOM_ENOUGH
+
+
+def test_the_order_of_an_epoch_says_nothing_about_the_next():
+    first = orders(size=4, epochs=4800)[:, 0]
+    table = np.zeros((4, 4))
+    np.add.at(table, (first[:-1:2], first[1::2]), 1)
+    assert scipy.stats.chi2_contingency(table).pvalue > RANDOM_ENOUGH
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_a_batch_is_what_fancy_indexing_takes(data, compiled, index):
+    order = np.asarray([7, 2, 9, 4, 0, 1, 8, 3, 6, 5], np.int32)
+    take = jax.jit(take_batch, static_argnames="batch_size") if compiled else take_batch
+    batch = take(data, jnp.asarray(order), jnp.int32(index), batch_size=3)
+    chosen = order[[3 * index, 3 * index + 1, 3 * index + 2]]
+    np.testing.assert_array_equal(batch.images, np.asarray(data.images)[chosen], strict=True)
+    np.testing.assert_array_equal(batch.labels, np.asarray(data.labels)[chosen], strict=True)
+
+
+def test_many_batches_are_taken_at_once_under_vmap(data):
+    order = np.asarray([7, 2, 9, 4, 0, 1, 8, 3, 6, 5], np.int32)
+    take = jax.vmap(lambda index: take_batch(data, jnp.asarray(order), index, batch_size=2))
+    batches = take(jnp.asarray([4, 1], jnp.int32))
+    np.testing.assert_array_equal(batches.labels, 50 + order[[[8, 9], [2, 3]]])
+    np.testing.assert_array_equal(batches.images, np.asarray(data.images)[order[[[8, 9], [2, 3]]]])
+
+
+@pytest.mark.parametrize(("batch_size", "visited"), [(1, 10), (3, 9), (5, 10), (7, 7), (10, 10)])
+def test_the_whole_batches_of_an_epoch_visit_no_image_twice(data, batch_size, visited):
+    order = epoch_order(jax.random.key(1), jnp.int32(2), size=10)
+    labels = [
+        int(label)
+        for index in range(10 // batch_size)
+        for label in take_batch(data, order, jnp.int32(index), batch_size=batch_size).labels
+    ]
+    assert len(labels) == len(set(labels)) == visited
+    assert set(labels) <= set(range(50, 60))
+
+
+def test_images_and_labels_stay_together(data):
+    order = epoch_order(jax.random.key(5), jnp.int32(0), size=10)
+    batch = take_batch(data, order, jnp.int32(1), batch_size=4)
+    np.testing.assert_array_equal(batch.images[:, 0, 0, 0], 12 * (batch.labels - 50))

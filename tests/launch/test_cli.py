@@ -1,0 +1,115 @@
+"""The command line: settings are typed, and every mistake is answered in one line."""
+
+import sys
+
+import pytest
+from absl import flags
+
+from jaxml.config import Config
+from jaxml.errors import InputError
+from launch import cli
+
+
+@pytest.fixture
+def parse(monkeypatch):
+    def parse(*arguments):
+        monkeypatch.delitem(sys.modules, "config_config", raising=False)  # of the test before
+        values = flags.FlagValues()
+        flags.DEFINE_string("workdir", "", "folder of the run", flag_values=values)
+        cli.parse(["train", *arguments], "configs/digits_resnet20v1.py", values)
+        return values
+
+    return parse
+
+
+def test_settings_are_parsed_by_their_types(parse):
+    config = parse(
+        "--config.seed=3",
+        "--config.optim.learning_rate=1e-2",
+        "--config.data.flip",
+        "--noconfig.optim.nesterov",
+        "--config.optim.step_boundaries=(0.25, 0.5)",
+        "--config.data.dir",
+        "some/where",
+    )["config"].value
+    assert isinstance(config, Config)
+    assert config.seed == 3
+    assert config.optim.learning_rate == 0.01
+    assert config.data.flip is True
+    assert config.optim.nesterov is False
+    assert config.optim.step_boundaries == (0.25, 0.5)
+    assert config.data.dir == "some/where"
+
+
+def test_another_recipe_is_taken_by_its_path(parse):
+    config = parse(f"--config={cli.ROOT}/configs/cifar10_resnet56v1.py", "--config.seed=1")
+    assert config["config"].value.model.name == "resnet56v1"
+    assert config["config"].value.seed == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--config.optim.learnin_rate=0.1"],
+            "config.optim.learnin_rate: there is no such setting; "
+            "did you mean 'config.optim.learning_rate'?",
+        ),
+        (
+            ["--config.batch_size=many"],
+            "config.batch_size: 'many' is not allowed, it is an int of at least 1",
+        ),
+        (
+            ["--config.optim.learning_rate=fast"],
+            "config.optim.learning_rate: 'fast' is not allowed, it is a float above 0",
+        ),
+        (
+            ["--config.data.flip=perhaps"],
+            "config.data.flip: 'perhaps' is not allowed, it is true or false",
+        ),
+        (["--wrkdir=x"], "--wrkdir: there is no such flag; did you mean 'workdir'?"),
+        (["runs/x"], "'runs/x': is not a flag; --help lists them"),
+    ],
+)
+def test_a_mistake_is_answered_in_one_line(parse, arguments, message):
+    with pytest.raises(InputError) as caught:
+        parse(*arguments)
+    assert str(caught.value) == message
+
+
+def test_a_config_that_is_not_there_is_answered_with_those_there_are(parse):
+    with pytest.raises(
+        InputError,
+        match=r"--config=digits: there is no such file; there are .*configs/digits_resnet20v1\.py",
+    ):
+        parse("--config=digits")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("def get_config(:", "SyntaxError"),
+        ("import not_there", "ModuleNotFoundError"),
+        ("x = 1", "get_config"),
+        ("def get_config(): return 1", "must return a jaxml.config.Config"),
+        ("def get_config(): return None + 1", "TypeError"),
+        ("from jaxml.config import Config\ndef get_config(): return Config(sed=1)", "sed"),
+    ],
+)
+def test_a_config_that_cannot_be_loaded_is_answered_in_one_line(parse, tmp_path, content, message):
+    path = tmp_path / "mine.py"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message) as caught:
+        parse(f"--config={path}")
+    assert str(caught.value).startswith("--config")
+    assert "\n" not in str(caught.value)
+
+
+def test_help_explains_every_setting_with_its_value(parse, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse("--help", "--config.batch_size=77")
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert "--config.batch_size=77\n      images a step, over all devices; an int" in text
+    assert "--config.optim.learning_rate=" in text
+    assert "--config.checkpoint.keep=" in text

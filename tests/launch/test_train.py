@@ -1,0 +1,139 @@
+"""The launcher as a person uses it: in a process of its own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+
+ROOT = Path(__file__).parent.parent.parent
+TINY = (
+    "--config.model.name=resnet_tiny",
+    "--config.batch_size=128",
+    "--config.num_epochs=4",
+    "--config.eval_every_epochs=1",
+)
+
+
+def _start(*arguments, module="launch.train", cwd=ROOT):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def _finish(process):
+    out, err = process.communicate(timeout=300)
+    assert "Traceback" not in out + err
+    return process.returncode, out, err
+
+
+def _saved(workdir):
+    return [p for p in (workdir / "checkpoints").glob("*") if p.name.isdecimal()]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("launch") / "run"
+    return workdir, _finish(_start(*TINY, f"--workdir={workdir}"))
+
+
+def test_a_run_prints_plain_lines_and_ends_with_the_accuracy(whole):
+    workdir, (status, out, err) = whole
+    assert status == 0, err
+    assert err == ""
+    assert "\x1b" not in out
+    accuracy = json.loads((workdir / "result.json").read_text())["test_accuracy"]
+    lines = out.splitlines()
+    assert lines[0] == f"run in {workdir}"
+    assert sum(line.startswith("epoch ") for line in lines) == 4
+    assert lines[-1] == f"test accuracy {accuracy:.4f} ({accuracy:.2%})"
+
+
+def test_a_run_killed_without_warning_ends_in_the_same_bits(whole, tmp_path):
+    process = _start(*TINY, f"--workdir={tmp_path}")
+    deadline = time.monotonic() + 120
+    while not _saved(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    status, out, _ = _finish(_start(*TINY, f"--workdir={tmp_path}"))
+    assert status == 0
+    assert re.search("going on from step [1-9]", out)
+    results = [json.loads((d / "result.json").read_text()) for d in (whole[0], tmp_path)]
+    assert results[0]["params_sha256"] == results[1]["params_sha256"]
+
+
+def test_a_terminated_run_says_how_to_go_on(tmp_path):
+    process = _start(*TINY, "--config.num_epochs=4000", f"--workdir={tmp_path}")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 1/"):
+            break
+    process.send_signal(signal.SIGTERM)
+    status, _, err = _finish(process)
+    assert status == 128 + signal.SIGTERM
+    assert re.fullmatch(
+        r"stopped by SIGTERM at step \d+, the state is saved; the same command goes on from there\n",
+        err,
+    )
+
+
+def test_bad_input_is_one_line_and_status_2_and_writes_nothing(whole, tmp_path):
+    tiny.write_set(tmp_path / "cut", train=20, test=10)
+    cut = tmp_path / "cut" / "train-images-idx3-ubyte.gz"
+    cut.write_bytes(cut.read_bytes()[:-40])
+    before = {p: p.read_bytes() for p in whole[0].rglob("*") if p.is_file()}
+    mistakes = {
+        "config.sed: there is no such setting": ["--config.sed=1"],
+        "config.optim.momentum: 2.0 is not allowed": ["--config.optim.momentum=2"],
+        "config.model.name: 'vgg' is not one of": ["--config.model.name=vgg"],
+        "config.batch_size: 2000 is not allowed": ["--config.batch_size=2000"],
+        "the gzip stream is cut short": [
+            "--config.data.name=mnist",
+            f"--config.data.dir={tmp_path / 'cut'}",
+        ],
+        "config.seed is 0 there, 5 here": [*TINY, "--config.seed=5", f"--workdir={whole[0]}"],
+    }
+    new = tmp_path / "new"
+    started = {
+        wanted: _start(f"--workdir={new}", *arguments) for wanted, arguments in mistakes.items()
+    }
+    for wanted, process in started.items():
+        status, _, err = _finish(process)
+        assert status == 2
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        assert wanted in err
+    assert not new.exists()
+    assert {p: p.read_bytes() for p in whole[0].rglob("*") if p.is_file()} == before
+
+
+def test_evaluate_prints_what_the_run_ended_with(whole):
+    status, out, err = _finish(_start(f"--workdir={whole[0]}", module="launch.evaluate"))
+    assert status == 0, err
+    result = json.loads((whole[0] / "result.json").read_text())
+    assert f"accuracy: {result['test_accuracy']}\n" in out
+    status, _, err = _finish(_start("--workdir=not/there", module="launch.evaluate"))
+    assert (status, err) == (
+        2,
+        "error: --workdir=not/there: holds no run, there is no config.json in it\n",
+    )
+
+
+def test_the_benchmark_compares_the_same_network():
+    arguments = ("--model=resnet_tiny", "--batch_size=4", "--image_size=8", "--repeats=2")
+    status, out, err = _finish(_start(*arguments, module="launch.bench"))
+    assert status == 0, err
+    assert re.search(r"jaxml +[\d,.]+ images/s", out)
+    assert re.search(r"plain Flax +[\d,.]+ images/s", out)
+    assert re.search(r"jaxml is [\d.]+ times as fast", out)

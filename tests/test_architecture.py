@@ -1,0 +1,85 @@
+"""Data flows one way, and neither TensorFlow nor torch is needed."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = sorted((ROOT / "jaxml").rglob("*.py"))
+LAUNCHERS = sorted((ROOT / "launch").glob("*.py"))
+
+# Each room may import what stands before it, and what stands in its own line.
+ORDER = [
+    {"errors", "types"},
+    {"initializers", "normalize", "layers", "losses", "metrics"},
+    {"models"},
+    {"config"},
+    {"data", "optim"},
+    {"step"},
+    {"interrupt", "program", "progress", "seal", "workdir"},
+    {"checkpoint"},
+    {"meter"},
+    {"evaluate", "train"},
+]
+
+
+def _room(path):
+    return path.relative_to(ROOT / "jaxml").parts[0].removesuffix(".py")
+
+
+def _imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_room_has_its_place():
+    assert {_room(path) for path in PACKAGE} - {"__init__"} == set().union(*ORDER)
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_data_flows_one_way(path):
+    imports = list(_imports(path))
+    assert not [name for name in imports if name.split(".")[0] in ("launch", "configs", "tests")]
+    if path.name == "__init__.py" and path.parent.name == "jaxml":
+        assert not imports
+        return
+    place = next(i for i, rooms in enumerate(ORDER) if _room(path) in rooms)
+    allowed = set().union(*ORDER[: place + 1])
+    used = {name.split(".")[1] for name in imports if name.startswith("jaxml.")}
+    assert used <= allowed
+
+
+def test_flags_are_read_by_launchers_only():
+    for path in PACKAGE:
+        assert not [name for name in _imports(path) if name.startswith("absl")], path
+
+
+def test_the_top_level_is_what_the_map_shows():
+    visible = {p.name for p in ROOT.iterdir() if not p.name.startswith((".", "__"))} - {"runs"}
+    assert visible == {
+        "LICENSE", "README.md", "configs", "jaxml", "launch", "pyproject.toml", "tests"
+    }  # fmt: skip
+
+
+def test_no_module_brings_in_tensorflow_or_torch():
+    modules = [
+        ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for p in [*PACKAGE, *LAUNCHERS]
+    ]
+    code = (
+        "import importlib, sys\nfrom absl import flags\n"
+        f"for name in {modules}:\n"
+        "    importlib.import_module(name)\n"
+        "    for flag in {'workdir'} & set(flags.FLAGS):\n"  # of more than one launcher
+        "        delattr(flags.FLAGS, flag)\n"
+        "found = {'tensorflow', 'torch', 'keras'} & set(sys.modules)\n"
+        "sys.exit(f'brings in {found}' if found else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

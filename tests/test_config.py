@@ -1,0 +1,120 @@
+"""The tree of settings: what is allowed, what is said of it, what is stored."""
+
+import dataclasses
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+from jaxml import config as settings
+from jaxml.config import Config
+from jaxml.errors import InputError
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_recipe_is_allowed_and_named_in_its_docstring(path):
+    module = runpy.run_path(str(path))
+    settings.check(module["get_config"]())
+    assert f"--config=configs/{path.name}" in module["__doc__"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("batch_size", 0, "an int of at least 1"),
+        ("batch_size", 1.5, "an int of at least 1"),
+        ("batch_size", "128", "an int of at least 1"),
+        ("batch_size", True, "an int of at least 1"),
+        ("seed", -1, "an int of at least 0"),
+        ("optim.learning_rate", 0.0, "a float above 0"),
+        ("optim.learning_rate", float("nan"), "a float above 0"),
+        ("optim.learning_rate", float("inf"), "a float above 0"),
+        ("optim.momentum", 1.5, "a float of at least 0 and at most 1"),
+        ("optim.nesterov", 1, "true or false"),
+        ("optim.schedule", "cosin", "one of step, cosine, constant"),
+        ("optim.step_boundaries", (0.5, 2.0), "a tuple of floats of at least 0 and at most 1"),
+        ("optim.step_boundaries", [0.5], "a tuple of floats of at least 0 and at most 1"),
+        ("data.dir", None, "a string"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(name, value, wanted):
+    config = Config()
+    *parents, field = name.split(".")
+    holder = getattr(config, parents[0]) if parents else config
+    setattr(holder, field, value)
+    with pytest.raises(InputError) as caught:
+        settings.check(config)
+    assert str(caught.value) == f"config.{name}: {value!r} is not allowed, it is {wanted}"
+
+
+def test_an_int_will_do_for_a_float():
+    config = Config()
+    config.optim.learning_rate = 1
+    settings.check(config)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    settings.check_name("optim.learning_rate")
+    with pytest.raises(InputError, match=r"did you mean 'config\.batch_size'\?"):
+        settings.check_name("batchsize")
+    with pytest.raises(InputError, match="no such setting; --help lists them"):
+        settings.check_name("qqqqqqqq")
+    with pytest.raises(InputError, match=r"config\.optim: there is no such setting"):
+        settings.check_name("optim")
+
+
+def test_json_gives_the_same_tree_back():
+    config = Config(seed=7)
+    config.optim.step_boundaries = (0.25,)
+    config.data.dir = "some/where"
+    assert settings.from_json(settings.to_json(config)) == config
+    assert json.loads(settings.to_json(config))["optim"]["step_boundaries"] == [0.25]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not the JSON of a run's settings"),
+        ("[]", "not the JSON of a run's settings"),
+        ('{"sed": 1}', "there is no such setting"),
+        ('{"seed": "1"}', "an int of at least 0"),
+    ],
+)
+def test_json_that_is_no_tree_is_refused(text, message):
+    with pytest.raises(InputError, match=message):
+        settings.from_json(text)
+
+
+def test_differences_are_named_with_both_values():
+    config = Config(seed=1)
+    config.optim.step_boundaries = (0.5,)
+    assert settings.differences(config, settings.to_json(Config())) == [
+        "config.seed is 0 there, 1 here",
+        "config.optim.step_boundaries is [0.5, 0.75] there, [0.5] here",
+    ]
+    stored = json.loads(settings.to_json(Config()))
+    del stored["seed"]
+    stored["old"] = 3
+    assert settings.differences(Config(), json.dumps(stored)) == [
+        "config.seed is not set there, 0 here",
+        "config.old is 3 there, not set here",
+    ]
+
+
+def test_every_setting_is_described_with_its_value():
+    text = settings.describe(Config(batch_size=77))
+    assert "--config.batch_size=77" in text
+    leaves = list(_leaves(Config))
+    assert text.count("--config.") == len(leaves)
+    assert all(field.metadata["doc"] for field in leaves)
+
+
+def _leaves(tree):
+    for field in dataclasses.fields(tree):
+        if dataclasses.is_dataclass(field.type):
+            yield from _leaves(field.type)
+        else:
+            yield field

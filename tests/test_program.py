@@ -1,0 +1,116 @@
+"""A run on its devices: order, sharding, steps in one call, exact evaluation."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxml.config import DataConfig
+from jaxml.errors import InputError
+from jaxml.program import Program
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def program():
+    return Program(tiny.config())
+
+
+def _take(program, steps, *, per_call=1, state=None):
+    state = program.initial_state() if state is None else state
+    order, losses = program.order(0), []
+    for _ in range(0, steps, per_call):
+        state, metrics = program.train(state, order, per_call)
+        losses.append(np.asarray(metrics.loss))
+    return state, np.concatenate(losses)
+
+
+def _assert_close(tree, other, **tolerance):
+    leaves, others = jax.tree.leaves(tree), jax.tree.leaves(other)
+    for a, b in zip(leaves, others, strict=True):
+        np.testing.assert_allclose(a, b, **tolerance)
+
+
+def test_the_run_is_over_all_devices(program):
+    assert len(jax.devices()) == 2
+    assert program.device == "2 x cpu"
+    assert program.steps_per_epoch == 3  # floor(1437 / 478)
+    assert program.num_steps == 12
+
+
+def test_two_devices_compute_what_one_does(program, monkeypatch: pytest.MonkeyPatch):
+    both, losses = _take(program, 2)
+    monkeypatch.setattr(jax, "devices", lambda: jax.local_devices()[:1])
+    with jax.default_device(jax.local_devices()[0]):
+        monkeypatch.setattr(
+            jax, "make_mesh", lambda *_, **__: jax.sharding.Mesh(jax.local_devices()[:1], ("data",))
+        )
+        alone, alone_losses = _take(Program(tiny.config()), 2)
+    assert len(jax.tree.leaves(both.params)[0].devices()) == 2
+    assert len(jax.tree.leaves(alone.params)[0].devices()) == 1
+    np.testing.assert_allclose(losses, alone_losses, rtol=1e-5)
+    _assert_close(jax.device_get(both.params), jax.device_get(alone.params), rtol=1e-3, atol=1e-5)
+
+
+def test_steps_in_one_call_are_the_same_steps(program):
+    one_by_one, losses = _take(program, 3)
+    in_one_call, other_losses = _take(program, 3, per_call=3)
+    np.testing.assert_allclose(losses, other_losses, rtol=1e-5)
+    _assert_close(one_by_one.params, in_one_call.params, rtol=1e-3, atol=1e-5)
+    assert int(one_by_one.metrics.count) == int(in_one_call.metrics.count) == 3 * 478
+
+
+def test_the_sums_start_anew_with_each_epoch(program):
+    state, _ = _take(program, 3)
+    state, _ = program.train(state, program.order(1), 1)
+    assert int(state.metrics.count) == 478
+
+
+def test_evaluation_counts_each_image_once(program):
+    state = program.initial_state()
+    metrics = program.evaluate(state)
+    assert metrics["count"] == 360  # 200 and a ragged 160
+    other = Program(tiny.config(eval_batch_size=360)).evaluate(state)
+    assert metrics["accuracy"] == other["accuracy"]
+    assert metrics["top5_accuracy"] == other["top5_accuracy"]
+    assert metrics["loss"] == pytest.approx(other["loss"], rel=1e-6)
+
+
+def test_seeds_differ(program):
+    other = Program(tiny.config(seed=1))
+    assert not np.array_equal(program.order(0), other.order(0))
+    a, b = (jax.tree.leaves(p.initial_state().params["stem_conv"])[0] for p in (program, other))
+    assert not np.array_equal(a, b)
+
+
+def test_the_held_out_images_are_evaluated():
+    program = Program(tiny.config(data=DataConfig(validation_size=100)))
+    assert program.eval_split == "validation"
+    assert program.steps_per_epoch == 2  # floor(1337 / 478)
+    assert program.evaluate(program.initial_state())["count"] == 100
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 1438}, "config.batch_size: 1438 is not allowed, the training set has 1437"),
+        ({"batch_size": 3}, "config.batch_size: 3 is not allowed, it must be a multiple of the 2"),
+        ({"eval_batch_size": 1}, "config.eval_batch_size: 1 is not allowed, it must be a multiple"),
+        ({"data": DataConfig(validation_size=1437)}, "config.data.validation_size: 1437"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_named(changes, message):
+    with pytest.raises(InputError, match=message):
+        Program(tiny.config(**changes))
+
+
+def test_unknown_names_are_answered_with_what_there_is():
+    config = tiny.config()
+    config.model.name = "resnet21v1"
+    with pytest.raises(
+        InputError, match=r"config\.model\.name: 'resnet21v1' is not one of .*resnet20v1"
+    ):
+        Program(config)
+    config = tiny.config()
+    config.data.name = "cifar"
+    with pytest.raises(InputError, match=r"config\.data\.name: 'cifar' is not one of .*cifar100"):
+        Program(config)

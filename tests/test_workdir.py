@@ -1,0 +1,89 @@
+"""The folder of a run: what it accepts, what it keeps, and that nothing is written over."""
+
+import json
+
+import pytest
+
+from jaxml.config import Config, to_json
+from jaxml.errors import InputError
+from jaxml.workdir import Workdir
+
+
+def test_a_new_folder_holds_the_settings(tmp_path):
+    path = tmp_path / "a" / "run"
+    with Workdir(path, Config(seed=3)):
+        assert (path / "config.json").read_text() == to_json(Config(seed=3))
+    assert Workdir.read_config(path) == Config(seed=3)
+
+
+def test_a_run_with_other_settings_is_refused_and_left_alone(tmp_path):
+    with Workdir(tmp_path, Config(seed=3)) as files:
+        files.write_result({"test_accuracy": 1.0})
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(InputError, match=r"other settings: config\.seed is 3 there, 4 here"):
+        Workdir(tmp_path, Config(seed=4))
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_folder_with_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(InputError, match=r"holds 'thesis\.tex' and no run"):
+        Workdir(tmp_path, Config())
+    with pytest.raises(InputError, match="is a file, it must be a folder"):
+        Workdir(tmp_path / "thesis.tex", Config())
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InputError, match=r"config\.json: is not the JSON of a run's settings"):
+        Workdir(tmp_path, Config())
+    assert (tmp_path / "config.json").read_text() == "{"
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="Not a directory"), Workdir(tmp_path / "file/x", Config()):
+        pass
+
+
+def test_what_a_killed_start_leaves_is_taken_over(tmp_path):
+    (tmp_path / ".lock").write_text("")
+    (tmp_path / "config.json.partial").write_text('{"se')
+    with Workdir(tmp_path, Config()):
+        assert Workdir.read_config(tmp_path) == Config()
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    with (
+        Workdir(tmp_path, Config()),
+        pytest.raises(InputError, match="another run is at work in it"),
+        Workdir(tmp_path, Config()),
+    ):
+        pass
+    with Workdir(tmp_path, Config()):
+        pass
+
+
+def test_metrics_are_rewound_to_a_step(tmp_path):
+    with Workdir(tmp_path, Config()) as files:
+        files.rewind_metrics(0)
+        for step in (1, 2, 3):
+            files.append_metrics({"step": step})
+        with (tmp_path / "metrics.jsonl").open("a") as file:
+            file.write('{"step": 2, "lo')
+        files.rewind_metrics(2)
+        files.append_metrics({"step": 4})
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 4]
+
+
+def test_a_result_is_there_once_it_is_written(tmp_path):
+    with Workdir(tmp_path, Config()) as files:
+        assert files.read_result() is None
+        files.write_result({"test_accuracy": 0.5})
+        assert files.read_result() == {"test_accuracy": 0.5}
+
+
+def test_a_folder_without_a_run_has_no_settings(tmp_path):
+    with pytest.raises(InputError, match=r"holds no run, there is no config\.json in it"):
+        Workdir.read_config(tmp_path)
+    (tmp_path / "config.json").write_text('{"sed": 1}')
+    with pytest.raises(InputError, match=r"config\.json: config\.sed: there is no such setting"):
+        Workdir.read_config(tmp_path)
