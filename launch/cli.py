@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -40,7 +41,8 @@ def run(main: Callable[[], None], *, config: str | None = None) -> None:
 def config() -> tuple[str, Config]:
     """The name of the settings' file, without folder and ending, and the settings."""
     flag = flags.FLAGS["config"]
-    return Path(config_flags.get_config_filename(flag).split(":")[0]).stem, flag.value
+    name = Path(config_flags.get_config_filename(flag).split(":")[0]).stem
+    return name, cast(Config, flag.value)
 
 
 def parse(
@@ -120,4 +122,4 @@ def _print_help(values: flags.FlagValues) -> None:
         print(f"  --{flag.name}={flag.default_as_str or ''}\n      {flag.help}")
     if "config" in values:
         print(f"  --config=\n      {values['config'].help}\n\nSettings of this config:")
-        print(settings.describe(values["config"].value))
+        print(settings.describe(cast(Config, values["config"].value)))

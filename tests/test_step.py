@@ -63,7 +63,7 @@ def test_the_update_is_down_the_numerical_gradient(batch):
     ]
     numerical = float(ends[0] - ends[1]) / (2 * step)
     analytical = optax.tree.vdot(gradient, direction)
-    assert float(analytical) == pytest.approx(numerical, rel=2e-2)
+    assert float(jnp.asarray(analytical)) == pytest.approx(numerical, rel=2e-2)
     assert float(metrics.loss) / 6 == pytest.approx(
         float(loss(state.params, state, batch)), rel=1e-5
     )

@@ -1,26 +1,27 @@
 """Small settings and sets that the tests of a run share."""
 
+import dataclasses
 import gzip
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from jaxml.config import CheckpointConfig, Config, DataConfig, ModelConfig, OptimConfig
+from jaxml.config import Config, DataConfig, ModelConfig, OptimConfig
 
 
-def config(**changes: object) -> Config:
+def config(**changes: Any) -> Config:
     """A tiny network on the digits: 4 epochs of 3 steps."""
-    settings = {
-        "batch_size": 478,
-        "num_epochs": 4,
-        "eval_batch_size": 200,
-        "model": ModelConfig(name="resnet_tiny"),
-        "data": DataConfig(name="digits", crop_padding=1),
-        "optim": OptimConfig(learning_rate=0.05, schedule="cosine"),
-        "checkpoint": CheckpointConfig(),
-    }
-    return Config(**(settings | changes))
+    settings = Config(
+        batch_size=478,
+        num_epochs=4,
+        eval_batch_size=200,
+        model=ModelConfig(name="resnet_tiny"),
+        data=DataConfig(name="digits", crop_padding=1),
+        optim=OptimConfig(learning_rate=0.05, schedule="cosine"),
+    )
+    return dataclasses.replace(settings, **changes)
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:

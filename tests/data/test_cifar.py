@@ -1,6 +1,5 @@
 """CIFAR-10 and CIFAR-100 in both published forms, whole and damaged."""
 
-import contextlib
 import gzip
 import io
 import lzma
@@ -122,8 +121,13 @@ def refused(directory: Path, form: Form) -> str:
     """The message with which a set is refused."""
     with pytest.raises(InputError) as error:
         load(directory, form)
-    assert str(error.value).isprintable(), "the message is one line"
+    check_message(error.value)
     return str(error.value)
+
+
+def check_message(error: InputError) -> None:
+    assert str(error).isprintable(), "the message is one line"
+    assert len(str(error)) < 1000
 
 
 @pytest.mark.parametrize("place", ["folder", "itself", "tarball"])
@@ -328,20 +332,18 @@ def entry(name: str, kind: bytes, target: str = "", size: int = 0) -> tarfile.Ta
     return info
 
 
-@pytest.mark.parametrize(
-    "member",
-    [
-        entry("data_batch_5.bin", tarfile.SYMTYPE, "nothing"),
-        entry("data_batch_5.bin", tarfile.LNKTYPE, "nothing"),
-        entry("data_batch_5.bin", tarfile.SYMTYPE, "data_batch_5.bin"),
-        entry("data_batch_5.bin", tarfile.SYMTYPE, "/etc/hostname"),
-        entry("data_batch_5.bin", tarfile.FIFOTYPE),
-        entry("data_batch_5.bin", tarfile.DIRTYPE),
-        entry("data_batch_5.bin", tarfile.REGTYPE, size=2**70),
-    ],
-    ids=["dangling link", "dangling hard link", "link to itself", "link outside", "pipe",
-         "folder", "absurd size"],
-)  # fmt: skip
+NO_FILES = {
+    "dangling link": entry("data_batch_5.bin", tarfile.SYMTYPE, "nothing"),
+    "dangling hard link": entry("data_batch_5.bin", tarfile.LNKTYPE, "nothing"),
+    "link to itself": entry("data_batch_5.bin", tarfile.SYMTYPE, "data_batch_5.bin"),
+    "link outside": entry("data_batch_5.bin", tarfile.SYMTYPE, "/etc/hostname"),
+    "pipe": entry("data_batch_5.bin", tarfile.FIFOTYPE),
+    "folder": entry("data_batch_5.bin", tarfile.DIRTYPE),
+    "absurd size": entry("data_batch_5.bin", tarfile.REGTYPE, size=2**70),
+}
+
+
+@pytest.mark.parametrize("member", NO_FILES.values(), ids=NO_FILES)
 def test_a_member_that_is_no_file_is_refused(tmp_path, member):
     contents = files(BINARY)
     del contents["data_batch_5.bin"]
@@ -363,19 +365,16 @@ def test_nothing_of_a_tarball_is_written_to_disk(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("form", "label"),
     [
-        (PYTHON, -1),
-        (PYTHON, 10),
-        (PYTHON, -(2**80)),
-        (PYTHON, 10**5000),
-        (BINARY, 10),
-        (BINARY, 255),
-        (FORMS["cifar100-python"], 100),
-        (FORMS["cifar100-binary"], 100),
+        pytest.param(PYTHON, -1, id="python, -1"),
+        pytest.param(PYTHON, 10, id="python, 10"),
+        pytest.param(PYTHON, -(2**80), id="python, less than 64 bits"),
+        pytest.param(PYTHON, 10**5000, id="python, more digits than are written"),
+        pytest.param(BINARY, 10, id="binary, 10"),
+        pytest.param(BINARY, 255, id="binary, 255"),
+        pytest.param(FORMS["cifar100-python"], 100, id="cifar100 python, 100"),
+        pytest.param(FORMS["cifar100-binary"], 100, id="cifar100 binary, 100"),
     ],
-    ids=lambda value: value.layout.folder if isinstance(value, Form) else f"{float(value):g}"
-    if abs(value) < 1e300
-    else "huge",
-)  # fmt: skip
+)
 def test_a_label_of_no_class_is_refused(tmp_path, form, label):
     contents = files(form)
     first = form.layout.train[0]
@@ -397,31 +396,36 @@ PIXELS = np.zeros((COUNT, 3072), np.uint8)
 NO_BATCH = "not a CIFAR batch, a dict with an array 'data' and a list 'labels'"
 
 
-@pytest.mark.parametrize(
-    ("batch", "expected"),
-    [
-        ([PIXELS.tobytes(), [0, 1]], NO_BATCH),
-        (None, NO_BATCH),
-        ({}, NO_BATCH),
-        ({b"data": PIXELS}, NO_BATCH),
-        ({b"labels": [0, 1]}, NO_BATCH),
-        ({b"data": PIXELS.tobytes(), b"labels": [0, 1]}, NO_BATCH),
-        ({b"data": PIXELS, b"labels": (0, 1)}, NO_BATCH),
-        ({b"data": PIXELS, b"fine_labels": [0, 1]}, NO_BATCH),
-        ({b"data": PIXELS[:, 1:], b"labels": [0, 1]}, "not (2, 3071) and 2"),
-        ({b"data": PIXELS[:1], b"labels": [0, 1]}, "not (1, 3072) and 2"),
-        ({b"data": PIXELS[0], b"labels": [0, 1]}, "not (3072,) and 2"),
-        ({b"data": PIXELS.reshape(2, 32, 32, 3), b"labels": [0, 1]}, "not (2, 32, 32, 3) and 2"),
-        ({b"data": PIXELS, b"labels": [0]}, "not (2, 3072) and 1"),
-        ({b"data": PIXELS, b"labels": [0, 1, 2]}, "not (2, 3072) and 3"),
-        ({b"data": PIXELS, b"labels": [0.0, 1.0]}, "the labels must be integers"),
-        ({b"data": PIXELS, b"labels": [0, True]}, "the labels must be integers"),
-        ({b"data": PIXELS, b"labels": [0, b"1"]}, "the labels must be integers"),
-        ({b"data": PIXELS, b"labels": [[0], [1]]}, "the labels must be integers"),
-        ({b"data": PIXELS.astype(np.float32), b"labels": [0, 1]}, "only unsigned bytes are read"),
-    ],
-    ids=str,
-)
+OTHER_BATCHES = {
+    "list": ([PIXELS.tobytes(), [0, 1]], NO_BATCH),
+    "nothing": (None, NO_BATCH),
+    "empty dict": ({}, NO_BATCH),
+    "no labels": ({b"data": PIXELS}, NO_BATCH),
+    "no data": ({b"labels": [0, 1]}, NO_BATCH),
+    "data in bytes": ({b"data": PIXELS.tobytes(), b"labels": [0, 1]}, NO_BATCH),
+    "labels in a tuple": ({b"data": PIXELS, b"labels": (0, 1)}, NO_BATCH),
+    "labels of another set": ({b"data": PIXELS, b"fine_labels": [0, 1]}, NO_BATCH),
+    "a pixel short": ({b"data": PIXELS[:, 1:], b"labels": [0, 1]}, "not (2, 3071) and 2"),
+    "an image short": ({b"data": PIXELS[:1], b"labels": [0, 1]}, "not (1, 3072) and 2"),
+    "one flat image": ({b"data": PIXELS[0], b"labels": [0, 1]}, "not (3072,) and 2"),
+    "images in rows and columns": (
+        {b"data": PIXELS.reshape(2, 32, 32, 3), b"labels": [0, 1]},
+        "not (2, 32, 32, 3) and 2",
+    ),
+    "a label short": ({b"data": PIXELS, b"labels": [0]}, "not (2, 3072) and 1"),
+    "a label too many": ({b"data": PIXELS, b"labels": [0, 1, 2]}, "not (2, 3072) and 3"),
+    "real labels": ({b"data": PIXELS, b"labels": [0.0, 1.0]}, "the labels must be integers"),
+    "a truth value": ({b"data": PIXELS, b"labels": [0, True]}, "the labels must be integers"),
+    "a label in bytes": ({b"data": PIXELS, b"labels": [0, b"1"]}, "the labels must be integers"),
+    "nested labels": ({b"data": PIXELS, b"labels": [[0], [1]]}, "the labels must be integers"),
+    "real pixels": (
+        {b"data": PIXELS.astype(np.float32), b"labels": [0, 1]},
+        "only unsigned bytes are read",
+    ),
+}
+
+
+@pytest.mark.parametrize(("batch", "expected"), OTHER_BATCHES.values(), ids=OTHER_BATCHES)
 def test_a_pickle_of_anything_else_is_refused(tmp_path, batch: Any, expected):
     contents = files(PYTHON) | {"data_batch_2": pickle.dumps(batch, protocol=2)}
     write(tmp_path, PYTHON, contents)
@@ -455,5 +459,7 @@ def test_random_damage_of_a_tarball_ends_in_one_line_or_in_a_set(tmp_path):
         content[header + 148 : header + 156] = b" " * 8
         content[header + 148 : header + 156] = b"%06o\0 " % sum(content[header : header + 512])
         path.write_bytes(content)
-        with contextlib.suppress(InputError):
+        try:
             load(tmp_path, BINARY)
+        except InputError as error:
+            check_message(error)

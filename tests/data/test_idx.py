@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxml.data import DATASETS, idx
+from jaxml.data.dataset import Dataset
 from jaxml.errors import InputError
 
 MNIST = {
@@ -53,18 +54,14 @@ def message(function, *arguments) -> str:
     return str(error.value)
 
 
-def check(dataset, first: int = 0) -> None:
+def check(dataset: Dataset, first: int = 0) -> None:
     """Compares a loaded set with `small_set`."""
-    train = [[[[12 * n + 3 * row + column + first] for column in range(3)] for row in range(4)]
-             for n in range(5)]  # fmt: skip
-    np.testing.assert_array_equal(dataset.train.images, np.asarray(train, np.uint8), strict=True)
-    np.testing.assert_array_equal(
-        dataset.train.labels, np.asarray([5, 0, 4, 1, 6], np.int32), strict=True
-    )
-    assert dataset.test.images.shape == (3, 4, 3, 1)
-    assert dataset.test.images.dtype == np.uint8
-    np.testing.assert_array_equal(dataset.test.images.ravel(), np.arange(100, 136) + first)
-    np.testing.assert_array_equal(dataset.test.labels, np.asarray([2, 7, 1], np.int32), strict=True)
+    arrays = small_set(first)
+    for part, split in {"train": dataset.train, "test": dataset.test}.items():
+        images = arrays[f"{part}-images"][..., None].astype(np.uint8)
+        np.testing.assert_array_equal(split.images, images, strict=True)
+        labels = arrays[f"{part}-labels"].astype(np.int32)
+        np.testing.assert_array_equal(split.labels, labels, strict=True)
     assert dataset.num_classes == 8
 
 
