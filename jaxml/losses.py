@@ -1,7 +1,9 @@
 """Losses: one value an example, never reduced inside."""
 
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax import lax
 
 from jaxml.types import Array
 
@@ -34,5 +36,8 @@ def softmax_cross_entropy(logits: Array, labels: Array) -> Array:
         raise ValueError(
             f"labels: shape {logits.shape[:-1]} for logits {logits.shape}, not {labels.shape}"
         )
-    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    logits = logits.astype(np.promote_types(logits.dtype, np.float32))
+    # The loss does not change when all logits do, but sums of large ones would lose digits.
+    logits = logits - lax.stop_gradient(logits.max(axis=-1, keepdims=True))
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return jnp.where(labels < 0, jnp.full_like(losses, jnp.nan), losses)

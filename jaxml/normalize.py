@@ -58,7 +58,7 @@ def per_image_standardization(images: Array) -> Array:
         raise ValueError(f"images: at least [height, width, channels], not shape {images.shape}")
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise ValueError(f"images: floating point, not {images.dtype}; see to_unit_interval")
-    x = images.astype(jnp.promote_types(images.dtype, jnp.float32))
+    x = images.astype(np.promote_types(images.dtype, np.float32))
     size = int(np.prod(images.shape[-3:]))
     mean = jnp.mean(x, axis=(-3, -2, -1), keepdims=True)
     variance = jnp.mean(jnp.square(x - mean), axis=(-3, -2, -1), keepdims=True)
@@ -134,7 +134,7 @@ class ChannelStandardization(struct.PyTreeNode):
         values = np.arange(256) / 255
         mean = counts @ values / counts.sum(1)
         variance = (counts * np.square(values - mean[:, None])).sum(1) / counts.sum(1)
-        std = np.where(variance > 0, np.sqrt(variance), 1.0)
+        std = np.where((counts > 0).sum(1) > 1, np.sqrt(variance), 1.0)
         return cls(mean=jnp.asarray(mean, jnp.float32), std=jnp.asarray(std, jnp.float32))
 
     def apply(self, images: Array) -> Array:

@@ -21,10 +21,10 @@ def decay_mask(params: PyTree) -> PyTree:
 
 def step_schedule(config: OptimConfig, warmup_steps: int, num_steps: int) -> optax.Schedule:
     """The rate is multiplied by `step_factor` at each of `step_boundaries`."""
-    boundaries = {
-        round(fraction * num_steps) - warmup_steps: config.step_factor
-        for fraction in config.step_boundaries
-    }
+    boundaries: dict[int, float] = {}
+    for fraction in config.step_boundaries:
+        step = round(fraction * num_steps) - warmup_steps
+        boundaries[step] = boundaries.get(step, 1.0) * config.step_factor
     return optax.piecewise_constant_schedule(config.learning_rate, boundaries)
 
 

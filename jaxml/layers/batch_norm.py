@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxml.types import Array
@@ -31,7 +32,7 @@ def moments(x: Array, axes: Sequence[int]) -> tuple[Array, Array]:
     Source: the meaning of `tf.nn.moments`.
     """
     axes = tuple(axes)
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = x.astype(np.promote_types(x.dtype, np.float32))
     mean = jnp.mean(x, axis=axes, keepdims=True)
     # E(x - s)^2 - (mean - s)^2 is the variance for any s. With the mean for s, held constant, the
     # second term is 0 and x - s needs no gradient of the mean, which saves a pass over x.

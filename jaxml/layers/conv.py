@@ -97,7 +97,7 @@ def _conv_of_small_image(
     matrix = padded[rows[:, None, :, None], columns[None, :, None, :]]  # [h, w, h', w', c, c']
     matrix = matrix.transpose(0, 1, 4, 2, 3, 5)
     out_image = (rows.shape[1], columns.shape[1])
-    y = x.reshape(batch, -1) @ matrix.reshape(
+    y = x.reshape(batch, image[0] * image[1] * channels) @ matrix.reshape(
         image[0] * image[1] * channels, out_image[0] * out_image[1] * features
     )
     return y.reshape(batch, *out_image, features)

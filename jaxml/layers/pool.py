@@ -1,6 +1,7 @@
 """Pooling."""
 
 import jax.numpy as jnp
+import numpy as np
 
 from jaxml.types import Array
 
@@ -25,5 +26,5 @@ def global_average_pool(x: Array) -> Array:
     """
     if x.ndim < 3:
         raise ValueError(f"x: at least [height, width, channels], not shape {x.shape}")
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    wide = np.promote_types(x.dtype, np.float32)
     return jnp.mean(x, axis=(-3, -2), dtype=wide).astype(x.dtype)
