@@ -30,8 +30,7 @@ def step_schedule(config: OptimConfig, warmup_steps: int, num_steps: int) -> opt
 
 def cosine_schedule(config: OptimConfig, warmup_steps: int, num_steps: int) -> optax.Schedule:
     r"""The rate falls to 0 along half a cosine: `peak * (1 + cos(pi t / T)) / 2`."""
-    cosine = optax.cosine_decay_schedule(config.learning_rate, max(num_steps - warmup_steps, 1))
-    return lambda step: cosine(jnp.asarray(step, jnp.float32))  # it mixes the types of its input
+    return optax.cosine_decay_schedule(config.learning_rate, max(num_steps - warmup_steps, 1))
 
 
 def constant_schedule(config: OptimConfig, warmup_steps: int, num_steps: int) -> optax.Schedule:
@@ -66,10 +65,10 @@ def create_schedule(config: OptimConfig, *, steps_per_epoch: int, num_steps: int
     """
     warmup_steps = round(config.warmup_epochs * steps_per_epoch)
     schedule = SCHEDULES[config.schedule](config, warmup_steps, num_steps)
-    if not warmup_steps:
-        return schedule
-    warmup = optax.linear_schedule(0.0, config.learning_rate, warmup_steps)
-    return optax.join_schedules([warmup, schedule], [warmup_steps])
+    if warmup_steps:
+        warmup = optax.linear_schedule(0.0, config.learning_rate, warmup_steps)
+        schedule = optax.join_schedules([warmup, schedule], [warmup_steps])
+    return lambda step: schedule(jnp.asarray(step, jnp.float32))  # optax would mix the types
 
 
 def create_optimizer(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransformation:

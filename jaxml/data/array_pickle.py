@@ -1,12 +1,12 @@
 """Reads pickles of plain containers and uint8 arrays, and runs nothing that is in them.
 
-A pickle is a program that can call whatever its reader lets it name. This reader lets it name the
-three functions that a pickled NumPy array is made with, and gives it stand-ins for them that can
-only assemble bytes: not even NumPy's own constructors are within its reach.
+A pickle is a program for a machine with a stack. The machine here knows only the instructions that
+make containers, numbers, strings and arrays of bytes; nothing that it handles can be called, and
+no attribute of anything is ever looked up or set by a name out of the file.
 """
 
 import io
-import pickle
+import pickletools
 from typing import Any
 
 import numpy as np
@@ -14,63 +14,42 @@ import numpy as np
 from jaxml.errors import InputError
 
 
-class _Dtype:
-    """Stands in for `numpy.dtype`: unsigned bytes, nothing else."""
-
-    def __init__(self, name: Any, *_: Any) -> None:
-        if name not in (b"u1", "u1"):
-            raise pickle.UnpicklingError(
-                f"an array of dtype {name!r}, only unsigned bytes are read"
-            )
-
-    def __setstate__(self, state: Any) -> None:
-        """The byte order and the rest say nothing about bytes."""
-
-
 class _Array:
-    """Stands in for `numpy.ndarray` until its bytes are there."""
+    """An array until its bytes are there."""
 
     array: np.ndarray | None = None
 
-    def __setstate__(self, state: Any) -> None:
-        _, shape, dtype, fortran, content = state
-        if not isinstance(dtype, _Dtype) or not isinstance(content, bytes):
-            raise pickle.UnpicklingError("an array that is not made of bytes")
-        flat = np.frombuffer(content, np.uint8)
-        self.array = flat.reshape(shape, order="F" if fortran else "C")
+
+class _Dtype:
+    """The dtype of unsigned bytes."""
 
 
-def _encode(text: Any, encoding: Any) -> bytes:
-    """Stands in for `_codecs.encode`, by which Python 3 writes bytes in old protocols."""
-    if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
-        raise pickle.UnpicklingError("bytes that are not written as latin1")
-    return text.encode("latin1")
-
-
-class _Reconstruct:
-    """Stands in for `numpy.core.multiarray._reconstruct`."""
-
-    def __new__(cls, *_: Any) -> Any:
-        return _Array()
-
-
-_STAND_INS = {
-    ("numpy", "dtype"): _Dtype,
-    ("numpy", "ndarray"): _Array,
-    ("numpy.core.multiarray", "_reconstruct"): _Reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _Reconstruct,
-    ("_codecs", "encode"): _encode,
+_RECONSTRUCT, _NDARRAY, _DTYPE, _ENCODE, _BYTES, _MARK = (object() for _ in range(6))
+_NAMES = {
+    "numpy ndarray": _NDARRAY,
+    "numpy dtype": _DTYPE,
+    "numpy.core.multiarray _reconstruct": _RECONSTRUCT,
+    "numpy._core.multiarray _reconstruct": _RECONSTRUCT,
+    "_codecs encode": _ENCODE,  # by which Python 3 writes bytes in old protocols
+    "__builtin__ bytes": _BYTES,  # and these when they are none
 }
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str, /) -> Any:
-        try:
-            return _STAND_INS[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(
-                f"it names {module}.{name}, which is not part of an array"
-            ) from None
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_VALUES = {
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+    *("SHORT_BINBYTES", "BINBYTES", "BINBYTES8"),
+}
+_SIZES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_INSTRUCTIONS = {
+    *("PROTO", "FRAME", "STOP", "POP", "MARK", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD"),
+    *("BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE", "BINGET", "LONG_BINGET", "GET"),
+    *("BINSTRING", "SHORT_BINSTRING", "EMPTY_TUPLE", "EMPTY_LIST", "EMPTY_DICT"),
+    *("TUPLE", "LIST", "DICT", "APPEND", "APPENDS", "SETITEM", "SETITEMS"),
+    *_CONSTANTS,
+    *_VALUES,
+    *_SIZES,
+}
+_OPCODES = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
 
 
 def loads(content: bytes, where: str) -> Any:
@@ -84,23 +63,163 @@ def loads(content: bytes, where: str) -> Any:
       What was pickled. Arrays are found in a dict of the top level; elsewhere they are of no use.
 
     Raises:
-      InputError: the pickle is cut short or corrupt, or names anything else.
+      InputError: the pickle is cut short or corrupt, or holds anything else.
     """
     try:
-        value = _Unpickler(io.BytesIO(content), encoding="bytes").load()
-    except (EOFError, pickle.UnpicklingError) as error:
-        raise InputError(f"{where}: cut short, corrupt or hostile ({error})") from None
-    # A corrupt stream of opcodes can raise more inside the unpickler than its own error.
-    except (
-        AttributeError,
-        IndexError,
-        KeyError,
-        MemoryError,
-        OverflowError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise InputError(f"{where}: corrupt ({type(error).__name__}: {error})") from None
+        value = _run(content)
+    except KeyError:
+        raise InputError(f"{where}: corrupt (no such memo entry)") from None
+    except (IndexError, OverflowError, TypeError, ValueError) as error:
+        detail = repr(str(error))[1:-1][:200]
+        raise InputError(f"{where}: cut short, corrupt or hostile ({detail})") from None
     if isinstance(value, dict):
         return {key: v.array if isinstance(v, _Array) else v for key, v in value.items()}
     return value
+
+
+def _run(content: bytes) -> Any:
+    stack: list[Any] = []
+    memo: dict[int, Any] = {}
+
+    def take(count: int) -> list[Any]:
+        if len(stack) < count:
+            raise ValueError("the stack is empty")
+        items = stack[len(stack) - count :]
+        del stack[len(stack) - count :]
+        return items
+
+    def take_marked() -> list[Any]:
+        for depth, item in enumerate(reversed(stack)):
+            if item is _MARK:
+                items = take(depth)
+                stack.pop()
+                return items
+        raise ValueError("no mark")
+
+    file = io.BytesIO(content)
+    while code := file.read(1):
+        opcode = _OPCODES.get(code)
+        if opcode is None or opcode.name not in _INSTRUCTIONS:
+            name = opcode.name if opcode else code.hex()
+            raise ValueError(f"the instruction {name}, which is not part of an array")
+        argument: Any
+        if opcode.name == "GLOBAL":  # pickletools would undo escapes, and warn of some
+            argument = " ".join(file.readline()[:-1].decode("latin1") for _ in range(2))
+        else:
+            argument = opcode.arg.reader(file) if opcode.arg else None
+        match opcode.name:
+            case "PROTO" | "FRAME":
+                pass
+            case "STOP":
+                return stack.pop()
+            case "POP":
+                stack.pop()
+            case "MARK":
+                stack.append(_MARK)
+            case "BINPUT" | "LONG_BINPUT" | "PUT":
+                if not 0 <= argument < len(content):
+                    raise ValueError("a memo entry beyond the size of the file")
+                memo[argument] = stack[-1]
+            case "MEMOIZE":
+                memo[len(memo)] = stack[-1]
+            case "BINGET" | "LONG_BINGET" | "GET":
+                stack.append(memo[argument])
+            case name if name in _CONSTANTS:
+                stack.append(_CONSTANTS[name])
+            case name if name in _VALUES:
+                stack.append(argument)
+            case "BINSTRING" | "SHORT_BINSTRING":
+                stack.append(argument.encode("latin1"))
+            case "EMPTY_TUPLE":
+                stack.append(())
+            case "EMPTY_LIST":
+                stack.append([])
+            case "EMPTY_DICT":
+                stack.append({})
+            case name if name in _SIZES:
+                stack.append(tuple(take(_SIZES[name])))
+            case "TUPLE":
+                stack.append(tuple(take_marked()))
+            case "LIST":
+                stack.append(take_marked())
+            case "DICT":
+                items = take_marked()
+                stack.append({})
+                _update(stack[-1], items)
+            case "APPEND" | "APPENDS":
+                items = take_marked() if opcode.name == "APPENDS" else take(1)
+                if type(stack[-1]) is not list:
+                    raise ValueError("items for no list")
+                stack[-1].extend(items)
+            case "SETITEM" | "SETITEMS":
+                items = take_marked() if opcode.name == "SETITEMS" else take(2)
+                _update(stack[-1], items)
+            case "GLOBAL":
+                stack.append(_name(argument))
+            case "STACK_GLOBAL":
+                module, name = take(2)
+                if type(module) is not str or type(name) is not str:
+                    raise ValueError("a name that is no text")
+                stack.append(_name(f"{module} {name}"))
+            case "REDUCE":
+                function, arguments = take(2)
+                stack.append(_call(function, arguments))
+            case "BUILD":
+                (state,) = take(1)
+                _build(stack[-1], state)
+    raise ValueError("it has no end")
+
+
+def _name(name: str) -> object:
+    if name not in _NAMES:
+        shown = name.replace(" ", ".", 1)[:100]
+        raise ValueError(f"it names {shown}, which is not part of an array")
+    return _NAMES[name]
+
+
+def _update(target: Any, items: list[Any]) -> None:
+    if type(target) is not dict or len(items) % 2:
+        raise ValueError("items for no dict")
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        if type(key) not in (str, bytes, int):
+            raise ValueError("a key that is neither text nor a number")
+        target[key] = value
+
+
+def _call(function: Any, arguments: Any) -> Any:
+    if type(arguments) is not tuple:
+        raise ValueError("arguments that are no tuple")
+    if function is _RECONSTRUCT:
+        return _Array()
+    if function is _BYTES and not arguments:
+        return b""
+    if function is _DTYPE and arguments:
+        name = arguments[0]
+        if type(name) not in (str, bytes) or name not in {"u1", b"u1"}:
+            shown = name[:20] if type(name) in (str, bytes) else type(name).__name__
+            raise ValueError(f"an array of dtype {shown!r}, only unsigned bytes are read")
+        return _Dtype()
+    if function is _ENCODE and len(arguments) == 2:
+        text, encoding = arguments
+        if (
+            type(text) is str
+            and type(encoding) in (str, bytes)
+            and encoding in {"latin1", b"latin1"}
+        ):
+            return text.encode("latin1")
+        raise ValueError("bytes that are not written as latin1")
+    raise ValueError("a call of what cannot be called")
+
+
+def _build(target: Any, state: Any) -> None:
+    if type(target) is _Dtype:  # the byte order and the rest say nothing about bytes
+        return
+    if type(target) is not _Array or type(state) is not tuple or len(state) != 5:
+        raise ValueError("a state for no array")
+    _, shape, dtype, fortran, content = state
+    if type(dtype) is not _Dtype or type(content) is not bytes or type(shape) is not tuple:
+        raise ValueError("an array that is not made of bytes")
+    if not all(type(size) is int and size >= 0 for size in shape):
+        raise ValueError("an array without a shape")
+    flat = np.frombuffer(content, np.uint8)
+    target.array = flat.reshape(shape, order="F" if fortran is True or fortran == 1 else "C")

@@ -6,6 +6,7 @@ An image is 3,072 bytes: 32x32 red, then green, then blue values. The binary for
 Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 """
 
+import lzma
 import tarfile
 import zlib
 from collections.abc import Mapping
@@ -146,11 +147,17 @@ def _read_tarball(path: Path, layout: Layout) -> dict[str, tuple[str, bytes]]:
         with tarfile.open(path) as tarball:
             for member in tarball:
                 name = Path(member.name).name
-                file = tarball.extractfile(member) if name in layout.images else None
+                if not member.isfile() or name not in layout.images:
+                    continue
+                file = tarball.extractfile(member)
                 if file is not None:
                     contents[name] = (f"{path}: {name}", file.read())
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise InputError(f"{path}: the tarball is cut short or corrupt ({error})") from None
+    except (
+        *(tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError),
+        *(MemoryError, OverflowError),
+    ) as error:
+        detail = " ".join(str(error).split())
+        raise InputError(f"{path}: the tarball is cut short or corrupt ({detail})") from None
     missing = [name for name in layout.images if name not in contents]
     if missing:
         raise InputError(f"{path}: has no {', '.join(missing)}")
@@ -208,4 +215,5 @@ def _parse_python(
         )
     if not all(type(label) is int for label in labels):
         raise InputError(f"{where}: the labels must be integers")
-    return images, np.asarray(labels)
+    # However large a label is, it becomes one that fits and is refused.
+    return images, np.asarray([min(max(label, -1), 2**31) for label in labels])

@@ -34,7 +34,7 @@ class Dataset(NamedTuple):
           InputError: nothing would be left to train on.
         """
         count = len(self.train.labels)
-        if size >= count:
+        if not 0 <= size < count:
             raise InputError(
                 f"config.data.validation_size: {size} is not allowed, "
                 f"the training set has {count} images"

@@ -8,6 +8,7 @@ Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digit
 
 import gzip
 import math
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -31,8 +32,17 @@ def load(directory: Path) -> Dataset:
     Raises:
       InputError: a file is missing, truncated, corrupt, or does not fit its sibling.
     """
-    train = _split(directory, ("train",))
-    test = _split(directory, ("t10k", "test"))
+    paths = [
+        _find(directory, names, kind, ndim)
+        for names in (("train",), ("t10k", "test"))
+        for kind, ndim in (("images", 3), ("labels", 1))
+    ]
+    if len({_prefix(path) for path in paths}) > 1:
+        raise InputError(
+            f"config.data.dir: {directory} holds files of different sets: "
+            f"{', '.join(path.name for path in paths)}"
+        )
+    train, test = _split(*paths[:2]), _split(*paths[2:])
     if train.images.shape[1:] != test.images.shape[1:]:
         raise InputError(
             f"config.data.dir: {directory} holds training images of {train.images.shape[1:3]} and "
@@ -65,6 +75,8 @@ def read(path: Path) -> np.ndarray:
     if len(content) < header:
         raise InputError(f"{path}: ends inside its header, after {len(content)} bytes")
     shape = struct.unpack(f">{ndim}I", content[4:header])
+    if ndim > 64 or math.prod(filter(None, shape)) > 2**62:
+        raise InputError(f"{path}: no array has the {ndim} dimensions of its header")
     if len(content) - header != math.prod(shape):
         raise InputError(
             f"{path}: its header promises {' x '.join(map(str, shape))} bytes, "
@@ -73,11 +85,7 @@ def read(path: Path) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def _split(directory: Path, names: tuple[str, ...]) -> Split:
-    image_path, label_path = (
-        _find(directory, names, "images", 3),
-        _find(directory, names, "labels", 1),
-    )
+def _split(image_path: Path, label_path: Path) -> Split:
     images, labels = read(image_path), read(label_path)
     for path, array, ndim in ((image_path, images, 3), (label_path, labels, 1)):
         if array.ndim != ndim or not len(array):
@@ -92,18 +100,26 @@ def _split(directory: Path, names: tuple[str, ...]) -> Split:
 def _find(directory: Path, names: tuple[str, ...], kind: str, ndim: int) -> Path:
     """Finds the one file of a kind; a raw file goes before its gzipped twin."""
     patterns = [f"{name}-{kind}{dash}idx{ndim}-ubyte" for name in names for dash in "-."]
-    for suffix in ("", ".gz"):
-        found = sorted({p for pattern in patterns for p in directory.glob(f"*{pattern}{suffix}")})
-        if len(found) > 1:
-            raise InputError(
-                f"config.data.dir: {directory} holds more than one set: "
-                f"{', '.join(path.name for path in found)}"
-            )
-        if found:
-            return found[0]
+    found = {
+        path.name.removesuffix(".gz"): path
+        for suffix in (".gz", "")
+        for pattern in patterns
+        for path in directory.glob(f"*{pattern}{suffix}")
+        if path.is_file()
+    }
+    if len(found) > 1:
+        raise InputError(
+            f"config.data.dir: {directory} holds more than one set: {', '.join(sorted(found))}"
+        )
+    for path in found.values():
+        return path
     raise InputError(
         f"config.data.dir: {str(directory)!r} has no {patterns[0]} or {patterns[0]}.gz"
     )
+
+
+def _prefix(path: Path) -> str:
+    return re.split("train-|t10k-|test-", path.name)[0]
 
 
 def _decompress(path: Path) -> bytes:

@@ -461,26 +461,32 @@ def test_no_state_that_is_built_changes_the_reader(fresh_loads, target, form):
                 assert fresh_loads(today, FILE)[b"data"].tolist() == [0, 1, 2]
 
 
-VALUES = [
-    *REACHABLE.values(),
-    *(state(name, value, "slots") for name in ATTRIBUTES[:4] for value in REACHABLE.values()),
-    *(state(name, b"N", "dict") for name in ATTRIBUTES[:4]),
-    text("latin1") + text("latin1") + b"\x86",
-    *(text("latin1"), b"U\x02u1", b"U\x03abc", b"K\0", b"K\x01", b"K\x03\x85", b"N", b"\x89"),
-    *(b")", b"]", b"}", b"\x8f", b"U\x01b\x85", b"U\x02u1\x85", b"h\0"),
-]
-OPERATIONS = [
-    *(b"R", b"R", b"b", b"b", b"\x81", b"}\x92", b")R", b")\x81", b"a", b"s", b"o", b"l", b"t"),
-    *(b"d", b"\x85", b"\x86", b"\x87", b"2", b"0", b"(", b"e", b"u", b"1", b"q\0", b"\x90"),
-    *(b"\x91", b"\x97", b"\x98", b"\x94"),
-]
+WORDS = {
+    "name": [*REACHABLE.values()],
+    "state": [
+        *(state(name, value, "slots") for name in ATTRIBUTES[:4] for value in REACHABLE.values()),
+        *(state(name, b"N", "dict") for name in ATTRIBUTES[:4]),
+    ],
+    "arguments": [b")", b"U\x01b\x85", b"U\x02u1\x85", text("latin1") + b"2\x86"],
+    "value": [
+        *(text("latin1"), b"U\x02u1", b"U\x03abc", b"K\0", b"K\x01", b"K\x03\x85", b"N", b"\x89"),
+        *(b"]", b"}", b"\x8f", b"h\0"),
+    ],
+    "call": [b"R", b"\x81", b"}\x92", b"o"],
+    "build": [b"b"],
+    "operation": [
+        *(b"a", b"s", b"l", b"t", b"d", b"\x85", b"\x86", b"\x87", b"2", b"0", b"(", b"e", b"u"),
+        *(b"1", b"q\0", b"\x90", b"\x91", b"\x97", b"\x98", b"\x94"),
+    ],
+}
 
 
 def test_no_random_program_gets_beyond_the_reader(fresh_loads):
     rng = np.random.default_rng(0)
-    for length in rng.integers(2, 12, size=10_000):
-        tables = [VALUES if is_value else OPERATIONS for is_value in rng.random(length) < 0.6]
-        words = [table[rng.integers(len(table))] for table in tables]
+    kinds = list(WORDS.values())
+    for length in rng.integers(3, 12, size=5_000):
+        program = [kinds[kind] for kind in rng.integers(len(kinds), size=length)]
+        words = [words[rng.integers(len(words))] for words in program]
         try:
             fresh_loads(b"\x80\x04" + b"".join(words) + b".", FILE)
         except InputError as error:

@@ -178,13 +178,13 @@ def test_a_length_that_the_header_does_not_promise_is_refused(tmp_path, surplus)
 
 @pytest.mark.parametrize(
     "sizes",
-    [[1] * 65, [1] * 255, [0, 2**32 - 1, 2**32 - 1], [2**32 - 1] * 4],
+    [[1] * 65, [1] * 255, [0, 2**32 - 1, 2**32 - 1], [2**32 - 1] * 2],
     ids=["65 dimensions", "255 dimensions", "none of a huge image", "more than memory"],
 )
 def test_a_shape_that_no_array_can_have_is_refused(tmp_path, sizes):
     path = tmp_path / "file"
     header = bytes([0, 0, 8, len(sizes)]) + struct.pack(f">{len(sizes)}I", *sizes)
-    path.write_bytes(header + b"a" * (sizes[0] == 1))
+    path.write_bytes(header + (b"a" if sizes[0] else b""))
     assert message(idx.read, path).startswith(f"{path}: ")
 
 

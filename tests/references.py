@@ -1,0 +1,265 @@
+"""Oracles in plain float64 NumPy, written from the formulas, and the comparisons they share."""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import scipy.signal
+import scipy.special
+
+Pads = Sequence[tuple[int, int]]
+Tree = Mapping[str, Any]
+
+# Half the distance between neighbours at 1: the error of one rounding, relative to the value.
+ROUNDING = {"float32": 2.0**-24, "bfloat16": 2.0**-8}
+
+# Compiles in half of the time; the arithmetic is the same up to the order of sums.
+plain_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def assert_close(actual: Any, expected: Any, rtol: float = 1e-5, name: str = "") -> None:
+    """Every entry is within `rtol` of the largest magnitude expected."""
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    assert actual.shape == expected.shape, name
+    assert np.isfinite(expected).all(), name
+    scale = np.abs(expected).max(initial=0.0)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=rtol * scale, err_msg=name)
+
+
+def assert_trees_close(actual: Any, expected: Any, rtol: float = 1e-5) -> None:
+    """`assert_close` leaf by leaf, for trees of the same structure."""
+    actual = jax.tree_util.tree_leaves_with_path(actual)
+    expected = jax.tree_util.tree_leaves_with_path(expected)
+    assert [path for path, _ in actual] == [path for path, _ in expected]
+    for (path, got), (_, wanted) in zip(actual, expected, strict=True):
+        assert_close(got, wanted, rtol, jax.tree_util.keystr(path))
+
+
+def assert_vmap_is_loop(function: Callable[..., Any], *arguments: Any, rtol: float = 1e-6) -> None:
+    """`vmap` over the first axis of every argument gives what one call for each entry gives."""
+    mapped = plain_jit(jax.vmap(function))(*arguments)
+    function = plain_jit(function)
+    calls = [function(*entries) for entries in zip(*arguments, strict=True)]
+    looped = jax.tree.map(lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *calls)
+    assert_trees_close(mapped, looped, rtol)
+
+
+def float64(tree: Any) -> Any:
+    """The same tree with leaves in float64."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)
+
+
+def explicit_padding(
+    image: Sequence[int], window: Sequence[int], strides: int, padding: Any
+) -> Pads:
+    """TensorFlow's "SAME" and "VALID", and the same number on every side."""
+    if isinstance(padding, int):
+        return [(padding, padding), (padding, padding)]
+    if padding == "VALID":
+        return [(0, 0), (0, 0)]
+    if padding == "SAME":
+        pads = []
+        for size, taps in zip(image, window, strict=True):
+            outputs = math.ceil(size / strides)
+            total = max((outputs - 1) * strides + taps - size, 0)
+            pads.append((math.floor(total / 2), math.ceil(total / 2)))
+        return pads
+    return padding
+
+
+def conv(x: np.ndarray, kernel: np.ndarray, strides: int, pads: Pads) -> np.ndarray:
+    """SciPy's correlation of every image with every filter, then every `strides`-th pixel."""
+    padded = np.pad(x, [(0, 0), *pads, (0, 0)])
+    shape = [
+        max(size - taps + 1, 0)
+        for size, taps in zip(padded.shape[1:3], kernel.shape[:2], strict=True)
+    ]
+    y = np.zeros((len(x), *shape, kernel.shape[-1]))
+    if 0 not in shape:
+        for n, o in itertools.product(range(len(x)), range(kernel.shape[-1])):
+            y[n, ..., o] = scipy.signal.correlate(
+                padded[n], kernel[..., o], mode="valid", method="direct"
+            )[..., 0]
+    return y[:, ::strides, ::strides]
+
+
+def conv_gradients(
+    x: np.ndarray, kernel: np.ndarray, cotangent: np.ndarray, strides: int, pads: Pads
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients of `sum(cotangent * conv(x, kernel))`, one tap of one output at a time."""
+    grad_x, grad_kernel = np.zeros(x.shape), np.zeros(kernel.shape)
+    taps = [range(size) for size in (*cotangent.shape[1:3], *kernel.shape[:2])]
+    for i, j, u, v in itertools.product(*taps):
+        row, column = strides * i + u - pads[0][0], strides * j + v - pads[1][0]
+        if 0 <= row < x.shape[1] and 0 <= column < x.shape[2]:
+            grad_x[:, row, column] += cotangent[:, i, j] @ kernel[u, v].T
+            grad_kernel[u, v] += x[:, row, column].T @ cotangent[:, i, j]
+    return grad_x, grad_kernel
+
+
+def dense(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """`b_o + sum_i x_i k_io` for every leading index."""
+    y = np.zeros((*x.shape[:-1], kernel.shape[1]))
+    for index in np.ndindex(y.shape):
+        *lead, o = index
+        terms = [x[(*lead, i)] * kernel[i, o] for i in range(len(kernel))]
+        y[index] = math.fsum([*terms, bias[o]])
+    return y
+
+
+def moments(x: np.ndarray, axes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and biased variance, each sum exactly rounded."""
+    axes = [axis % x.ndim for axis in axes]
+    kept = [axis for axis in range(x.ndim) if axis not in axes]
+    groups = x.transpose(*kept, *axes).reshape(*(x.shape[axis] for axis in kept), -1)
+    mean, variance = np.zeros(groups.shape[:-1]), np.zeros(groups.shape[:-1])
+    for index in np.ndindex(mean.shape):
+        values = groups[index].tolist()
+        mean[index] = math.fsum(values) / len(values)
+        variance[index] = math.fsum((v - mean[index]) ** 2 for v in values) / len(values)
+    return mean, variance
+
+
+def batch_normalization(
+    x: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    offset: np.ndarray,
+    scale: np.ndarray,
+    epsilon: float,
+) -> np.ndarray:
+    """`gamma (x - mu) / sqrt(sigma^2 + epsilon) + beta`, channel by channel."""
+    y = np.zeros(x.shape)
+    for c in range(x.shape[-1]):
+        y[..., c] = scale[c] * (x[..., c] - mean[c]) / math.sqrt(variance[c] + epsilon) + offset[c]
+    return y
+
+
+def batch_norm_gradients(
+    x: np.ndarray, scale: np.ndarray, cotangent: np.ndarray, epsilon: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gradients for x, offset and scale where the statistics are those of x (Ioffe, Szegedy)."""
+    axes = range(x.ndim - 1)
+    mean, variance = moments(x, axes)
+    grad_x, grad_offset, grad_scale = np.zeros(x.shape), np.zeros(mean.shape), np.zeros(mean.shape)
+    for c in range(x.shape[-1]):
+        sigma = math.sqrt(variance[c] + epsilon)
+        y, g = (x[..., c] - mean[c]) / sigma, cotangent[..., c]
+        grad_offset[c], grad_scale[c] = g.sum(), (g * y).sum()
+        grad_x[..., c] = scale[c] / sigma * (g - g.mean() - y * (g * y).mean())
+    return grad_x, grad_offset, grad_scale
+
+
+def global_average_pool(x: np.ndarray) -> np.ndarray:
+    """The mean of each channel of each image."""
+    *lead, height, width, channels = x.shape
+    y = np.zeros((*lead, channels))
+    for index in np.ndindex(y.shape):
+        pixels = x[(*index[:-1], slice(None), slice(None), index[-1])]
+        y[index] = math.fsum(pixels.ravel().tolist()) / (height * width)
+    return y
+
+
+def zero_pad_shortcut(x: np.ndarray, strides: int, features: int) -> np.ndarray:
+    """Copies pixel by pixel and channel by channel into zeros."""
+    *lead, height, width, channels = x.shape
+    first = (features - channels) // 2
+    y = np.zeros((*lead, math.ceil(height / strides), math.ceil(width / strides), features))
+    for i, j, c in itertools.product(*(range(size) for size in (*y.shape[-3:-1], channels))):
+        y[..., i, j, first + c] = x[..., i * strides, j * strides, c]
+    return y
+
+
+def per_image_standardization(images: np.ndarray) -> np.ndarray:
+    """`(x - mu) / max(sigma, 1 / sqrt(N))` image by image."""
+    y = np.zeros(images.shape)
+    for index in np.ndindex(images.shape[:-3]):
+        values = images[index].ravel().tolist()
+        mean = math.fsum(values) / len(values)
+        sigma = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values))
+        y[index] = (images[index] - mean) / max(sigma, 1 / math.sqrt(len(values)))
+    return y
+
+
+def softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """SciPy's log-softmax at each label."""
+    losses = np.zeros(labels.shape)
+    for index in np.ndindex(labels.shape):
+        losses[index] = -scipy.special.log_softmax(logits[index])[labels[index]]
+    return losses
+
+
+def heavy_ball(
+    params: dict[str, np.ndarray],
+    gradients: Sequence[dict[str, np.ndarray]],
+    rates: Sequence[float],
+    *,
+    momentum: float,
+    weight_decay: float,
+    nesterov: bool,
+) -> list[dict[str, np.ndarray]]:
+    """The parameters after each step; only names that end in "kernel" decay."""
+    velocity: dict[str, Any] = dict.fromkeys(params, 0.0)
+    history = []
+    for gradient, rate in zip(gradients, rates, strict=True):
+        params = dict(params)
+        for name, value in params.items():
+            g = gradient[name] + (weight_decay * value if name.endswith("kernel") else 0.0)
+            velocity[name] = momentum * velocity[name] + g
+            step = g + momentum * velocity[name] if nesterov else velocity[name]
+            params[name] = value - rate * step
+        history.append(params)
+    return history
+
+
+class Network:
+    """The forward pass of a CIFAR ResNet from its parameters, one layer after the other.
+
+    Attributes:
+      statistics: the running statistics after the pass: unchanged in evaluation.
+    """
+
+    def __init__(self, params: Tree, statistics: Tree, *, train: bool) -> None:
+        self.params, self.train = params, train
+        self.statistics = jax.tree.map(np.copy, statistics)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Logits of images `[batch, height, width, channels]`."""
+        x = self._conv(images, self.params["stem_conv"], 1)
+        x = np.maximum(self._norm(x, ["stem_norm"]), 0)
+        for name in sorted(name for name in self.params if name.startswith("stage")):
+            strides = 2 if name.endswith("_block1") and not name.startswith("stage1") else 1
+            x = self._block(x, name, strides)
+        head = self.params["head"]
+        return dense(global_average_pool(x), head["kernel"], head["bias"])
+
+    def _block(self, x: np.ndarray, name: str, strides: int) -> np.ndarray:
+        block = self.params[name]
+        y = self._conv(x, block["conv1"], strides)
+        y = np.maximum(self._norm(y, [name, "norm1"]), 0)
+        y = self._norm(self._conv(y, block["conv2"], 1), [name, "norm2"])
+        if "shortcut" in block:
+            x = self._conv(x, block["shortcut"]["conv"], strides)
+            x = self._norm(x, [name, "shortcut", "norm"])
+        elif x.shape != y.shape:
+            x = zero_pad_shortcut(x, strides, y.shape[-1])
+        return np.maximum(x + y, 0)
+
+    def _conv(self, x: np.ndarray, params: Tree, strides: int) -> np.ndarray:
+        kernel = params["kernel"]
+        return conv(x, kernel, strides, [(size // 2, size // 2) for size in kernel.shape[:2]])
+
+    def _norm(self, x: np.ndarray, path: Sequence[str]) -> np.ndarray:
+        params, statistics = self.params, self.statistics
+        for name in path:
+            params, statistics = params[name], statistics[name]
+        mean, variance = statistics["mean"], statistics["variance"]
+        if self.train:
+            mean, variance = moments(x, range(x.ndim - 1))
+            statistics["mean"] = 0.9 * statistics["mean"] + 0.1 * mean
+            statistics["variance"] = 0.9 * statistics["variance"] + 0.1 * variance
+        return batch_normalization(x, mean, variance, params["offset"], params["scale"], 1e-5)
