@@ -42,14 +42,20 @@ def integer(value: int) -> bytes:
     return b"J" + value.to_bytes(4, "little", signed=True)
 
 
-def old_array(content: bytes, shape: tuple[int, ...], dtype: bytes = b"u1", order: str = "C"):
+OLD_DTYPE = (
+    ascii_name("numpy", "dtype")
+    + b"U\x02u1K\0K\x01\x87R(K\x03U\x01|NNN"
+    + (integer(-1) + integer(-1) + b"K\0tb")
+)
+
+
+def old_array(content: bytes, shape: tuple[int, ...], order: str = "C") -> bytes:
     """An array as NumPy 1 pickles it under Python 2, opcode by opcode as in a batch of CIFAR-10."""
     return (
         ascii_name("numpy.core.multiarray", "_reconstruct")
         + (ascii_name("numpy", "ndarray") + b"K\0\x85U\x01b\x87R")
         + (b"(K\x01(" + b"".join(map(integer, shape)) + b"t")
-        + (ascii_name("numpy", "dtype") + b"U" + bytes([len(dtype)]) + dtype + b"K\0K\x01\x87R")
-        + (b"(K\x03U\x01|NNN" + integer(-1) + integer(-1) + b"K\0tb")
+        + OLD_DTYPE
         + ({"C": b"\x89", "F": b"\x88"}[order] + old_string(content) + b"tb")
     )
 
@@ -173,6 +179,12 @@ def test_an_array_without_bytes_is_refused(content):
     good = old_string(b"abcdef")
     assert good in BATCH
     refused(BATCH.replace(good, content))
+
+
+@pytest.mark.parametrize("dtype", [b"N", text("u1"), ascii_name("numpy", "dtype")])
+def test_an_array_without_a_dtype_is_refused(dtype):
+    assert OLD_DTYPE in BATCH
+    refused(BATCH.replace(OLD_DTYPE, dtype))
 
 
 def test_a_pickle_that_is_cut_short_anywhere_is_refused():
