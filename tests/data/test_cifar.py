@@ -294,14 +294,20 @@ def test_a_tarball_that_is_cut_short_anywhere_is_refused(tmp_path, compressed):
         assert refused(tmp_path, BINARY).startswith(f"{path}: "), length
 
 
-def test_one_wrong_bit_anywhere_in_a_tarball_is_refused(tmp_path):
-    write(tmp_path, BINARY, files(BINARY), "tarball")
+@pytest.mark.parametrize("damage", [b"\x04", b"\xff" * 40], ids=["one bit", "40 bytes"])
+@pytest.mark.parametrize("levels", [256, 16], ids=["stored", "compressed"])
+def test_damage_anywhere_in_a_tarball_is_refused(tmp_path, levels, damage):
+    contents = {
+        name: bytes(value % levels for value in content) for name, content in files(BINARY).items()
+    }
+    write(tmp_path, BINARY, contents, "tarball")
     path = tmp_path / BINARY.layout.tarball
     whole = path.read_bytes()
     header = 10  # its time and operating system say nothing about the content
     for position in (*range(header, len(whole), 997), len(whole) - 8, len(whole) - 4):
         content = bytearray(whole)
-        content[position] ^= 4
+        for offset, bits in enumerate(damage[: len(whole) - position]):
+            content[position + offset] ^= bits
         path.write_bytes(content)
         assert refused(tmp_path, BINARY).startswith(f"{path}: "), position
 
