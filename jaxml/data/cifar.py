@@ -6,7 +6,7 @@ An image is 3,072 bytes: 32x32 red, then green, then blue values. The binary for
 Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 """
 
-import lzma
+import gzip
 import tarfile
 import zlib
 from collections.abc import Mapping
@@ -144,18 +144,16 @@ def _read_tarball(path: Path, layout: Layout) -> dict[str, tuple[str, bytes]]:
     """Reads the same out of a tarball, in memory: nothing is unpacked to disk."""
     contents = {}
     try:
-        with tarfile.open(path) as tarball:
+        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r:") as tarball:
             for member in tarball:
                 name = Path(member.name).name
-                if not member.isfile() or name not in layout.images:
-                    continue
-                file = tarball.extractfile(member)
-                if file is not None:
+                # never a link, which can point anywhere
+                file = tarball.extractfile(member) if member.isfile() else None
+                if file is not None and name in layout.images:
                     contents[name] = (f"{path}: {name}", file.read())
-    except (
-        *(tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError),
-        *(MemoryError, OverflowError),
-    ) as error:
+            while stream.read(2**20):  # up to the checksum behind the end of the archive
+                pass
+    except (tarfile.TarError, EOFError, MemoryError, OSError, OverflowError, zlib.error) as error:
         detail = " ".join(str(error).split())
         raise InputError(f"{path}: the tarball is cut short or corrupt ({detail})") from None
     missing = [name for name in layout.images if name not in contents]
