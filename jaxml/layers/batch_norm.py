@@ -19,7 +19,7 @@ def moments(x: Array, axes: Sequence[int]) -> tuple[Array, Array]:
     .. math:: \mu = s + E(x - s), \qquad \sigma^2 = E(x - s)^2 - (\mu - s)^2
 
     So the variance keeps its digits where the mean is large against the deviation. The first of n
-    slices is part of the variance, so whatever x is, the difference loses no more than a factor n of
+    slices is part of the variance: whatever x is, the difference loses no more than a factor n of
     the precision.
 
     Args:

@@ -46,7 +46,7 @@ def test_every_key_has_an_order_of_its_own():
 
 
 def test_the_order_is_the_same_compiled_alone_in_a_loop_and_on_another_device():
-    size, key = 40, jax.random.key(3)
+    size, key = 1000, jax.random.key(3)
     eager = [epoch_order(key, jnp.int32(epoch), size=size) for epoch in range(4)]
 
     compiled = jax.jit(epoch_order, static_argnames="size")

@@ -161,7 +161,10 @@ def test_bfloat16_is_normalised_in_float32_and_rounded_once():
 
 def test_vmap_of_normalisation_over_inputs_and_statistics_is_a_loop():
     x, *statistics = example((3, 4, 5))
-    function = partial(batch_normalization, variance_epsilon=EPSILON)
+
+    def function(x, mean, variance, offset, scale):
+        return batch_normalization(x, mean, variance, offset, scale, EPSILON)
+
     references.assert_vmap_is_loop(
         lambda x: function(x, *(jnp.asarray(array) for array in statistics)), x
     )
