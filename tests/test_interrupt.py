@@ -18,7 +18,15 @@ def test_the_first_signal_is_noted(signum):
     assert signal.getsignal(signum) is before
 
 
-def test_the_second_signal_acts_as_ever():
+@pytest.fixture
+def interruptible():
+    """A shell starts what runs in its background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_second_signal_acts_as_ever(interruptible):
     with StopSignals():
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
