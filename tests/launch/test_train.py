@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 TINY = (
     "--config.model.name=resnet_tiny",
     "--config.batch_size=128",
-    "--config.num_epochs=4",
+    "--config.num_epochs=12",
     "--config.eval_every_epochs=1",
 )
 
@@ -54,7 +54,7 @@ def test_a_run_prints_plain_lines_and_ends_with_the_accuracy(whole):
     accuracy = json.loads((workdir / "result.json").read_text())["test_accuracy"]
     lines = out.splitlines()
     assert lines[0] == f"run in {workdir}"
-    assert sum(line.startswith("epoch ") for line in lines) == 4
+    assert sum(line.startswith("epoch ") for line in lines) == 12
     assert lines[-1] == f"test accuracy {accuracy:.4f} ({accuracy:.2%})"
 
 
