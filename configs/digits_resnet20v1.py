@@ -20,7 +20,7 @@ def get_config() -> Config:
         optim=OptimConfig(
             learning_rate=0.1,
             nesterov=True,
-            weight_decay=5e-4,
+            weight_decay=2e-3,
             schedule="cosine",
             warmup_epochs=2.0,
         ),

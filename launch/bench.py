@@ -1,12 +1,16 @@
 """Times a training step beside plain Flax: python -m launch.bench --batch_size=128.
 
 Both take the same network, batch and optimiser, in turns; the first call of each is not counted.
+Each has a process of its own, started as its users start theirs: ours as a launcher does.
 """
 
 import functools
+import multiprocessing
+import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
 from typing import Any
 
 import jax
@@ -19,57 +23,93 @@ from jaxml.config import OptimConfig
 from jaxml.models import MODELS
 from jaxml.normalize import UnitInterval
 from jaxml.step import TrainState, train_step
-from jaxml.types import Batch, PyTree
-from launch import cli, plain_flax
+from jaxml.types import Batch
+from launch import cli, plain_flax, xla
 
 MODEL = flags.DEFINE_enum("model", "resnet20v1", list(MODELS), "network")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "images a step", lower_bound=1)
 IMAGE_SIZE = flags.DEFINE_integer("image_size", 32, "height and width", lower_bound=1)
 REPEATS = flags.DEFINE_integer("repeats", 15, "steps of each that are timed", lower_bound=1)
 
+CONTENDERS = ("jaxml", "plain Flax")
+
 
 def main() -> None:
     """Prints median and range of both, and the ratio pair by pair."""
-    batch = _batch(BATCH_SIZE.value, IMAGE_SIZE.value)
-    optimizer = optim.create_optimizer(OptimConfig(), lambda _: 0.1)
-    ours = MODELS[MODEL.value](num_classes=10, shortcut="projection")
-    peer = plain_flax.ResNet(ours.blocks_per_stage, ours.stage_features)
-    steps = {
-        "jaxml": _compile(functools.partial(train_step, ours, optimizer), ours, optimizer, batch),
-        "plain Flax": _compile(
-            functools.partial(plain_flax.step, peer, optimizer), peer, optimizer, batch
-        ),
-    }
-    seconds = {name: [] for name in steps}
-    for _ in range(REPEATS.value):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            seconds[name].append(time.perf_counter() - start)
-    print(f"{MODEL.value}, train step, {batch.images.shape}, {jax.devices()[0].device_kind}")
+    workers = {name: _Worker(name) for name in CONTENDERS}
+    for worker in workers.values():
+        worker.step()
+    seconds = {name: [] for name in CONTENDERS}
+    for repeat in range(REPEATS.value):
+        for name in CONTENDERS[:: -1 if repeat % 2 else 1]:
+            seconds[name].append(workers[name].step())
+    side = IMAGE_SIZE.value
+    shape = (BATCH_SIZE.value, side, side, 3)
+    print(f"{MODEL.value}, train step, {shape}, {workers['jaxml'].device}")
     for name, times in seconds.items():
         median = statistics.median(times)
         print(
-            f"  {name:10}  {batch.images.shape[0] / median:9,.1f} images/s  median {median:.4f} s "
+            f"  {name:10}  {BATCH_SIZE.value / median:9,.1f} images/s  median {median:.4f} s "
             f"({min(times):.4f} to {max(times):.4f})"
         )
-    ratios = [b / a for a, b in zip(seconds["jaxml"], seconds["plain Flax"], strict=True)]
-    low, median, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+    _print_ratio(seconds["jaxml"], seconds["plain Flax"])
+
+
+def _print_ratio(ours: Sequence[float], theirs: Sequence[float]) -> None:
+    low, median, high = np.quantile(np.divide(theirs, ours), [0.25, 0.5, 0.75])
     print(f"  jaxml is {median:.2f} times as fast (quartiles {low:.2f} to {high:.2f})")
 
 
-def _batch(size: int, side: int) -> Batch:
-    generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (size, side, side, 3), dtype=np.uint8)
-    return Batch(jnp.asarray(images), jnp.asarray(generator.integers(0, 10, size), jnp.int32))
+class _Worker:
+    """A process that holds one contender and takes a step when asked."""
+
+    def __init__(self, name: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, there = context.Pipe()
+        arguments = (there, name, MODEL.value, BATCH_SIZE.value, IMAGE_SIZE.value)
+        context.Process(target=_work, args=arguments, daemon=True).start()
+        self.device = self._connection.recv()
+
+    def step(self) -> float:
+        """The seconds of one step."""
+        self._connection.send("step")
+        return self._connection.recv()
 
 
-def _compile(step: Any, model: Any, optimizer: Any, batch: Batch) -> Callable[[], PyTree]:
+def _work(connection: Connection, name: str, model: str, batch_size: int, side: int) -> None:
+    if name == "jaxml":
+        xla.tune_cpu(os.environ)
+    step = _build(name, MODELS[model](num_classes=10, shortcut="projection"), batch_size, side)
+    connection.send(jax.devices()[0].device_kind)
+    while True:
+        connection.recv()
+        start = time.perf_counter()
+        step()
+        connection.send(time.perf_counter() - start)
+
+
+def _build(name: str, ours: Any, batch_size: int, side: int) -> Callable[[], None]:
     """A function that takes one step and waits for it; the state is donated from step to step."""
-    create = jax.jit(
-        lambda key: TrainState.create(key, model, optimizer, UnitInterval(), batch.images.shape[1:])
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (batch_size, side, side, 3), dtype=np.uint8)
+    batch = Batch(
+        jnp.asarray(images), jnp.asarray(generator.integers(0, 10, batch_size), jnp.int32)
     )
-    state = create(jax.random.key(0))
+    optimizer = optim.create_optimizer(OptimConfig(), lambda _: 0.1)
+    if name == "jaxml":
+        model, step = ours, train_step
+    else:
+        model = plain_flax.ResNet(ours.blocks_per_stage, ours.stage_features)
+        step = plain_flax.step
+    create = functools.partial(
+        TrainState.create,
+        model=model,
+        optimizer=optimizer,
+        normalizer=UnitInterval(),
+        image_shape=images.shape[1:],
+    )
+    state = jax.jit(create)(jax.random.key(0))
+    step = functools.partial(step, model, optimizer)
     compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
 
     def take() -> None:
@@ -77,9 +117,8 @@ def _compile(step: Any, model: Any, optimizer: Any, batch: Batch) -> Callable[[]
         state, metrics = compiled(state, batch)
         jax.block_until_ready((state, metrics))
 
-    take()
     return take
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, tune=False)

@@ -1,5 +1,6 @@
 """What the launchers share: the settings on the command line, help, mistakes told in one line."""
 
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from jaxml import config as settings
 from jaxml.config import Config
 from jaxml.errors import InputError, JaxmlError, nearest
 from jaxml.interrupt import Interrupted
+from launch import xla
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP = {"--help", "-h", "--helpfull"}
@@ -20,14 +22,17 @@ HELP = {"--help", "-h", "--helpfull"}
 LOADING = (SyntaxError, ImportError, NameError, AttributeError, LookupError, OSError)
 
 
-def run(main: Callable[[], None], *, config: str | None = None) -> None:
+def run(main: Callable[[], None], *, config: str | None = None, tune: bool = True) -> None:
     """Parses the flags and calls `main`; a mistake in the input ends in one line and status 2.
 
     Args:
       main: reads its flags.
       config: file of the settings where no `--config` is given; None for a launcher without.
+      tune: whether XLA is tuned, as `launch.xla` says.
     """
     logging.set_verbosity(logging.ERROR)  # the progress notes of libraries
+    if tune:
+        xla.tune_cpu(os.environ)
     try:
         app.run(lambda _: main(), flags_parser=lambda argv: parse(argv, config))
     except JaxmlError as error:

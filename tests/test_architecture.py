@@ -14,7 +14,8 @@ LAUNCHERS = sorted((ROOT / "launch").glob("*.py"))
 # Each room may import what stands before it, and what stands in its own line.
 ORDER = [
     {"errors", "types"},
-    {"initializers", "normalize", "layers", "losses", "metrics"},
+    {"activations", "initializers", "layers", "losses", "normalize", "regularizers"},
+    {"lsuv", "metrics", "outputs"},
     {"models"},
     {"config"},
     {"data", "optim"},

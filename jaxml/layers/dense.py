@@ -2,11 +2,17 @@
 
 import jax.numpy as jnp
 
-from jaxml.types import Array
+from jaxml.types import Array, Float
 
 
-def dense(x: Array, kernel: Array, bias: Array | None = None) -> Array:
-    """A linear map of the last dimension: `y = x @ kernel + bias`.
+def dense(
+    x: Float[Array, "*batch in"],
+    kernel: Float[Array, "in out"],
+    bias: Float[Array, " out"] | None = None,
+) -> Float[Array, "*batch out"]:
+    r"""A linear map of the last dimension.
+
+    .. math:: y_o = b_o + \sum_i x_i k_{io}
 
     Args:
       x: `[..., in]`.
@@ -17,13 +23,17 @@ def dense(x: Array, kernel: Array, bias: Array | None = None) -> Array:
       `[..., out]` in x's dtype.
 
     Raises:
-      ValueError: the kernel does not fit x.
+      ValueError: shapes that do not fit.
 
     Example:
       >>> dense(jnp.ones((2, 3)), jnp.ones((3, 4)), jnp.zeros(4)).shape
       (2, 4)
     """
+    if not x.ndim:
+        raise ValueError("x: at least one dimension, not a scalar")
     if kernel.ndim != 2 or x.shape[-1] != kernel.shape[0]:
         raise ValueError(f"kernel: [{x.shape[-1]}, out] for x {x.shape}, not {kernel.shape}")
+    if bias is not None and bias.shape != kernel.shape[1:]:
+        raise ValueError(f"bias: [{kernel.shape[1]}] for a kernel {kernel.shape}, not {bias.shape}")
     y = jnp.matmul(x, kernel)
     return y if bias is None else y + jnp.broadcast_to(bias, y.shape)
