@@ -43,6 +43,8 @@ def main() -> None:
     for repeat in range(REPEATS.value):
         for name in CONTENDERS[:: -1 if repeat % 2 else 1]:
             seconds[name].append(workers[name].step())
+    for worker in workers.values():
+        worker.stop()
     side = IMAGE_SIZE.value
     shape = (BATCH_SIZE.value, side, side, 3)
     print(f"{MODEL.value}, train step, {shape}, {workers['jaxml'].device}")
@@ -75,14 +77,17 @@ class _Worker:
         self._connection.send("step")
         return self._connection.recv()
 
+    def stop(self) -> None:
+        """Ends the process."""
+        self._connection.send("stop")
+
 
 def _work(connection: Connection, name: str, model: str, batch_size: int, side: int) -> None:
     if name == "jaxml":
         xla.tune_cpu(os.environ)
     step = _build(name, MODELS[model](num_classes=10, shortcut="projection"), batch_size, side)
     connection.send(jax.devices()[0].device_kind)
-    while True:
-        connection.recv()
+    while connection.recv() == "step":
         start = time.perf_counter()
         step()
         connection.send(time.perf_counter() - start)
