@@ -1,6 +1,7 @@
 """Saving and restoring the whole state of a run."""
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -57,7 +58,7 @@ class Checkpoints:
         keep = [
             checkpoint_managers.LatestN(config.keep),
             checkpoint_managers.BestN(
-                get_metric_fn=_accuracy,
+                get_metric_fn=_score,
                 n=1,
                 keep_checkpoints_without_metrics=False,
             ),
@@ -65,7 +66,7 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self._directory,
             options=ocp.CheckpointManagerOptions(
-                best_fn=_accuracy,  # without it the metrics are not stored
+                best_fn=_score,  # without it the metrics are not stored
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(keep),
                 cleanup_tmp_directories=not read_only,
                 create=not read_only,
@@ -94,7 +95,8 @@ class Checkpoints:
         Args:
           state: all of it is copied before this returns, so that it may be donated.
           notes: kept beside it as JSON.
-          metrics: of its evaluation, or None; the highest `accuracy` is the best.
+          metrics: of its evaluation, or None; the highest `accuracy` is the best, or where there is
+            none the lowest `loss`.
 
         Raises:
           DivergedError: a value of the state is not finite; nothing is written.
@@ -136,9 +138,9 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def best(self) -> int:
-        """The step of the checkpoint with the highest accuracy; the newest where none has one."""
+        """The step of the checkpoint with the best metrics; the newest where none has any."""
         metrics = {step: self._manager.metrics(step) for step in self.steps()}
-        return max(metrics, key=lambda step: (_accuracy(metrics[step]), step))
+        return max(metrics, key=lambda step: (_score(metrics[step]), step))
 
     def _seal_all(self) -> None:
         """Called when all is written, just before orbax renames the folder into its place."""
@@ -158,8 +160,10 @@ class Checkpoints:
             say(f"{message}; it is moved to {aside}, the newest of the others is used")
 
 
-def _accuracy(metrics: Mapping[str, Any] | None) -> float:
-    return metrics["accuracy"] if metrics else -1.0
+def _score(metrics: Mapping[str, Any] | None) -> float:
+    if not metrics:
+        return -math.inf
+    return metrics.get("accuracy", -metrics["loss"])
 
 
 def sha256(tree: PyTree) -> str:

@@ -23,6 +23,7 @@ def setting(
     low: float | None = None,
     above: float | None = None,
     high: float | None = None,
+    below: float | None = None,
     choices: Sequence[str] = (),
 ) -> T:
     """A field of the tree: its default, what it means, and what is allowed.
@@ -33,9 +34,10 @@ def setting(
       low: the least value.
       above: a bound that the value must exceed.
       high: the greatest value.
+      below: a bound that the value must not reach.
       choices: the strings allowed; empty for any.
     """
-    rules = {"low": low, "above": above, "high": high, "choices": tuple(choices)}
+    rules = {"low": low, "above": above, "high": high, "below": below, "choices": tuple(choices)}
     return dataclasses.field(default=default, metadata={"doc": doc, **rules})
 
 
@@ -45,9 +47,16 @@ class ModelConfig:
 
     name: str = setting("resnet20v1", "network, one of jaxml.models.MODELS")
     shortcut: str = setting(
-        "zero_pad",
-        "where a block changes shape: zero_pad has no parameters, projection is a 1x1 convolution",
-        choices=("zero_pad", "projection"),
+        "",
+        "where a residual block changes shape: zero_pad has no parameters, projection is a 1x1 "
+        "convolution; empty leaves it to the network",
+        choices=("", "zero_pad", "projection"),
+    )
+    hidden_features: tuple[int, ...] = setting(
+        (), "units of each hidden layer of an mlp; empty leaves them to the network", low=1
+    )
+    activation: str = setting(
+        "", "of an mlp, one of jaxml.activations.ACTIVATIONS; empty leaves it to the network"
     )
     dtype: str = setting(
         "float32",
@@ -61,16 +70,17 @@ class DataConfig:
     """The images, and what is done to them."""
 
     name: str = setting("digits", "data set, one of jaxml.data.DATASETS")
-    dir: str = setting("", "folder that holds the files; digits needs none")
+    dir: str = setting("", "folder that holds the files; scikit-learn's sets need none")
     validation_size: int = setting(
         0,
-        "images held out of the end of the training set, evaluated instead of the test set",
+        "examples held out of the end of the training set, evaluated instead of the test set",
         low=0,
     )
     normalization: str = setting(
         "per_image",
-        "per_image and per_channel standardise, unit scales to [0, 1]",
-        choices=("per_image", "per_channel", "unit"),
+        "per_image and per_channel standardise, unit and min_max scale to [0, 1], pca and zca "
+        "whiten; all but per_image and unit are fitted on the training set",
+        choices=("per_image", "per_channel", "unit", "min_max", "pca", "zca"),
     )
     crop_padding: int = setting(
         0,
@@ -81,19 +91,86 @@ class DataConfig:
 
 
 @dataclasses.dataclass
-class OptimConfig:
-    """Gradient descent with momentum, and its schedule."""
+class LossConfig:
+    """What is minimised: the mean over a batch, and penalties."""
 
+    name: str = setting("softmax_cross_entropy", "loss, one of jaxml.losses.LOSSES")
+    label_smoothing: float = setting(
+        0.0,
+        "part of the probability spread over all classes, by the cross-entropies",
+        low=0,
+        below=1,
+    )
+    l1: float = setting(0.0, "lambda of the penalty lambda * sum |w| over the kernels", low=0)
+    l2: float = setting(0.0, "lambda of the penalty lambda * sum w^2 over the kernels", low=0)
+
+
+@dataclasses.dataclass
+class OptimConfig:
+    """Gradient descent and its schedule."""
+
+    name: str = setting(
+        "momentum",
+        "momentum is the heavy ball, averaged_momentum averages the gradients exponentially",
+        choices=(
+            "momentum",
+            "averaged_momentum",
+            "rmsprop",
+            "adam",
+            "adamw",
+            "adagrad",
+            "lars",
+            "lamb",
+            "muon",
+        ),
+    )
     learning_rate: float = setting(0.1, "peak learning rate", above=0)
-    momentum: float = setting(0.9, "weight of the past gradients", low=0, high=1)
+    momentum: float = setting(
+        0.9,
+        "weight of the past gradients, beta1 of Adam; rmsprop and adagrad have none",
+        low=0,
+        below=1,
+    )
     nesterov: bool = setting(False, "whether the momentum looks ahead")
+    beta2: float = setting(
+        0.999, "weight of the past squared gradients, of rmsprop and Adam's kin", low=0, below=1
+    )
+    epsilon: float = setting(1e-8, "added to the root of the squared gradients", above=0)
     weight_decay: float = setting(
-        1e-4, "lambda of lambda/2 * |w|^2 over the kernels; biases and batch norm are spared", low=0
+        1e-4,
+        "lambda of lambda/2 * |w|^2 over the kernels, biases and batch norm are spared; beside the "
+        "gradient in adamw, lamb and muon",
+        low=0,
+    )
+    clip_value: float = setting(0.0, "largest entry of a gradient; 0 clips none", low=0)
+    clip_norm: float = setting(0.0, "largest norm of the whole gradient; 0 clips none", low=0)
+    clip_adaptive: float = setting(
+        0.0,
+        "largest norm of a unit's gradient, as a part of its weights' norm; 0 clips none",
+        low=0,
+    )
+    max_norm: float = setting(
+        0.0, "largest norm of the weights into a unit, held after each step; 0 holds none", low=0
+    )
+    accumulate_steps: int = setting(
+        1, "steps whose mean gradient makes one update, as of a batch so many times as large", low=1
+    )
+    sharpness_radius: float = setting(
+        0.0, "rho of sharpness-aware minimisation, at twice the cost; 0 is without", low=0
     )
     schedule: str = setting(
         "step",
-        "step divides the rate at each boundary, cosine takes it to 0, constant keeps it",
-        choices=("step", "cosine", "constant"),
+        "step divides the rate at each boundary; cosine, polynomial and exponential take it to "
+        "end_factor; one_cycle rises first; inverse_sqrt falls for ever; constant stays",
+        choices=(
+            "step",
+            "cosine",
+            "constant",
+            "exponential",
+            "polynomial",
+            "inverse_sqrt",
+            "one_cycle",
+        ),
     )
     warmup_epochs: float = setting(0.0, "epochs in which the rate rises from 0 to its peak", low=0)
     step_boundaries: tuple[float, ...] = setting(
@@ -102,6 +179,29 @@ class OptimConfig:
     step_factor: float = setting(
         0.1, "of the step schedule: what the rate is multiplied by at a boundary", above=0, high=1
     )
+    end_factor: float = setting(
+        0.0,
+        "of cosine, polynomial, exponential: the last rate, as a part of the peak",
+        low=0,
+        high=1,
+    )
+    power: float = setting(1.0, "of the polynomial schedule: 1 is a straight line", above=0)
+
+
+@dataclasses.dataclass
+class AverageConfig:
+    """What is evaluated in the place of the parameters: an average of theirs."""
+
+    name: str = setting(
+        "none",
+        "ema is an exponential average, swa the mean at the ends of the last epochs with batch "
+        "norm's statistics taken anew, lookahead's slow parameters also pull back the fast ones",
+        choices=("none", "ema", "swa", "lookahead"),
+    )
+    decay: float = setting(0.999, "of ema: weight of the past", low=0, below=1)
+    start: float = setting(0.75, "of swa: part of the run after which it begins", low=0, high=1)
+    every_steps: int = setting(5, "of lookahead: steps between two meetings", low=1)
+    rate: float = setting(0.5, "of lookahead: how far the slow ones go", above=0, high=1)
 
 
 @dataclasses.dataclass
@@ -119,14 +219,19 @@ class Config:
     """A run: the same settings give the same parameters, bit for bit, on the same machine."""
 
     seed: int = setting(0, "of the initial parameters, the order of the data, augmentation", low=0)
-    batch_size: int = setting(128, "images a step, over all devices", low=1)
+    batch_size: int = setting(
+        128,
+        "examples a step, over all devices: 1 is stochastic gradient descent, 0 takes the whole "
+        "training set, which is batch gradient descent",
+        low=0,
+    )
     num_epochs: int = setting(
-        30, "passes over the training set; an epoch is floor(images / batch_size) steps", low=1
+        30, "passes over the training set; an epoch is floor(examples / batch_size) steps", low=1
     )
     eval_every_epochs: int = setting(
         1, "epochs between evaluations; the last epoch is always evaluated", low=1
     )
-    eval_batch_size: int = setting(512, "images a step of the evaluation", low=1)
+    eval_batch_size: int = setting(512, "examples a step of the evaluation", low=1)
     steps_per_call: int = setting(
         0,
         "training steps in one compiled call; 0 means an epoch, but one on CPU, where XLA's "
@@ -135,8 +240,21 @@ class Config:
     )
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+    average: AverageConfig = dataclasses.field(default_factory=AverageConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+
+
+KINDS: dict[Any, str] = {
+    int: "an int",
+    float: "a float",
+    bool: "true or false",
+    str: "a string",
+    tuple[float, ...]: "a tuple of floats",
+    tuple[int, ...]: "a tuple of ints",
+}
+BOUNDS = {"low": "of at least", "above": "above", "high": "at most", "below": "below"}
 
 
 def fields(config: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
@@ -160,9 +278,9 @@ def check(config: Config) -> None:
       InputError: with the first setting that is wrong, its value, and what is allowed.
 
     Example:
-      >>> check(Config(batch_size=0))
+      >>> check(Config(num_epochs=0))
       Traceback (most recent call last):
-      jaxml.errors.InputError: config.batch_size: 0 is not allowed, it is an int of at least 1
+      jaxml.errors.InputError: config.num_epochs: 0 is not allowed, it is an int of at least 1
     """
     for name, field, value in fields(config):
         if not _is_a(value, field.type) or not all(
@@ -195,25 +313,22 @@ def allowed(field: dataclasses.Field[Any]) -> str:
     """What a setting may be, in words.
 
     >>> allowed(dataclasses.fields(OptimConfig)[1])
-    'a float of at least 0 and at most 1'
+    'a float above 0'
     """
     rules = field.metadata
     if rules["choices"]:
-        return "one of " + ", ".join(rules["choices"])
+        return "one of " + ", ".join(choice or "''" for choice in rules["choices"])
     bounds = [
-        f"{words} {rules[rule]:g}"
-        for rule, words in (("low", "of at least"), ("above", "above"), ("high", "at most"))
-        if rules[rule] is not None
+        f"{words} {rules[rule]:g}" for rule, words in BOUNDS.items() if rules[rule] is not None
     ]
-    kind = {int: "an int", float: "a float", bool: "true or false", str: "a string"}.get(
-        typing.cast(Any, field.type), "a tuple of floats"
-    )
+    kind = KINDS[typing.cast(Any, field.type)]
     return " ".join([kind, " and ".join(bounds)]).strip()
 
 
 def _is_a(value: Any, kind: Any) -> bool:
     if typing.get_origin(kind) is tuple:
-        return isinstance(value, tuple) and all(_is_a(item, float) for item in value)
+        entry = typing.get_args(kind)[0]
+        return isinstance(value, tuple) and all(_is_a(item, entry) for item in value)
     if kind is float:
         return (
             isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
@@ -226,6 +341,7 @@ def _in_range(value: Any, rules: Mapping[str, Any]) -> bool:
         (rules["low"] is None or value >= rules["low"])
         and (rules["above"] is None or value > rules["above"])
         and (rules["high"] is None or value <= rules["high"])
+        and (rules["below"] is None or value < rules["below"])
         and (not rules["choices"] or value in rules["choices"])
     )
 

@@ -1,13 +1,14 @@
 """Reads the figures of a run without making the device wait, and keeps its time."""
 
 import dataclasses
+import functools
 import time
 
 import jax
 import numpy as np
 
 from jaxml.errors import DivergedError
-from jaxml.metrics import ClassificationMetrics
+from jaxml.objective import Metrics, Objective
 from jaxml.progress import Display
 
 
@@ -38,20 +39,23 @@ class Meter:
       clock: the time taken so far.
     """
 
-    def __init__(self, clock: Clock, display: Display, *, steps_per_epoch: int) -> None:
+    def __init__(
+        self, clock: Clock, display: Display, objective: Objective, *, steps_per_epoch: int
+    ) -> None:
         """A meter whose time starts now."""
         self.clock = clock
         self._display = display
+        self._objective = objective
         self._steps_per_epoch = steps_per_epoch
-        self._pending: tuple[int, ClassificationMetrics] | None = None
+        self._pending: tuple[int, Metrics] | None = None
         self._last_tick = time.perf_counter()
 
     def start_epoch(self) -> None:
         """The steps of an epoch begin, or go on after the run was stopped."""
-        self._sums = jax.device_get(ClassificationMetrics.zero())
+        self._sums = jax.device_get(self._objective.metrics.zero())
         self._epoch_start = time.perf_counter()
 
-    def add(self, step: int, metrics: ClassificationMetrics) -> None:
+    def add(self, step: int, metrics: Metrics) -> None:
         """Takes the stacked metrics of the steps up to `step`, and reads those of the call before.
 
         Raises:
@@ -86,18 +90,18 @@ class Meter:
         self._last_tick = now
         return self.clock
 
-    def _read(self, step: int, stacked: ClassificationMetrics) -> None:
+    def _read(self, step: int, stacked: Metrics) -> None:
         host = jax.device_get(stacked)
         bad = np.flatnonzero(~np.isfinite(host.loss))
         if len(bad):
             first = step - len(host.loss) + 1 + int(bad[0])
             raise DivergedError(f"step {first}: the loss is {host.loss[bad[0]]}")
-        self._sums = self._sums.merge(jax.tree.map(np.sum, host))
-        means = self._sums.compute(num_classes=1)
+        steps = [jax.tree.map(lambda leaf, i=i: leaf[i], host) for i in range(len(host.loss))]
+        self._sums = functools.reduce(lambda sums, step: sums.merge(step), steps, self._sums)
+        means = self._objective.figures(self._sums)
         self._display.update(
             step,
             (step - 1) // self._steps_per_epoch + 1,
-            loss=means["loss"],
-            accuracy=means["accuracy"],
+            means,
             images_per_second=means["count"] / (time.perf_counter() - self._epoch_start),
         )

@@ -1,13 +1,17 @@
-"""Gradient descent: the schedule, the optax transformation, and which parameters decay."""
+"""Gradient descent by name: the optax transformation, and which parameters decay."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from jaxml.config import OptimConfig
-from jaxml.types import PyTree
+from jaxml.regularizers import is_kernel
+from jaxml.types import Array, PyTree
+
+Factory = Callable[[OptimConfig, optax.Schedule], optax.GradientTransformation]
 
 
 def decay_mask(params: PyTree) -> PyTree:
@@ -16,80 +20,216 @@ def decay_mask(params: PyTree) -> PyTree:
     >>> decay_mask({"conv": {"kernel": 0.0, "bias": 0.0}})
     {'conv': {'bias': False, 'kernel': True}}
     """
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
+    return jax.tree_util.tree_map_with_path(is_kernel, params)
 
 
-def step_schedule(config: OptimConfig, warmup_steps: int, num_steps: int) -> optax.Schedule:
-    """The rate is multiplied by `step_factor` at each of `step_boundaries`."""
-    boundaries: dict[int, float] = {}
-    for fraction in config.step_boundaries:
-        step = round(fraction * num_steps) - warmup_steps
-        boundaries[step] = boundaries.get(step, 1.0) * config.step_factor
-    return optax.piecewise_constant_schedule(config.learning_rate, boundaries)
+def momentum(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    r"""Heavy ball; with momentum 0, plain gradient descent.
 
+    .. math:: v \leftarrow \mu v + g, \qquad w \leftarrow w - \eta_t v
 
-def cosine_schedule(config: OptimConfig, warmup_steps: int, num_steps: int) -> optax.Schedule:
-    r"""The rate falls to 0 along half a cosine: `peak * (1 + cos(pi t / T)) / 2`."""
-    return optax.cosine_decay_schedule(config.learning_rate, max(num_steps - warmup_steps, 1))
+    With `nesterov` the step is along `g + mu v`.
 
-
-def constant_schedule(config: OptimConfig, warmup_steps: int, num_steps: int) -> optax.Schedule:
-    """The rate stays."""
-    del warmup_steps, num_steps
-    return optax.constant_schedule(config.learning_rate)
-
-
-SCHEDULES: dict[str, Callable[[OptimConfig, int, int], optax.Schedule]] = {
-    "step": step_schedule,
-    "cosine": cosine_schedule,
-    "constant": constant_schedule,
-}
-
-
-def create_schedule(config: OptimConfig, *, steps_per_epoch: int, num_steps: int) -> optax.Schedule:
-    """The learning rate as a function of the step.
-
-    Args:
-      config: its schedule and peak.
-      steps_per_epoch: the unit of `warmup_epochs`.
-      num_steps: length of the run.
-
-    Returns:
-      A linear warm-up from 0, if there is one, then the schedule of that name.
-
-    Example:
-      >>> config = OptimConfig(learning_rate=1.0, schedule="step", warmup_epochs=1.0)
-      >>> schedule = create_schedule(config, steps_per_epoch=10, num_steps=100)
-      >>> [round(float(schedule(step)), 3) for step in (0, 5, 10, 49, 50, 75)]
-      [0.0, 0.5, 1.0, 1.0, 0.1, 0.01]
+    Source: Polyak 1964; Sutskever et al. 2013; the meaning of `torch.optim.SGD` and of Keras.
     """
-    warmup_steps = round(config.warmup_epochs * steps_per_epoch)
-    schedule = SCHEDULES[config.schedule](config, warmup_steps, num_steps)
-    if warmup_steps:
-        warmup = optax.linear_schedule(0.0, config.learning_rate, warmup_steps)
-        schedule = optax.join_schedules([warmup, schedule], [warmup_steps])
-    return lambda step: schedule(jnp.asarray(step, jnp.float32))  # optax would mix the types
+    return optax.sgd(schedule, config.momentum, nesterov=config.nesterov)
+
+
+def averaged_momentum(
+    config: OptimConfig, schedule: optax.Schedule
+) -> optax.GradientTransformation:
+    r"""Momentum as an exponentially weighted average of the gradients, without its initial bias.
+
+    .. math:: v_t = \mu v_{t-1} + (1 - \mu) g_t, \qquad
+        w \leftarrow w - \eta_t \frac{v_t}{1 - \mu^t}
+
+    Once the bias is gone, its steps are those of the heavy ball at a rate of `(1 - mu) eta`.
+    """
+    return optax.chain(
+        optax.ema(config.momentum, debias=True), optax.scale_by_learning_rate(schedule)
+    )
+
+
+def rmsprop(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    r"""Every parameter by the root of its mean squared gradient.
+
+    .. math:: s \leftarrow \beta_2 s + (1 - \beta_2) g^2, \qquad
+        w \leftarrow w - \eta_t \frac{g}{\sqrt s + \epsilon}
+
+    Source: Hinton's lectures, 2012; the meaning of `torch.optim.RMSprop` (Keras and optax add
+    epsilon within the root).
+    """
+    return optax.rmsprop(schedule, config.beta2, config.epsilon, eps_in_sqrt=False)
+
+
+def adam(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    r"""Averaged momentum over the root of the mean squared gradient, both without initial bias.
+
+    .. math:: w \leftarrow w - \eta_t \frac{\hat v}{\sqrt{\hat s} + \epsilon}
+
+    Source: Kingma, Ba, "Adam", 2015, algorithm 1.
+    """
+    return optax.adam(
+        schedule, config.momentum, config.beta2, config.epsilon, nesterov=config.nesterov
+    )
+
+
+def adamw(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    r"""Adam whose decay does not go through the averages: `w -= eta_t * lambda * w` beside it.
+
+    Source: Loshchilov, Hutter, "Decoupled Weight Decay Regularization", 2019.
+    """
+    return optax.adamw(
+        schedule,
+        config.momentum,
+        config.beta2,
+        config.epsilon,
+        weight_decay=config.weight_decay,
+        mask=decay_mask,
+        nesterov=config.nesterov,
+    )
+
+
+def adagrad(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    r"""Every parameter by the root of the sum of its squared gradients.
+
+    Source: Duchi, Hazan, Singer, 2011; the sum starts at 0, as in PyTorch (Keras: 0.1).
+    """
+    return optax.adagrad(schedule, initial_accumulator_value=0.0, eps=config.epsilon)
+
+
+def lars(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    r"""Heavy ball whose rate is scaled, kernel by kernel, with |w| / |g + lambda w|.
+
+    Source: You, Gitman, Ginsburg, "Large Batch Training of Convolutional Networks", 2017.
+    """
+    return optax.lars(
+        schedule,
+        config.weight_decay,
+        weight_decay_mask=decay_mask,
+        trust_ratio_mask=decay_mask,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+    )
+
+
+def lamb(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    r"""AdamW whose steps are scaled, array by array, with |w| / |step|.
+
+    Source: You et al., "Large Batch Optimization for Deep Learning", 2020, algorithm 2.
+    """
+    return optax.lamb(
+        schedule,
+        config.momentum,
+        config.beta2,
+        config.epsilon,
+        weight_decay=config.weight_decay,
+        mask=decay_mask,
+    )
+
+
+def muon(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    r"""Momentum made orthogonal, for kernels; AdamW for all else.
+
+    A kernel is taken as the matrix that maps its receptive field to its outputs.
+
+    Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
+    """
+
+    def dimensions(params: PyTree) -> PyTree:
+        def of_kernel(path: Any, leaf: Array) -> optax.contrib.MuonDimensionNumbers | None:
+            if not is_kernel(path, leaf) or leaf.ndim < 2:
+                return None
+            return optax.contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+
+        return jax.tree_util.tree_map_with_path(of_kernel, params)
+
+    return optax.contrib.muon(
+        schedule,
+        beta=config.momentum,
+        eps=config.epsilon,
+        weight_decay=config.weight_decay,
+        weight_decay_mask=decay_mask,
+        nesterov=config.nesterov,
+        adam_b2=config.beta2,
+        muon_weight_dimension_numbers=dimensions,
+    )
+
+
+OPTIMIZERS: dict[str, Factory] = {
+    "momentum": momentum,
+    "averaged_momentum": averaged_momentum,
+    "rmsprop": rmsprop,
+    "adam": adam,
+    "adamw": adamw,
+    "adagrad": adagrad,
+    "lars": lars,
+    "lamb": lamb,
+    "muon": muon,
+}
+DECAY_BY_THEMSELVES = {"adamw", "lars", "lamb", "muon"}
 
 
 def create_optimizer(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
-    r"""Stochastic gradient descent with momentum (heavy ball) and weight decay.
+    r"""The optimiser of that name, with clipping before it and accumulation around it.
 
-    .. math::
-        g \leftarrow \nabla L + \lambda w, \qquad
-        v \leftarrow \mu v + g, \qquad
-        w \leftarrow w - \eta_t v
-
-    The decay goes through the momentum, as in the paper and in `torch.optim.SGD`; it equals a
-    penalty of lambda/2 |w|^2.
+    Weight decay is added to the gradient, `g + lambda w`, as in the paper of the ResNet and in
+    `torch.optim.SGD`: it equals a penalty of lambda/2 |w|^2. AdamW, LARS, LAMB and Muon bring
+    their own.
 
     Args:
-      config: momentum, nesterov and weight_decay.
+      config: its settings.
       schedule: the learning rate of each step.
 
     Returns:
       The optax transformation.
     """
-    return optax.chain(
-        optax.add_decayed_weights(config.weight_decay, mask=decay_mask),
-        optax.sgd(schedule, config.momentum, nesterov=config.nesterov),
-    )
+    clips = [
+        (config.clip_value, optax.clip),
+        (config.clip_norm, optax.clip_by_global_norm),
+        (config.clip_adaptive, optax.adaptive_grad_clip),
+    ]
+    parts = [clip(limit) for limit, clip in clips if limit]
+    if config.name not in DECAY_BY_THEMSELVES:
+        parts.append(optax.add_decayed_weights(config.weight_decay, mask=decay_mask))
+    every = config.accumulate_steps
+    # The inner step counts updates, each of which is so many steps of the run.
+    parts.append(OPTIMIZERS[config.name](config, lambda count: schedule(count * every)))
+    optimizer = optax.chain(*parts)
+    if every > 1:
+        optimizer = optax.MultiSteps(optimizer, every).gradient_transformation()
+
+    def update(grads: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes integers with floats
+            return optimizer.update(grads, state, params)
+
+    return optax.GradientTransformation(optimizer.init, update)
+
+
+def sharpness_aware(
+    gradient: Callable[[PyTree], tuple[PyTree, Any]], params: PyTree, *, radius: float
+) -> tuple[PyTree, Any]:
+    r"""The gradient where, to first order, the loss is worst within a ball.
+
+    .. math:: \nabla L(w + \rho \frac{\nabla L(w)}{|\nabla L(w)|})
+
+    Args:
+      gradient: of the parameters, with something beside it.
+      params: w.
+      radius: rho, at least 0.
+
+    Returns:
+      The gradient there, and what stood beside the gradient at w itself.
+
+    Example:
+      >>> square = lambda w: (2 * w, "aside")
+      >>> sharpness_aware(square, jnp.array(3.0), radius=0.5)
+      (Array(7., dtype=float32), 'aside')
+
+    Source: Foret, Kleiner, Mobahi, Neyshabur, "Sharpness-Aware Minimization", 2021, algorithm 1.
+    """
+    grads, aside = gradient(params)
+    norm = optax.tree.norm(grads)
+    scale = radius / jnp.maximum(norm, jnp.finfo(norm.dtype).tiny)
+    there = jax.tree.map(lambda w, g: w + scale.astype(w.dtype) * g, params, grads)
+    return gradient(there)[0], aside

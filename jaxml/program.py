@@ -8,19 +8,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxml import optim
+from jaxml import averages, optim
 from jaxml.config import Config
 from jaxml.data import DATASETS, augment, pipeline
 from jaxml.data.dataset import Split
 from jaxml.errors import InputError, choose
-from jaxml.metrics import ClassificationMetrics
-from jaxml.models import MODELS
-from jaxml.normalize import NORMALIZERS
-from jaxml.step import TrainState, eval_step, train_step
-from jaxml.types import Array, Batch, Key
+from jaxml.models import create_model
+from jaxml.normalize import NORMALIZERS, Normalizer
+from jaxml.objective import Metrics, create_objective
+from jaxml.schedules import create_schedule
+from jaxml.step import Method, TrainState, batch_moments, eval_step, train_step
+from jaxml.types import Array, Batch, Key, PyTree
 
 
 class Program:
@@ -30,9 +32,10 @@ class Program:
     whole batch, because the program is one program.
 
     Attributes:
-      steps_per_epoch: floor(images / batch_size).
+      steps_per_epoch: floor(examples / batch_size).
       num_steps: of the whole run.
-      num_classes: of the data set.
+      objective: what is minimised and reported.
+      schedule: the learning rate of each step.
       eval_split: what is evaluated, "test" or "validation".
       device: kind and number of the devices.
       compile_seconds: how long building and compiling took so far.
@@ -44,25 +47,15 @@ class Program:
         Raises:
           InputError: a name, a file or a size in the config is wrong.
         """
-        create_model = choose(MODELS, config.model.name, "config.model.name")
         load = choose(DATASETS, config.data.name, "config.data.name")
+        create_model(config.model, num_classes=1)  # a mistake is told before the data is read
         devices = len(jax.devices())
-        for name in ("batch_size", "eval_batch_size"):
-            if getattr(config, name) % devices:
-                raise InputError(
-                    f"config.{name}: {getattr(config, name)} is not allowed, "
-                    f"it must be a multiple of the {devices} devices"
-                )
         dataset = load(Path(config.data.dir)).hold_out(config.data.validation_size)
-        size = len(dataset.train.labels)
-        if config.batch_size > size:
-            raise InputError(
-                f"config.batch_size: {config.batch_size} is not allowed, "
-                f"the training set has {size} images"
-            )
+        size = len(dataset.train.targets)
         self.config = config
-        self.num_classes = dataset.num_classes
-        self.steps_per_epoch = size // config.batch_size
+        self.batch_size = config.batch_size or size
+        _check_sizes(config, self.batch_size, size, devices)
+        self.steps_per_epoch = size // self.batch_size
         self.num_steps = self.steps_per_epoch * config.num_epochs
         self.steps_per_call = min(
             config.steps_per_call
@@ -72,14 +65,16 @@ class Program:
         self.eval_split = "validation" if config.data.validation_size else "test"
         self.device = f"{devices} x {jax.devices()[0].device_kind}"
         self.compile_seconds = 0.0
-        self.schedule = optim.create_schedule(
-            config.optim, steps_per_epoch=self.steps_per_epoch, num_steps=self.num_steps
-        )
-        self._optimizer = optim.create_optimizer(config.optim, self.schedule)
-        self._model = create_model(
-            num_classes=dataset.num_classes,
-            shortcut=config.model.shortcut,
-            dtype=jnp.dtype(config.model.dtype),
+        lengths = {"steps_per_epoch": self.steps_per_epoch, "num_steps": self.num_steps}
+        self.schedule = create_schedule(config.optim, **lengths)
+        self.objective = create_objective(config.loss, dataset.num_classes)
+        self._method = Method(
+            create_model(config.model, num_classes=self.objective.num_outputs),
+            self.objective,
+            optim.create_optimizer(config.optim, self.schedule),
+            averages.create_averaging(config.average, **lengths),
+            sharpness_radius=config.optim.sharpness_radius,
+            max_norm=config.optim.max_norm,
         )
         mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,))
         self._replicated = NamedSharding(mesh, PartitionSpec())
@@ -87,17 +82,18 @@ class Program:
         self._init_key, self._order_key, self._step_key = jax.device_put(
             jax.random.split(jax.random.key(config.seed), 3), self._replicated
         )
-        self._normalizer = NORMALIZERS[config.data.normalization].fit(dataset.train.images)
+        self._normalizer = _fit_normalizer(config, dataset.train.inputs)
         self._train_data = self._place(dataset.train)
-        self._test_count = len(dataset.test.labels)
+        self._test_count = len(dataset.test.targets)
         self._test_data = self._place(_pad(dataset.test, config.eval_batch_size))
         self._compiled: dict[Any, Any] = {}
+        self._check_inputs()
 
     def __str__(self) -> str:
         config = self.config
         return (
             f"{config.model.name} on {config.data.name}, {self.num_steps} steps of "
-            f"{config.batch_size} images on {self.device}"
+            f"{self.batch_size} examples on {self.device}"
         )
 
     def initial_state(self) -> TrainState:
@@ -117,12 +113,10 @@ class Program:
 
     def order(self, epoch: int) -> Array:
         """The order in which an epoch visits the training set."""
-        function = partial(pipeline.epoch_order, size=len(self._train_data.labels))
+        function = partial(pipeline.epoch_order, size=len(self._train_data.targets))
         return self._run("order", function, self._order_key, self._number(epoch))
 
-    def train(
-        self, state: TrainState, order: Array, num_steps: int
-    ) -> tuple[TrainState, ClassificationMetrics]:
+    def train(self, state: TrainState, order: Array, num_steps: int) -> tuple[TrainState, Metrics]:
         """Takes some steps of one epoch in one call; the state is donated.
 
         Returns:
@@ -139,13 +133,15 @@ class Program:
         )
 
     def evaluate(self, state: TrainState) -> dict[str, int | float]:
-        """The metrics of the whole test split, each image counted once."""
-        metrics = self._run("zero", ClassificationMetrics.zero)
+        """The metrics of the whole test split, each example counted once."""
+        if self._method.averaging.reestimates:
+            state = self._reestimate(state)
+        metrics = self._run("zero", self.objective.metrics.zero)
         for start in range(0, self._test_count, self.config.eval_batch_size):
             metrics = self._run(
                 "evaluate", self._eval_batch, state, metrics, self._test_data, self._number(start)
             )
-        return metrics.compute(num_classes=self.num_classes)
+        return self.objective.figures(jax.device_get(metrics))
 
     def compile(self) -> None:
         """Compiles what the loop calls, so that none of its steps waits for it."""
@@ -161,47 +157,86 @@ class Program:
             )
         arguments = (state, state.metrics, self._test_data, self._number(0))
         self._compile("evaluate", self._eval_batch, arguments)
-        self._run("zero", ClassificationMetrics.zero)
+        self._run("zero", self.objective.metrics.zero)
 
     def _create_state(self, key: Key, normalizer: Any) -> TrainState:
-        shape = self._train_data.images.shape[1:]
-        return TrainState.create(key, self._model, self._optimizer, normalizer, shape)
+        shape = self._train_data.inputs.shape[1:]
+        return TrainState.create(key, self._method, normalizer, shape)
 
     def _train_steps(
         self, state: TrainState, data: Batch, order: Array, key: Key, *, num_steps: int
-    ) -> tuple[TrainState, ClassificationMetrics]:
-        def body(state: TrainState, _: None) -> tuple[TrainState, ClassificationMetrics]:
+    ) -> tuple[TrainState, Metrics]:
+        def body(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
             index = state.step % self.steps_per_epoch
-            batch = pipeline.take_batch(data, order, index, batch_size=self.config.batch_size)
-            batch = lax.with_sharding_constraint(batch, self._sharded)
-            batch = self._augment(jax.random.fold_in(key, state.step), batch)
+            batch = self._batch(data, order, index, jax.random.fold_in(key, state.step))
             sums = jax.tree.map(
-                lambda total: jnp.where(index == 0, jnp.zeros_like(total), total), state.metrics
+                lambda total, zero: jnp.where(index == 0, zero, total),
+                state.metrics,
+                self.objective.metrics.zero(),
             )
-            return train_step(self._model, self._optimizer, state.replace(metrics=sums), batch)
+            return train_step(self._method, state.replace(metrics=sums), batch)
 
         if num_steps > 1:
             return lax.scan(body, state, length=num_steps)
         state, metrics = body(state, None)
         return state, jax.tree.map(lambda total: total[None], metrics)
 
-    def _augment(self, key: Key, batch: Batch) -> Batch:
+    def _batch(self, data: Batch, order: Array, index: Array, key: Key) -> Batch:
+        """One batch of an epoch, augmented."""
+        batch = pipeline.take_batch(data, order, index, batch_size=self.batch_size)
+        images, targets = lax.with_sharding_constraint(batch, self._sharded)
         crop_key, flip_key = jax.random.split(key)
-        images = batch.images
         if self.config.data.crop_padding:
             images = augment.random_crop(crop_key, images, padding=self.config.data.crop_padding)
         if self.config.data.flip:
             images = augment.random_flip(flip_key, images)
-        return batch._replace(images=images)
+        return Batch(images, targets)
+
+    def _reestimate(self, state: TrainState) -> TrainState:
+        """Takes the statistics of batch norm anew: their means over the first epoch's batches."""
+        order, sums = self.order(0), None
+        for index in range(self.steps_per_epoch):
+            arguments = (state, self._train_data, order, self._number(index), self._step_key)
+            moments = self._run("moments", self._batch_moments, *arguments)
+            sums = moments if sums is None else self._run("sum", optax.tree.add, sums, moments)
+        mean = jax.tree.map(lambda total: total / self.steps_per_epoch, sums)
+        variables = {**state.average.variables, "batch_stats": mean}
+        return state.replace(average=state.average.replace(variables=variables))
+
+    def _batch_moments(
+        self, state: TrainState, data: Batch, order: Array, index: Array, key: Key
+    ) -> PyTree:
+        batch = self._batch(data, order, index, jax.random.fold_in(key, index))
+        return batch_moments(self._method, state, batch)
 
     def _eval_batch(
-        self, state: TrainState, metrics: ClassificationMetrics, data: Batch, start: Array
-    ) -> ClassificationMetrics:
+        self, state: TrainState, metrics: Metrics, data: Batch, start: Array
+    ) -> Metrics:
         size = self.config.eval_batch_size
         batch = Batch(*(lax.dynamic_slice_in_dim(array, start, size) for array in data))
         mask = start + jnp.arange(size, dtype=jnp.int32) < self._test_count
         batch, mask = lax.with_sharding_constraint((batch, mask), self._sharded)
-        return metrics.merge(eval_step(self._model, state, batch, mask))
+        return metrics.merge(eval_step(self._method, state, batch, mask))
+
+    def _check_inputs(self) -> None:
+        """Tells that augmentation, or a network, is for images and the inputs are none."""
+        data = self.config.data
+        for name in ("crop_padding", "flip"):
+            if self._train_data.inputs.ndim != 4 and getattr(data, name):
+                raise InputError(
+                    f"config.data.{name}: {getattr(data, name)} is not allowed, "
+                    f"{data.name} has no images"
+                )
+        example = jax.eval_shape(self._normalizer.apply, self._train_data.inputs).shape[1:]
+        if len(example) == 3:
+            return
+        try:
+            self.abstract_state()
+        except ValueError:
+            raise InputError(
+                f"config.model.name: {self.config.model.name} takes images, and {data.name} after "
+                f"config.data.normalization={data.normalization} has examples of shape {example}"
+            ) from None
 
     def _place(self, split: Split) -> Batch:
         return Batch(*(jax.device_put(array, self._replicated) for array in split))
@@ -231,7 +266,29 @@ class Program:
         self.compile_seconds += time.perf_counter() - start
 
 
+def _fit_normalizer(config: Config, inputs: np.ndarray) -> Normalizer:
+    name = config.data.normalization
+    if inputs.ndim != 4 and name in ("per_image", "unit"):
+        raise InputError(
+            f"config.data.normalization: {name} is not for {config.data.name}, which has no images"
+        )
+    return NORMALIZERS[name].fit(inputs)
+
+
+def _check_sizes(config: Config, batch_size: int, size: int, devices: int) -> None:
+    if batch_size > size:
+        raise InputError(
+            f"config.batch_size: {batch_size} is not allowed, the training set has {size} examples"
+        )
+    for name, value in (("batch_size", batch_size), ("eval_batch_size", config.eval_batch_size)):
+        if value % devices:
+            raise InputError(
+                f"config.{name}: {value} is not allowed, "
+                f"it must be a multiple of the {devices} devices"
+            )
+
+
 def _pad(split: Split, multiple: int) -> Split:
-    """Repeats the last image until the count is a multiple; the mask leaves the copies out."""
-    extra = -len(split.labels) % multiple
+    """Repeats the last example until the count is a multiple; the mask leaves the copies out."""
+    extra = -len(split.targets) % multiple
     return Split(*(np.concatenate([a, np.repeat(a[-1:], extra, axis=0)]) for a in split))

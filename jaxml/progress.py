@@ -1,6 +1,7 @@
 """What a person sees of a run: a live bar on a terminal, plain lines elsewhere."""
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -8,6 +9,31 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 QUIET_SECONDS = 30.0  # the longest silence within an epoch where there is no bar
+
+
+HEADLINES = ("accuracy", "rmse")  # what a run is judged by, whichever its metrics have
+
+
+def headline(means: Mapping[str, float]) -> str:
+    """The name of the figure that a run is judged by.
+
+    >>> headline({"loss": 0.5, "accuracy": 0.75})
+    'accuracy'
+    """
+    return next(name for name in HEADLINES if name in means)
+
+
+def describe(means: Mapping[str, float]) -> str:
+    """The loss and the headline.
+
+    >>> describe({"loss": 0.5, "accuracy": 0.75})
+    'loss 0.5000 accuracy 75.00%'
+    >>> describe({"loss": 9.0, "rmse": 3.0})
+    'loss 9.0000 rmse 3.0000'
+    """
+    name = headline(means)
+    value = f"{means[name]:.2%}" if name == "accuracy" else f"{means[name]:.4f}"
+    return f"loss {means['loss']:.4f} {name} {value}"
 
 
 class Display:
@@ -64,11 +90,11 @@ class Display:
         self._task = self._bar.add_task("", total=self._num_steps, completed=step, figures="")
 
     def update(
-        self, step: int, epoch: int, *, loss: float, accuracy: float, images_per_second: float
+        self, step: int, epoch: int, means: Mapping[str, float], *, images_per_second: float
     ) -> None:
-        """Some more steps were taken; the figures are means over the epoch so far."""
+        """Some more steps were taken; the means are over the epoch so far."""
         where = f"epoch {epoch}/{self._num_epochs}"
-        figures = f"{images_per_second:,.0f} images/s  loss {loss:.4f}  accuracy {accuracy:.2%}"
+        figures = f"{images_per_second:,.0f} images/s  {describe(means)}"
         if self._task is not None:
             self._bar.update(self._task, completed=step, description=where, figures=figures)
         if self._bar.disable and time.monotonic() - self._last_line > QUIET_SECONDS:

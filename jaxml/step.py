@@ -1,6 +1,6 @@
 """One training step and one evaluation step: pure functions of the state and a batch."""
 
-from typing import Self
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +8,32 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from jaxml.losses import softmax_cross_entropy
-from jaxml.metrics import ClassificationMetrics
+from jaxml import averages, regularizers
+from jaxml.averages import Average, Averaging
 from jaxml.normalize import Normalizer
+from jaxml.objective import Metrics, Objective
+from jaxml.optim import sharpness_aware
 from jaxml.types import Array, Batch, Key, PyTree
+
+
+class Method(NamedTuple):
+    """What a run does in each step; nothing of it changes.
+
+    Attributes:
+      model: takes inputs and `train`.
+      objective: what is minimised and reported.
+      optimizer: turns gradients into updates.
+      averaging: what is evaluated in the place of the parameters.
+      sharpness_radius: of sharpness-aware minimisation; 0 is without.
+      max_norm: bound on the norm of the weights into a unit; 0 is without.
+    """
+
+    model: nn.Module
+    objective: Objective
+    optimizer: optax.GradientTransformation
+    averaging: Averaging = averages.none()
+    sharpness_radius: float = 0.0
+    max_norm: float = 0.0
 
 
 class TrainState(struct.PyTreeNode):
@@ -22,99 +44,132 @@ class TrainState(struct.PyTreeNode):
       params: what is learned.
       batch_stats: running statistics of the norms.
       opt_state: of the optimiser.
+      average: of the parameters and the statistics.
       metrics: sums over the steps of the epoch so far.
-      normalizer: how raw images become inputs; fitted on the training set, never changed.
+      normalizer: how raw inputs become those of the network; fitted on the training set, never
+        changed.
     """
 
     step: Array
     params: PyTree
     batch_stats: PyTree
     opt_state: PyTree
-    metrics: ClassificationMetrics
+    average: Average
+    metrics: Metrics
     normalizer: Normalizer
 
     @classmethod
     def create(
-        cls,
-        key: Key,
-        model: nn.Module,
-        optimizer: optax.GradientTransformation,
-        normalizer: Normalizer,
-        image_shape: tuple[int, ...],
+        cls, key: Key, method: Method, normalizer: Normalizer, input_shape: tuple[int, ...]
     ) -> Self:
         """The state before the first step.
 
         Args:
           key: of the initial parameters.
-          model: takes images and `train`.
-          optimizer: its state is made for the parameters.
+          method: the network is initialised, the optimiser's state made for its parameters.
           normalizer: fitted.
-          image_shape: `(height, width, channels)`.
+          input_shape: of one raw example: `(height, width, channels)` or `(features,)`.
         """
-        variables = model.init(key, jnp.zeros((1, *image_shape), jnp.float32), train=False)
+        example = normalizer.apply(jnp.zeros((1, *input_shape), jnp.float32))
+        variables = method.model.init(key, example, train=False)
+        params, batch_stats = variables["params"], variables.get("batch_stats", {})
         return cls(
             step=jnp.zeros((), jnp.int32),
-            params=variables["params"],
-            batch_stats=variables.get("batch_stats", {}),
-            opt_state=optimizer.init(variables["params"]),
-            metrics=ClassificationMetrics.zero(),
+            params=params,
+            batch_stats=batch_stats,
+            opt_state=method.optimizer.init(params),
+            average=method.averaging.init({"params": params, "batch_stats": batch_stats}),
+            metrics=method.objective.metrics.zero(),
             normalizer=normalizer,
         )
 
 
-def train_step(
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
-    state: TrainState,
-    batch: Batch,
-) -> tuple[TrainState, ClassificationMetrics]:
-    """One step of gradient descent on the mean softmax cross-entropy of a batch.
+def train_step(method: Method, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    """One step of gradient descent on the mean loss of a batch and its penalties.
 
     Args:
-      model: its `batch_stats` collection is updated.
-      optimizer: turns gradients into updates.
+      method: what is done.
       state: before the step.
-      batch: raw images, augmented already, and labels.
+      batch: raw inputs, augmented already, and targets.
 
     Returns:
       The state after the step and the metrics of this batch, by the parameters before it.
     """
-    inputs = state.normalizer.apply(batch.images)
+    inputs = state.normalizer.apply(batch.inputs)
 
-    def mean_loss(params: PyTree) -> tuple[Array, tuple[Array, Array, PyTree]]:
+    def total_loss(params: PyTree) -> tuple[Array, tuple[Array, Array, PyTree]]:
         variables = {"params": params, "batch_stats": state.batch_stats}
-        logits, updated = model.apply(variables, inputs, train=True, mutable=["batch_stats"])
-        losses = softmax_cross_entropy(logits, batch.labels)
-        return losses.mean(), (losses, logits, updated.get("batch_stats", {}))
+        raw, updated = method.model.apply(variables, inputs, train=True, mutable=["batch_stats"])
+        outputs = method.objective.outputs(raw)
+        losses = method.objective.loss(outputs, batch.targets)
+        total = losses.mean() + method.objective.penalty(params)
+        return total, (losses, outputs, updated.get("batch_stats", {}))
 
-    grads, (losses, logits, batch_stats) = jax.grad(mean_loss, has_aux=True)(state.params)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    metrics = ClassificationMetrics.of(losses, logits, batch.labels)
+    gradient = jax.grad(total_loss, has_aux=True)
+    if method.sharpness_radius:
+        grads, aside = sharpness_aware(gradient, state.params, radius=method.sharpness_radius)
+    else:
+        grads, aside = gradient(state.params)
+    losses, outputs, batch_stats = aside
+    updates, opt_state = method.optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    if method.max_norm:
+        params = regularizers.max_norm(params, max_value=method.max_norm)
+    average, variables = method.averaging.update(
+        state.average, state.step + 1, {"params": params, "batch_stats": batch_stats}
+    )
+    metrics = method.objective.metrics.of(losses, outputs, batch.targets)
     state = state.replace(
         step=state.step + 1,
-        params=optax.apply_updates(state.params, updates),
-        batch_stats=batch_stats,
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
         opt_state=opt_state,
+        average=average,
         metrics=state.metrics.merge(metrics),
     )
     return state, metrics
 
 
-def eval_step(
-    model: nn.Module, state: TrainState, batch: Batch, mask: Array
-) -> ClassificationMetrics:
-    """The metrics of one batch by the running statistics.
+def eval_step(method: Method, state: TrainState, batch: Batch, mask: Array) -> Metrics:
+    """The metrics of one batch by the running statistics and, if there is one, by the average.
 
     Args:
-      model: called with `train=False`.
-      state: its parameters, statistics and normalizer.
-      batch: raw images and labels.
+      method: its network is called with `train=False`.
+      state: its parameters, statistics, average and normalizer.
+      batch: raw inputs and targets.
       mask: `[batch]` booleans, False for padding.
 
     Returns:
       The sums over the examples under the mask.
     """
+    inputs = state.normalizer.apply(batch.inputs)
+    raw = jnp.asarray(method.model.apply(evaluated(method, state), inputs, train=False))
+    outputs = method.objective.outputs(raw)
+    losses = method.objective.loss(outputs, batch.targets)
+    return method.objective.metrics.of(losses, outputs, batch.targets, mask)
+
+
+def evaluated(method: Method, state: TrainState) -> dict[str, Any]:
+    """The parameters and statistics that are evaluated: the average, if there is one."""
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    logits = jnp.asarray(model.apply(variables, state.normalizer.apply(batch.images), train=False))
-    losses = softmax_cross_entropy(logits, batch.labels)
-    return ClassificationMetrics.of(losses, logits, batch.labels, mask)
+    return method.averaging.value(state.average, variables)
+
+
+def batch_moments(method: Method, state: TrainState, batch: Batch) -> PyTree:
+    """The statistics of batch norm of one batch, by the parameters that are evaluated.
+
+    Args:
+      method: its network is called with `train=True`.
+      state: nothing of it changes.
+      batch: raw inputs, augmented already.
+
+    Returns:
+      A tree like `batch_stats`.
+    """
+    _, updated = method.model.apply(
+        evaluated(method, state),
+        state.normalizer.apply(batch.inputs),
+        train=True,
+        mutable=["batch_stats", "batch_moments"],
+    )
+    return updated.get("batch_moments", {})

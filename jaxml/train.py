@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from jaxml.errors import DivergedError
 from jaxml.interrupt import Interrupted, StopSignals
 from jaxml.meter import Clock, Meter
 from jaxml.program import Program
-from jaxml.progress import Display
+from jaxml.progress import Display, describe, headline
 from jaxml.step import TrainState
 from jaxml.workdir import Workdir
 
@@ -63,9 +64,20 @@ def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
             files.write_result(result)
         else:
             display.say(f"the run in {workdir} is finished")
-    accuracy = result[f"{program.eval_split}_accuracy"]
-    display.say(f"{program.eval_split} accuracy {accuracy:.4f} ({accuracy:.2%})")
+    display.say(conclusion(program.eval_split, result))
     return result
+
+
+def conclusion(split: str, result: Mapping[str, Any]) -> str:
+    """The last line of a run.
+
+    >>> conclusion("test", {"test_accuracy": 0.5})
+    'test accuracy 0.5000 (50.00%)'
+    """
+    prefix = f"{split}_"
+    name = headline({key.removeprefix(prefix): 0.0 for key in result})
+    value = result[prefix + name]
+    return f"{split} {name} {value:.4f}" + (f" ({value:.2%})" if name == "accuracy" else "")
 
 
 def train(run: Run) -> dict[str, Any]:
@@ -82,7 +94,7 @@ def train(run: Run) -> dict[str, Any]:
     if restored:
         display.say(f"going on from step {step}")
     display.begin(step)
-    meter = Meter(clock, display, steps_per_epoch=program.steps_per_epoch)
+    meter = Meter(clock, display, program.objective, steps_per_epoch=program.steps_per_epoch)
     try:
         state, metrics = take_steps(run, state, meter)
     except DivergedError as error:
@@ -130,7 +142,7 @@ def take_steps(run: Run, state: TrainState, meter: Meter) -> tuple[TrainState, M
 def end_epoch(
     run: Run, state: TrainState, images_per_second: float, *, evaluate: bool
 ) -> Metrics | None:
-    """Writes and shows the figures of an epoch, and evaluates if it is time to.
+    """Writes the figures of an epoch, and evaluates and shows them if it is time to.
 
     Raises:
       DivergedError: the loss of the evaluation is not finite.
@@ -139,14 +151,14 @@ def end_epoch(
     step = int(state.step)
     epoch = step // program.steps_per_epoch
     line = {"step": step, "epoch": epoch, "split": "train"}
-    means = state.metrics.compute(num_classes=program.num_classes)
+    means = program.objective.figures(jax.device_get(state.metrics))
     rate = float(jnp.asarray(program.schedule(step - 1)))
     files.append_metrics(
         {**line, **means, "images_per_second": images_per_second, "learning_rate": rate}
     )
     text = (
         f"epoch {epoch}/{program.config.num_epochs}  {images_per_second:,.0f} images/s  "
-        f"train loss {means['loss']:.4f} accuracy {means['accuracy']:.2%}"
+        f"train {describe(means)}"
     )
     metrics = None
     if evaluate:
@@ -158,10 +170,7 @@ def end_epoch(
         files.append_metrics(
             {**line, "split": program.eval_split, **metrics, "images_per_second": speed}
         )
-        text += (
-            f"  {program.eval_split} loss {metrics['loss']:.4f} accuracy {metrics['accuracy']:.2%}"
-        )
-    display.say(text)
+        display.say(f"{text}  {program.eval_split} {describe(metrics)}")
     return metrics
 
 

@@ -22,10 +22,15 @@ __all__ = [
 
 
 class Batch(NamedTuple):
-    """Images `[batch, height, width, channels]` with their integer labels `[batch]`."""
+    """Examples `[batch, ...]` with what is to be said of each.
 
-    images: Array
-    labels: Array
+    Attributes:
+      inputs: images `[batch, height, width, channels]` or features `[batch, features]`, raw.
+      targets: integer labels `[batch]`, or real values `[batch]`.
+    """
+
+    inputs: Array
+    targets: Array
 
 
 @runtime_checkable

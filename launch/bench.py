@@ -19,10 +19,11 @@ import numpy as np
 from absl import flags
 
 from jaxml import optim
-from jaxml.config import OptimConfig
+from jaxml.config import LossConfig, OptimConfig
 from jaxml.models import MODELS
 from jaxml.normalize import UnitInterval
-from jaxml.step import TrainState, train_step
+from jaxml.objective import create_objective
+from jaxml.step import Method, TrainState, train_step
 from jaxml.types import Batch
 from launch import cli, plain_flax, xla
 
@@ -101,20 +102,20 @@ def _build(name: str, ours: Any, batch_size: int, side: int) -> Callable[[], Non
         jnp.asarray(images), jnp.asarray(generator.integers(0, 10, batch_size), jnp.int32)
     )
     optimizer = optim.create_optimizer(OptimConfig(), lambda _: 0.1)
-    if name == "jaxml":
-        model, step = ours, train_step
-    else:
+    objective = create_objective(LossConfig(), num_classes=10)
+    model, step = ours, train_step
+    if name != "jaxml":
         model = plain_flax.ResNet(ours.blocks_per_stage, ours.stage_features)
         step = plain_flax.step
+    method = Method(model, objective, optimizer)
     create = functools.partial(
         TrainState.create,
-        model=model,
-        optimizer=optimizer,
+        method=method,
         normalizer=UnitInterval(),
-        image_shape=images.shape[1:],
+        input_shape=images.shape[1:],
     )
     state = jax.jit(create)(jax.random.key(0))
-    step = functools.partial(step, model, optimizer)
+    step = functools.partial(step, method)
     compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
 
     def take() -> None:

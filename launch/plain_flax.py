@@ -35,16 +35,15 @@ class ResNet(nn.Module):
         return nn.Dense(10)(x.mean(axis=(1, 2)))
 
 
-def step(
-    model: nn.Module, optimizer: optax.GradientTransformation, state: Any, batch: Batch
-) -> Any:
+def step(method: Any, state: Any, batch: Batch) -> Any:
     """One training step."""
+    model, optimizer = method.model, method.optimizer
 
     def mean_loss(params: PyTree) -> Any:
         variables = {"params": params, "batch_stats": state.batch_stats}
-        inputs = batch.images.astype(jnp.float32) / 255
+        inputs = batch.inputs.astype(jnp.float32) / 255
         logits, updated = model.apply(variables, inputs, train=True, mutable=["batch_stats"])
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)
         return losses.mean(), updated["batch_stats"]
 
     (loss, batch_stats), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)

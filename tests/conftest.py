@@ -9,6 +9,8 @@ import jax
 import pytest
 from hypothesis import settings
 
+import tests.typecheck  # noqa: F401 (named in pyproject.toml, where nothing imports it)
+
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

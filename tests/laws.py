@@ -24,6 +24,7 @@ ROOMS = [
     "jaxml.initializers",
     "jaxml.layers",
     "jaxml.losses",
+    "jaxml.lsuv",
     "jaxml.metrics",
     "jaxml.normalize",
     "jaxml.outputs",

@@ -54,37 +54,51 @@ def float64(tree: Any) -> Any:
 
 
 def explicit_padding(
-    image: Sequence[int], window: Sequence[int], strides: int, padding: Any
+    image: Sequence[int], window: Sequence[int], strides: int | Sequence[int], padding: Any
 ) -> Pads:
     """TensorFlow's "SAME" and "VALID", and the same number on every side."""
     if isinstance(padding, int):
-        return [(padding, padding), (padding, padding)]
+        return [(padding, padding)] * len(image)
     if padding == "VALID":
-        return [(0, 0), (0, 0)]
+        return [(0, 0)] * len(image)
     if padding == "SAME":
         pads = []
-        for size, taps in zip(image, window, strict=True):
-            outputs = math.ceil(size / strides)
-            total = max((outputs - 1) * strides + taps - size, 0)
+        steps = np.broadcast_to(strides, len(image)).tolist()
+        for size, taps, step in zip(image, window, steps, strict=True):
+            outputs = math.ceil(size / step)
+            total = max((outputs - 1) * step + taps - size, 0)
             pads.append((math.floor(total / 2), math.ceil(total / 2)))
         return pads
     return padding
 
 
-def conv(x: np.ndarray, kernel: np.ndarray, strides: int, pads: Pads) -> np.ndarray:
+def conv(
+    x: np.ndarray,
+    kernel: np.ndarray,
+    strides: int | Sequence[int],
+    pads: Pads,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> np.ndarray:
     """SciPy's correlation of every image with every filter, then every `strides`-th pixel."""
-    padded = np.pad(x, [(0, 0), *pads, (0, 0)])
-    shape = [
-        max(size - taps + 1, 0)
-        for size, taps in zip(padded.shape[1:3], kernel.shape[:2], strict=True)
-    ]
-    y = np.zeros((len(x), *shape, kernel.shape[-1]))
+    window, (n_in, n_out) = kernel.shape[:-2], kernel.shape[-2:]
+    lead = x.shape[: x.ndim - 1 - len(window)]
+    steps = np.broadcast_to(dilation, len(window)).tolist()
+    spread = np.zeros((*(d * (t - 1) + 1 for t, d in zip(window, steps, strict=True)), n_in, n_out))
+    spread[tuple(slice(None, None, d) for d in steps)] = kernel
+    images = x.reshape(math.prod(lead), *x.shape[len(lead) :])
+    padded = np.pad(images, [(0, 0), *pads, (0, 0)])
+    shape = np.maximum(np.array(padded.shape[1:-1]) - spread.shape[:-2] + 1, 0).tolist()
+    y = np.zeros((len(images), *shape, n_out))
     if 0 not in shape:
-        for n, o in itertools.product(range(len(x)), range(kernel.shape[-1])):
+        for n, o in itertools.product(range(len(images)), range(n_out)):
+            first = o // (n_out // groups) * n_in
             y[n, ..., o] = scipy.signal.correlate(
-                padded[n], kernel[..., o], mode="valid", method="direct"
+                padded[n, ..., first : first + n_in], spread[..., o], mode="valid", method="direct"
             )[..., 0]
-    return y[:, ::strides, ::strides]
+    steps = np.broadcast_to(strides, len(window)).tolist()
+    y = y[:, *(slice(None, None, s) for s in steps)]
+    return y.reshape(*lead, *y.shape[1:])
 
 
 def conv_gradients(

@@ -1,87 +1,530 @@
-"""Initializers against the distributions that they promise."""
+"""Initializers against the distributions that they promise, SciPy, torch and Keras."""
 
 import functools
+import math
+import os
+import re
+import tempfile
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from jaxml import initializers
-from tests import references
+from tests import laws, references
 
-KERNELS = [((3, 3, 32, 256), 3 * 3 * 32), ((256, 256), 256)]
+# Kernels of a dense, a convolution, a depthwise and a 3-D convolution, with their fans.
+KERNELS = {
+    (128, 192): (128, 192),
+    (3, 3, 32, 96): (288, 864),
+    (5, 5, 1, 512): (25, 12800),
+    (2, 3, 2, 24, 80): (288, 960),
+}
+
+# Name -> the scale, the mode, SciPy's distribution of variance 1, and its kurtosis.
+NORMAL, UNIFORM = scipy.stats.norm(), scipy.stats.uniform(-math.sqrt(3), math.sqrt(12))
+SCALED = {
+    "lecun_normal": (1.0, "fan_in", NORMAL, 3.0),
+    "lecun_uniform": (1.0, "fan_in", UNIFORM, 9 / 5),
+    "xavier_normal": (1.0, "fan_avg", NORMAL, 3.0),
+    "xavier_uniform": (1.0, "fan_avg", UNIFORM, 9 / 5),
+    "he_normal": (2.0, "fan_in", NORMAL, 3.0),
+    "he_uniform": (2.0, "fan_in", UNIFORM, 9 / 5),
+}
+DTYPES = [jnp.float32, jnp.bfloat16]
 
 
 @functools.cache
-def jitted(name, shape, dtype):
-    initializer = getattr(initializers, name)()
+def jitted(initializer, shape, dtype):
     return references.plain_jit(lambda seed: initializer(jax.random.key(seed), shape, dtype))
 
 
-def draw(name, shape, seed=0, dtype=jnp.float32):
-    return jitted(name, shape, dtype)(np.uint32(seed))
+def draw(initializer, shape, seed=0, dtype=jnp.float32):
+    array = jitted(initializer, shape, dtype)(np.uint32(seed))
+    assert array.shape == shape
+    assert array.dtype == dtype
+    return np.asarray(array, np.float64)
 
 
-@pytest.mark.parametrize(("shape", "fan_in"), KERNELS)
-def test_he_normal_draws_an_untruncated_normal_of_variance_two_over_fan_in(shape, fan_in):
-    kernel = np.asarray(draw("he_normal", shape))
-    assert kernel.shape == shape
-    assert kernel.dtype == np.float32
-    sigma = np.sqrt(2 / fan_in)
-    assert scipy.stats.kstest(kernel.ravel(), "norm", args=(0, sigma)).pvalue > 0.01
-    assert np.abs(kernel).max() > 3.5 * sigma
+def fan(mode, fan_in, fan_out):
+    return {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
 
 
-def test_he_normal_keeps_the_second_moment_of_activations_under_relu():
-    x = np.random.default_rng(0).normal(size=(64, 256))
-    for seed in range(4):
-        x = np.maximum(x, 0) @ np.asarray(draw("he_normal", (256, 256), seed), np.float64)
-    # The mean square of 64 * 256 correlated values after four layers strays by about a tenth.
-    assert np.mean(x**2) == pytest.approx(1.0, rel=0.2)
+def assert_distribution(values, distribution, kurtosis):
+    """Mean and variance within four standard errors, and Kolmogorov-Smirnov."""
+    values, n = values.ravel(), values.size
+    mean, variance = distribution.mean(), distribution.var()
+    assert abs(values.mean() - mean) < 4 * math.sqrt(variance / n)
+    # The variance of a sample variance is (kurtosis - 1) / n of the square of the variance.
+    assert abs(values.var() / variance - 1) < 4 * math.sqrt((kurtosis - 1) / n)
+    assert scipy.stats.kstest(values, distribution.cdf).pvalue > 1e-3
 
 
-def test_he_normal_draws_entries_that_do_not_depend_on_each_other_or_on_another_key():
-    first, second = (
-        np.asarray(draw("he_normal", (256, 256), seed), np.float64).ravel() for seed in (0, 1)
+@pytest.mark.parametrize("name", SCALED)
+def test_named_ones_have_their_variance_over_every_kernel(name):
+    scale, mode, distribution, kurtosis = SCALED[name]
+    factory = getattr(initializers, name)
+    initializer, variances = factory(), []
+    for shape, fans in KERNELS.items():
+        sigma = math.sqrt(scale / fan(mode, *fans))
+        kernel = draw(initializer, shape) / sigma
+        assert_distribution(kernel, distribution, kurtosis)
+        variances.append(scale * kernel.var())
+    smallest = min(math.prod(shape) for shape in KERNELS)
+    laws.agree(
+        factory, np.asarray(variances, np.float32), np.full(len(KERNELS), scale), by="theory",
+        rtol=4 * math.sqrt((kurtosis - 1) / smallest),
+    )  # fmt: skip
+
+
+def test_glorot_is_xavier():
+    assert initializers.glorot_normal is initializers.xavier_normal
+    assert initializers.glorot_uniform is initializers.xavier_uniform
+
+
+def test_normals_are_not_truncated():
+    for name in ("lecun_normal", "xavier_normal", "he_normal"):
+        kernel = draw(getattr(initializers, name)(), (128, 192))
+        assert abs(kernel).max() > 3.5 * kernel.std(), name
+
+
+@pytest.mark.parametrize(
+    ("distribution", "theory", "kurtosis"),
+    [
+        ("normal", NORMAL, 3.0),
+        ("uniform", UNIFORM, 9 / 5),
+        ("truncated_normal", scipy.stats.truncnorm(-2, 2, scale=1 / 0.8796256610342398), 2.37),
+    ],
+)
+@pytest.mark.parametrize("mode", ["fan_in", "fan_out", "fan_avg"])
+def test_variance_scaling_has_every_distribution_in_every_mode(
+    mode, distribution, theory, kurtosis
+):
+    assert theory.var() == pytest.approx(1, rel=1e-6)
+    assert theory.stats("k") + 3 == pytest.approx(kurtosis, rel=0.01)
+    factory = initializers.variance_scaling
+    shape, scale = (3, 3, 32, 96), 1.7
+    sigma = math.sqrt(scale / fan(mode, *KERNELS[shape]))
+    kernel = draw(factory(scale, mode, distribution), shape) / sigma
+    assert_distribution(kernel, theory, kurtosis)
+    laws.agree(
+        factory,
+        np.float32(kernel.var()),
+        1.0,
+        by="theory",
+        rtol=4 * math.sqrt((kurtosis - 1) / kernel.size),
     )
+
+
+def same_distribution(first, second):
+    """By Kolmogorov and Smirnov, for two samples."""
+    result: Any = scipy.stats.ks_2samp(first.ravel(), second.ravel())
+    return result.pvalue > 1e-3
+
+
+def torch_fans(shape):
+    """Of a kernel `[*window, in, out]`, which is `[out, in, *window]` there."""
+    torch = pytest.importorskip("torch")
+    *window, inputs, outputs = shape
+    kernel = torch.empty(outputs, inputs, *window)
+    return torch.nn.init._calculate_fan_in_and_fan_out(kernel)
+
+
+MODES: list[initializers.Mode] = ["fan_in", "fan_out", "fan_avg"]
+
+
+def drawn_fans(shape, **axes):
+    """Fans in every mode, from what a draw is to the standard normal draw of the same key."""
+
+    def ratios(seed):
+        key = jax.random.key(seed)
+        unit = initializers.normal(1.0)(key, shape, jnp.float32)
+        scaled = [initializers.variance_scaling(1.0, m, "normal", **axes) for m in MODES]
+        return [unit / draw(key, shape, jnp.float32) for draw in scaled]
+
+    fans = []
+    for array in references.plain_jit(ratios)(np.uint32(3)):
+        array = np.asarray(array, np.float64)
+        references.assert_close(array, np.full(shape, array.mean()), 1e-5)
+        fans.append(array.mean() ** 2)
+    return np.asarray(fans)
+
+
+def every(fan_in, fan_out):
+    return np.asarray([fan(mode, fan_in, fan_out) for mode in MODES])
+
+
+@settings(max_examples=4)
+@given(arrays.array_shapes(min_dims=2, max_dims=5, max_side=4))
+def test_fans_are_those_of_torch(shape):
+    expected = every(*torch_fans(shape))
+    laws.agree(initializers.variance_scaling, drawn_fans(shape), expected, by="torch")
+
+
+@settings(max_examples=4)
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
+def test_fans_of_a_grouped_kernel_are_those_of_one_of_its_groups(window, inputs, outputs, groups):
+    expected = every(*torch_fans((window, 2, inputs, outputs)))
+    actual = drawn_fans((window, 2, inputs, outputs * groups), groups=groups)
+    references.assert_close(actual, expected)
+    shape = (inputs, window, outputs * groups, 2)
+    actual = drawn_fans(shape, in_axis=0, out_axis=2, groups=groups)
+    references.assert_close(actual, expected)
+
+
+def test_fans_count_the_connections_of_a_grouped_convolution():
+    groups, shape = 3, (3, 2, 12)  # 6 inputs, 12 outputs
+
+    def conv(x):
+        return jax.lax.conv_general_dilated(
+            x, jnp.ones(shape), (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"),
+            feature_group_count=groups,
+        )  # fmt: skip
+
+    jacobian = references.plain_jit(jax.jacobian(conv))(jnp.ones((1, 7, 6)))
+    jacobian = np.asarray(jacobian)[0, :, :, 0]  # [7, 12, 7, 6]
+    into, out_of = jacobian[3, 0].sum(), jacobian[:, :, 3, 0].sum()
+    references.assert_close(drawn_fans(shape, groups=groups), every(into, out_of))
+    assert (into, out_of) == (6, 12)
+
+
+def test_fans_of_a_transposed_kernel_follow_the_named_axes():
+    stored_out_in = (3, 3, 5, 7)  # maps 7 channels to 5
+    actual = drawn_fans(stored_out_in, in_axis=-1, out_axis=-2)
+    references.assert_close(actual, every(9 * 7, 9 * 5))
+    for name in SCALED:
+        factory = getattr(initializers, name)
+        swapped = draw(factory(in_axis=-1, out_axis=-2), stored_out_in)
+        references.assert_close(swapped.ravel(), draw(factory(), (3, 3, 7, 5)).ravel(), 1e-6)
+
+
+def test_groups_of_xavier_count():
+    for factory in (initializers.xavier_normal, initializers.xavier_uniform):
+        shape = (3, 3, 4, 12)
+        grouped, plain = draw(factory(groups=3), shape), draw(factory(), shape)
+        references.assert_close(grouped, plain * math.sqrt((4 + 12) / (4 + 4)), 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("he_normal", "kaiming_normal_"),
+        ("he_uniform", "kaiming_uniform_"),
+        ("xavier_normal", "xavier_normal_"),
+        ("xavier_uniform", "xavier_uniform_"),
+    ],
+)
+def test_torch_draws_from_the_same_distribution(name, theirs):
+    torch = pytest.importorskip("torch")
+    factory, shape = getattr(initializers, name), (3, 3, 32, 96)
+    torch.manual_seed(0)
+    drawn = getattr(torch.nn.init, theirs)(torch.empty(96, 32, 3, 3)).double().numpy()
+    kernel = draw(factory(), shape)
+    assert same_distribution(kernel, drawn)
+    # Two sample variances, of a kurtosis of at most 3.
+    laws.agree(
+        factory,
+        np.float32(kernel.var()),
+        drawn.var(),
+        by="torch",
+        rtol=4 * math.sqrt(4 / drawn.size),
+    )
+
+
+@pytest.mark.parametrize(
+    ("initializer", "theirs"),
+    [
+        (initializers.lecun_uniform(), "LecunUniform"),
+        (initializers.he_uniform(), "HeUniform"),
+        (initializers.xavier_uniform(), "GlorotUniform"),
+        (initializers.variance_scaling(1.0, "fan_in", "truncated_normal"), "LecunNormal"),
+        (initializers.variance_scaling(2.0, "fan_in", "truncated_normal"), "HeNormal"),
+        (initializers.variance_scaling(1.0, "fan_avg", "truncated_normal"), "GlorotNormal"),
+    ],
+)
+def test_keras_draws_from_the_same_distribution(initializer, theirs):
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    os.environ.setdefault("KERAS_HOME", tempfile.mkdtemp(prefix="keras-"))
+    keras = pytest.importorskip("keras")
+    shape = (3, 3, 32, 96)
+    drawn = getattr(keras.initializers, theirs)(seed=0)(shape).cpu().numpy().astype(np.float64)
+    assert same_distribution(draw(initializer, shape), drawn)
+
+
+def test_normal_uniform_and_truncated_normal_have_their_parameters():
+    shape, n = (160, 160), 160 * 160
+    truncated = scipy.stats.truncnorm(-1.5, 3.0, scale=0.3)
+    for factory, initializer, theory in [
+        (initializers.normal, initializers.normal(0.3), scipy.stats.norm(0, 0.3)),
+        (initializers.uniform, initializers.uniform(-1.0, 3.0), scipy.stats.uniform(-1, 4)),
+        (
+            initializers.truncated_normal,
+            initializers.truncated_normal(0.3, lower=-1.5, upper=3.0),
+            truncated,
+        ),
+    ]:
+        kurtosis = float(theory.stats("k")) + 3
+        drawn = draw(initializer, shape)
+        assert_distribution(drawn, theory, kurtosis)
+        rtol = 4 * math.sqrt((kurtosis - 1) / n)
+        laws.agree(factory, np.float32(drawn.var()), theory.var(), by="theory", rtol=rtol)
+        low, high = theory.support()
+        assert low <= drawn.min()
+        assert drawn.max() <= high
+
+
+def test_the_default_bounds_of_the_truncated_normal_are_two_deviations():
+    drawn = draw(initializers.truncated_normal(0.5), (160, 160))
+    assert_distribution(drawn, scipy.stats.truncnorm(-2, 2, scale=0.5), 2.37)
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (40, 16), (16, 40), (3, 3, 4, 20), (2, 3, 64)])
+def test_orthogonal_has_orthonormal_rows_or_columns(shape):
+    kernel = draw(initializers.orthogonal(3.0), shape).reshape(-1, shape[-1])
+    small = min(kernel.shape)
+    product = kernel.T @ kernel if kernel.shape[1] == small else kernel @ kernel.T
+    laws.agree(initializers.orthogonal, product.astype(np.float32), 9 * np.eye(small), by="theory")
+
+
+def test_orthogonal_is_the_q_of_torch_up_to_signs():
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    # The singular values of a stack of ours and theirs: both span all directions, equally long.
+    theirs = torch.nn.init.orthogonal_(torch.empty(12, 30), gain=2.0).double().numpy()
+    ours = draw(initializers.orthogonal(2.0), (30, 12))
+    laws.agree(initializers.orthogonal, np.linalg.svd(ours, compute_uv=False).astype(np.float32),
+               np.linalg.svd(theirs, compute_uv=False), by="torch")  # fmt: skip
+
+
+def test_orthogonal_is_uniform_among_all_rotations_and_reflections():
+    initializer = initializers.orthogonal()
+    drawn = jax.vmap(lambda key: initializer(key, (3, 3)))(
+        jax.random.split(jax.random.key(0), 2000)
+    )
+    drawn = np.asarray(drawn, np.float64)
+    # Any entry of a uniform rotation in three dimensions is uniform in [-1, 1] (Archimedes).
+    for i, j in np.ndindex(3, 3):
+        assert scipy.stats.kstest(drawn[:, i, j], scipy.stats.uniform(-1, 2).cdf).pvalue > 1e-3
+    reflections = (np.linalg.det(drawn) < 0).mean()
+    assert abs(reflections - 0.5) < 4 * math.sqrt(0.25 / 2000)
+
+
+@pytest.mark.parametrize(("shape", "middle"), [
+    ((3, 4, 6), (1,)), ((4, 3, 5, 5), (1, 1)), ((1, 2, 5, 2, 3), (0, 0, 2)),
+])  # fmt: skip
+def test_delta_orthogonal_is_orthogonal_in_the_middle_and_keeps_every_length(shape, middle):
+    kernel = draw(initializers.delta_orthogonal(2.0), shape)
+    product = (kernel[middle] @ kernel[middle].T).astype(np.float32)
+    laws.agree(initializers.delta_orthogonal, product, 4 * np.eye(shape[-2]), by="theory")
+    kernel[middle] = 0
+    assert not kernel.any()
+
+
+def test_a_delta_orthogonal_convolution_keeps_every_pixel_s_length():
+    x = np.random.default_rng(0).normal(size=(2, 5, 6, 4))
+    for window in ((3, 3), (2, 4)):
+        kernel = draw(initializers.delta_orthogonal(), (*window, 4, 7))
+        y = references.conv(x, kernel, 1, references.explicit_padding((5, 6), window, 1, "SAME"))
+        references.assert_close(np.linalg.norm(y, axis=-1), np.linalg.norm(x, axis=-1), 1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (2, 5), (5, 2)])
+def test_identity_is_that_of_torch(shape):
+    torch = pytest.importorskip("torch")
+    expected = torch.nn.init.eye_(torch.empty(*shape)).numpy()
+    for dtype in DTYPES:
+        array = initializers.identity(0.5)(jax.random.key(0), shape, dtype)
+        laws.agree(initializers.identity, array, 0.5 * expected, by="torch", rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "groups"),
+    [((3, 4, 4), 1), ((4, 2, 3, 5), 1), ((3, 3, 5, 3), 1), ((3, 5, 2, 9), 3), ((1, 2, 3, 1, 4), 4)],
+)
+def test_dirac_is_that_of_torch(shape, groups):
+    torch = pytest.importorskip("torch")
+    *window, inputs, outputs = shape
+    expected = torch.nn.init.dirac_(torch.empty(outputs, inputs, *window), groups).numpy()
+    expected = np.moveaxis(expected, (0, 1), (-1, -2))
+    for dtype in DTYPES:
+        array = initializers.dirac(groups=groups)(jax.random.key(0), shape, dtype)
+        assert array.dtype == dtype
+        laws.agree(initializers.dirac, array, expected, by="torch", rtol=0)
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.55, 1.0])
+def test_sparse_has_as_many_zeros_in_every_column_as_torch(sparsity):
+    torch = pytest.importorskip("torch")
+    shape = (100, 80)
+    kernel = draw(initializers.sparse(sparsity, stddev=0.5), shape)
+    theirs = torch.nn.init.sparse_(torch.empty(*shape), sparsity).numpy()
+    zeros = (kernel == 0).sum(axis=0).astype(np.float32)
+    laws.agree(initializers.sparse, zeros, (theirs == 0).sum(axis=0), by="torch", rtol=0)
+    if sparsity < 1:
+        assert_distribution(kernel[kernel != 0], scipy.stats.norm(0, 0.5), 3.0)
+
+
+def test_sparse_has_its_zeros_anywhere():
+    kernel = draw(initializers.sparse(0.5), (10, 4000))
+    rows = (kernel == 0).mean(axis=1)
+    assert abs(rows - 0.5).max() < 4 * math.sqrt(0.25 / 4000)
+
+
+@pytest.mark.parametrize(
+    ("factory", "value"), [(initializers.zeros, 0.0), (initializers.ones, 1.0)]
+)
+@pytest.mark.parametrize("dtype", [*DTYPES, jnp.int32])
+def test_zeros_and_ones_are_constant_in_every_dtype(factory, value, dtype):
+    array = factory()(jax.random.key(0), (2, 3), dtype)
+    assert array.dtype == dtype
+    laws.agree(factory, array, np.full((2, 3), value), by="theory", rtol=0)
+
+
+def test_constant_is_constant():
+    for dtype in DTYPES:
+        array = initializers.constant(-2.5)(jax.random.key(0), (2, 3), dtype)
+        assert array.dtype == dtype
+        laws.agree(initializers.constant, array, np.full((2, 3), -2.5), by="theory", rtol=0)
+
+
+RANDOM = {
+    "normal": initializers.normal(1.0),
+    "uniform": initializers.uniform(-1.0, 1.0),
+    "truncated_normal": initializers.truncated_normal(1.0),
+    "variance_scaling": initializers.variance_scaling(1.0, "fan_in", "truncated_normal"),
+    "he_normal": initializers.he_normal(),
+    "orthogonal": initializers.orthogonal(),
+    "delta_orthogonal": initializers.delta_orthogonal(),
+    "sparse": initializers.sparse(0.5),
+}
+
+
+def shape_of(name):
+    return (3, 40, 50) if name == "delta_orthogonal" else (40, 50)
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_a_draw_in_bfloat16_is_the_draw_in_float32_rounded(name):
+    single = draw(RANDOM[name], shape_of(name))
+    half = draw(RANDOM[name], shape_of(name), dtype=jnp.bfloat16)
+    rounded = np.asarray(jnp.asarray(single, jnp.float32).astype(jnp.bfloat16), np.float64)
+    np.testing.assert_array_equal(half, rounded)
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_a_draw_in_float64_has_its_digits(name):
+    with jax.enable_x64(True):
+        array = draw(RANDOM[name], shape_of(name), dtype=jnp.float64)
+    assert (array != array.astype(np.float32))[array != 0].mean() > 0.99
+    if "orthogonal" in name:
+        q = array[1] if array.ndim == 3 else array
+        references.assert_close(q @ q.T, np.eye(40), 1e-12)
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_entries_do_not_depend_on_each_other_or_on_another_key(name):
+    first, second = (draw(RANDOM[name], shape_of(name), seed).ravel() for seed in (0, 1))
+    kept = slice(2000, 4000) if name == "delta_orthogonal" else slice(None)
+    first, second = first[kept], second[kept]
     bound = 4 / np.sqrt(first.size)
     assert abs(np.corrcoef(first[:-1], first[1:])[0, 1]) < bound
     assert abs(np.corrcoef(first, second)[0, 1]) < bound
 
 
-@pytest.mark.parametrize("name", ["he_normal", "zeros", "ones"])
+@pytest.mark.parametrize("name", ["zeros", "identity", *RANDOM])
 def test_vmap_over_keys_is_a_loop_over_keys(name):
-    initializer = getattr(initializers, name)()
+    initializer = RANDOM.get(name) or getattr(initializers, name)()
+    shape = (3, 4, 5) if name == "delta_orthogonal" else (4, 5)
     references.assert_vmap_is_loop(
-        lambda seed: initializer(jax.random.key(seed), (4, 5), jnp.float32),
+        lambda seed: initializer(jax.random.key(seed), shape, jnp.float32),
         np.arange(3, dtype=np.uint32),
     )
 
 
-@pytest.mark.parametrize(("name", "value"), [("zeros", 0.0), ("ones", 1.0)])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_zeros_and_ones_are_constant_in_every_dtype(name, value, dtype):
-    array = draw(name, (2, 3), dtype=dtype)
-    assert array.dtype == dtype
-    np.testing.assert_array_equal(np.asarray(array, np.float64), np.full((2, 3), value))
-
-
-def test_he_normal_has_its_variance_in_bfloat16():
-    kernel = draw("he_normal", (64, 1024), dtype=jnp.bfloat16)
-    assert kernel.dtype == jnp.bfloat16
-    # The sample variance of n normals has a relative standard deviation of sqrt(2 / n).
-    expected = pytest.approx(2 / 64, rel=4 * np.sqrt(2 / kernel.size))
-    assert np.asarray(kernel, np.float64).var() == expected
-
-
 @pytest.mark.parametrize(("shape", "fan_in"), [((1, 20_000), 1), ((20_000, 1), 20_000)])
 def test_he_normal_scales_at_the_ends_of_fan_in(shape, fan_in):
-    kernel = np.asarray(draw("he_normal", shape, seed=5), np.float64)
+    kernel = draw(initializers.he_normal(), shape, seed=5)
     assert kernel.var() * fan_in == pytest.approx(2.0, rel=4 * np.sqrt(2 / kernel.size))
 
 
-def test_he_normal_of_a_vector_is_an_error():
-    with pytest.raises(ValueError, match=r"1-dimensional weights tensor .* at least 2D"):
-        initializers.he_normal()(jax.random.key(0), (3,))
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: initializers.normal(-1.0), "stddev: at least 0, not -1.0"),
+        (lambda: initializers.normal(math.nan), "stddev: at least 0, not nan"),
+        (lambda: initializers.uniform(1.0, 0.5), "upper: at least lower, 1.0, not 0.5"),
+        (lambda: initializers.truncated_normal(-0.5), "stddev: at least 0, not -0.5"),
+        (
+            lambda: initializers.truncated_normal(1.0, lower=2.0, upper=2.0),
+            "upper: above lower, 2.0, not 2.0",
+        ),
+        (lambda: initializers.variance_scaling(0.0, "fan_in", "normal"), "scale: above 0, not 0.0"),
+        (
+            lambda: initializers.variance_scaling(1.0, "fan_ni", "normal"),  # type: ignore
+            "mode: 'fan_in', 'fan_out' or 'fan_avg', not 'fan_ni'",
+        ),
+        (
+            lambda: initializers.variance_scaling(1.0, "fan_in", "cauchy"),  # type: ignore
+            "distribution: 'normal', 'truncated_normal' or 'uniform', not 'cauchy'",
+        ),
+        (lambda: initializers.sparse(1.5), "sparsity: in [0, 1], not 1.5"),
+        (lambda: initializers.sparse(0.5, stddev=-1.0), "stddev: at least 0, not -1.0"),
+    ],
+)
+def test_parameters_out_of_range_are_told(make, message):
+    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+        make()
+
+
+AXES = "shape: no empty dimension, and two axes in_axis=-2 and out_axis=-1, not "
+
+
+@pytest.mark.parametrize(
+    ("initializer", "shape", "message"),
+    [
+        (initializers.he_normal(), (3,), AXES + "(3,)"),
+        (initializers.he_normal(), (0, 3), AXES + "(0, 3)"),
+        (initializers.he_normal(in_axis=1, out_axis=-1), (4, 3), "in_axis=1 and out_axis=-1"),
+        (
+            initializers.xavier_normal(groups=3),
+            (3, 3, 4, 8),
+            "groups: a divisor of the 8 output channels, not 3",
+        ),
+        (initializers.xavier_uniform(groups=0), (4, 8), "output channels, not 0"),
+        (initializers.orthogonal(), (4,), "shape: at least two dimensions, not (4,)"),
+        (
+            initializers.delta_orthogonal(),
+            (3, 3, 5, 4),
+            "shape: [*window, in, out] with 1 to 3 window dimensions and in <= out, "
+            "not (3, 3, 5, 4)",
+        ),
+        (initializers.delta_orthogonal(), (4, 5), "and in <= out, not (4, 5)"),
+        (initializers.identity(), (3, 4, 5), "shape: [in, out], not (3, 4, 5)"),
+        (
+            initializers.dirac(),
+            (4, 5),
+            "shape: [*window, in, out] with 1 to 3 window dimensions, not (4, 5)",
+        ),
+        (
+            initializers.dirac(groups=2),
+            (3, 4, 5),
+            "groups: a divisor of the 5 output channels, not 2",
+        ),
+        (initializers.sparse(0.5), (3, 4, 5), "shape: [in, out], not (3, 4, 5)"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_told(initializer, shape, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        jax.eval_shape(lambda key: initializer(key, shape, jnp.float32), jax.random.key(0))
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_integers_cannot_be_drawn(name):
+    with pytest.raises(TypeError, match="dtype: floating point, not int32"):
+        RANDOM[name](jax.random.key(0), (4, 5), jnp.int32)

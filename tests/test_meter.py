@@ -7,10 +7,14 @@ import jax.numpy as jnp
 import pytest
 from rich.console import Console
 
+from jaxml.config import LossConfig
 from jaxml.errors import DivergedError
 from jaxml.meter import Clock, Meter
 from jaxml.metrics import ClassificationMetrics
+from jaxml.objective import create_objective
 from jaxml.progress import Display
+
+OBJECTIVE = create_objective(LossConfig(), num_classes=10)
 
 
 def _stacked(*losses):
@@ -26,7 +30,7 @@ def _stacked(*losses):
 @pytest.fixture
 def meter():
     display = Display(100, 10, console=Console(file=io.StringIO()))
-    meter = Meter(Clock(), display, steps_per_epoch=10)
+    meter = Meter(Clock(), display, OBJECTIVE, steps_per_epoch=10)
     meter.start_epoch()
     return meter
 
@@ -44,7 +48,7 @@ def test_images_are_counted_over_epochs(meter):
 
 def test_a_clock_goes_on_from_what_is_stored():
     display = Display(1, 1, console=Console(file=io.StringIO()))
-    meter = Meter(Clock(100.0, 50.0, 5000), display, steps_per_epoch=1)
+    meter = Meter(Clock(100.0, 50.0, 5000), display, OBJECTIVE, steps_per_epoch=1)
     assert 100.0 < meter.tick().train_seconds < 101.0
     assert meter.clock.images_per_second == 100.0
 

@@ -1,20 +1,27 @@
-"""Input normalisation against loops and scikit-learn's StandardScaler."""
+"""Input normalisation against loops, scikit-learn and SciPy."""
 
+import functools
+import math
+import re
+from fractions import Fraction
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 from jax.test_util import check_grads
-from sklearn.preprocessing import StandardScaler
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from jaxml import normalize
-from tests import references
+from tests import laws, references
 
 to_unit_interval = jax.jit(normalize.to_unit_interval)
 standardize = jax.jit(normalize.per_image_standardization)
-apply = jax.jit(lambda fitted, images: fitted.apply(images))
+apply = jax.jit(lambda fitted, x: fitted.apply(x))
+invert = jax.jit(lambda fitted, y: fitted.invert(y))
 
 
 def images_of(shape, dtype: Any = np.float32, seed=0):
@@ -33,6 +40,7 @@ def test_integers_are_divided_by_the_largest_of_their_dtype(dtype, largest):
         assert scaled.dtype == jnp.float32
         references.assert_close(scaled, expected, 2 * references.ROUNDING["float32"])
         assert np.ravel(scaled)[:2].tolist() == [0.0, 1.0]
+        laws.agree(normalize.to_unit_interval, scaled, expected, by="NumPy float64")
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
@@ -49,13 +57,6 @@ def test_each_image_is_standardised_by_its_own_statistics(shape):
     y = standardize(images)
     assert y.dtype == jnp.float32
     expected = references.per_image_standardization(images.astype(np.float64))
-    references.assert_close(y, expected, 1e-6)
-
-
-def test_standardisation_needs_no_jit():
-    images = images_of((2, 5, 4, 3))
-    expected = references.per_image_standardization(images.astype(np.float64))
-    y = normalize.per_image_standardization(jnp.asarray(images))
     references.assert_close(y, expected, 1e-6)
 
 
@@ -87,14 +88,6 @@ def test_standardised_bfloat16_images_are_rounded_once():
     )
 
 
-def test_float64_images_are_standardised_in_float64():
-    images = images_of((2, 5, 4, 3), np.float64)
-    with jax.enable_x64(True):
-        y = standardize(images)
-    assert y.dtype == jnp.float64
-    references.assert_close(y, references.per_image_standardization(images), 1e-14)
-
-
 @pytest.mark.parametrize(
     "function", [normalize.to_unit_interval, normalize.per_image_standardization]
 )
@@ -118,14 +111,90 @@ def test_the_gradient_is_finite_at_a_constant_image():
 
 def test_fewer_than_three_dimensions_are_an_error():
     message = r"images: at least \[height, width, channels\], not shape \(4, 4\)"
-    with pytest.raises(ValueError, match=message):
+    with laws.unchecked(), pytest.raises(ValueError, match=message):
         normalize.per_image_standardization(jnp.zeros((4, 4)))
 
 
-def test_standardising_integers_is_an_error_that_names_the_remedy():
-    message = "images: floating point, not uint8; see to_unit_interval"
-    with pytest.raises(ValueError, match=message):
-        normalize.per_image_standardization(jnp.zeros((4, 4, 3), jnp.uint8))
+def test_per_image_standardization_obeys():
+    laws.obey(
+        normalize.per_image_standardization,
+        images_of((2, 3, 2, 2), np.float64),
+        reference=references.per_image_standardization,
+        by="NumPy float64",
+        grads=0,
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.int32, np.uint32])
+def test_integers_are_standardised_in_the_unit_interval_and_saturate(dtype):
+    images = images_of((2, 4, 4, 3), dtype)
+    limits = np.iinfo(dtype)
+    scaled = references.per_image_standardization(images / limits.max) * (limits.max + 0.5)
+    exact = np.trunc(np.clip(scaled, limits.min, limits.max))
+    y = standardize(images)
+    assert y.dtype == dtype
+    # The digits of float32, where the integers have as many, and a truncation the other way.
+    off = 1 + 1e-6 * limits.max if limits.max > 2**15 else 1 if limits.max > 255 else 0
+    np.testing.assert_allclose(np.asarray(y, np.float64), exact, rtol=0, atol=off)
+    assert limits.min in np.asarray(y) or limits.min < 0
+    assert exact.max() == limits.max
+
+
+def test_a_constant_integer_image_becomes_zero():
+    y = standardize(np.full((3, 3, 1), 200, np.uint8))
+    np.testing.assert_array_equal(y, np.zeros((3, 3, 1), np.uint8))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16])
+def test_from_unit_interval_undoes_to_unit_interval(dtype):
+    limits = np.iinfo(dtype)
+    integers = np.arange(limits.min, limits.max + 1, dtype=dtype)
+    back = normalize.from_unit_interval(normalize.to_unit_interval(jnp.asarray(integers)), dtype)
+    assert back.dtype == dtype
+    np.testing.assert_array_equal(back, integers)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.int32, np.uint32])
+def test_from_unit_interval_multiplies_truncates_and_saturates(dtype):
+    limits = np.iinfo(dtype)
+    x = np.array([-1e4, -1.25, -0.3, 0.0, 0.3, 0.5, 0.999, 1.0, 1.25, 1e4], np.float32)
+    scaled = [Fraction(float(v)) * (limits.max + Fraction(1, 2)) for v in x]
+    expected = [min(max(math.trunc(v), limits.min), limits.max) for v in scaled]
+    y = normalize.from_unit_interval(jnp.asarray(x), dtype)
+    assert y.dtype == dtype
+    if limits.max < 2**24:
+        assert y.tolist() == expected
+    laws.agree(normalize.from_unit_interval, y, np.array(expected, np.float64), by="NumPy float64")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: normalize.to_unit_interval(jnp.ones(3, bool)),
+            "integers or floating point, not b",
+        ),
+        (
+            lambda: normalize.per_image_standardization(jnp.ones((3, 3, 3), bool)),
+            "images: integers or floating point, not bool",
+        ),
+        (
+            lambda: normalize.from_unit_interval(jnp.ones(3, int)),
+            "images: floating point, not int32",
+        ),
+        (
+            lambda: normalize.from_unit_interval(jnp.ones(3), jnp.float32),
+            "dtype: an integer dtype, not float32",
+        ),
+        (
+            lambda: normalize.PerImageStandardization().invert(jnp.ones((3, 3, 3))),
+            "PerImageStandardization: the statistics of each image are lost by apply",
+        ),
+    ],
+)
+def test_another_dtype_or_what_has_no_inverse_is_told(call, message):
+    with laws.unchecked(), pytest.raises(TypeError, match=message):
+        call()
 
 
 def standard_scaler(fitted_on, images):
@@ -198,26 +267,212 @@ def test_the_gradient_through_channels_is_one_over_the_standard_deviation():
     check_grads(jax.jit(fitted.apply), (x,), order=1, eps=1.0, atol=1e-5, rtol=1e-5)
 
 
+def features():
+    """A set of correlated features, and others of the same kind."""
+    rng = np.random.default_rng(0)
+    mix = rng.normal(size=(4, 4))
+    return rng.normal(size=(30, 4)) @ mix + 3, rng.normal(size=(5, 4)) @ mix + 3
+
+
+def scikit_learn(transformer):
+    """Its `transform` after a fit on the set of features."""
+    return transformer.fit(features()[0]).transform
+
+
+FITTED: dict[str, Any] = {
+    "standardization": (normalize.ChannelStandardization, {}, StandardScaler()),
+    "min_max": (normalize.MinMaxScaling, {}, MinMaxScaler()),
+    "range": (
+        normalize.MinMaxScaling,
+        {"lower": -1.0, "upper": 3.0},
+        MinMaxScaler(feature_range=(-1, 3)),
+    ),
+    "pca": (normalize.PCAWhitening, {"epsilon": 0.0}, PCA(whiten=True)),
+    "components": (
+        normalize.PCAWhitening,
+        {"epsilon": 0.0, "components": 2},
+        PCA(2, whiten=True),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_features_are_transformed_as_by_scikit_learn(name):
+    kind, choice, transformer = FITTED[name]
+
+    @functools.wraps(kind.apply)
+    def fit_and_apply(x):
+        return kind.fit(features()[0], **choice).apply(x)
+
+    laws.obey(fit_and_apply, features()[1], reference=scikit_learn(transformer), by="scikit-learn")
+
+
+def zca(x, data, epsilon):
+    """`(C + epsilon)^(-1/2) (x - mu)`, the root by SciPy."""
+    covariance = np.cov(data.T) + epsilon * np.eye(data.shape[1])
+    return (x - data.mean(0)) @ np.linalg.inv(scipy.linalg.sqrtm(covariance)).real
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.5])
+def test_zca_is_the_inverse_root_of_the_covariance(epsilon):
+    @functools.wraps(normalize.ZCAWhitening.apply)
+    def fit_and_apply(x):
+        return normalize.ZCAWhitening.fit(features()[0], epsilon=epsilon).apply(x)
+
+    laws.obey(
+        fit_and_apply,
+        features()[1],
+        reference=lambda x: zca(x, features()[0], epsilon),
+        by="SciPy",
+        vmap=not epsilon,
+        grads=0,
+    )
+
+
+def test_epsilon_is_added_to_each_eigenvalue():
+    data, x = features()
+    values, vectors = np.linalg.eigh(np.cov(data.T))
+    expected = np.abs((x - data.mean(0)) @ vectors[:, ::-1] / np.sqrt(values[::-1] + 0.5))
+    y = normalize.PCAWhitening.fit(data, epsilon=0.5).apply(jnp.float32(x))
+    laws.agree(normalize.PCAWhitening.apply, np.abs(y), expected, by="NumPy float64")
+
+
+@pytest.mark.parametrize("name", ["min_max", "per_channel", "pca", "zca", "unit"])
+def test_invert_undoes_apply(name):
+    kind = normalize.NORMALIZERS[name]
+    for data in (images_of((20, 2, 2, 3), np.uint8), images_of((20, 2, 3)) * 9 - 4):
+        fitted = kind.fit(data)
+        expected = data / 255.0 if data.dtype == np.uint8 else data
+        back = invert(fitted, apply(fitted, data))
+        laws.agree(kind.invert, back, expected.astype(np.float64), by="theory")
+        if data.dtype == np.uint8:
+            np.testing.assert_array_equal(normalize.from_unit_interval(back), data)
+        references.assert_vmap_is_loop(fitted.apply, data[:3], rtol=1e-5)
+        references.assert_vmap_is_loop(fitted.invert, apply(fitted, data[:3]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["pca", "zca"])
+def test_invert_after_fewer_components_is_the_projection(name):
+    data, x = features()
+    fitted: Any = normalize.NORMALIZERS[name]
+    fitted = fitted.fit(data, components=2)
+    pca = PCA(2).fit(data)
+    expected = pca.inverse_transform(pca.transform(x))
+    actual = fitted.invert(fitted.apply(jnp.float32(x)))
+    laws.agree(type(fitted).invert, actual, expected, by="scikit-learn")
+
+
+@pytest.mark.parametrize("kind", [normalize.PCAWhitening, normalize.ZCAWhitening])
+def test_a_set_of_low_rank_is_whitened_where_it_varies(kind):
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(30, 2)) @ rng.normal(size=(2, 4)) + 1
+    fitted = kind.fit(data, epsilon=0.0)
+    assert fitted.deviation.shape == (2,)
+    back = fitted.invert(fitted.apply(jnp.float32(data)))
+    references.assert_close(back, data)
+    with pytest.raises(ValueError, match="components: 1 to 2 for this set, not 3"):
+        kind.fit(data, epsilon=0.0, components=3)
+
+
+@pytest.mark.parametrize("name", normalize.NORMALIZERS)
+def test_constant_and_extreme_data_stay_finite(name):
+    data = np.zeros((4, 2, 2, 3), np.float32)
+    data[..., 1], data[:2, ..., 2], data[2:, ..., 2] = 7.7, 1e4, -1e4
+    fitted = normalize.NORMALIZERS[name].fit(data)
+    assert np.isfinite(apply(fitted, data)).all()
+    assert np.isfinite(jax.grad(lambda x: apply(fitted, x).sum())(jnp.asarray(data))).all()
+
+
+@pytest.mark.parametrize("mean", [1e4, -1e4])
+def test_statistics_of_floats_keep_their_digits_where_the_mean_is_large(mean):
+    data = (mean + np.random.default_rng(0).normal(size=(50, 2, 3))).astype(np.float32)
+    fitted = normalize.ChannelStandardization.fit(data)
+    np.testing.assert_allclose(fitted.std, data.astype(np.float64).std((0, 1)), rtol=1e-7)
+
+
+def test_a_large_set_is_taken_in_parts():
+    data = images_of((2500, 1, 1, 3), np.uint16)
+    fitted = normalize.PCAWhitening.fit(data, epsilon=0.0)
+    expected = PCA(whiten=True).fit(data.reshape(-1, 3) / 65535)
+    np.testing.assert_allclose(fitted.mean, expected.mean_, rtol=1e-6)
+    np.testing.assert_allclose(np.square(fitted.deviation), expected.explained_variance_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["per_channel", "min_max", "pca", "zca"])
 @pytest.mark.parametrize(
-    ("images", "found"),
+    ("data", "error", "message"),
     [
-        (np.zeros((2, 4, 4), np.uint8), r"uint8 of shape \(2, 4, 4\)"),
-        (np.zeros((2, 4, 4, 3), np.float32), r"float32 of shape \(2, 4, 4, 3\)"),
+        (
+            np.zeros((2, 4, 4), np.uint8),
+            ValueError,
+            "x: [n, height, width, channels] of uint8, not",
+        ),
+        (np.zeros(4), ValueError, "x: [n, ..., channels], not shape (4,)"),
+        (np.zeros((0, 4)), ValueError, "examples and no empty dimension, not (0, 4)"),
+        (np.full((2, 4), np.nan), ValueError, "x: finite values, not NaN or infinity"),
+        (np.zeros((2, 4), int), TypeError, "x: uint8, uint16 or floating point, not int64"),
     ],
 )
-def test_fitting_on_anything_but_uint8_images_is_an_error(images, found):
-    with pytest.raises(ValueError, match=r"images: uint8 \[n, .*\], not " + found):
-        normalize.ChannelStandardization.fit(images)
+def test_what_is_no_set_to_fit_on_is_told(kind, data, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        normalize.NORMALIZERS[kind].fit(data)
 
 
-@pytest.mark.parametrize("name", ["unit", "per_image", "per_channel"])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda x: normalize.MinMaxScaling.fit(x, lower=1.0),
+            "upper: greater than lower, 1.0, not 1",
+        ),
+        (lambda x: normalize.PCAWhitening.fit(x, epsilon=-1.0), "epsilon: at least 0, not -1.0"),
+        (lambda x: normalize.PCAWhitening.fit(x[:1]), "x: at least 2 examples and no empty"),
+        (lambda x: normalize.PCAWhitening.fit(x, components=5), "components: 1 to 4 for this set"),
+        (lambda x: normalize.PCAWhitening.fit(x, components=0), "this set, not 0"),
+        (
+            lambda x: normalize.PCAWhitening.fit(np.ones((3, 2)), epsilon=0.0),
+            "epsilon: greater than 0 for a set that does not vary, not 0",
+        ),
+        (
+            lambda x: normalize.MinMaxScaling.fit(x).apply(jnp.ones((2, 3))),
+            "x: [..., 4] as in the set, not shape (2, 3)",
+        ),
+        (
+            lambda x: normalize.PCAWhitening.fit(x).apply(jnp.ones((2, 3))),
+            "x: [..., 4], not shape (2, 3)",
+        ),
+        (
+            lambda x: normalize.PCAWhitening.fit(x, components=2).invert(jnp.ones((2, 3))),
+            "y: [..., 2], not shape (2, 3)",
+        ),
+        (
+            lambda x: normalize.ZCAWhitening.fit(x).invert(jnp.ones(())),
+            "y: [..., 4], not shape ()",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told(call, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        call(features()[0])
+
+
+@pytest.mark.parametrize("name", normalize.NORMALIZERS)
 def test_a_normalizer_by_name_does_to_raw_images_what_it_says(name):
-    images = images_of((4, 5, 4, 3), np.uint8)
+    images = images_of((30, 2, 3, 3), np.uint8)
     fitted = normalize.NORMALIZERS[name].fit(images)
+    rows = images.reshape(30, -1) / 255
+    values, vectors = np.linalg.eigh(np.cov(rows.T))
     expected = {
-        "unit": images / 255,
-        "per_image": references.per_image_standardization(images / 255),
-        "per_channel": standard_scaler(images, images)[1],
-    }[name]
-    references.assert_close(apply(fitted, images), expected, 1e-6)
-    assert len(jax.tree.leaves(fitted)) == (2 if name == "per_channel" else 0)
+        "unit": lambda: images / 255,
+        "per_image": lambda: references.per_image_standardization(images / 255),
+        "per_channel": lambda: standard_scaler(images, images)[1],
+        "min_max": lambda: (images - images.min((0, 1, 2))) / np.ptp(images, (0, 1, 2)),
+        "pca": lambda: (rows - rows.mean(0)) @ vectors[:, ::-1] / np.sqrt(values[::-1] + 0.01),
+        "zca": lambda: zca(rows, rows, 0.01).reshape(images.shape),
+    }[name]()
+    y = apply(fitted, images)
+    if name == "pca":  # an eigenvector has no sign of its own
+        y, expected = np.abs(y), np.abs(expected)
+    laws.agree(type(fitted).apply, y, expected, by="NumPy float64")
+    leaves = {"per_channel": 2, "min_max": 2, "pca": 3, "zca": 3}
+    assert len(jax.tree.leaves(fitted)) == leaves.get(name, 0)

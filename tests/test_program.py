@@ -4,10 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from jaxml.config import DataConfig
+from jaxml.config import AverageConfig, DataConfig
+from jaxml.data import idx
+from jaxml.data.dataset import Split
 from jaxml.errors import InputError
 from jaxml.program import Program
-from tests import tiny
+from tests import references, tiny
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +116,65 @@ def test_unknown_names_are_answered_with_what_there_is():
     config.data.name = "cifar"
     with pytest.raises(InputError, match=r"config\.data\.name: 'cifar' is not one of .*cifar100"):
         Program(config)
+
+
+def test_the_mean_network_is_evaluated_by_statistics_of_its_own(tmp_path):
+    tiny.write_set(tmp_path, train=24, test=8)
+    config = tiny.config(
+        batch_size=8,
+        eval_batch_size=8,
+        num_epochs=2,
+        data=DataConfig(name="idx", dir=str(tmp_path), normalization="unit"),
+        average=AverageConfig(name="swa", start=0.0),
+    )
+    program = Program(config)
+    state, ends = program.initial_state(), []
+    for epoch in range(2):
+        order = program.order(epoch)
+        for _ in range(3):
+            state, _ = program.train(state, order, 1)
+        ends.append(references.float64(jax.device_get(state.params)))
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, *ends)
+    train, test = (Split(*part) for part in idx.load(tmp_path)[:2])
+    zeros = jax.tree.map(np.zeros_like, references.float64(jax.device_get(state.batch_stats)))
+    batches = np.asarray(program.order(0)).reshape(3, 8)
+    statistics = zeros
+    for batch in batches:
+        network = references.Network(mean, zeros, train=True)
+        network(train.inputs[batch] / 255)
+        # The network moves its statistics from 0 by a tenth of the batch's.
+        statistics = jax.tree.map(lambda a, b: a + 10 * b / 3, statistics, network.statistics)
+    logits = references.Network(mean, statistics, train=False)(test.inputs / 255)
+    losses = references.softmax_cross_entropy(logits, test.targets)
+    assert program.evaluate(state)["loss"] == pytest.approx(losses.mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"data": DataConfig(name="diabetes", normalization="per_channel")},
+            "config.loss.name: 'softmax_cross_entropy' is not for real targets; what is: ",
+        ),
+        (
+            {"data": DataConfig(name="breast_cancer", normalization="per_channel")},
+            r"config.model.name: resnet_tiny takes images, and breast_cancer after .* \(30,\)",
+        ),
+        (
+            {"data": DataConfig(normalization="pca")},
+            r"resnet_tiny takes images, and digits after .*=pca has examples of shape \(64,\)",
+        ),
+        (
+            {"data": DataConfig(name="breast_cancer", normalization="per_channel", flip=True)},
+            "config.data.flip: True is not allowed, breast_cancer has no images",
+        ),
+        (
+            {"data": DataConfig(name="breast_cancer", normalization="per_image")},
+            "config.data.normalization: per_image is not for breast_cancer",
+        ),
+        ({"batch_size": 0}, "config.batch_size: 1437 is not allowed, it must be a multiple of"),
+    ],
+)
+def test_what_does_not_go_together_is_told(changes, message):
+    with pytest.raises(InputError, match=message):
+        Program(tiny.config(**{"batch_size": 100, **changes}))

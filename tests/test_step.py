@@ -8,12 +8,16 @@ import numpy as np
 import optax
 import pytest
 
+from jaxml import averages
+from jaxml.config import LossConfig
 from jaxml.models.resnet import resnet_tiny
 from jaxml.normalize import PerImageStandardization
-from jaxml.step import TrainState, eval_step, train_step
+from jaxml.objective import create_objective
+from jaxml.step import Method, TrainState, batch_moments, eval_step, train_step
 from jaxml.types import Batch
 
 MODEL = resnet_tiny(num_classes=6)
+OBJECTIVE = create_objective(LossConfig(), num_classes=6)
 
 
 @pytest.fixture(scope="module")
@@ -23,29 +27,37 @@ def batch():
     return Batch(jnp.asarray(images), jnp.asarray(generator.integers(0, 6, 6), jnp.int32))
 
 
-def _state(optimizer):
-    normalizer = PerImageStandardization()
-    create = partial(TrainState.create, model=MODEL, optimizer=optimizer, normalizer=normalizer)
-    return jax.jit(partial(create, image_shape=(8, 8, 1)))(jax.random.key(0))
+def _method(optimizer, **settings):
+    return Method(MODEL, OBJECTIVE, optimizer, **settings)
+
+
+def _state(method):
+    create = partial(
+        TrainState.create,
+        method=method,
+        normalizer=PerImageStandardization(),
+        input_shape=(8, 8, 1),
+    )
+    return jax.jit(create)(jax.random.key(0))
 
 
 def _loss(params, state, batch):
     """The mean loss in training mode, from the logits by SciPy-like steps of its own."""
     variables = {"params": params, "batch_stats": state.batch_stats}
-    x = batch.images.astype(jnp.float32)
+    x = batch.inputs.astype(jnp.float32)
     axes = (1, 2, 3)
     x = x / 255 - jnp.broadcast_to(x.mean(axes, keepdims=True) / 255, x.shape)
     x = x / jnp.broadcast_to(jnp.sqrt(jnp.square(x).mean(axes, keepdims=True)), x.shape)
     logits, _ = MODEL.apply(variables, x, train=True, mutable=["batch_stats"])
-    chosen = jnp.take_along_axis(jax.nn.softmax(logits), batch.labels[:, None], axis=1)
+    chosen = jnp.take_along_axis(jax.nn.softmax(logits), batch.targets[:, None], axis=1)
     return -jnp.log(chosen).mean()
 
 
 def test_the_update_is_down_the_numerical_gradient(batch):
     rate = 0.1
-    optimizer = optax.sgd(rate)
-    state = _state(optimizer)
-    after, metrics = jax.jit(partial(train_step, MODEL, optimizer))(state, batch)
+    method = _method(optax.sgd(rate))
+    state = _state(method)
+    after, metrics = jax.jit(partial(train_step, method))(state, batch)
     gradient = jax.tree.map(lambda old, new: (old - new) / rate, state.params, after.params)
     direction = jax.tree.map(
         lambda leaf: jnp.asarray(np.random.default_rng(1).normal(size=leaf.shape), jnp.float32),
@@ -70,9 +82,9 @@ def test_the_update_is_down_the_numerical_gradient(batch):
 
 
 def test_training_moves_everything_that_it_should(batch):
-    optimizer = optax.sgd(0.1, momentum=0.9)
-    state = _state(optimizer)
-    after, metrics = jax.jit(partial(train_step, MODEL, optimizer))(state, batch)
+    method = _method(optax.sgd(0.1, momentum=0.9))
+    state = _state(method)
+    after, metrics = jax.jit(partial(train_step, method))(state, batch)
     assert int(after.step) == 1
     assert int(after.metrics.count) == int(metrics.count) == 6
     for tree in ("params", "batch_stats"):
@@ -81,11 +93,12 @@ def test_training_moves_everything_that_it_should(batch):
 
 
 def test_evaluation_does_not_see_what_is_masked(batch):
-    state = _state(optax.sgd(0.1))
+    method = _method(optax.sgd(0.1))
+    state = _state(method)
     mask = jnp.array([True, False, True, True, False, True])
-    step = jax.jit(partial(eval_step, MODEL))
+    step = jax.jit(partial(eval_step, method))
     metrics = step(state, batch, mask)
-    garbage = batch._replace(images=jnp.where(mask[:, None, None, None], batch.images, 255))
+    garbage = batch._replace(inputs=jnp.where(mask[:, None, None, None], batch.inputs, 255))
     assert int(metrics.count) == 4
     for a, b in zip(
         jax.tree.leaves(metrics), jax.tree.leaves(step(state, garbage, mask)), strict=True
@@ -94,11 +107,68 @@ def test_evaluation_does_not_see_what_is_masked(batch):
 
 
 def test_evaluation_treats_each_image_alone(batch):
-    state = _state(optax.sgd(0.1))
-    step = jax.jit(partial(eval_step, MODEL))
+    method = _method(optax.sgd(0.1))
+    state = _state(method)
+    step = jax.jit(partial(eval_step, method))
     whole = step(state, batch, jnp.ones(6, bool))
     single = [
         step(state, Batch(*(a[i : i + 1] for a in batch)), jnp.ones(1, bool)) for i in range(6)
     ]
     assert float(whole.loss) == pytest.approx(sum(float(m.loss) for m in single), rel=1e-5)
     assert int(whole.correct) == sum(int(m.correct) for m in single)
+
+
+def test_the_average_is_what_is_evaluated(batch):
+    method = _method(optax.sgd(0.1), averaging=averages.ema(decay=0.5))
+    step, evaluate = jax.jit(partial(train_step, method)), partial(eval_step, method)
+    before = _state(method)
+    first, _ = step(before, batch)
+    second, _ = step(first, batch)
+    weights = [1 / 3, 2 / 3]  # 0.5 * 0.5 and 0.5, over 1 - 0.5^2
+    mean = jax.tree.map(
+        lambda a, b: a * weights[0] + b * weights[1],
+        {"params": first.params, "batch_stats": first.batch_stats},
+        {"params": second.params, "batch_stats": second.batch_stats},
+    )
+    plain = _method(optax.sgd(0.1))
+    expected = eval_step(plain, second.replace(**mean), batch, jnp.ones(6, bool))
+    metrics = jax.jit(evaluate)(second, batch, jnp.ones(6, bool))
+    assert float(metrics.loss) == pytest.approx(float(expected.loss), rel=1e-5)
+    unaveraged = eval_step(plain, second, batch, jnp.ones(6, bool))
+    assert float(metrics.loss) != pytest.approx(float(unaveraged.loss), rel=1e-3)
+
+
+def test_the_statistics_of_a_batch_are_what_training_moves_towards(batch):
+    method = _method(optax.sgd(0.0))
+    state = _state(method)
+    after, _ = jax.jit(partial(train_step, method))(state, batch)
+    moments = jax.jit(partial(batch_moments, method))(state, batch)
+    expected = jax.tree.map(lambda old, new: old * 0.9 + new * 0.1, state.batch_stats, moments)
+    for a, b in zip(jax.tree.leaves(after.batch_stats), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_max_norm_holds_after_the_step(batch):
+    method = _method(optax.sgd(1.0), max_norm=0.5)
+    after, _ = jax.jit(partial(train_step, method))(_state(method), batch)
+    kernel = np.asarray(after.params["head"]["kernel"])
+    norms = np.linalg.norm(kernel, axis=0)
+    assert norms.max() == pytest.approx(0.5, rel=1e-5)
+
+
+def test_sharpness_aware_steps_follow_the_gradient_of_the_neighbour(batch):
+    plain, method = _method(optax.sgd(1.0)), _method(optax.sgd(1.0), sharpness_radius=0.05)
+    state = _state(plain)
+
+    def gradient(state, method):
+        after, _ = jax.jit(partial(train_step, method))(state, batch)
+        return jax.tree.map(lambda old, new: old - new, state.params, after.params)
+
+    here = gradient(state, plain)
+    norm = float(optax.tree.norm(here))
+    there = jax.tree.map(lambda w, g: w + 0.05 / norm * g, state.params, here)
+    expected = gradient(state.replace(params=there), plain)
+    for a, b in zip(
+        jax.tree.leaves(gradient(state, method)), jax.tree.leaves(expected), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)

@@ -7,6 +7,7 @@ no attribute of anything is ever looked up or set by a name out of the file.
 
 import io
 import pickletools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -78,44 +79,12 @@ def loads(content: bytes, where: str) -> Any:
 
 
 def _run(content: bytes) -> Any:
-    stack: list[Any] = []
+    stack = _Stack()
     memo: dict[int, Any] = {}
-
-    def take(count: int) -> list[Any]:
-        if len(stack) < count:
-            raise ValueError("the stack is empty")
-        items = stack[len(stack) - count :]
-        del stack[len(stack) - count :]
-        return items
-
-    def take_marked() -> list[Any]:
-        for depth, item in enumerate(reversed(stack)):
-            if item is _MARK:
-                items = take(depth)
-                stack.pop()
-                return items
-        raise ValueError("no mark")
-
-    file = io.BytesIO(content)
-    while code := file.read(1):
-        opcode = _OPCODES.get(code)
-        if opcode is None or opcode.name not in _INSTRUCTIONS:
-            name = opcode.name if opcode else code.hex()
-            raise ValueError(f"the instruction {name}, which is not part of an array")
-        argument: Any
-        if opcode.name == "GLOBAL":  # pickletools would undo escapes, and warn of some
-            argument = " ".join(file.readline()[:-1].decode("latin1") for _ in range(2))
-        else:
-            argument = opcode.arg.reader(file) if opcode.arg else None
-        match opcode.name:
-            case "PROTO" | "FRAME":
-                pass
+    for name, argument in _instructions(content):
+        match name:
             case "STOP":
                 return stack.pop()
-            case "POP":
-                stack.pop()
-            case "MARK":
-                stack.append(_MARK)
             case "BINPUT" | "LONG_BINPUT" | "PUT":
                 if not 0 <= argument < len(content):
                     raise ValueError("a memo entry beyond the size of the file")
@@ -124,50 +93,105 @@ def _run(content: bytes) -> Any:
                 memo[len(memo)] = stack[-1]
             case "BINGET" | "LONG_BINGET" | "GET":
                 stack.append(memo[argument])
-            case name if name in _CONSTANTS:
-                stack.append(_CONSTANTS[name])
-            case name if name in _VALUES:
-                stack.append(argument)
-            case "BINSTRING" | "SHORT_BINSTRING":
-                stack.append(argument.encode("latin1"))
-            case "EMPTY_TUPLE":
-                stack.append(())
-            case "EMPTY_LIST":
-                stack.append([])
-            case "EMPTY_DICT":
-                stack.append({})
-            case name if name in _SIZES:
-                stack.append(tuple(take(_SIZES[name])))
-            case "TUPLE":
-                stack.append(tuple(take_marked()))
-            case "LIST":
-                stack.append(take_marked())
-            case "DICT":
-                items = take_marked()
-                stack.append({})
-                _update(stack[-1], items)
-            case "APPEND" | "APPENDS":
-                items = take_marked() if opcode.name == "APPENDS" else take(1)
-                if type(stack[-1]) is not list:
-                    raise ValueError("items for no list")
-                stack[-1].extend(items)
-            case "SETITEM" | "SETITEMS":
-                items = take_marked() if opcode.name == "SETITEMS" else take(2)
-                _update(stack[-1], items)
-            case "GLOBAL":
-                stack.append(_name(argument))
-            case "STACK_GLOBAL":
-                module, name = take(2)
-                if type(module) is not str or type(name) is not str:
-                    raise ValueError("a name that is no text")
-                stack.append(_name(f"{module} {name}"))
-            case "REDUCE":
-                function, arguments = take(2)
-                stack.append(_call(function, arguments))
-            case "BUILD":
-                (state,) = take(1)
-                _build(stack[-1], state)
+            case "GLOBAL" | "STACK_GLOBAL" | "REDUCE" | "BUILD":
+                _assemble(name, argument, stack)
+            case _:
+                _collect(name, argument, stack)
     raise ValueError("it has no end")
+
+
+class _Stack(list[Any]):
+    """What the instructions work on."""
+
+    def take(self, count: int) -> list[Any]:
+        """The last entries, which are gone then."""
+        if len(self) < count:
+            raise ValueError("the stack is empty")
+        items = self[len(self) - count :]
+        del self[len(self) - count :]
+        return items
+
+    def take_marked(self) -> list[Any]:
+        """The entries after the last mark, which are gone then, and the mark too."""
+        for depth, item in enumerate(reversed(self)):
+            if item is _MARK:
+                items = self.take(depth)
+                self.pop()
+                return items
+        raise ValueError("no mark")
+
+
+def _instructions(content: bytes) -> Iterator[tuple[str, Any]]:
+    """The names of the instructions with their arguments."""
+    file = io.BytesIO(content)
+    while code := file.read(1):
+        opcode = _OPCODES.get(code)
+        if opcode is None or opcode.name not in _INSTRUCTIONS:
+            name = opcode.name if opcode else code.hex()
+            raise ValueError(f"the instruction {name}, which is not part of an array")
+        if opcode.name == "GLOBAL":  # pickletools would undo escapes, and warn of some
+            yield "GLOBAL", " ".join(file.readline()[:-1].decode("latin1") for _ in range(2))
+        else:
+            yield opcode.name, opcode.arg.reader(file) if opcode.arg else None
+
+
+def _collect(name: str, argument: Any, stack: _Stack) -> None:
+    """Puts plain values onto the stack, and lists, tuples and dicts of them."""
+    match name:
+        case "PROTO" | "FRAME":
+            pass
+        case "POP":
+            stack.pop()
+        case "MARK":
+            stack.append(_MARK)
+        case "BINSTRING" | "SHORT_BINSTRING":
+            stack.append(argument.encode("latin1"))
+        case "EMPTY_TUPLE":
+            stack.append(())
+        case "EMPTY_LIST":
+            stack.append([])
+        case "EMPTY_DICT":
+            stack.append({})
+        case "TUPLE":
+            stack.append(tuple(stack.take_marked()))
+        case "LIST":
+            stack.append(stack.take_marked())
+        case "DICT":
+            items = stack.take_marked()
+            stack.append({})
+            _update(stack[-1], items)
+        case "APPEND" | "APPENDS":
+            items = stack.take_marked() if name == "APPENDS" else stack.take(1)
+            if type(stack[-1]) is not list:
+                raise ValueError("items for no list")
+            stack[-1].extend(items)
+        case "SETITEM" | "SETITEMS":
+            items = stack.take_marked() if name == "SETITEMS" else stack.take(2)
+            _update(stack[-1], items)
+        case _ if name in _CONSTANTS:
+            stack.append(_CONSTANTS[name])
+        case _ if name in _VALUES:
+            stack.append(argument)
+        case _ if name in _SIZES:
+            stack.append(tuple(stack.take(_SIZES[name])))
+
+
+def _assemble(name: str, argument: Any, stack: _Stack) -> None:
+    """Names what an array is made with, and makes it."""
+    match name:
+        case "GLOBAL":
+            stack.append(_name(argument))
+        case "STACK_GLOBAL":
+            module, attribute = stack.take(2)
+            if type(module) is not str or type(attribute) is not str:
+                raise ValueError("a name that is no text")
+            stack.append(_name(f"{module} {attribute}"))
+        case "REDUCE":
+            function, arguments = stack.take(2)
+            stack.append(_call(function, arguments))
+        case "BUILD":
+            (state,) = stack.take(1)
+            _build(stack[-1], state)
 
 
 def _name(name: str) -> object:

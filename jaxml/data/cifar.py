@@ -174,12 +174,9 @@ def _parse(contents: dict[str, tuple[str, bytes]], layout: Layout, num_classes: 
         # planes of red, green and blue -> one pixel after the other
         images = np.ascontiguousarray(images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
         splits[name] = Split(images, labels.astype(np.int32))
-    train = [splits[name] for name in layout.train]
-    return Dataset(
-        Split(np.concatenate([s.images for s in train]), np.concatenate([s.labels for s in train])),
-        splits[layout.test],
-        num_classes,
-    )
+    parts = zip(*(splits[name] for name in layout.train), strict=True)
+    train = Split(*(np.concatenate(arrays) for arrays in parts))
+    return Dataset(train, splits[layout.test], num_classes)
 
 
 def _parse_binary(

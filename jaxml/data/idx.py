@@ -43,12 +43,12 @@ def load(directory: Path) -> Dataset:
             f"{', '.join(path.name for path in paths)}"
         )
     train, test = _split(*paths[:2]), _split(*paths[2:])
-    if train.images.shape[1:] != test.images.shape[1:]:
+    if train.inputs.shape[1:] != test.inputs.shape[1:]:
         raise InputError(
-            f"config.data.dir: {directory} holds training images of {train.images.shape[1:3]} and "
-            f"test images of {test.images.shape[1:3]} pixels, they must be of one size"
+            f"config.data.dir: {directory} holds training images of {train.inputs.shape[1:3]} and "
+            f"test images of {test.inputs.shape[1:3]} pixels, they must be of one size"
         )
-    num_classes = int(max(train.labels.max(), test.labels.max())) + 1
+    num_classes = int(max(train.targets.max(), test.targets.max())) + 1
     return Dataset(train, test, num_classes)
 
 

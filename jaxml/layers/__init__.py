@@ -1,17 +1,67 @@
 """Layers as pure functions: `f(x, parameters, *, hyper-parameters) -> y`, no state."""
 
-from jaxml.layers.batch_norm import batch_normalization, moments, update_running_average
+from jaxml.layers.batch_norm import batch_norm_with_global_normalization, batch_normalization
+from jaxml.layers.batch_renorm import batch_renormalization
 from jaxml.layers.conv import conv
+from jaxml.layers.conv_transpose import conv_transpose
 from jaxml.layers.dense import dense
-from jaxml.layers.pool import global_average_pool
+from jaxml.layers.dropout import drop_block, dropout, spatial_dropout, stochastic_depth
+from jaxml.layers.flatten import flatten
+from jaxml.layers.global_pool import global_average_pool, global_max_pool
+from jaxml.layers.group_norm import group_norm, instance_norm
+from jaxml.layers.heads import (
+    HEADS,
+    fully_connected_head,
+    global_average_pool_head,
+    global_max_pool_head,
+)
+from jaxml.layers.layer_norm import layer_norm, rms_norm
+from jaxml.layers.moments import moments
+from jaxml.layers.pool import average_pool, l2_pool, lp_pool, max_pool
 from jaxml.layers.residual import zero_pad_shortcut
+from jaxml.layers.resize import upsample
+from jaxml.layers.running_statistics import (
+    running_statistics_keras,
+    running_statistics_torch,
+    update_running_average,
+)
+from jaxml.layers.separable import depthwise_conv, separable_conv, spatially_separable_conv
+from jaxml.layers.weight_standardization import weight_standardization
 
 __all__ = [
+    "HEADS",
+    "average_pool",
+    "batch_norm_with_global_normalization",
     "batch_normalization",
+    "batch_renormalization",
     "conv",
+    "conv_transpose",
     "dense",
+    "depthwise_conv",
+    "drop_block",
+    "dropout",
+    "flatten",
+    "fully_connected_head",
     "global_average_pool",
+    "global_average_pool_head",
+    "global_max_pool",
+    "global_max_pool_head",
+    "group_norm",
+    "instance_norm",
+    "l2_pool",
+    "layer_norm",
+    "lp_pool",
+    "max_pool",
     "moments",
+    "rms_norm",
+    "running_statistics_keras",
+    "running_statistics_torch",
+    "separable_conv",
+    "spatial_dropout",
+    "spatially_separable_conv",
+    "stochastic_depth",
     "update_running_average",
+    "upsample",
+    "weight_standardization",
     "zero_pad_shortcut",
 ]

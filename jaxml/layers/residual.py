@@ -2,10 +2,12 @@
 
 from jax import lax
 
-from jaxml.types import Array
+from jaxml.types import Array, Num
 
 
-def zero_pad_shortcut(x: Array, *, strides: int, features: int) -> Array:
+def zero_pad_shortcut(
+    x: Num[Array, "*batch height width channels"], *, strides: int, features: int
+) -> Num[Array, "*batch new_height new_width features"]:
     """The parameter-free shortcut: every `strides`-th pixel, the new channels filled with zeros.
 
     Args:
@@ -18,7 +20,7 @@ def zero_pad_shortcut(x: Array, *, strides: int, features: int) -> Array:
       `[..., ceil(height / strides), ceil(width / strides), features]` in x's dtype.
 
     Raises:
-      ValueError: fewer features than channels, or strides below 1.
+      ValueError: fewer than three dimensions, fewer features than channels, or strides below 1.
 
     Example:
       >>> import jax.numpy as jnp
@@ -28,6 +30,8 @@ def zero_pad_shortcut(x: Array, *, strides: int, features: int) -> Array:
     Source: option A of He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015,
     section 3.3.
     """
+    if x.ndim < 3:
+        raise ValueError(f"x: at least [height, width, channels], not shape {x.shape}")
     extra = features - x.shape[-1]
     if extra < 0:
         raise ValueError(f"features: at least the {x.shape[-1]} channels of x, not {features}")

@@ -44,7 +44,7 @@ class Conv(nn.Module):
             bias = bias.astype(self.dtype)
         padding = size // 2 if self.padding is None else self.padding
         return layers.conv(
-            x.astype(self.dtype), kernel, bias, strides=self.strides, padding=padding
+            jnp.asarray(x, self.dtype), kernel, bias, strides=self.strides, padding=padding
         )
 
 
@@ -70,6 +70,9 @@ class BatchNorm(nn.Module):
         if train:
             mean, variance = layers.moments(x, range(x.ndim - 1))
             if not self.is_initializing():
+                # Kept only for a caller who asks for this collection: to take the statistics anew.
+                for name, value in (("mean", mean), ("variance", variance)):
+                    self.sow("batch_moments", name, value, reduce_fn=lambda _, new: new)
                 for running, value in ((running_mean, mean), (running_variance, variance)):
                     running.value = layers.update_running_average(
                         running.value, value, momentum=self.momentum
@@ -99,5 +102,5 @@ class Dense(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", initializers.zeros(), (self.features,), jnp.float32)
         return layers.dense(
-            x.astype(self.dtype), kernel.astype(self.dtype), bias.astype(self.dtype)
+            jnp.asarray(x, self.dtype), kernel.astype(self.dtype), bias.astype(self.dtype)
         )

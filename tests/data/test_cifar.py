@@ -138,11 +138,11 @@ def test_batches_are_read_in_order_wherever_they_are(tmp_path, form, place):
     *train, test = batches(form).values()
     for split, parts in ((dataset.train, train), (dataset.test, [test])):
         expected = [image for part in parts for image in part.images]
-        np.testing.assert_array_equal(split.images, np.stack(expected), strict=True)
+        np.testing.assert_array_equal(split.inputs, np.stack(expected), strict=True)
         labels = [label for part in parts for label in part.labels]
-        np.testing.assert_array_equal(split.labels, np.asarray(labels, np.int32), strict=True)
+        np.testing.assert_array_equal(split.targets, np.asarray(labels, np.int32), strict=True)
     assert dataset.num_classes == form.num_classes
-    assert dataset.train.images.flags.c_contiguous
+    assert dataset.train.inputs.flags.c_contiguous
 
 
 @pytest.mark.parametrize(("row", "column", "channel"), [(0, 1, 0), (1, 0, 1), (31, 30, 2)])
@@ -157,7 +157,7 @@ def test_a_byte_becomes_the_pixel_that_the_publication_says(tmp_path, form, row,
     else:
         contents[first] = b"".join(b"\0" + image.tobytes() for image in data)
     write(tmp_path, form, contents)
-    images = load(tmp_path, form).train.images[:COUNT]
+    images = load(tmp_path, form).train.inputs[:COUNT]
     assert images[1, row, column, channel] == 7
     assert images.sum(dtype=int) == 7
 
@@ -204,13 +204,13 @@ def test_each_set_is_loaded_under_its_name(tmp_path, monkeypatch, name, num_clas
     write(tmp_path, forms[1], files(forms[1]))
     dataset = DATASETS[name](tmp_path)
     assert dataset.num_classes == num_classes
-    assert dataset.test.labels.tolist() == batches(forms[1])[forms[1].layout.test].labels
+    assert dataset.test.targets.tolist() == batches(forms[1])[forms[1].layout.test].labels
 
 
 def test_the_folder_goes_before_the_tarball(tmp_path):
     write(tmp_path, BINARY, files(BINARY, seed=1), "tarball")
     write(tmp_path, BINARY, files(BINARY, seed=2), "folder")
-    images = load(tmp_path, BINARY).test.images
+    images = load(tmp_path, BINARY).test.inputs
     np.testing.assert_array_equal(images, batches(BINARY, seed=2)["test_batch.bin"].images)
 
 
@@ -218,7 +218,7 @@ def test_the_first_of_two_forms_is_read(tmp_path):
     write(tmp_path, PYTHON, files(PYTHON, seed=1), "tarball")
     write(tmp_path, BINARY, files(BINARY, seed=2), "folder")
     dataset = cifar.load(tmp_path, (PYTHON.layout, BINARY.layout), num_classes=10)
-    np.testing.assert_array_equal(dataset.test.images, batches(PYTHON, seed=1)["test_batch"].images)
+    np.testing.assert_array_equal(dataset.test.inputs, batches(PYTHON, seed=1)["test_batch"].images)
 
 
 def test_a_folder_with_none_of_the_forms_is_told_what_it_may_hold(tmp_path):
@@ -396,7 +396,7 @@ def test_the_largest_label_of_a_set_is_allowed(tmp_path):
     images = batches(BINARY)["test_batch.bin"].images
     contents["test_batch.bin"] = batch_file(BINARY, images, [0, 9])
     write(tmp_path, BINARY, contents)
-    assert load(tmp_path, BINARY).test.labels.tolist() == [0, 9]
+    assert load(tmp_path, BINARY).test.targets.tolist() == [0, 9]
 
 
 PIXELS = np.zeros((COUNT, 3072), np.uint8)

@@ -15,7 +15,7 @@ def split(first: int, count: int) -> Split:
 
 
 def numbers(part: Split) -> tuple[list[int], list[int]]:
-    return part.images[:, 0, 0, 0].tolist(), part.labels.tolist()
+    return part.inputs[:, 0, 0, 0].tolist(), part.targets.tolist()
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def test_the_classes_and_the_shape_of_an_image_stay(dataset):
     held_out = dataset.hold_out(2)
     assert held_out.num_classes == 103
     for part in (held_out.train, held_out.test):
-        assert part.images.shape[1:] == (2, 3, 1)
-        assert (part.images.dtype, part.labels.dtype) == (np.uint8, np.int32)
+        assert part.inputs.shape[1:] == (2, 3, 1)
+        assert (part.inputs.dtype, part.targets.dtype) == (np.uint8, np.int32)
 
 
 def test_holding_out_nothing_keeps_the_test_split(dataset):
@@ -58,7 +58,7 @@ def test_holding_out_every_training_image_is_refused(dataset, size):
     with pytest.raises(InputError) as error:
         dataset.hold_out(size)
     assert str(error.value) == (
-        f"config.data.validation_size: {size} is not allowed, the training set has 5 images"
+        f"config.data.validation_size: {size} is not allowed, the training set has 5 examples"
     )
 
 

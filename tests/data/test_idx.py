@@ -59,9 +59,9 @@ def check(dataset: Dataset, first: int = 0) -> None:
     arrays = small_set(first)
     for part, split in {"train": dataset.train, "test": dataset.test}.items():
         images = arrays[f"{part}-images"][..., None].astype(np.uint8)
-        np.testing.assert_array_equal(split.images, images, strict=True)
+        np.testing.assert_array_equal(split.inputs, images, strict=True)
         labels = arrays[f"{part}-labels"].astype(np.int32)
-        np.testing.assert_array_equal(split.labels, labels, strict=True)
+        np.testing.assert_array_equal(split.targets, labels, strict=True)
     assert dataset.num_classes == 8
 
 

@@ -95,16 +95,16 @@ def test_a_batch_is_what_fancy_indexing_takes(data, compiled, index):
     take = jax.jit(take_batch, static_argnames="batch_size") if compiled else take_batch
     batch = take(data, jnp.asarray(order), jnp.int32(index), batch_size=3)
     chosen = order[[3 * index, 3 * index + 1, 3 * index + 2]]
-    np.testing.assert_array_equal(batch.images, np.asarray(data.images)[chosen], strict=True)
-    np.testing.assert_array_equal(batch.labels, np.asarray(data.labels)[chosen], strict=True)
+    np.testing.assert_array_equal(batch.inputs, np.asarray(data.inputs)[chosen], strict=True)
+    np.testing.assert_array_equal(batch.targets, np.asarray(data.targets)[chosen], strict=True)
 
 
 def test_many_batches_are_taken_at_once_under_vmap(data):
     order = np.asarray([7, 2, 9, 4, 0, 1, 8, 3, 6, 5], np.int32)
     take = jax.vmap(lambda index: take_batch(data, jnp.asarray(order), index, batch_size=2))
     batches = take(jnp.asarray([4, 1], jnp.int32))
-    np.testing.assert_array_equal(batches.labels, 50 + order[[[8, 9], [2, 3]]])
-    np.testing.assert_array_equal(batches.images, np.asarray(data.images)[order[[[8, 9], [2, 3]]]])
+    np.testing.assert_array_equal(batches.targets, 50 + order[[[8, 9], [2, 3]]])
+    np.testing.assert_array_equal(batches.inputs, np.asarray(data.inputs)[order[[[8, 9], [2, 3]]]])
 
 
 @pytest.mark.parametrize(("batch_size", "visited"), [(1, 10), (3, 9), (5, 10), (7, 7), (10, 10)])
@@ -113,7 +113,7 @@ def test_the_whole_batches_of_an_epoch_visit_no_image_twice(data, batch_size, vi
     labels = [
         int(label)
         for index in range(10 // batch_size)
-        for label in take_batch(data, order, jnp.int32(index), batch_size=batch_size).labels
+        for label in take_batch(data, order, jnp.int32(index), batch_size=batch_size).targets
     ]
     assert len(labels) == len(set(labels)) == visited
     assert set(labels) <= set(range(50, 60))
@@ -122,4 +122,4 @@ def test_the_whole_batches_of_an_epoch_visit_no_image_twice(data, batch_size, vi
 def test_images_and_labels_stay_together(data):
     order = epoch_order(jax.random.key(5), jnp.int32(0), size=10)
     batch = take_batch(data, order, jnp.int32(1), batch_size=4)
-    np.testing.assert_array_equal(batch.images[:, 0, 0, 0], 12 * (batch.labels - 50))
+    np.testing.assert_array_equal(batch.inputs[:, 0, 0, 0], 12 * (batch.targets - 50))

@@ -1,6 +1,7 @@
-"""Convolution against SciPy's correlation and a loop over every tap."""
+"""Convolution against SciPy's correlation, a loop over every tap, torch and Keras."""
 
 import itertools
+import re
 from functools import partial
 from typing import Any
 
@@ -8,10 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from jaxml.layers import conv
-from tests import references
+from jaxml.layers import conv, dense
+from tests import laws, references
+from tests.layers.other_libraries import keras_conv, torch_conv
 
 IMAGES = [(1, 1), (2, 2), (3, 3), (5, 4)]
 KERNELS = [(1, 1), (2, 2), (3, 3), (5, 5)]
@@ -26,7 +30,7 @@ BOTH_PATHS = [
     pytest.param((4, 5), id="XLA"),
 ]
 
-jitted = jax.jit(conv, static_argnames=("strides", "padding"))
+jitted = jax.jit(conv, static_argnames=("strides", "padding", "dilation"))
 
 
 def is_small(image, window):
@@ -149,25 +153,179 @@ def test_same_and_one_zero_on_every_side_sample_other_places_with_strides():
     assert np.ravel(one).tolist() == [0, 2, 8, 10]
 
 
+@pytest.mark.parametrize(("image", "window"), [((2,), 3), ((3, 2), 3), ((2, 4, 4), 3)])
+def test_a_window_larger_than_the_padded_image_has_no_place(image, window):
+    x, kernel = jnp.ones((2, *image, 3)), jnp.ones((*[window] * len(image), 3, 2))
+    sizes = [max(size - window + 1, 0) for size in image]
+    assert conv(x, kernel, padding="VALID").shape == (2, *sizes, 2)
+
+
+def each(number, least, most):
+    """A list of so many ints."""
+    return st.lists(st.integers(least, most), min_size=number, max_size=number)
+
+
+@st.composite
+def cases(draw):
+    """x, kernel and bias, the settings of `conv`, and explicit padding."""
+    dims = draw(st.integers(1, 3))
+    lead = draw(st.lists(st.integers(0, 2), max_size=2))
+    image, window = draw(each(dims, 1, 5)), draw(each(dims, 1, 3))
+    numbers = st.one_of(st.integers(1, 3), each(dims, 1, 3))
+    groups, n_in, n_out = (draw(st.integers(1, 2)) for _ in range(3))
+    pairs = st.lists(each(2, 0, 2).map(tuple), min_size=dims, max_size=dims)
+    settings = {
+        "strides": draw(numbers),
+        "padding": draw(st.one_of(st.sampled_from(["SAME", "VALID"]), st.integers(0, 2), pairs)),
+        "dilation": draw(numbers),
+        "groups": groups,
+    }
+    steps = np.broadcast_to(settings["dilation"], dims).tolist()
+    reach = [d * (taps - 1) + 1 for taps, d in zip(window, steps, strict=True)]
+    pads = references.explicit_padding(image, reach, settings["strides"], settings["padding"])
+    rng = np.random.default_rng(0)
+    shapes = [(*lead, *image, n_in * groups), (*window, n_in, n_out * groups), (n_out * groups,)]
+    return [rng.normal(size=shape) for shape in shapes], settings, pads
+
+
+@given(cases())
+@settings(max_examples=40)
+def test_any_dimensions_strides_padding_dilation_and_groups(case):
+    arrays, settings, pads = case
+    arrays = [array.astype(np.float32) for array in arrays]
+    x, kernel, bias = references.float64(arrays)
+    y = references.conv(
+        x, kernel, settings["strides"], pads, settings["dilation"], settings["groups"]
+    )
+    actual = references.plain_jit(partial(conv, **settings))(*arrays)
+    laws.agree(conv, actual, y + bias, by="SciPy")
+
+
 @pytest.mark.parametrize(
-    ("x", "kernel"),
-    [((4, 4, 3), (3, 3, 3, 2)), ((1, 4, 4, 3), (3, 3, 2)), ((1, 4, 4, 3), (3, 3, 2, 3))],
-    ids=str,
+    "options", [{"strides": (1, 2)}, {"strides": (2, 1), "dilation": (2, 1)}, {"groups": 2}]
 )
-def test_shapes_that_do_not_fit_are_an_error_that_shows_both(x, kernel):
-    message = r"x, kernel: \[batch, height, width, in\] and .* not \(.*\) and \(.*\)"
-    with pytest.raises(ValueError, match=message) as error:
-        conv(jnp.zeros(x), jnp.zeros(kernel))
-    assert str(error.value).endswith(f"not {x} and {kernel}")
+def test_images_smaller_than_the_kernel_with_any_settings(options):
+    dilation, groups = options.get("dilation", 1), options.get("groups", 1)
+    rng = np.random.default_rng(0)
+    x, kernel = (
+        rng.normal(size=size).astype(np.float32) for size in ((2, 2, 2, 2), (3, 3, 2 // groups, 4))
+    )
+    wide = references.float64([x, kernel])
+    expected = references.conv(
+        wide[0], wide[1], options.get("strides", 1), [(2, 2), (2, 3)], dilation, groups
+    )
+    call = partial(conv, padding=((2, 2), (2, 3)), **options)
+    laws.agree(conv, references.plain_jit(call)(x, kernel), expected, by="SciPy")
 
 
-@pytest.mark.parametrize("strides", [0, -2])
-def test_strides_below_one_are_an_error(strides):
-    with pytest.raises(ValueError, match=f"strides: at least 1, not {strides}"):
-        conv(jnp.zeros((1, 4, 4, 1)), jnp.zeros((3, 3, 1, 1)), strides=strides)
+SETTINGS = [
+    ((2, 7, 4), (3, 2, 6), {"strides": 2, "padding": 1, "dilation": 2, "groups": 2}),
+    ((2, 5, 4, 3), (3, 2, 3, 2), {"strides": (2, 1), "padding": 2, "dilation": (1, 2)}),
+    ((2, 5, 4, 4), (2, 3, 2, 4), {"strides": (1, 2), "padding": 0, "groups": 2}),
+    ((1, 3, 2, 4, 2), (2, 1, 3, 2, 2), {"strides": (1, 2, 1), "padding": 1}),
+]
 
 
-def test_an_unknown_padding_is_an_error():
-    message = "padding: 'SAME', 'VALID', an int or pairs of ints, not 'same'"
-    with pytest.raises(ValueError, match=message):
-        conv(jnp.zeros((1, 4, 4, 1)), jnp.zeros((3, 3, 1, 1)), padding="same")
+@pytest.mark.parametrize(("x", "kernel", "options"), SETTINGS)
+def test_torch_agrees(x, kernel, options):
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=size) for size in (x, kernel, kernel[-1:])]
+    reference = partial(torch_conv, "conv")
+    laws.obey(conv, *arrays, reference=reference, by="torch", **options)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize(("strides", "dilation"), [(1, 1), (2, 1), (3, 1), (1, 2)])
+def test_keras_agrees(padding, strides, dilation):
+    x, kernel, _ = example((6, 5), (3, 2))
+    options = {"strides": strides, "padding": padding, "dilation": dilation}
+    expected = keras_conv("conv", *references.float64([x, kernel]), **options)
+    laws.agree(conv, jitted(x, kernel, **options), expected, by="Keras")
+
+
+def test_a_convolution_of_one_pixel_is_dense_at_each():
+    x, kernel, bias = map(jnp.asarray, example((3, 4), (1, 1)))
+    actual = conv(x, kernel, bias)
+    references.assert_close(actual, dense(x, kernel[0, 0], bias), 1e-6)
+
+
+def test_the_program_of_a_batch_of_images_is_one_convolution():
+    x, kernel, _ = example((4, 5))
+    program = jax.make_jaxpr(partial(conv, strides=2, padding=1))(x, kernel)
+    names = [equation.primitive.name for equation in program.jaxpr.eqns]
+    assert names == ["conv_general_dilated"]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "options", "message"),
+    [
+        ([(3,), (3, 3)], {}, "kernel: [*window, ., .] with 1 to 3 sizes, not shape (3, 3)"),
+        (
+            [(1, 2, 2, 2, 2, 3), (1, 1, 1, 1, 3, 2)],
+            {},
+            "kernel: [*window, ., .] with 1 to 3 sizes, not shape (1, 1, 1, 1, 3, 2)",
+        ),
+        (
+            [(4, 3), (3, 3, 3, 2)],
+            {},
+            "x: at least 3 dimensions for a kernel (3, 3, 3, 2), not shape (4, 3)",
+        ),
+        ([(4, 4, 3), (3, 0, 3, 2)], {}, "kernel's window: at least 1, not (3, 0)"),
+        (
+            [(1, 4, 4, 3), (3, 3, 2, 3)],
+            {},
+            "kernel: [*window, 3, out] for x (1, 4, 4, 3) and groups=1, not (3, 3, 2, 3)",
+        ),
+        (
+            [(1, 4, 4, 4), (3, 3, 4, 2)],
+            {"groups": 2},
+            "kernel: [*window, 2, out] for x (1, 4, 4, 4) and groups=2, not (3, 3, 4, 2)",
+        ),
+        (
+            [(1, 4, 4, 3), (3, 3, 3, 2)],
+            {"groups": 2},
+            "groups: a divisor of 3 channels of x and 2 of the result, not 2",
+        ),
+        (
+            [(1, 4, 4, 4), (3, 3, 2, 3)],
+            {"groups": 2},
+            "groups: a divisor of 4 channels of x and 3 of the result, not 2",
+        ),
+        ([(1, 4, 3), (3, 3, 2)], {"groups": 0}, "groups: at least 1, not 0"),
+        ([(1, 4, 3), (3, 3, 2), (3,)], {}, "bias: [2], not shape (3,)"),
+        ([(1, 4, 3), (3, 3, 2), (1, 2)], {}, "bias: [2], not shape (1, 2)"),
+        ([(1, 4, 3), (3, 3, 2)], {"strides": 0}, "strides: at least 1, not 0"),
+        ([(1, 4, 3), (3, 3, 2)], {"strides": -2}, "strides: at least 1, not -2"),
+        ([(4, 4, 3), (3, 3, 3, 2)], {"strides": (1, 0)}, "strides: at least 1, not (1, 0)"),
+        ([(1, 4, 3), (3, 3, 2)], {"strides": (1, 1)}, "strides: an int or 1 ints, not (1, 1)"),
+        ([(1, 4, 3), (3, 3, 2)], {"dilation": 0}, "dilation: at least 1, not 0"),
+        (
+            [(4, 4, 3), (3, 3, 3, 2)],
+            {"padding": "same"},
+            "padding: 'SAME', 'VALID', an int or 2 pairs of ints, not 'same'",
+        ),
+        ([(4, 4, 3), (3, 3, 3, 2)], {"padding": -1}, "padding: at least 0, not -1"),
+    ],
+)
+def test_shapes_and_settings_that_do_not_fit_are_told(shapes, options, message):
+    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+        conv(*map(jnp.zeros, shapes), **options)
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "message"),
+    [
+        (("int32", "int32"), "x, kernel: one floating dtype, not int32, int32"),
+        (("uint8", "float32"), "x, kernel: one floating dtype, not uint8, float32"),
+        (("float32", "bfloat16"), "x, kernel: one floating dtype, not float32, bfloat16"),
+        (
+            ("bfloat16", "bfloat16", "float32"),
+            "x, kernel, bias: one floating dtype, not bfloat16, bfloat16, float32",
+        ),
+    ],
+)
+def test_dtypes_that_do_not_fit_are_told(dtypes, message):
+    shapes = [(1, 4, 3), (3, 3, 2), (2,)]
+    arrays = [jnp.zeros(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=False)]
+    with laws.unchecked(), pytest.raises(TypeError, match=re.escape(message)):
+        conv(*arrays)

@@ -1,82 +1,329 @@
-"""Pooling against an exactly rounded sum."""
+"""Windowed pooling against NumPy window by window, torch, and Keras for SAME."""
 
+import itertools
+import math
+import os
+import re
+import tempfile
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.test_util import check_grads
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from jaxml.layers import global_average_pool
-from tests import references
+from jaxml.layers import average_pool, l2_pool, lp_pool, max_pool
+from tests import laws
 
-jitted = jax.jit(global_average_pool)
-
-
-def images_of(shape, dtype: Any = np.float32):
-    return np.random.default_rng(0).normal(size=shape).astype(dtype)
+POOLS = [max_pool, average_pool, l2_pool]
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 2), (2, 5, 3, 4), (2, 3, 1, 1, 2)], ids=str)
-def test_every_channel_is_averaged_over_height_and_width(shape):
-    x = images_of(shape)
-    y = jitted(x)
-    assert y.dtype == jnp.float32
-    references.assert_close(y, references.global_average_pool(x.astype(np.float64)), 1e-6)
+def images_of(shape, scale=1.0):
+    return scale * np.random.default_rng(0).normal(size=shape)
 
 
-def test_pooling_needs_no_jit():
-    x = images_of((2, 5, 3, 4))
-    expected = references.global_average_pool(x.astype(np.float64))
-    references.assert_close(global_average_pool(jnp.asarray(x)), expected, 1e-6)
+def starts_of(size, taps, stride, low, high, ceil_mode):
+    """First pixels of the windows, one after the other until they leave."""
+    starts, start = [], -low
+    while start + taps <= size + high:
+        starts.append(start)
+        start += stride
+    if ceil_mode and starts[-1] + taps < size + high and start < size:
+        starts.append(start)
+    return starts
 
 
-def test_vmap_over_images_is_a_loop_over_images():
-    references.assert_vmap_is_loop(global_average_pool, images_of((2, 5, 3, 4)))
+def windows_of(x, window, strides=None, padding: Any = "VALID", ceil_mode=False):
+    """For each window its place in the result, its values `[..., pixels, channels]`, and its size.
+
+    The size is that of the window within x and its padding.
+    """
+    dims = 2 if isinstance(window, int) else len(window)
+    window = (window,) * dims if isinstance(window, int) else window
+    strides = window if strides is None else strides
+    strides = (strides,) * dims if isinstance(strides, int) else strides
+    sizes = x.shape[-dims - 1 : -1]
+    if isinstance(padding, int):
+        padding = [(padding, padding)] * dims
+    elif padding == "VALID":
+        padding = [(0, 0)] * dims
+    elif padding == "SAME":
+        totals = [
+            max((math.ceil(n / s) - 1) * s + k - n, 0)
+            for n, k, s in zip(sizes, window, strides, strict=True)
+        ]
+        padding = [(total // 2, total - total // 2) for total in totals]
+    axes = [
+        starts_of(n, k, s, low, high, ceil_mode)
+        for n, k, s, (low, high) in zip(sizes, window, strides, padding, strict=True)
+    ]
+    shape = tuple(map(len, axes))
+    for index in np.ndindex(*shape):
+        spans, held = [], 1
+        for axis, i, k, n, (low, high) in zip(axes, index, window, sizes, padding, strict=True):
+            first, last = axis[i], axis[i] + k
+            spans.append(slice(max(first, 0), min(last, n)))
+            held *= min(last, n + high) - max(first, -low)
+        values = x[(..., *spans, slice(None))]
+        lead = x.shape[: x.ndim - dims - 1]
+        yield shape, index, values.reshape(*lead, -1, x.shape[-1]), held
 
 
-def test_the_gradient_is_spread_evenly():
-    gradient = jax.jit(jax.grad(lambda x: jitted(x)[:, 1].sum()))(images_of((2, 5, 3, 4)))
-    expected = np.zeros((2, 5, 3, 4))
-    expected[..., 1] = 1 / 15
-    references.assert_close(gradient, expected, 1e-6)
+def reference(of_window):
+    def pool(x, *, window, **settings):
+        y = None
+        for shape, index, values, held in windows_of(x, window, **settings):
+            pooled = of_window(values, held)
+            if y is None:
+                y = np.zeros((*pooled.shape[:-1], *shape, pooled.shape[-1]))
+            y[(..., *index, slice(None))] = pooled
+        return y
+
+    return pool
 
 
-def test_gradients_fit_finite_differences():
-    # A linear function has no truncation error, so that the step may be wide.
-    check_grads(jitted, (images_of((2, 5, 3, 4)),), order=1, eps=1.0, atol=1e-5, rtol=1e-5)
+def reference_average(x, *, count_include_pad=False, **settings):
+    def mean(values, held):
+        return values.sum(-2) / (held if count_include_pad else values.shape[-2])
+
+    return reference(mean)(x, **settings)
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-def test_half_precision_is_summed_in_float32_and_rounded_once(dtype):
-    x = (1 + images_of((2, 64, 64, 3))).astype(dtype)
-    y = jitted(x)
+def reference_lp(x, *, p, **settings):
+    norm = reference(lambda values, held: (np.abs(values) ** p).sum(-2) ** (1 / p))
+    return norm(x, **settings)
+
+
+REFERENCES = {
+    max_pool: reference(lambda values, held: values.max(-2)),
+    average_pool: reference_average,
+    lp_pool: reference_lp,
+    l2_pool: reference(lambda values, held: np.linalg.norm(values, axis=-2)),
+}
+
+
+@st.composite
+def windows(draw):
+    """An image of one to three spatial dimensions and the windows over it."""
+    dims = draw(st.integers(1, 3))
+    window = tuple(draw(st.integers(1, 3)) for _ in range(dims))
+    strides = draw(st.none() | st.tuples(*[st.integers(1, 3)] * dims))
+    pairs = [st.tuples(*[st.integers(0, taps - 1)] * 2) for taps in window]
+    padding = draw(st.sampled_from(["SAME", "VALID"]) | st.tuples(*pairs))
+    sizes = [draw(st.integers(taps, 5)) for taps in window]
+    lead = draw(st.sampled_from([(), (2,), (2, 1)]))
+    ceil_mode = draw(st.booleans())
+    shape = (*lead, *sizes, 2)
+    return images_of(shape), {
+        "window": window, "strides": strides, "padding": padding, "ceil_mode": ceil_mode
+    }  # fmt: skip
+
+
+@settings(max_examples=24)
+@given(windows(), st.sampled_from(POOLS))
+def test_every_window_is_pooled(example, pool):
+    x, windows = example
+    expected = REFERENCES[pool](np.float64(np.float32(x)), **windows)
+    y = pool(jnp.asarray(x, jnp.float32), **windows)
+    laws.agree(pool, y, expected, by="NumPy float64")
+
+
+@settings(max_examples=8)
+@given(windows())
+def test_the_padding_may_be_counted(example):
+    x, windows = example
+    expected = reference_average(np.float64(np.float32(x)), count_include_pad=True, **windows)
+    y = average_pool(jnp.asarray(x, jnp.float32), count_include_pad=True, **windows)
+    laws.agree(average_pool, y, expected, by="NumPy float64")
+
+
+@pytest.mark.parametrize(
+    ("pool", "more"),
+    [
+        (max_pool, {}),
+        (average_pool, {}),
+        (average_pool, {"count_include_pad": True}),
+        (l2_pool, {}),
+        (lp_pool, {"p": 3.0}),
+        (lp_pool, {"p": 1.5}),
+    ],
+)
+def test_pooling_obeys_the_laws(pool, more):
+    x = images_of((2, 5, 4, 2))
+    windows = {"window": (3, 2), "strides": (2, 1), "padding": ((1, 2), (1, 0)), "ceil_mode": True}
+    by = "NumPy float64"
+    laws.obey(pool, x, reference=REFERENCES[pool], by=by, **windows, **more)
+
+
+def test_an_int_is_a_window_of_two_dimensions():
+    x = jnp.asarray(images_of((2, 5, 5, 3)))
+    for pool in POOLS:
+        expected = pool(x, window=(2, 2), strides=(2, 2), padding=((1, 1), (1, 1)))
+        np.testing.assert_array_equal(pool(x, window=2, padding=1), expected)
+
+
+# torch: symmetric padding of at most half a window, one leading dimension.
+
+
+def torch_pool(name, x, *, window, strides, padding, **settings):
+    torch = pytest.importorskip("torch")
+    dims = len(window)
+    images = torch.from_numpy(np.moveaxis(x, -1, 1).copy())
+    if not name.startswith("lp_pool"):
+        settings["padding"] = padding
+    pool = getattr(torch.nn.functional, f"{name}{dims}d")
+    if dims == 1:
+        window, strides = window[0], strides[0]
+    y = pool(images, kernel_size=window, stride=strides, **settings)
+    return np.moveaxis(y.numpy(), 1, -1)
+
+
+SYMMETRIC = [
+    ((7,), (3,), (2,), (1,)),
+    ((6,), (2,), (3,), (1,)),
+    ((4,), (2,), (3,), (1,)),
+    ((5, 6), (2, 3), (2, 2), (1, 1)),
+    ((5, 4), (3, 2), (1, 3), (0, 1)),
+    ((4, 5, 6), (2, 3, 2), (3, 2, 1), (1, 0, 1)),
+]
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize(("sizes", "window", "strides", "padding"), SYMMETRIC, ids=str)
+def test_torch_agrees(sizes, window, strides, padding, ceil_mode):
+    x = images_of((2, *sizes, 3), 1e4)
+    pairs = tuple((p, p) for p in padding)
+    grid = {"window": window, "strides": strides, "ceil_mode": ceil_mode}
+    calls = [(max_pool, "max_pool", {})]
+    calls += [(average_pool, "avg_pool", {"count_include_pad": flag}) for flag in (False, True)]
+    for pool, name, more in calls:
+        expected = torch_pool(name, x, **grid, padding=padding, **more)
+        y = pool(jnp.asarray(x, jnp.float32), padding=pairs, **grid, **more)
+        laws.agree(pool, y, expected, by="torch")
+    if not ceil_mode:  # torch scales a last window as if it were full
+        expected = torch_pool("lp_pool", x, norm_type=2.0, **grid, padding=None)
+        laws.agree(l2_pool, l2_pool(jnp.asarray(x, jnp.float32), **grid), expected, by="torch")
+        x = np.abs(x) / 1e4  # torch keeps the sign of odd powers
+        expected = torch_pool("lp_pool", x, norm_type=3.0, **grid, padding=None)
+        laws.agree(
+            lp_pool, lp_pool(jnp.asarray(x, jnp.float32), p=3.0, **grid), expected, by="torch"
+        )
+
+
+def test_torch_agrees_on_the_gradient_among_equals():
+    torch = pytest.importorskip("torch")
+    x = np.round(images_of((1, 6, 6, 2)))  # many equal values
+    images = torch.tensor(np.moveaxis(x, -1, 1).copy(), requires_grad=True)
+    torch.nn.functional.max_pool2d(images, 3, stride=2, padding=1).sum().backward()
+    expected = np.moveaxis(images.grad.numpy(), 1, -1)
+    gradient = jax.grad(lambda x: max_pool(x, window=3, strides=2, padding=1).sum())(
+        jnp.asarray(x, jnp.float32)
+    )
+    np.testing.assert_array_equal(gradient, expected)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "window", "strides"),
+    [((7,), (3,), (2,)), ((5, 4), (3, 3), (2, 1)), ((5, 6), (2, 3), (2, 2))],
+    ids=str,
+)
+def test_keras_agrees_on_same(sizes, window, strides):
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    os.environ.setdefault("KERAS_HOME", tempfile.mkdtemp())
+    ops = pytest.importorskip("keras").ops
+    x = np.float32(images_of((2, *sizes, 3)))
+    for pool, theirs in [(max_pool, ops.max_pool), (average_pool, ops.average_pool)]:
+        images = ops.convert_to_tensor(x)
+        expected = theirs(images, window, strides, "same", data_format="channels_last")
+        expected = expected.numpy()
+        y = pool(jnp.asarray(x), window=window, strides=strides, padding="SAME")
+        if pool is max_pool or sizes != (5, 6):  # an uneven padding repeats the edge, on torch
+            laws.agree(pool, y, expected, by="Keras")
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.int8])
+def test_integers_are_pooled_in_their_dtype(dtype):
+    info = np.iinfo(dtype)
+    x = np.random.default_rng(0).integers(info.min, info.max, (2, 5, 5, 3), dtype, endpoint=True)
+    grid: Any = {"window": 2, "strides": 2, "padding": 1}
+    y = max_pool(jnp.asarray(x), **grid)
     assert y.dtype == dtype
-    expected = references.global_average_pool(x.astype(np.float64))
-    rounding = 2.0 ** -{jnp.bfloat16: 8, jnp.float16: 11}[dtype]
-    np.testing.assert_allclose(np.asarray(y, np.float64), expected, rtol=1.01 * rounding)
+    np.testing.assert_array_equal(y, REFERENCES[max_pool](x.astype(np.float64), **grid))
 
 
-def test_the_largest_float16_images_do_not_overflow():
-    x = np.full((8, 8, 1), np.finfo(np.float16).max)
-    np.testing.assert_array_equal(jitted(x), x[0, 0])
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("scale", [0.0, 1e4, -1e4])
+def test_extreme_images_are_finite(pool, scale):
+    x = jnp.full((2, 4, 4, 2), scale)
+
+    def total(x):
+        return pool(x, window=3, strides=2, padding=1, ceil_mode=True).sum()
+
+    value, gradient = jax.value_and_grad(total)(x)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
 
 
-def test_float64_images_are_averaged_in_float64():
-    x = images_of((2, 5, 3, 4), np.float64)
-    with jax.enable_x64(True):
-        y = jitted(x)
-    assert y.dtype == jnp.float64
-    references.assert_close(y, references.global_average_pool(x), 1e-15)
+def test_half_precision_is_summed_in_float32():
+    x = jnp.ones((64, 64, 1), jnp.bfloat16)  # bfloat16 counts to 256
+    assert average_pool(x, window=64).tolist() == [[[1.0]]]
+    assert l2_pool(x, window=64).tolist() == [[[64.0]]]
 
 
-def test_a_large_mean_keeps_its_relative_precision():
-    x = 1e4 + images_of((2, 5, 3, 4))
-    references.assert_close(jitted(x), references.global_average_pool(x.astype(np.float64)), 1e-6)
+def test_no_window_lies_in_the_padding():
+    """Every allowed padding leaves finite results, every other one is told."""
+    x = jnp.ones((1, 2, 1))
+    for low, high, stride, ceil_mode in itertools.product(
+        range(4), range(4), (1, 3), (False, True)
+    ):
+        grid = {"window": (1, 2), "strides": stride, "ceil_mode": ceil_mode}
+        starts = starts_of(2, 2, stride, low, high, ceil_mode)
+        padding = ((0, 0), (low, high))
+        if all(-2 < start < 2 for start in starts):
+            assert np.isfinite(max_pool(x, padding=padding, **grid)).all()
+            assert np.isfinite(average_pool(x, padding=padding, **grid)).all()
+        else:
+            with pytest.raises(ValueError, match="padding: less than the window"):
+                max_pool(x, padding=padding, **grid)
 
 
-def test_fewer_than_three_dimensions_are_an_error():
-    message = r"x: at least \[height, width, channels\], not shape \(4, 4\)"
-    with pytest.raises(ValueError, match=message):
-        global_average_pool(jnp.zeros((4, 4)))
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"window": 0}, "window: at least 1, not 0"),
+        ({"window": (2, -1)}, "window: at least 1, not (2, -1)"),
+        ({"strides": -2}, "strides: at least 1, not -2"),
+        ({"strides": (1, 2, 3)}, "strides: an int or 2 ints, not (1, 2, 3)"),
+        ({"window": 6}, "window: at most the padded size of x (1, 5, 5, 2), not (6, 6)"),
+        ({"window": (2,) * 4}, "x: 4 spatial dimensions and channels, not shape (1, 5, 5, 2)"),
+        ({"padding": 2}, "padding: less than the window (2, 2), not 2"),
+        ({"padding": -1}, "padding: at least 0, not -1"),
+        ({"padding": "same"}, "padding: 'SAME', 'VALID', an int or 2 pairs of ints, not 'same'"),
+        ({"padding": ((1, 1),)}, "padding: 'SAME', 'VALID', an int or 2 pairs of ints, not ((1"),
+    ],
+)
+def test_windows_that_do_not_fit_are_told(pool, changes, message):
+    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+        pool(jnp.ones((1, 5, 5, 2)), **{"window": 2, **changes})
+
+
+def test_images_that_do_not_fit_are_told():
+    with pytest.raises(ValueError, match=re.escape("x: at least one pixel, not shape (0, 3, 2)")):
+        max_pool(jnp.ones((0, 3, 2)), window=2, padding=1)
+    with laws.unchecked():
+        for pool in (average_pool, l2_pool):
+            with pytest.raises(TypeError, match="x: floating-point, not int32"):
+                pool(jnp.ones((3, 3, 2), jnp.int32), window=2)
+        with pytest.raises(TypeError, match="x: floating-point or integers, not bool"):
+            max_pool(jnp.ones((3, 3, 2), bool), window=2)
+        with pytest.raises(TypeError, match=re.escape("window: an int or 2 ints, not 1.5")):
+            max_pool(jnp.ones((3, 3, 2)), window=1.5)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("p", [0.5, 0.0, math.inf, math.nan])
+def test_a_power_that_is_no_norm_is_an_error(p):
+    with pytest.raises(ValueError, match=f"p: at least 1 and finite, not {p}"):
+        lp_pool(jnp.ones((3, 3, 2)), p=p, window=2)

@@ -207,7 +207,8 @@ def test_gradients_through_batch_norm_fit_finite_differences():
 
         @jax.jit
         def function(params, x):
-            variables64 = {"params": params, "batch_stats": variables["batch_stats"]}
+            statistics = jax.tree.map(jnp.asarray, variables["batch_stats"])
+            variables64 = {"params": params, "batch_stats": statistics}
             return BatchNorm().apply(variables64, x, train=True, mutable=["batch_stats"])[0]
 
         check_grads(function, (variables["params"], x), order=1, modes=["rev"])

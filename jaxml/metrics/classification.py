@@ -1,15 +1,15 @@
-"""Classification metrics as sums that are divided once, so that ragged batches stay exact."""
+"""Loss and accuracy over several classes."""
 
 from typing import Self
 
 import jax.numpy as jnp
-from flax import struct
 from jax import lax
 
+from jaxml.metrics import sums
 from jaxml.types import Array
 
 
-class ClassificationMetrics(struct.PyTreeNode):
+class ClassificationMetrics(sums.Sums):
     """Sums over examples, mergeable across batches.
 
     Attributes:
@@ -49,23 +49,14 @@ class ClassificationMetrics(struct.PyTreeNode):
         Returns:
           The metrics of the examples under the mask.
         """
-        mask = jnp.ones(labels.shape, bool) if mask is None else mask
+        mask = sums.counted(mask, labels.shape)
         _, top = lax.top_k(logits, min(5, logits.shape[-1]))
         hits = (top == labels[:, None].astype(top.dtype)) & mask[:, None]
         return cls(
-            count=jnp.sum(mask, dtype=jnp.int32),
-            loss=jnp.sum(jnp.where(mask, losses, jnp.zeros_like(losses)), dtype=jnp.float32),
-            correct=jnp.sum(hits[:, 0], dtype=jnp.int32),
-            correct_top5=jnp.sum(hits, dtype=jnp.int32),
-        )
-
-    def merge(self, other: Self) -> Self:
-        """The metrics of both sets of examples."""
-        return type(self)(
-            self.count + other.count,
-            self.loss + other.loss,
-            self.correct + other.correct,
-            self.correct_top5 + other.correct_top5,
+            count=sums.count(mask),
+            loss=sums.total(losses, mask),
+            correct=sums.count(hits[:, 0]),
+            correct_top5=sums.count(hits),
         )
 
     def compute(self, *, num_classes: int) -> dict[str, int | float]:

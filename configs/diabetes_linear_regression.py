@@ -1,0 +1,22 @@
+"""Linear regression of the course of diabetes on ten features, by batch gradient descent.
+
+    python -m launch.train --config=configs/diabetes_linear_regression.py
+
+Every step sees the whole training set. The problem has a solution in closed form, and the run ends
+there: see the test of this recipe. Time and error are in the README's results.
+"""
+
+from jaxml.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig
+
+
+def get_config() -> Config:
+    """The settings."""
+    return Config(
+        batch_size=0,
+        num_epochs=1000,
+        eval_every_epochs=100,
+        model=ModelConfig(name="linear"),
+        data=DataConfig(name="diabetes", normalization="per_channel"),
+        loss=LossConfig(name="squared_error"),
+        optim=OptimConfig(learning_rate=0.1, momentum=0.9, weight_decay=0.0, schedule="constant"),
+    )

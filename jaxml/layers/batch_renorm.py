@@ -1,0 +1,99 @@
+"""Batch renormalisation: by the statistics of the batch, corrected towards the running ones."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxml.layers.batch_norm import batch_normalization
+from jaxml.types import Array, Float
+
+
+def batch_renormalization(
+    x: Float[Array, "*dims channels"],
+    mean: Float[Array, " channels"],
+    variance: Float[Array, " channels"],
+    running_mean: Float[Array, " channels"],
+    running_variance: Float[Array, " channels"],
+    offset: Float[Array, " channels"] | None,
+    scale: Float[Array, " channels"] | None,
+    variance_epsilon: float,
+    *,
+    r_max: float | Float[Array, ""],
+    d_max: float | Float[Array, ""],
+) -> Float[Array, "*dims channels"]:
+    r"""Normalises by the statistics of the batch, with the mean effect of the running ones.
+
+    .. math:: y = \gamma \left(\frac{x - \mu_B}{\sigma_B} r + d\right) + \beta, \qquad
+              r = \mathrm{clip}\left(\frac{\sigma_B}{\sigma}, \frac1{r_{max}}, r_{max}\right),
+              \qquad d = \mathrm{clip}\left(\frac{\mu_B - \mu}{\sigma}, -d_{max}, d_{max}\right)
+
+    where each sigma is the root of its variance plus epsilon. r and d are constants to the
+    gradient. With `r_max=1` and `d_max=0` it is batch normalisation; with neither bound it
+    normalises by the running statistics, and only the gradient is that of the batch's.
+
+    Args:
+      x: `[..., channels]`, floating point.
+      mean: `[channels]`, of the batch (see `moments`).
+      variance: `[channels]`, of the batch.
+      running_mean: `[channels]`, as it was before the batch.
+      running_variance: `[channels]`, as it was before the batch.
+      offset: beta, `[channels]`, or None for 0.
+      scale: gamma, `[channels]`, or None for 1.
+      variance_epsilon: added to both variances, greater than 0.
+      r_max: at least 1, a number or a scalar array; the paper raises it from 1 to 3.
+      d_max: at least 0, a number or a scalar array; the paper raises it from 0 to 5.
+
+    Returns:
+      The shape and dtype of x; computed in float32 at least. At evaluation, use
+      `batch_normalization` by the running statistics.
+
+    Raises:
+      ValueError: statistics of another shape, or a bound that allows nothing.
+      TypeError: x is not floating point.
+
+    Example:
+      >>> one = jnp.ones(1)
+      >>> batch, running = (2 * one, one), (one, one)
+      >>> x = jnp.array([[1.0], [3.0]])
+      >>> y = batch_renormalization(x, *batch, *running, None, None, 1e-5, r_max=3.0, d_max=0.5)
+      >>> jnp.rint(2 * y).tolist()
+      [[-1.0], [3.0]]
+
+    Source: Ioffe, "Batch Renormalization", 2017. It averages the deviation where this takes the
+    root of the averaged variance, as Keras 2 did.
+    """
+    for name, bound, least in (("r_max", r_max, 1), ("d_max", d_max, 0)):
+        if isinstance(bound, int | float) and not bound >= least:
+            raise ValueError(f"{name}: at least {least}, not {bound}")
+    given = {"mean": mean, "variance": variance}
+    given |= {"running_mean": running_mean, "running_variance": running_variance}
+    given |= {"offset": offset, "scale": scale}
+    for name, value in given.items():
+        if value is not None and value.shape != x.shape[-1:]:
+            raise ValueError(f"{name}: shape {x.shape[-1:]} for x {x.shape}, not {value.shape}")
+    dtype = np.promote_types(np.promote_types(x.dtype, mean.dtype), np.float32)
+    batch = mean.astype(dtype), variance.astype(dtype)
+    running = running_mean.astype(dtype), running_variance.astype(dtype)
+    r, d = _corrections(batch, running, variance_epsilon, r_max, d_max)
+    if scale is not None:
+        scale = scale.astype(dtype)
+        r, d = r * scale, d * scale
+    if offset is not None:
+        d = d + offset.astype(dtype)
+    return batch_normalization(x, mean, variance, d, r, variance_epsilon)
+
+
+def _corrections(
+    batch: tuple[Array, Array],
+    running: tuple[Array, Array],
+    epsilon: float,
+    r_max: float | Array,
+    d_max: float | Array,
+) -> tuple[Array, Array]:
+    """The corrections r and d, through which no gradient flows."""
+    (mean, variance), (running_mean, running_variance) = batch, running
+    r_bound, d_bound = (jnp.asarray(bound, mean.dtype) for bound in (r_max, d_max))
+    running_deviation = jnp.sqrt(running_variance + epsilon)
+    r = jnp.clip(jnp.sqrt(variance + epsilon) / running_deviation, 1 / r_bound, r_bound)
+    d = jnp.clip((mean - running_mean) / running_deviation, -d_bound, d_bound)
+    return lax.stop_gradient(r), lax.stop_gradient(d)

@@ -1,0 +1,105 @@
+"""Group normalisation, and instance normalisation, which is that with a group for each channel."""
+
+import math
+
+from jaxml.layers.batch_norm import batch_normalization
+from jaxml.layers.moments import moments
+from jaxml.types import Array, Float
+
+
+def group_norm(
+    x: Float[Array, "batch *spatial channels"],
+    offset: Float[Array, " channels"] | None = None,
+    scale: Float[Array, " channels"] | None = None,
+    *,
+    groups: int,
+    epsilon: float = 1e-5,
+) -> Float[Array, "batch *spatial channels"]:
+    r"""Normalises each group of channels of each example by its own mean and variance.
+
+    .. math:: y = \gamma_c \frac{x - \mu_{ng}}{\sqrt{\sigma_{ng}^2 + \epsilon}} + \beta_c
+
+    A group is `channels / groups` neighbouring channels; its statistics are over them and all
+    spatial dimensions.
+
+    Args:
+      x: `[batch, *spatial, channels]` with any number of spatial dimensions, floating point.
+      offset: beta, `[channels]`, or None for 0.
+      scale: gamma, `[channels]`, or None for 1.
+      groups: how many; it divides the channels. One group is layer normalisation over an example.
+      epsilon: added to the (biased) variance, greater than 0: 1e-5 as in PyTorch; Keras has 1e-3,
+        Flax 1e-6.
+
+    Returns:
+      The shape and dtype of x; computed in float32 at least.
+
+    Raises:
+      ValueError: groups that do not divide the channels, or an offset or scale of another shape.
+      TypeError: x is not floating point.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> group_norm(jnp.array([[1.0, 3.0, 10.0, 30.0]]), groups=2).round(3).tolist()
+      [[-1.0, 1.0, -1.0, 1.0]]
+
+    Source: Wu, He, "Group Normalization", 2018; `torch.nn.functional.group_norm`, there with the
+    channels first.
+    """
+    if x.ndim < 2:
+        raise ValueError(f"x: [batch, *spatial, channels], not shape {x.shape}")
+    channels = x.shape[-1]
+    if groups < 1 or channels % groups:
+        raise ValueError(f"groups: at least 1 and a divisor of {channels} channels, not {groups}")
+
+    def spread(name: str, value: Array | None) -> Array | None:
+        if value is None:
+            return None
+        if value.shape != (channels,):
+            raise ValueError(f"{name}: shape {(channels,)} for x {x.shape}, not {value.shape}")
+        return value.reshape(*(1 for _ in x.shape[:-1]), groups, channels // groups)
+
+    grouped = x.reshape(*x.shape[:-1], groups, channels // groups)
+    axes = [axis for axis in range(1, grouped.ndim) if axis != grouped.ndim - 2]
+    mean, variance = moments(grouped, axes, keepdims=True)
+    offset, scale = spread("offset", offset), spread("scale", scale)
+    return batch_normalization(grouped, mean, variance, offset, scale, epsilon).reshape(x.shape)
+
+
+def instance_norm(
+    x: Float[Array, "batch *spatial channels"],
+    offset: Float[Array, " channels"] | None = None,
+    scale: Float[Array, " channels"] | None = None,
+    *,
+    epsilon: float = 1e-5,
+) -> Float[Array, "batch *spatial channels"]:
+    r"""Normalises each channel of each example by its own mean and variance.
+
+    .. math:: y = \gamma_c \frac{x - \mu_{nc}}{\sqrt{\sigma_{nc}^2 + \epsilon}} + \beta_c
+
+    Args:
+      x: `[batch, *spatial, channels]` with at least one spatial dimension, floating point.
+      offset: beta, `[channels]`, or None for 0.
+      scale: gamma, `[channels]`, or None for 1.
+      epsilon: added to the (biased) variance, greater than 0.
+
+    Returns:
+      The shape and dtype of x; computed in float32 at least.
+
+    Raises:
+      ValueError: fewer than two spatial positions, or an offset or scale of another shape.
+      TypeError: x is not floating point.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> instance_norm(jnp.array([[[1.0, 10.0], [3.0, 30.0]]])).round(3).tolist()
+      [[[-1.0, -1.0], [1.0, 1.0]]]
+
+    Source: Ulyanov, Vedaldi, Lempitsky, "Instance Normalization", 2016;
+    `torch.nn.functional.instance_norm`, there with the channels first.
+    """
+    if math.prod(x.shape[1:-1]) < 2:
+        raise ValueError(
+            f"x: [batch, *spatial, channels] with two spatial positions or more, "
+            f"not shape {x.shape}"
+        )
+    return group_norm(x, offset, scale, groups=x.shape[-1], epsilon=epsilon)

@@ -1,0 +1,102 @@
+"""Mean and variance over some axes, of all values or of those that a mask keeps."""
+
+import math
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxml.types import Array, Bool, Float
+
+
+def moments(
+    x: Float[Array, "..."],
+    axes: Sequence[int],
+    *,
+    keepdims: bool = False,
+    where: Bool[Array, "..."] | None = None,
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    r"""Mean and biased variance over some axes.
+
+    .. math:: \mu = \frac1N \sum x, \qquad \sigma^2 = \frac1N \sum (x - \mu)^2
+
+    Both come from one pass over x, around the first s of the values that are averaged:
+
+    .. math:: \mu = s + E(x - s), \qquad \sigma^2 = E(x - s)^2 - (\mu - s)^2
+
+    So the variance keeps its digits where the mean is large against the deviation, which the
+    difference of the mean square and the squared mean does not. At worst, where s alone is far from
+    all N values, the relative error is N times that of a sum, which is some roundings. Under a mask
+    s is the mean itself, from a pass of its own, for the first value may be masked.
+
+    Args:
+      x: any shape and floating dtype.
+      axes: the axes that are summed over, at least one.
+      keepdims: whether those axes stay, with size 1.
+      where: None, or booleans that broadcast to the shape of x: only the values where it is true
+        count, and the others may be anything, NaN too.
+
+    Returns:
+      Mean and variance without those axes, in float32 at least; both 0 where no value counts.
+
+    Raises:
+      ValueError: no axes, one that x does not have, nothing to average, a mask of another shape.
+      TypeError: x is not floating point, or the mask is not boolean.
+
+    Example:
+      >>> mean, variance = moments(jnp.array([[1.0, 2.0], [3.0, 6.0]]), axes=[0])
+      >>> mean.tolist(), variance.tolist()
+      ([2.0, 4.0], [1.0, 4.0])
+
+    Source: the meaning of `tf.nn.moments`, and of NumPy's `where`. The variance is that of Keras,
+    Flax and `torch.var(correction=0)`.
+    """
+    _check(x, axes, where)
+    axes = tuple(axis % x.ndim for axis in axes)
+    x = x.astype(np.promote_types(x.dtype, np.float32))
+    if where is None:
+        first = tuple(slice(1) if axis in axes else slice(None) for axis in range(x.ndim))
+        shift = x[first]
+    else:
+        where = jnp.broadcast_to(where, x.shape)
+        # Before the arithmetic, so that NaN reaches neither the sums nor the gradient.
+        x = jnp.where(where, x, jnp.zeros_like(x))
+        shift = _average(x, axes, where)
+    # The result is the same for any shift, so no gradient flows through it. Around the mean the
+    # variance would need x a second time.
+    shift = lax.stop_gradient(shift)
+    centred = x - shift
+    mean = _average(centred, axes, where)
+    variance = _average(jnp.square(centred), axes, where) - jnp.square(mean)
+    mean, variance = mean + shift, jnp.maximum(variance, jnp.zeros_like(variance))
+    if keepdims:
+        return mean, variance
+    return jnp.squeeze(mean, axes), jnp.squeeze(variance, axes)
+
+
+def _average(values: Array, axes: tuple[int, ...], where: Array | None) -> Array:
+    """The mean over the axes, which stay; 0 where no value counts."""
+    if where is None:
+        return jnp.mean(values, axes, keepdims=True)
+    count = jnp.sum(where, axes, keepdims=True, dtype=np.int32)
+    total = jnp.sum(values, axes, keepdims=True, where=where)
+    return total / jnp.maximum(count, 1).astype(values.dtype)
+
+
+def _check(x: Array, axes: Sequence[int], where: Array | None) -> None:
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"x: floating point, not {x.dtype}")
+    if not axes or not all(-x.ndim <= axis < x.ndim for axis in axes):
+        raise ValueError(f"axes: one or more of {-x.ndim} to {x.ndim - 1}, not {tuple(axes)}")
+    if len({axis % x.ndim for axis in axes}) < len(axes):
+        raise ValueError(f"axes: each axis of x {x.shape} once, not {tuple(axes)}")
+    if not math.prod(x.shape[axis] for axis in axes):
+        raise ValueError(f"x: at least one value along the axes {tuple(axes)}, not shape {x.shape}")
+    if where is None:
+        return
+    if where.dtype != np.bool_:
+        raise TypeError(f"where: booleans, not {where.dtype}")
+    pairs = zip(reversed(where.shape), reversed(x.shape), strict=False)
+    if where.ndim > x.ndim or not all(size in (1, full) for size, full in pairs):
+        raise ValueError(f"where: a shape that broadcasts to x {x.shape}, not {where.shape}")

@@ -1,0 +1,167 @@
+"""Convolutions whose kernel is a product of smaller ones."""
+
+from collections.abc import Sequence
+
+from jaxml.layers.conv import check_arrays, conv
+from jaxml.layers.padding import Padding, each_dimension, explicit_padding
+from jaxml.types import Array, Float
+
+
+def depthwise_conv(
+    x: Float[Array, "*shape channels"],
+    kernel: Float[Array, "*window channels multiplier"],
+    bias: Float[Array, " out"] | None = None,
+    *,
+    strides: int | Sequence[int] = 1,
+    padding: Padding = "SAME",
+    dilation: int | Sequence[int] = 1,
+) -> Float[Array, "*out_shape out"]:
+    r"""Convolution of every channel on its own, with `multiplier` filters for each.
+
+    In two dimensions, with strides s, padding p and dilation d, c channels and m filters for each:
+
+    .. math:: y_{n,i,j,mc+q} = b_{mc+q} + \sum_{u,v} x_{n,\ si+du-p,\ sj+dv-p,\ c}\ k_{u,v,c,q}
+
+    Args:
+      x: `[..., width, in]`, `[..., height, width, in]` or `[..., depth, height, width, in]`.
+      kernel: `[*window, in, multiplier]`, of x's dtype.
+      bias: `[in * multiplier]` or None, of x's dtype.
+      strides: as in `conv`.
+      padding: as in `conv`.
+      dilation: as in `conv`.
+
+    Returns:
+      `[..., *sizes, in * multiplier]` in x's dtype, the filters of a channel beside each other; the
+      sizes are those of `conv`.
+
+    Raises:
+      ValueError: channels that do not fit, and what `conv` raises.
+      TypeError: as in `conv`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> depthwise_conv(jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3, 2)), strides=2).shape
+      (2, 4, 4, 6)
+
+    Source: `keras.ops.depthwise_conv` and `tf.nn.depthwise_conv2d`. In PyTorch it is `conv2d` with
+    as many groups as channels, and has this order of results.
+    """
+    check_arrays(x, kernel, bias)
+    *window, channels, multiplier = kernel.shape
+    if channels != x.shape[-1]:
+        raise ValueError(
+            f"kernel: [*window, {x.shape[-1]}, multiplier] for x {x.shape}, not {kernel.shape}"
+        )
+    one_channel = kernel.reshape(*window, 1, channels * multiplier)
+    return conv(
+        x, one_channel, bias, strides=strides, padding=padding, dilation=dilation, groups=channels
+    )
+
+
+def separable_conv(
+    x: Float[Array, "*shape channels"],
+    depthwise_kernel: Float[Array, "*window channels multiplier"],
+    pointwise_kernel: Float[Array, "*ones between out"],
+    bias: Float[Array, " out"] | None = None,
+    *,
+    strides: int | Sequence[int] = 1,
+    padding: Padding = "SAME",
+    dilation: int | Sequence[int] = 1,
+) -> Float[Array, "*out_shape out"]:
+    r"""A depthwise convolution over space, then a 1x1 convolution over channels.
+
+    .. math:: y = \mathrm{conv}(\mathrm{depthwise\_conv}(x, k), w) + b
+
+    It is `conv` with the kernel :math:`\sum_q k_{u,v,c,q}\ w_{mc+q,o}`, in fewer products.
+
+    Args:
+      x: `[..., width, in]`, `[..., height, width, in]` or `[..., depth, height, width, in]`.
+      depthwise_kernel: k, `[*window, in, multiplier]`, of x's dtype.
+      pointwise_kernel: w, `[1, in * multiplier, out]` with a 1 for each spatial dimension.
+      bias: `[out]` or None, of x's dtype.
+      strides: of the depthwise convolution, as in `conv`.
+      padding: of the depthwise convolution, as in `conv`.
+      dilation: of the depthwise convolution, as in `conv`.
+
+    Returns:
+      `[..., *sizes, out]` in x's dtype; the sizes are those of `conv`.
+
+    Raises:
+      ValueError: a pointwise kernel that does not fit, and what `depthwise_conv` raises.
+      TypeError: as in `conv`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> x, depthwise, pointwise = map(jnp.ones, [(8, 8, 3), (3, 3, 3, 2), (1, 1, 6, 4)])
+      >>> separable_conv(x, depthwise, pointwise).shape
+      (8, 8, 4)
+
+    Source: `keras.ops.separable_conv` and `tf.nn.separable_conv2d`; Chollet, "Xception: Deep
+    Learning with Depthwise Separable Convolutions", 2017.
+    """
+    y = depthwise_conv(x, depthwise_kernel, strides=strides, padding=padding, dilation=dilation)
+    ones = (1,) * (depthwise_kernel.ndim - 2)
+    if pointwise_kernel.shape[:-1] != (*ones, y.shape[-1]):
+        raise ValueError(
+            f"pointwise_kernel: {(*ones, y.shape[-1])} and out for a depthwise_kernel "
+            f"{depthwise_kernel.shape}, not {pointwise_kernel.shape}"
+        )
+    return conv(y, pointwise_kernel, bias)
+
+
+def spatially_separable_conv(
+    x: Float[Array, "*batch height width channels"],
+    column: Float[Array, "column_taps channels between"],
+    row: Float[Array, "row_taps between out"],
+    bias: Float[Array, " out"] | None = None,
+    *,
+    strides: int | Sequence[int] = 1,
+    padding: Padding = "SAME",
+    dilation: int | Sequence[int] = 1,
+) -> Float[Array, "*batch out_height out_width out"]:
+    r"""A convolution with a column of taps (k x 1), then one with a row (1 x k).
+
+    .. math:: y = \mathrm{conv}(\mathrm{conv}(x, k_{u,1,c,m}), w_{1,v,m,o}) + b
+
+    It is `conv` with the kernel :math:`\sum_m k_{u,c,m}\ w_{v,m,o}`, in fewer products.
+
+    Args:
+      x: `[..., height, width, in]`.
+      column: k, `[taps, in, between]`, of x's dtype: along the height.
+      row: w, `[taps, between, out]`, of x's dtype: along the width.
+      bias: `[out]` or None, of x's dtype.
+      strides: of the height and of the width, as in `conv`.
+      padding: of the height and of the width, as in `conv`.
+      dilation: of the height and of the width, as in `conv`.
+
+    Returns:
+      `[..., out height, out width, out]` in x's dtype; the sizes are those of `conv`.
+
+    Raises:
+      ValueError: ranks or channels that do not fit, and what `conv` raises.
+      TypeError: as in `conv`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> smooth = jnp.array([0.25, 0.5, 0.25]).reshape(3, 1, 1)
+      >>> spatially_separable_conv(jnp.eye(3)[..., None], smooth, smooth)[..., 0]
+      Array([[0.3125, 0.25  , 0.0625],
+             [0.25  , 0.375 , 0.25  ],
+             [0.0625, 0.25  , 0.3125]], dtype=float32)
+
+    Source: Szegedy and others, "Rethinking the Inception Architecture for Computer Vision", 2016,
+    section 3.2 (there with a nonlinearity between the two: call `conv` twice for that).
+    """
+    fits = x.ndim >= 3 == column.ndim == row.ndim
+    if not fits or (x.shape[-1], column.shape[-1]) != (column.shape[-2], row.shape[-2]):
+        raise ValueError(
+            "x, column, row: [..., height, width, in], [taps, in, between] and [taps, between, "
+            f"out], not {x.shape}, {column.shape} and {row.shape}"
+        )
+    taps = (column.shape[0], row.shape[0])
+    s = each_dimension("strides", strides, 2)
+    d = each_dimension("dilation", dilation, 2)
+    pads = explicit_padding(padding, x.shape[-3:-1], taps, s, d)
+    none = (0, 0)
+    y = conv(x, column[:, None], strides=(s[0], 1), padding=(pads[0], none), dilation=(d[0], 1))
+    return conv(y, row[None], bias, strides=(1, s[1]), padding=(none, pads[1]), dilation=(1, d[1]))

@@ -1,0 +1,78 @@
+"""Linear models and the small multilayer perceptron.
+
+A linear model with the squared error is linear regression, with the sigmoid cross-entropy logistic
+regression, with the softmax cross-entropy softmax regression, with a hinge a linear SVM.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxml import initializers, layers
+from jaxml.activations import ACTIVATIONS
+from jaxml.models.blocks import Dense
+from jaxml.types import Array
+
+
+class Linear(nn.Module):
+    """All features of an example to the outputs: `W x + b`.
+
+    Attributes:
+      num_classes: outputs.
+      dtype: of the computation; parameters and outputs are float32.
+
+    Example:
+      >>> import jax
+      >>> model = Linear(num_classes=3)
+      >>> variables = model.init(jax.random.key(0), jnp.zeros((2, 8, 8, 1)), train=False)
+      >>> variables["params"]["head"]["kernel"].shape
+      (64, 3)
+    """
+
+    num_classes: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """`[batch, ...]` to `[batch, num_classes]`."""
+        del train
+        # The problem is convex: the start makes no difference, and zeros are the shortest way.
+        head = Dense(
+            self.num_classes, dtype=self.dtype, kernel_init=initializers.zeros(), name="head"
+        )
+        return head(layers.flatten(x)).astype(jnp.float32)
+
+
+class Mlp(nn.Module):
+    """Dense layers with an activation after each but the last.
+
+    Attributes:
+      num_classes: outputs.
+      hidden_features: units of each hidden layer.
+      activation: a name in `ACTIVATIONS`.
+      dtype: of the computation; parameters and outputs are float32.
+
+    Example:
+      >>> import jax
+      >>> model = Mlp(num_classes=3, hidden_features=(5,))
+      >>> variables = model.init(jax.random.key(0), jnp.zeros((2, 4)), train=False)
+      >>> jax.tree.map(jnp.shape, variables["params"]["hidden1"])
+      {'bias': (5,), 'kernel': (4, 5)}
+    """
+
+    num_classes: int
+    hidden_features: Sequence[int] = (128, 128)
+    activation: str = "relu"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """`[batch, ...]` to `[batch, num_classes]`."""
+        del train
+        x = layers.flatten(x)
+        for number, features in enumerate(self.hidden_features, start=1):
+            x = Dense(features, dtype=self.dtype, name=f"hidden{number}")(x)
+            x = ACTIVATIONS[self.activation](x)
+        return Dense(self.num_classes, dtype=self.dtype, name="head")(x).astype(jnp.float32)

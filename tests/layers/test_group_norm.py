@@ -1,0 +1,166 @@
+"""Group and instance normalisation against a loop over groups, torch and Keras."""
+
+import os
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxml.layers import group_norm, instance_norm
+from tests import laws, references
+
+
+def example(shape):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=shape), rng.normal(size=shape[-1]), rng.normal(size=shape[-1])
+
+
+def by_formula(x, offset, scale, groups, epsilon=1e-5):
+    y, size = np.zeros(x.shape), x.shape[-1] // groups
+    for n in range(len(x)):
+        for first in range(0, x.shape[-1], size):
+            values = x[n, ..., first : first + size]
+            normal = (values - values.mean()) / np.sqrt(values.var() + epsilon)
+            y[n, ..., first : first + size] = normal
+    y = y if scale is None else y * scale
+    return y if offset is None else y + offset
+
+
+def instances_by_formula(x, offset, scale, epsilon=1e-5):
+    return by_formula(x, offset, scale, x.shape[-1], epsilon)
+
+
+@settings(max_examples=6)
+@given(
+    st.integers(1, 2), st.lists(st.integers(2, 3), max_size=3), st.integers(1, 3), st.integers(1, 3)
+)
+def test_any_spatial_rank_and_any_groups(batch, spatial, groups, size):
+    arrays = example((batch, *spatial, groups * size))
+    singles = [v.astype(np.float32) for v in arrays]
+
+    @references.plain_jit
+    def both(*arrays):
+        return group_norm(*arrays, groups=groups), instance_norm(*arrays) if spatial else None
+
+    grouped, instances = both(*singles)
+    laws.agree(group_norm, grouped, by_formula(*arrays, groups), by="NumPy float64")
+    if spatial:
+        laws.agree(instance_norm, instances, instances_by_formula(*arrays), by="NumPy float64")
+
+
+def test_both_obey():
+    arrays = example((2, 2, 3, 4))
+    laws.obey(group_norm, *arrays, reference=by_formula, by="NumPy float64", groups=2, epsilon=0.1)
+    laws.obey(
+        instance_norm,
+        *arrays,
+        reference=instances_by_formula,
+        by="NumPy float64",
+        vmap=False,
+        grads=0,
+        epsilon=0.1,
+    )
+
+
+def test_no_offset_is_zero_and_no_scale_is_one():
+    x, *_ = example((2, 3, 4))
+    actual = group_norm(jnp.float32(x), groups=2), instance_norm(jnp.float32(x))
+    laws.agree(group_norm, actual[0], by_formula(x, None, None, 2), by="NumPy float64")
+    laws.agree(instance_norm, actual[1], by_formula(x, None, None, 4), by="NumPy float64")
+
+
+def test_torch_agrees():
+    torch = pytest.importorskip("torch")
+
+    def group(x, offset, scale, groups):
+        x, scale, offset = map(torch.from_numpy, (np.moveaxis(x, -1, 1), scale, offset))
+        y = torch.nn.functional.group_norm(x, groups, scale, offset)
+        return np.moveaxis(y.numpy(), 1, -1)
+
+    def instance(x, offset, scale):
+        x, scale, offset = map(torch.from_numpy, (np.moveaxis(x, -1, 1), scale, offset))
+        y = torch.nn.functional.instance_norm(x, weight=scale, bias=offset)
+        return np.moveaxis(y.numpy(), 1, -1)
+
+    arrays = example((2, 2, 3, 6))
+    none: dict = {"vmap": False, "grads": 0}
+    laws.obey(group_norm, *arrays, reference=group, by="torch", groups=3, **none)
+    laws.obey(instance_norm, *arrays, reference=instance, by="torch", **none)
+
+
+def test_keras_agrees(tmp_path):
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    os.environ.setdefault("KERAS_HOME", str(tmp_path))
+    keras = pytest.importorskip("keras")
+    x, offset, scale = example((2, 2, 3, 6))
+    layer = keras.layers.GroupNormalization(3, epsilon=1e-3, dtype="float64")
+    layer.build(x.shape)
+    layer.set_weights([scale, offset])
+    expected = layer(x).detach().numpy()
+    y = group_norm(*map(jnp.float32, (x, offset, scale)), groups=3, epsilon=1e-3)
+    laws.agree(group_norm, y, expected, by="Keras")
+
+
+def test_digits_are_kept_where_the_mean_is_large():
+    x, *_ = example((2, 5, 5, 4))
+    x = (1e4 + x).astype(np.float32)
+    expected = by_formula(x.astype(np.float64), None, None, 2)
+    # The mean is rounded to a multiple of 2^-10.
+    y = group_norm(jnp.asarray(x), groups=2)
+    np.testing.assert_allclose(y, expected, atol=2 * 2.0**-10)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float16])
+def test_extreme_inputs_stay_finite_and_so_do_the_gradients(dtype):
+    x = jnp.asarray([[[0.0, 1e4], [0.0, -1e4]], [[1e4, 1e4], [1e4, 1e4]]], dtype)
+    value, vjp = jax.vjp(instance_norm, x)
+    assert value.dtype == dtype
+    assert np.isfinite(value).all()
+    assert np.isfinite(vjp(value)[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("x", "choice", "error", "message"),
+    [
+        (
+            (2, 6),
+            {"groups": 4},
+            ValueError,
+            "groups: at least 1 and a divisor of 6 channels, not 4",
+        ),
+        (
+            (2, 6),
+            {"groups": 0},
+            ValueError,
+            "groups: at least 1 and a divisor of 6 channels, not 0",
+        ),
+        ((2, 6), {"groups": -2}, ValueError, "a divisor of 6 channels, not -2"),
+        ((6,), {"groups": 2}, ValueError, "x: [batch, *spatial, channels], not shape (6,)"),
+        (
+            (2, 6),
+            {"groups": 2, "scale": jnp.ones((1, 6))},
+            ValueError,
+            "scale: shape (6,) for x (2, 6), not (1, 6)",
+        ),
+        (
+            (2, 6),
+            {"groups": 2, "offset": jnp.ones(2)},
+            ValueError,
+            "offset: shape (6,) for x (2, 6), not (2,)",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told(x, choice, error, message):
+    with laws.unchecked(), pytest.raises(error, match=re.escape(message)):
+        group_norm(jnp.ones(x), **choice)
+
+
+@pytest.mark.parametrize("shape", [(2, 6), (6,), (2, 1, 1, 6), ()], ids=str)
+def test_an_instance_of_one_position_is_told(shape):
+    message = "x: [batch, *spatial, channels] with two spatial positions or more, not shape"
+    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(f"{message} {shape}")):
+        instance_norm(jnp.ones(shape))

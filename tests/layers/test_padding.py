@@ -1,0 +1,80 @@
+"""Padding: TensorFlow's numbers, and what is refused."""
+
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxml.layers.padding import each_dimension, explicit_padding
+from tests import laws
+
+SIZES = st.integers(1, 9)
+
+
+@given(SIZES, SIZES, SIZES, st.integers(1, 4))
+def test_same_gives_a_window_for_every_stride_with_the_least_zeros(size, taps, stride, dilation):
+    ((before, after),) = explicit_padding("SAME", [size], [taps], [stride], [dilation])
+    reach = dilation * (taps - 1) + 1
+    windows = (size + before + after - reach) // stride + 1
+    assert windows == math.ceil(size / stride) or (before, after) == (0, 0)
+    assert before <= after <= before + 1
+    if before + after:
+        assert (windows - 1) * stride + reach == size + before + after
+
+
+@pytest.mark.parametrize(
+    ("padding", "expected"),
+    [
+        ("SAME", ((1, 1), (0, 1))),
+        ("VALID", ((0, 0), (0, 0))),
+        (2, ((2, 2), (2, 2))),
+        ([(1, 2), (0, 3)], ((1, 2), (0, 3))),
+    ],
+)
+def test_every_form_becomes_pairs(padding, expected):
+    assert explicit_padding(padding, (5, 4), (3, 2), (2, 2), (1, 2)) == expected
+
+
+ALLOWED = "padding: 'SAME', 'VALID', an int or 2 pairs of ints, not "
+
+
+@pytest.mark.parametrize(
+    ("padding", "message"),
+    [
+        ("same", ALLOWED + "'same'"),
+        (None, ALLOWED + "None"),
+        (1.0, ALLOWED + "1.0"),
+        ((1, 2), ALLOWED + "(1, 2)"),
+        (((1, 2),), ALLOWED + "((1, 2),)"),
+        (((1, 2), (1,)), ALLOWED + "((1, 2), (1,))"),
+        (-1, "padding: at least 0, not -1"),
+        (((1, 2), (0, -1)), "padding: at least 0, not ((1, 2), (0, -1))"),
+    ],
+)
+def test_another_padding_is_told(padding, message):
+    with laws.unchecked(), pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        explicit_padding(padding, (5, 4), (3, 2), (2, 2), (1, 2))
+
+
+def test_one_number_is_for_each_dimension():
+    assert each_dimension("strides", 2, 3) == (2, 2, 2)
+    assert each_dimension("strides", [1, 2], 2) == (1, 2)
+    assert each_dimension("output_padding", 0, 1, least=0) == (0,)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (0, ValueError, "strides: at least 1, not 0"),
+        ((1, -2), ValueError, "strides: at least 1, not (1, -2)"),
+        ((1,), ValueError, "strides: an int or 2 ints, not (1,)"),
+        (2.0, TypeError, "strides: an int or 2 ints, not 2.0"),
+        ("ab", TypeError, "strides: an int or 2 ints, not 'ab'"),
+        (None, TypeError, "strides: an int or 2 ints, not None"),
+    ],
+)
+def test_other_numbers_are_told(value, error, message):
+    with laws.unchecked(), pytest.raises(error, match=f"^{re.escape(message)}$"):
+        each_dimension("strides", value, 2)

@@ -1,0 +1,193 @@
+"""What all losses have in common: masks, extreme inputs, errors of dtype and shape, names."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxml import losses
+from tests import laws, references
+
+REAL = ["squared_error", "absolute_error", "huber"]
+SOFT = ["sigmoid_cross_entropy", "sigmoid_focal"]
+BINARY = [*SOFT, "hinge", "squared_hinge"]
+SHARES = ["softmax_cross_entropy", "softmax_focal"]
+HINGES = ["one_vs_rest_hinge", "crammer_singer_hinge", "weston_watkins_hinge"]
+CLASSES = [*SHARES, *HINGES]
+EVERY = [*REAL, *BINARY, *CLASSES, "kullback_leibler"]
+
+
+def example(name, scale=1.0):
+    """Outputs and labels or targets of four examples."""
+    rng = np.random.default_rng(0)
+    outputs = (scale * rng.normal(size=(4, 3))).astype(np.float32)
+    if name in REAL:
+        return outputs[:, 0], (scale * rng.normal(size=4)).astype(np.float32)
+    if name in BINARY:
+        return outputs[:, 0], np.array([0, 1, 1, 0], np.int32)
+    if name in CLASSES:
+        return outputs, np.array([2, 0, 1, 2], np.int32)
+    return outputs, rng.dirichlet(np.ones(3), 4).astype(np.float32)
+
+
+@functools.cache
+def values_and_gradients(name):
+    loss = getattr(losses, name)
+
+    def both(outputs, targets, where):
+        total = lambda outputs: loss(outputs, targets, where=where).sum()  # noqa: E731
+        return loss(outputs, targets, where=where), jax.grad(total)(outputs)
+
+    return references.plain_jit(both)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_masked_examples_give_zero_whatever_they_hold(name):
+    outputs, targets = example(name)
+    where = np.array([True, False, True, False])
+    expected, expected_gradient = values_and_gradients(name)(outputs, targets, np.ones(4, bool))
+    expected, expected_gradient = np.array(expected), np.array(expected_gradient)
+    assert np.abs(expected[~where]).max() > 0
+    expected[~where], expected_gradient[~where] = 0, 0
+    outputs[1], outputs[3] = np.nan, -np.inf
+    targets[1], targets[3] = (np.nan, np.inf) if targets.dtype == np.float32 else (7, -7)
+    actual, gradient = values_and_gradients(name)(outputs, targets, where)
+    np.testing.assert_array_equal(actual, expected)
+    np.testing.assert_array_equal(gradient, expected_gradient)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_extreme_outputs_have_finite_losses_and_gradients(name):
+    outputs, targets = example(name)
+    where = np.ones(4, bool)
+    for extreme in (
+        np.sign(outputs) * 1e4,
+        np.full_like(outputs, 1e4),
+        -1e4 * outputs,
+        0 * outputs,
+    ):
+        for result in values_and_gradients(name)(extreme.astype(np.float32), targets, where):
+            assert np.isfinite(result).all()
+
+
+@pytest.mark.parametrize("name", [*BINARY, *CLASSES])
+def test_a_label_outside_gives_nan_for_its_example_alone(name):
+    outputs, labels = example(name)
+    for outside in (-1, 3, 100):
+        labels[1] = outside
+        actual, _ = values_and_gradients(name)(outputs, labels, np.ones(4, bool))
+        np.testing.assert_array_equal(np.isnan(actual), [False, True, False, False])
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_what_is_half_as_wide_is_computed_in_float32(name):
+    outputs, targets = map(jnp.asarray, example(name))
+    result = jax.eval_shape(getattr(losses, name), outputs.astype(jnp.bfloat16), targets)
+    assert (result.dtype, result.shape) == (jnp.float32, (4,))
+    result = jax.eval_shape(getattr(losses, name), outputs.astype(jnp.float16), targets)
+    assert result.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_mask_of_another_dtype_or_shape_is_an_error(name):
+    outputs, targets = map(jnp.asarray, example(name))
+    loss = getattr(losses, name)
+    with laws.unchecked():
+        with pytest.raises(TypeError, match=r"where: booleans, not int32"):
+            loss(outputs, targets, where=jnp.ones(4, jnp.int32))
+        message = r"where: shape \(4,\), one boolean an example, not \(4, 1\)"
+        with pytest.raises(ValueError, match=message):
+            loss(outputs, targets, where=jnp.ones((4, 1), bool))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_outputs_that_are_not_floating_point_are_an_error(name):
+    outputs, targets = map(jnp.asarray, example(name))
+    message = f"{'predictions' if name in REAL else 'logits'}: floating point, not int32"
+    with laws.unchecked(), pytest.raises(TypeError, match=message):
+        getattr(losses, name)(outputs.astype(jnp.int32), targets)
+
+
+@pytest.mark.parametrize("name", [*REAL, "kullback_leibler"])
+def test_targets_that_are_not_floating_point_are_an_error(name):
+    outputs, targets = map(jnp.asarray, example(name))
+    with laws.unchecked(), pytest.raises(TypeError, match="targets: floating point, not int32"):
+        getattr(losses, name)(outputs, targets.astype(jnp.int32))
+
+
+@pytest.mark.parametrize("name", [*REAL, *BINARY, "kullback_leibler"])
+def test_targets_of_another_shape_are_an_error(name):
+    outputs, targets = map(jnp.asarray, example(name))
+    message = f": shape {outputs.shape} as the "
+    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+        getattr(losses, name)(outputs, targets[:, None])
+
+
+@pytest.mark.parametrize("name", ["hinge", "squared_hinge"])
+def test_float_labels_of_a_binary_hinge_are_an_error(name):
+    message = "labels: integers 0 and 1, or booleans, not float32"
+    with laws.unchecked(), pytest.raises(TypeError, match=message):
+        getattr(losses, name)(jnp.zeros(2), jnp.ones(2))
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_float_labels_where_integers_are_meant_are_an_error(name):
+    message = r"labels: integers in \[0, 3\), not float32"
+    with laws.unchecked(), pytest.raises(TypeError, match=message):
+        getattr(losses, name)(jnp.zeros((2, 3)), jnp.zeros(2))
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("shape", [(), (3,), (2, 1)], ids=str)
+def test_class_labels_of_another_shape_are_an_error(name, shape):
+    allowed = "(2,) or (2, 3)" if name in SHARES else "(2,)"
+    message = f"labels: shape {allowed} for logits (2, 3), not {shape}"
+    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+        getattr(losses, name)(jnp.zeros((2, 3)), jnp.zeros(shape, jnp.int32))
+
+
+@pytest.mark.parametrize("name", [*CLASSES, "kullback_leibler"])
+@pytest.mark.parametrize("shape", [(), (2, 0)], ids=str)
+def test_no_classes_are_an_error(name, shape):
+    message = f"logits: [..., classes] with at least one class, not {shape}"
+    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+        getattr(losses, name)(jnp.zeros(shape), jnp.zeros(shape[:-1], jnp.int32))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("huber", {"delta": 0.0}, "delta: above 0, not 0.0"),
+        ("sigmoid_focal", {"gamma": -1.0}, "gamma: 0 or more, not -1.0"),
+        ("softmax_focal", {"gamma": -1.0}, "gamma: 0 or more, not -1.0"),
+        ("sigmoid_focal", {"alpha": 1.5}, "alpha: in [0, 1] or None, not 1.5"),
+        ("softmax_cross_entropy", {"label_smoothing": 1.0}, "label_smoothing: in [0, 1), not 1.0"),
+        ("sigmoid_cross_entropy", {"label_smoothing": -0.1}, "label_smoothing: in [0, 1), not -0"),
+    ],
+)
+def test_settings_out_of_range_are_an_error(name, settings, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        getattr(losses, name)(*map(jnp.asarray, example(name)), **settings)
+
+
+@pytest.mark.parametrize("name", ["sigmoid_cross_entropy", *SHARES])
+def test_class_weights_that_do_not_fit_are_an_error(name):
+    outputs, labels = map(jnp.asarray, example(name))
+    classes = 2 if name in BINARY else 3
+    loss = functools.partial(getattr(losses, name), outputs, labels)
+    with laws.unchecked():
+        message = f"class_weights: shape ({classes},), not (4,)"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            loss(class_weights=jnp.ones(4))
+        with pytest.raises(ValueError, match=r"class_weights: 0 or more, not -1\.0"):
+            loss(class_weights=-jnp.ones(classes))
+        with pytest.raises(TypeError, match="class_weights: floating point, not int32"):
+            loss(class_weights=jnp.ones(classes, jnp.int32))
+
+
+def test_all_losses_of_labels_or_targets_are_found_by_name():
+    assert sorted(losses.LOSSES) == sorted(set(EVERY) - {"kullback_leibler"})
+    assert all(loss is getattr(losses, name) for name, loss in losses.LOSSES.items())

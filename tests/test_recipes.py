@@ -1,0 +1,69 @@
+"""Recipes whose end is known beforehand."""
+
+import dataclasses
+import runpy
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxml.checkpoint import Checkpoints
+from jaxml.data import DATASETS
+from jaxml.program import Program
+from jaxml.train import train_and_evaluate
+from tests import references
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch):
+    """Runs a recipe with some changes on one device; gives its parameters and its result."""
+    devices = jax.devices()[:1]
+    monkeypatch.setattr(jax, "devices", lambda *_: devices)
+    monkeypatch.setattr(jax, "make_mesh", lambda *_, **__: jax.sharding.Mesh(devices, ("data",)))
+
+    def train(name, **changes):
+        config = dataclasses.replace(
+            runpy.run_path(str(CONFIGS / f"{name}.py"))["get_config"](), **changes
+        )
+        result = train_and_evaluate(config, tmp_path)
+        with Checkpoints(tmp_path / "checkpoints", config.checkpoint, say=None) as checkpoints:
+            state = checkpoints.restore(result["steps"], Program(config).abstract_state()).state
+        return jax.device_get(state.params["head"]), result
+
+    return train
+
+
+def standardized(name):
+    dataset = DATASETS[name](Path())
+    mean, std = dataset.train.inputs.mean(0, np.float64), dataset.train.inputs.std(0, np.float64)
+    return [(part.inputs - mean) / std for part in dataset[:2]], dataset
+
+
+def test_linear_regression_ends_at_the_solution_in_closed_form(train):
+    head, result = train("diabetes_linear_regression", eval_every_epochs=1000)
+    (x, x_test), dataset = standardized("diabetes")
+    columns = np.column_stack([x, np.ones(len(x))])
+    solution, *_ = np.linalg.lstsq(columns, dataset.train.targets.astype(np.float64), rcond=None)
+    references.assert_close(head["kernel"][:, 0], solution[:-1], 1e-4)
+    references.assert_close(head["bias"], solution[-1:], 1e-5)
+    error = x_test @ solution[:-1] + solution[-1] - dataset.test.targets
+    assert result["test_rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-5)
+    r2 = 1 - np.mean(error**2) / dataset.test.targets.astype(np.float64).var()
+    assert result["test_r2"] == pytest.approx(r2, rel=1e-4)
+
+
+def test_logistic_regression_ends_where_scikit_learn_does(train):
+    from sklearn.linear_model import LogisticRegression
+
+    head, result = train("breast_cancer_logistic", batch_size=0, num_epochs=1500,
+                         eval_every_epochs=1500)  # fmt: skip
+    (x, x_test), dataset = standardized("breast_cancer")
+    # lambda |w|^2 beside a mean over n examples is |w|^2 / 2 beside C times a sum.
+    peer = LogisticRegression(C=1 / (2 * 1e-3 * len(x)), tol=1e-10, max_iter=10_000)
+    peer.fit(x, dataset.train.targets)
+    references.assert_close(head["kernel"][:, 0], peer.coef_[0], 2e-3)
+    references.assert_close(head["bias"], peer.intercept_, 2e-3)
+    assert result["test_accuracy"] == peer.score(x_test, dataset.test.targets)
