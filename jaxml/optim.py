@@ -199,9 +199,9 @@ def create_optimizer(config: OptimConfig, schedule: optax.Schedule) -> optax.Gra
     if every > 1:
         optimizer = optax.MultiSteps(optimizer, every).gradient_transformation()
 
-    def update(grads: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
+    def update(updates: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
         with jax.numpy_dtype_promotion("standard"):  # optax mixes integers with floats
-            return optimizer.update(grads, state, params)
+            return optimizer.update(updates, state, params)
 
     return optax.GradientTransformation(optimizer.init, update)
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxml.averages import Average
 from jaxml.checkpoint import Checkpoints, sha256
 from jaxml.config import CheckpointConfig
 from jaxml.errors import DivergedError, InputError
@@ -18,6 +19,7 @@ def _state(step, value=0.0):
         step=jnp.int32(step),
         params={"kernel": jnp.arange(6000.0).reshape(2, 3000) + value},
         batch_stats={"mean": jnp.ones(3)},
+        average=Average(jnp.int32(0), None),
         opt_state=(jnp.int32(4), {"kernel": jnp.full((2, 3000), -value)}),
         metrics=ClassificationMetrics.zero(),
         normalizer=ChannelStandardization(mean=jnp.ones(1), std=jnp.ones(1)),

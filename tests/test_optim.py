@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -253,7 +254,7 @@ def test_averaged_momentum_is_the_average_of_the_course():
         name="averaged_momentum", learning_rate=0.3, weight_decay=0.0, schedule="constant"
     )
     params = flat(tree_of(0))
-    velocity = dict.fromkeys(params, 0.0)
+    velocity: dict[str, Any] = dict.fromkeys(params, 0.0)
     for step in range(1, STEPS + 1):
         for name, gradient in flat(tree_of(step)).items():
             velocity[name] = 0.9 * velocity[name] + 0.1 * gradient
@@ -281,7 +282,8 @@ def test_lamb_scales_the_steps_of_adamw():
         schedule="constant",
     )  # fmt: skip
     params = flat(tree_of(0))
-    first, second = dict.fromkeys(params, 0.0), dict.fromkeys(params, 0.0)
+    first: dict[str, Any] = dict.fromkeys(params, 0.0)
+    second: dict[str, Any] = dict.fromkeys(params, 0.0)
     for t in range(1, STEPS + 1):
         for name, gradient in flat(tree_of(t)).items():
             first[name] = 0.9 * first[name] + 0.1 * gradient

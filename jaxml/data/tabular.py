@@ -1,6 +1,7 @@
 """The tables of features that are embedded in scikit-learn."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +21,8 @@ def load_diabetes(directory: Path) -> Dataset:
     del directory
     from sklearn.datasets import load_diabetes  # here, for it takes seconds to import
 
-    features, targets = load_diabetes(return_X_y=True, scaled=False)
-    return _split(features, targets.astype(np.float32), num_classes=0)
+    table: Any = load_diabetes(scaled=False)
+    return _split(table.data, table.target.astype(np.float32), num_classes=0)
 
 
 def load_breast_cancer(directory: Path) -> Dataset:
@@ -35,8 +36,8 @@ def load_breast_cancer(directory: Path) -> Dataset:
     del directory
     from sklearn.datasets import load_breast_cancer
 
-    features, labels = load_breast_cancer(return_X_y=True)
-    return _split(features, labels.astype(np.int32), num_classes=2)
+    table: Any = load_breast_cancer()
+    return _split(table.data, table.target.astype(np.int32), num_classes=2)
 
 
 def _split(features: np.ndarray, targets: np.ndarray, *, num_classes: int) -> Dataset:

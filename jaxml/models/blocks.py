@@ -48,6 +48,11 @@ class Conv(nn.Module):
         )
 
 
+def _the_newest(old: Any, new: Any) -> Any:
+    del old
+    return new
+
+
 class BatchNorm(nn.Module):
     """`layers.batch_normalization` with scale and offset, and running statistics for evaluation.
 
@@ -72,7 +77,7 @@ class BatchNorm(nn.Module):
             if not self.is_initializing():
                 # Kept only for a caller who asks for this collection: to take the statistics anew.
                 for name, value in (("mean", mean), ("variance", variance)):
-                    self.sow("batch_moments", name, value, reduce_fn=lambda _, new: new)
+                    self.sow("batch_moments", name, value, _the_newest)
                 for running, value in ((running_mean, mean), (running_variance, variance)):
                     running.value = layers.update_running_average(
                         running.value, value, momentum=self.momentum

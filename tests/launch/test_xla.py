@@ -1,6 +1,7 @@
 """What is asked of XLA, and what is left to the user."""
 
 import importlib.metadata
+import importlib.util
 import subprocess
 import sys
 

@@ -1,0 +1,28 @@
+"""What the README shows is so."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL))
+def test_the_code_runs(block, tmp_path):
+    path = tmp_path / "block.py"
+    path.write_text(block)
+    assert runpy.run_path(str(path))["loss"].shape == ()
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", TEXT))))
+def test_every_link_leads_somewhere(link):
+    assert (ROOT / link).exists()
+
+
+def test_every_recipe_that_is_named_is_there():
+    named = set(re.findall(r"configs/\w+\.py", TEXT)) - {"configs/NAME.py"}
+    assert named
+    assert not [name for name in named if not (ROOT / name).exists()]
