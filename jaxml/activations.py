@@ -270,7 +270,12 @@ def gelu(x: Float[Array, "*shape"], *, approximate: bool = False) -> Float[Array
 
     Source: Hendrycks, Gimpel, "Gaussian Error Linear Units", 2016, section 2.
     """
-    return jax.nn.gelu(_floating(x), approximate=approximate)
+    x = _floating(x)
+    if not approximate:
+        return jax.nn.gelu(x, approximate=False)
+    # Away from 0 it is relu to the last digit, and the cube overflows: its gradient would be NaN.
+    near = jnp.abs(x) < 30
+    return jnp.where(near, jax.nn.gelu(jnp.where(near, x, 0.0)), jax.nn.relu(x))
 
 
 def silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

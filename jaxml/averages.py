@@ -4,6 +4,7 @@ Each is an `Averaging`: what is remembered beside the parameters, how a step cha
 evaluated in the place of the parameters.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxml.config import AverageConfig
+from jaxml.errors import InputError
 from jaxml.types import Array, PyTree
 
 
@@ -62,6 +64,9 @@ def ema(*, decay: float) -> Averaging:
     Args:
       decay: d in [0, 1), the weight of the past.
 
+    Raises:
+      ValueError: another decay.
+
     Example:
       >>> averaging = ema(decay=0.9)
       >>> average = averaging.init(jnp.array(0.0))
@@ -72,6 +77,9 @@ def ema(*, decay: float) -> Averaging:
     Source: Polyak, Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992; the
     correction is that of Kingma, Ba, "Adam", 2015, section 3.
     """
+    if not 0 <= decay < 1:
+        raise ValueError(f"decay: at least 0 and below 1, not {decay}")
+    log_decay = math.log(decay) if decay else -math.inf
 
     def update(average: Average, step: Array, variables: PyTree) -> tuple[Average, PyTree]:
         del step
@@ -79,7 +87,8 @@ def ema(*, decay: float) -> Averaging:
         return Average(average.count + 1, mixed), variables
 
     def value(average: Average, variables: PyTree) -> PyTree:
-        correction = 1 - decay ** average.count.astype(jnp.float32)
+        # 1 - d^t has no digits left in float32 where d is close to 1 and t small.
+        correction = -jnp.expm1(average.count.astype(jnp.float32) * log_decay)
         return jax.tree.map(
             lambda mean, now: jnp.where(
                 average.count > 0, mean / correction.astype(mean.dtype), now
@@ -103,9 +112,13 @@ def swa(*, start: int, every: int) -> Averaging:
       start: no step before this one counts.
       every: steps between the values that are averaged, at least 1.
 
+    Raises:
+      ValueError: another `every`.
+
     Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization",
     2018, algorithm 1; `torch.optim.swa_utils`.
     """
+    _check_every(every)
 
     def update(average: Average, step: Array, variables: PyTree) -> tuple[Average, PyTree]:
         chosen = (step >= start) & (step % every == 0)
@@ -133,9 +146,15 @@ def lookahead(*, every: int, rate: float) -> Averaging:
       every: k, at least 1.
       rate: alpha in (0, 1].
 
+    Raises:
+      ValueError: another `every` or rate.
+
     Source: Zhang, Lucas, Hinton, Ba, "Lookahead Optimizer: k steps forward, 1 step back", 2019,
     algorithm 1.
     """
+    _check_every(every)
+    if not 0 < rate <= 1:
+        raise ValueError(f"rate: above 0 and at most 1, not {rate}")
 
     def update(average: Average, step: Array, variables: PyTree) -> tuple[Average, PyTree]:
         meets = step % every == 0
@@ -154,21 +173,39 @@ def lookahead(*, every: int, rate: float) -> Averaging:
     )
 
 
-def create_averaging(config: AverageConfig, *, steps_per_epoch: int, num_steps: int) -> Averaging:
+def create_averaging(
+    config: AverageConfig, *, steps_per_epoch: int, num_steps: int, steps_per_update: int = 1
+) -> Averaging:
     """The averaging of that name.
 
     Args:
       config: its name and settings.
       steps_per_epoch: SWA averages at the end of epochs.
       num_steps: length of the run.
+      steps_per_update: how many steps accumulate gradients for one change of the parameters;
+        lookahead counts these changes.
+
+    Raises:
+      InputError: lookahead would not meet within the run.
     """
     if config.name == "ema":
         return ema(decay=config.decay)
     if config.name == "swa":
         return swa(start=round(config.start * num_steps), every=steps_per_epoch)
     if config.name == "lookahead":
-        return lookahead(every=config.every_steps, rate=config.rate)
+        every = config.every_steps * steps_per_update
+        if every > num_steps:
+            raise InputError(
+                f"config.average.every_steps: {config.every_steps} is not allowed, the run has "
+                f"{num_steps // steps_per_update} updates"
+            )
+        return lookahead(every=every, rate=config.rate)
     return none()
+
+
+def _check_every(every: int) -> None:
+    if every < 1:
+        raise ValueError(f"every: at least 1, not {every}")
 
 
 def _zeros(variables: PyTree) -> Average:

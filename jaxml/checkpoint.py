@@ -163,7 +163,7 @@ class Checkpoints:
 def _score(metrics: Mapping[str, Any] | None) -> float:
     if not metrics:
         return -math.inf
-    return metrics.get("accuracy", -metrics["loss"])
+    return metrics["accuracy"] if "accuracy" in metrics else -metrics["loss"]
 
 
 def sha256(tree: PyTree) -> str:

@@ -131,11 +131,18 @@ class OptimConfig:
         low=0,
         below=1,
     )
-    nesterov: bool = setting(False, "whether the momentum looks ahead")
+    nesterov: bool = setting(
+        False, "whether the momentum looks ahead: of momentum, adam, adamw, lars and muon"
+    )
     beta2: float = setting(
         0.999, "weight of the past squared gradients, of rmsprop and Adam's kin", low=0, below=1
     )
-    epsilon: float = setting(1e-8, "added to the root of the squared gradients", above=0)
+    epsilon: float = setting(
+        1e-8,
+        "added to the root of the squared gradients, in adagrad within it; momentum and lars have "
+        "none",
+        above=0,
+    )
     weight_decay: float = setting(
         1e-4,
         "lambda of lambda/2 * |w|^2 over the kernels, biases and batch norm are spared; beside the "
@@ -153,7 +160,10 @@ class OptimConfig:
         0.0, "largest norm of the weights into a unit, held after each step; 0 holds none", low=0
     )
     accumulate_steps: int = setting(
-        1, "steps whose mean gradient makes one update, as of a batch so many times as large", low=1
+        1,
+        "steps whose mean gradient makes one update, as of a batch so many times as large; what is "
+        "left over at the end of the run makes none",
+        low=1,
     )
     sharpness_radius: float = setting(
         0.0, "rho of sharpness-aware minimisation, at twice the cost; 0 is without", low=0
@@ -218,7 +228,9 @@ class CheckpointConfig:
 class Config:
     """A run: the same settings give the same parameters, bit for bit, on the same machine."""
 
-    seed: int = setting(0, "of the initial parameters, the order of the data, augmentation", low=0)
+    seed: int = setting(
+        0, "of the initial parameters, the order of the data, augmentation", low=0, high=2**32 - 1
+    )
     batch_size: int = setting(
         128,
         "examples a step, over all devices: 1 is stochastic gradient descent, 0 takes the whole "
@@ -319,7 +331,7 @@ def allowed(field: dataclasses.Field[Any]) -> str:
     if rules["choices"]:
         return "one of " + ", ".join(choice or "''" for choice in rules["choices"])
     bounds = [
-        f"{words} {rules[rule]:g}" for rule, words in BOUNDS.items() if rules[rule] is not None
+        f"{words} {rules[rule]:.10g}" for rule, words in BOUNDS.items() if rules[rule] is not None
     ]
     kind = KINDS[typing.cast(Any, field.type)]
     return " ".join([kind, " and ".join(bounds)]).strip()

@@ -167,10 +167,11 @@ def variance_scaling(
         n_{avg} = \frac{n_{in} + n_{out}}{2}
 
     with the receptive field r, the product of all other dimensions of the kernel, and the channels
-    C that one group joins: a grouped kernel is `[*window, in / groups, out]`, where each input
-    reaches `out / groups` outputs. The kernel of a transposed convolution that maps `in` to `out`
-    channels and is stored `[*window, in, out]` needs nothing special; stored `[*window, out, in]`,
-    as Keras and `tf.nn` have it, it needs `in_axis=-1, out_axis=-2`. Strides are not counted.
+    C that one group joins. The last dimension of a grouped kernel holds the channels of all groups:
+    `conv` has `[*window, in / groups, out]`, where each input reaches `out / groups` outputs, and
+    `conv_transpose` has `[*window, out / groups, in]`, where each output sees `in / groups` inputs;
+    so it is divided by the groups, whichever of the two it is. The kernels of `conv_transpose`,
+    which are those of Keras and `tf.nn`, need `in_axis=-1, out_axis=-2`. Strides are not counted.
 
     Args:
       scale: s, above 0.
@@ -179,14 +180,15 @@ def variance_scaling(
         variance is right) or "uniform" (between `-sqrt(3 s / n)` and `sqrt(3 s / n)`).
       in_axis: the dimension of the input channels.
       out_axis: the dimension of the output channels.
-      groups: of a grouped or depthwise convolution; "fan_in" does not depend on it.
+      groups: of a grouped or depthwise convolution. Kernels of `conv` have the same "fan_in", and
+        those of `conv_transpose` the same "fan_out", whatever it is.
 
     Returns:
       An initializer for kernels of at least two dimensions, none of them empty.
 
     Raises:
       ValueError: a scale of 0 or less, an unknown mode or distribution; from the initializer, a
-        shape without these axes, or output channels that do not divide into groups.
+        shape without these axes, or a last dimension that does not divide into groups.
 
     Example:
       >>> kernel = variance_scaling(3.0, "fan_out", "uniform")(jax.random.key(0), (5, 5, 8, 64))
@@ -194,9 +196,9 @@ def variance_scaling(
       3.0
 
     Source: `jax.nn.initializers.variance_scaling`, to which groups are added. Without groups the
-    fans are those of PyTorch and Keras, which count all output channels of a grouped kernel, and
-    which call `in` what is the second to last (Keras) or second (PyTorch) dimension even where the
-    convolution is transposed.
+    fans are those of PyTorch and Keras, which count the channels of all groups of a grouped kernel,
+    and which call `in` what is the second to last (Keras) or second (PyTorch) dimension even where
+    the convolution is transposed.
     """
     if not scale > 0:
         raise ValueError(f"scale: above 0, not {scale}")
@@ -209,17 +211,24 @@ def variance_scaling(
 
     def draw(key: Key, shape: Sequence[int], dtype: Any) -> Array:
         before, after = _axes(shape, in_axis, out_axis)
-        size = _channels_of_a_group(shape[after], groups)
+        last = len(shape) - 1
+        if groups != 1 and last not in (before, after):
+            raise ValueError(
+                f"groups: 1 where neither in_axis={in_axis} nor out_axis={out_axis} is the last of "
+                f"{tuple(shape)}, not {groups}"
+            )
         # Fans are those of one group: the groups become an axis of their own, which is not counted.
-        grouped = (*shape[:after], groups, size, *shape[after + 1 :])
-        axes = {"in_axis": before + (before > after), "out_axis": after + 1, "batch_axis": after}
-        scaled = jax.nn.initializers.variance_scaling(scale, mode, distribution, **axes)
+        grouped = (*shape[:last], groups, _channels_of_a_group(shape[last], groups))
+        axes = {"in_axis": before + (before == last), "out_axis": after + (after == last)}
+        scaled = jax.nn.initializers.variance_scaling(
+            scale, mode, distribution, **axes, batch_axis=last
+        )
         return scaled(key, grouped, dtype).reshape(tuple(shape))
 
     return _drawn(draw)
 
 
-def lecun_normal(*, in_axis: int = -2, out_axis: int = -1) -> Initializer:
+def lecun_normal(*, in_axis: int = -2, out_axis: int = -1, groups: int = 1) -> Initializer:
     r"""Normal with variance 1 / fan_in, which keeps the variance through linear layers and SELU.
 
     .. math:: w \sim \mathcal{N}(0, 1 / n_{in})
@@ -230,9 +239,10 @@ def lecun_normal(*, in_axis: int = -2, out_axis: int = -1) -> Initializer:
     Args:
       in_axis: as in `variance_scaling`.
       out_axis: as in `variance_scaling`.
+      groups: as in `variance_scaling`; kernels of `conv` do not depend on it.
 
     Returns:
-      An initializer for kernels, whatever their groups.
+      An initializer for kernels.
 
     Example:
       >>> kernel = lecun_normal()(jax.random.key(0), (3, 3, 16, 512))
@@ -241,10 +251,12 @@ def lecun_normal(*, in_axis: int = -2, out_axis: int = -1) -> Initializer:
 
     Source: LeCun, Bottou, Orr, Mueller, "Efficient BackProp", 1998, equation 16.
     """
-    return variance_scaling(1.0, "fan_in", "normal", in_axis=in_axis, out_axis=out_axis)
+    return variance_scaling(
+        1.0, "fan_in", "normal", in_axis=in_axis, out_axis=out_axis, groups=groups
+    )
 
 
-def lecun_uniform(*, in_axis: int = -2, out_axis: int = -1) -> Initializer:
+def lecun_uniform(*, in_axis: int = -2, out_axis: int = -1, groups: int = 1) -> Initializer:
     r"""Uniform with variance 1 / fan_in.
 
     .. math:: w \sim \mathcal{U}[-\ell, \ell), \quad \ell = \sqrt{3 / n_{in}}
@@ -252,9 +264,10 @@ def lecun_uniform(*, in_axis: int = -2, out_axis: int = -1) -> Initializer:
     Args:
       in_axis: as in `variance_scaling`.
       out_axis: as in `variance_scaling`.
+      groups: as in `variance_scaling`; kernels of `conv` do not depend on it.
 
     Returns:
-      An initializer for kernels, whatever their groups.
+      An initializer for kernels.
 
     Example:
       >>> kernel = lecun_uniform()(jax.random.key(0), (3, 3, 16, 512))
@@ -264,7 +277,9 @@ def lecun_uniform(*, in_axis: int = -2, out_axis: int = -1) -> Initializer:
     Source: as `lecun_normal`; the meaning of Keras and `jax.nn.initializers`. PyTorch's default for
     its linear and convolution layers has a third of this variance.
     """
-    return variance_scaling(1.0, "fan_in", "uniform", in_axis=in_axis, out_axis=out_axis)
+    return variance_scaling(
+        1.0, "fan_in", "uniform", in_axis=in_axis, out_axis=out_axis, groups=groups
+    )
 
 
 def xavier_normal(*, in_axis: int = -2, out_axis: int = -1, groups: int = 1) -> Initializer:
@@ -330,7 +345,7 @@ glorot_normal = xavier_normal
 glorot_uniform = xavier_uniform
 
 
-def he_normal(*, in_axis: int = -2, out_axis: int = -1) -> Initializer:
+def he_normal(*, in_axis: int = -2, out_axis: int = -1, groups: int = 1) -> Initializer:
     r"""Normal with variance 2 / fan_in, which keeps the variance of activations under ReLU.
 
     .. math:: w \sim \mathcal{N}(0, 2 / n_{in}), \quad n_{in} = \text{receptive field} \cdot C_{in}
@@ -343,9 +358,10 @@ def he_normal(*, in_axis: int = -2, out_axis: int = -1) -> Initializer:
     Args:
       in_axis: as in `variance_scaling`.
       out_axis: as in `variance_scaling`.
+      groups: as in `variance_scaling`; kernels of `conv` do not depend on it.
 
     Returns:
-      An initializer for kernels, whatever their groups.
+      An initializer for kernels.
 
     Example:
       >>> kernel = he_normal()(jax.random.key(0), (3, 3, 16, 512))
@@ -354,10 +370,12 @@ def he_normal(*, in_axis: int = -2, out_axis: int = -1) -> Initializer:
 
     Source: He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", 2015, section 2.2.
     """
-    return variance_scaling(2.0, "fan_in", "normal", in_axis=in_axis, out_axis=out_axis)
+    return variance_scaling(
+        2.0, "fan_in", "normal", in_axis=in_axis, out_axis=out_axis, groups=groups
+    )
 
 
-def he_uniform(*, in_axis: int = -2, out_axis: int = -1) -> Initializer:
+def he_uniform(*, in_axis: int = -2, out_axis: int = -1, groups: int = 1) -> Initializer:
     r"""Uniform with variance 2 / fan_in.
 
     .. math:: w \sim \mathcal{U}[-\ell, \ell), \quad \ell = \sqrt{6 / n_{in}}
@@ -365,9 +383,10 @@ def he_uniform(*, in_axis: int = -2, out_axis: int = -1) -> Initializer:
     Args:
       in_axis: as in `variance_scaling`.
       out_axis: as in `variance_scaling`.
+      groups: as in `variance_scaling`; kernels of `conv` do not depend on it.
 
     Returns:
-      An initializer for kernels, whatever their groups.
+      An initializer for kernels.
 
     Example:
       >>> kernel = he_uniform()(jax.random.key(0), (3, 3, 16, 512))
@@ -377,7 +396,9 @@ def he_uniform(*, in_axis: int = -2, out_axis: int = -1) -> Initializer:
     Source: as `he_normal`; the meaning of PyTorch's `kaiming_uniform_`, Keras and
     `jax.nn.initializers`.
     """
-    return variance_scaling(2.0, "fan_in", "uniform", in_axis=in_axis, out_axis=out_axis)
+    return variance_scaling(
+        2.0, "fan_in", "uniform", in_axis=in_axis, out_axis=out_axis, groups=groups
+    )
 
 
 def orthogonal(scale: float = 1.0) -> Initializer:
@@ -598,5 +619,5 @@ def _axes(shape: Sequence[int], in_axis: int, out_axis: int) -> tuple[int, int]:
 
 def _channels_of_a_group(channels: int, groups: int) -> int:
     if groups < 1 or channels % groups:
-        raise ValueError(f"groups: a divisor of the {channels} output channels, not {groups}")
+        raise ValueError(f"groups: a divisor of the last dimension, {channels}, not {groups}")
     return channels // groups

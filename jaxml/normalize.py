@@ -103,7 +103,7 @@ def per_image_standardization(
       The same shape and dtype; the statistics are taken in float32 at least.
 
     Raises:
-      ValueError: fewer than three dimensions.
+      ValueError: fewer than three dimensions, or images without a value.
       TypeError: neither integers nor floats.
 
     Example:
@@ -116,6 +116,8 @@ def per_image_standardization(
     """
     if images.ndim < 3:
         raise ValueError(f"images: at least [height, width, channels], not shape {images.shape}")
+    if 0 in images.shape[-3:]:
+        raise ValueError(f"images: at least one value in each, not shape {images.shape}")
     if jnp.issubdtype(images.dtype, jnp.integer):
         return from_unit_interval(per_image_standardization(to_unit_interval(images)), images.dtype)
     if not jnp.issubdtype(images.dtype, jnp.floating):

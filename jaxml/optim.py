@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxml.config import OptimConfig
+from jaxml.errors import InputError
 from jaxml.regularizers import is_kernel
 from jaxml.types import Array, PyTree
 
@@ -93,13 +94,21 @@ def adamw(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransf
 def adagrad(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
     r"""Every parameter by the root of the sum of its squared gradients.
 
-    Source: Duchi, Hazan, Singer, 2011; the sum starts at 0, as in PyTorch (Keras: 0.1).
+    .. math:: s \leftarrow s + g^2, \qquad w \leftarrow w - \eta_t \frac{g}{\sqrt{s + \epsilon}}
+
+    Source: Duchi, Hazan, Singer, "Adaptive Subgradient Methods", 2011. The sum starts at 0, as in
+    PyTorch (Keras: 0.1); epsilon stands within the root, as in optax and Keras (PyTorch adds it to
+    the root).
     """
     return optax.adagrad(schedule, initial_accumulator_value=0.0, eps=config.epsilon)
 
 
 def lars(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
-    r"""Heavy ball whose rate is scaled, kernel by kernel, with |w| / |g + lambda w|.
+    r"""Heavy ball whose rate is scaled, kernel by kernel; the others have the plain rate.
+
+    .. math::
+        v \leftarrow \mu v + \eta_t\, 0.001 \frac{|w|}{|g + \lambda w|} (g + \lambda w), \qquad
+        w \leftarrow w - v
 
     Source: You, Gitman, Ginsburg, "Large Batch Training of Convolutional Networks", 2017.
     """
@@ -131,7 +140,8 @@ def lamb(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransfo
 def muon(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
     r"""Momentum made orthogonal, for kernels; AdamW for all else.
 
-    A kernel is taken as the matrix that maps its receptive field to its outputs.
+    A kernel is taken as the matrix that maps its receptive field to its outputs; those of the
+    first and of the last layer too, which the authors leave to AdamW.
 
     Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
     """
@@ -151,6 +161,7 @@ def muon(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransfo
         weight_decay=config.weight_decay,
         weight_decay_mask=decay_mask,
         nesterov=config.nesterov,
+        adam_b1=config.momentum,
         adam_b2=config.beta2,
         muon_weight_dimension_numbers=dimensions,
     )
@@ -167,6 +178,7 @@ OPTIMIZERS: dict[str, Factory] = {
     "lamb": lamb,
     "muon": muon,
 }
+WITH_NESTEROV = {"momentum", "adam", "adamw", "lars", "muon"}
 DECAY_BY_THEMSELVES = {"adamw", "lars", "lamb", "muon"}
 
 
@@ -183,7 +195,15 @@ def create_optimizer(config: OptimConfig, schedule: optax.Schedule) -> optax.Gra
 
     Returns:
       The optax transformation.
+
+    Raises:
+      InputError: `nesterov` where there is no such variant.
     """
+    if config.nesterov and config.name not in WITH_NESTEROV:
+        raise InputError(
+            f"config.optim.nesterov: true is not allowed with {config.name}, "
+            f"only with {', '.join(sorted(WITH_NESTEROV))}"
+        )
     clips = [
         (config.clip_value, optax.clip),
         (config.clip_norm, optax.clip_by_global_norm),

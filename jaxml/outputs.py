@@ -2,10 +2,10 @@
 
 import math
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxml import activations
 from jaxml.losses import inputs
 from jaxml.types import Array, Float, Integer
 
@@ -40,7 +40,7 @@ def binary_probabilities(logits: Float[Array, "*batch"]) -> Float[Array, "*batch
     """
     inputs.check_real("logits", logits)
     (wide,) = inputs.at_least_float32(logits)
-    return jax.nn.sigmoid(wide).astype(logits.dtype)
+    return activations.sigmoid(wide).astype(logits.dtype)
 
 
 def binary_predictions(
@@ -103,8 +103,7 @@ def class_probabilities(
     Source: `jax.nn.softmax`, summed in float32 at least.
     """
     inputs.check_classes(logits)
-    (wide,) = inputs.at_least_float32(logits)
-    return jax.nn.softmax(wide).astype(logits.dtype)
+    return activations.softmax(logits)
 
 
 def class_predictions(logits: Float[Array, "*batch classes"]) -> Integer[Array, "*batch"]:

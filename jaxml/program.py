@@ -57,6 +57,7 @@ class Program:
         _check_sizes(config, self.batch_size, size, devices)
         self.steps_per_epoch = size // self.batch_size
         self.num_steps = self.steps_per_epoch * config.num_epochs
+        _check_length(config, self.num_steps)
         self.steps_per_call = min(
             config.steps_per_call
             or (1 if jax.default_backend() == "cpu" else self.steps_per_epoch),
@@ -72,7 +73,9 @@ class Program:
             create_model(config.model, num_classes=self.objective.num_outputs),
             self.objective,
             optim.create_optimizer(config.optim, self.schedule),
-            averages.create_averaging(config.average, **lengths),
+            averages.create_averaging(
+                config.average, **lengths, steps_per_update=config.optim.accumulate_steps
+            ),
             sharpness_radius=config.optim.sharpness_radius,
             max_norm=config.optim.max_norm,
         )
@@ -85,7 +88,9 @@ class Program:
         self._normalizer = _fit_normalizer(config, dataset.train.inputs)
         self._train_data = self._place(dataset.train)
         self._test_count = len(dataset.test.targets)
-        self._test_data = self._place(_pad(dataset.test, config.eval_batch_size))
+        rounded_up = self._test_count + -self._test_count % devices
+        self._eval_batch_size = min(config.eval_batch_size, rounded_up)
+        self._test_data = self._place(_pad(dataset.test, self._eval_batch_size))
         self._compiled: dict[Any, Any] = {}
         self._check_inputs()
 
@@ -134,10 +139,10 @@ class Program:
 
     def evaluate(self, state: TrainState) -> dict[str, int | float]:
         """The metrics of the whole test split, each example counted once."""
-        if self._method.averaging.reestimates:
+        if self._method.averaging.reestimates and state.batch_stats and int(state.average.count):
             state = self._reestimate(state)
         metrics = self._run("zero", self.objective.metrics.zero)
-        for start in range(0, self._test_count, self.config.eval_batch_size):
+        for start in range(0, self._test_count, self._eval_batch_size):
             metrics = self._run(
                 "evaluate", self._eval_batch, state, metrics, self._test_data, self._number(start)
             )
@@ -157,6 +162,9 @@ class Program:
             )
         arguments = (state, state.metrics, self._test_data, self._number(0))
         self._compile("evaluate", self._eval_batch, arguments)
+        if self._method.averaging.reestimates and state.batch_stats:
+            arguments = (state, self._train_data, order, self._number(0), self._step_key)
+            self._compile("moments", self._batch_moments, arguments)
         self._run("zero", self.objective.metrics.zero)
 
     def _create_state(self, key: Key, normalizer: Any) -> TrainState:
@@ -212,7 +220,7 @@ class Program:
     def _eval_batch(
         self, state: TrainState, metrics: Metrics, data: Batch, start: Array
     ) -> Metrics:
-        size = self.config.eval_batch_size
+        size = self._eval_batch_size
         batch = Batch(*(lax.dynamic_slice_in_dim(array, start, size) for array in data))
         mask = start + jnp.arange(size, dtype=jnp.int32) < self._test_count
         batch, mask = lax.with_sharding_constraint((batch, mask), self._sharded)
@@ -280,12 +288,29 @@ def _check_sizes(config: Config, batch_size: int, size: int, devices: int) -> No
         raise InputError(
             f"config.batch_size: {batch_size} is not allowed, the training set has {size} examples"
         )
-    for name, value in (("batch_size", batch_size), ("eval_batch_size", config.eval_batch_size)):
+    whole = "" if config.batch_size else " (the whole set)"
+    for name, value, note in (
+        ("batch_size", batch_size, whole),
+        ("eval_batch_size", config.eval_batch_size, ""),
+    ):
         if value % devices:
             raise InputError(
-                f"config.{name}: {value} is not allowed, "
+                f"config.{name}: {value}{note} is not allowed, "
                 f"it must be a multiple of the {devices} devices"
             )
+
+
+def _check_length(config: Config, num_steps: int) -> None:
+    if num_steps >= 2**31:
+        raise InputError(
+            f"config.num_epochs: {config.num_epochs} is not allowed, "
+            f"it makes {num_steps} steps, and the most is {2**31 - 1}"
+        )
+    if config.optim.accumulate_steps > num_steps:
+        raise InputError(
+            f"config.optim.accumulate_steps: {config.optim.accumulate_steps} is not allowed, "
+            f"the run has {num_steps} steps"
+        )
 
 
 def _pad(split: Split, multiple: int) -> Split:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jaxml.losses import absolute_error
 from jaxml.types import Array, Float, PyTree
 
 Select = Callable[[tuple[Any, ...], Any], bool]
@@ -215,8 +216,8 @@ def decay(
 
 
 def _magnitude(w: Array) -> Array:
-    """`|w|` with gradient 0 at 0, where that of `jnp.abs` is 1."""
-    return w * jnp.sign(w)
+    """`|w|` with gradient 0 at 0."""
+    return absolute_error(w, jnp.zeros_like(w))
 
 
 def _penalty(

@@ -69,12 +69,22 @@ def inverse_sqrt(config: OptimConfig, warmup_steps: int, num_steps: int) -> opta
 def one_cycle(config: OptimConfig, warmup_steps: int, num_steps: int) -> optax.Schedule:
     """Half a cosine up from 1/25 of the peak, and half a cosine down to 1/250,000 of it.
 
-    The rise takes the warm-up, or 30 % of the run where there is none.
+    The rise takes the warm-up, or 30 % of the run where there is none, one step at least.
+
+    Raises:
+      InputError: a warm-up that leaves no step to fall.
 
     Source: Smith, Topin, "Super-Convergence", 2018; the figures of `torch`'s OneCycleLR.
     """
-    rise = warmup_steps / num_steps if warmup_steps else 0.3
-    return optax.cosine_onecycle_schedule(num_steps, config.learning_rate, pct_start=rise)
+    if warmup_steps >= num_steps:
+        raise InputError(
+            f"config.optim.warmup_epochs: {config.warmup_epochs} is not allowed with the one_cycle "
+            f"schedule, it takes {warmup_steps} of {num_steps} steps"
+        )
+    rise = warmup_steps or max(round(0.3 * num_steps), 1)
+    # As a boundary, optax takes the floor of the product with what is given here.
+    share = (rise + 0.5) / num_steps
+    return optax.cosine_onecycle_schedule(num_steps, config.learning_rate, pct_start=share)
 
 
 SCHEDULES: dict[str, Factory] = {

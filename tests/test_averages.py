@@ -7,7 +7,8 @@ import pytest
 
 from jaxml import averages
 from jaxml.config import AverageConfig, Config, fields
-from tests import references
+from jaxml.errors import InputError
+from tests import laws, references
 
 STEPS = 12
 
@@ -42,7 +43,37 @@ def test_the_exponential_average_weighs_every_value_as_it_should():
         expected = jax.tree.map(
             lambda *leaves, w=weights: np.tensordot(w, np.stack(leaves), 1), *path[:t]
         )
-        references.assert_trees_close(got, expected, 1e-6)
+        laws.agree(averages.ema, got, expected, by="NumPy float64", rtol=1e-6)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.9999, 0.999999])
+def test_the_average_of_a_constant_is_that_constant(decay):
+    path = [{"params": np.full(3, 5.0, np.float32), "batch_stats": {}}] * 3
+    for got in values_along(averages.ema(decay=decay), path):
+        np.testing.assert_allclose(got["params"], np.full(3, 5.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("create", "message"),
+    [
+        (lambda: averages.ema(decay=1.0), "decay: at least 0 and below 1, not 1.0"),
+        (lambda: averages.swa(start=0, every=0), "every: at least 1, not 0"),
+        (lambda: averages.lookahead(every=0, rate=0.5), "every: at least 1, not 0"),
+        (lambda: averages.lookahead(every=1, rate=1.5), "rate: above 0 and at most 1, not 1.5"),
+    ],
+)
+def test_settings_out_of_range_are_told(create, message):
+    with pytest.raises(ValueError, match=message):
+        create()
+
+
+def test_lookahead_counts_updates_and_has_to_meet_within_the_run():
+    config = AverageConfig(name="lookahead", every_steps=5)
+    lengths = {"steps_per_epoch": 3, "num_steps": STEPS}
+    averages.create_averaging(config, **lengths, steps_per_update=2)
+    message = "config.average.every_steps: 5 is not allowed, the run has 4 updates"
+    with pytest.raises(InputError, match=message):
+        averages.create_averaging(config, **lengths, steps_per_update=3)
 
 
 def test_stochastic_weight_averaging_is_that_of_torch():
@@ -56,7 +87,8 @@ def test_stochastic_weight_averaging_is_that_of_torch():
             model.weight.copy_(torch.tensor(path[step - 1]["params"]["kernel"]))
         swa.update_parameters(model)
         for now in values[step - 1 : step + 2]:
-            references.assert_close(now["params"]["kernel"], swa.module.weight.detach(), 1e-6)
+            expected = swa.module.weight.detach().numpy()
+            laws.agree(averages.swa, now["params"]["kernel"], expected, by="torch", rtol=1e-6)
 
 
 def test_lookahead_pulls_the_fast_parameters_back():
@@ -70,13 +102,14 @@ def test_lookahead_pulls_the_fast_parameters_back():
         if step % 3 == 0:
             slow = fast = slow + 0.25 * (fast - slow)
         references.assert_close(variables["params"], fast, 1e-6)
-        references.assert_close(averaging.value(average, variables)["params"], slow, 1e-6)
+        got = averaging.value(average, variables)["params"]
+        laws.agree(averages.lookahead, got, slow, by="NumPy float64", rtol=1e-6)
 
 
 def test_without_an_average_the_variables_are_evaluated():
     path = walk()
     for got, expected in zip(values_along(averages.none(), path), path, strict=True):
-        references.assert_trees_close(got, expected, 0.0)
+        laws.agree(averages.none, got, expected, by="the input", rtol=0.0)
 
 
 @pytest.mark.parametrize("name", ["none", "ema", "swa", "lookahead"])
@@ -97,4 +130,5 @@ def test_every_average_is_a_choice_of_the_settings(name):
         "ema": {t: 0.5 ** (12 - t) * 0.5 / (1 - 0.5**12) for t in range(1, 13)},
     }[name]
     expected = sum(w * walk()[t - 1]["params"]["kernel"] for t, w in weights.items())
-    references.assert_close(last["params"]["kernel"], expected, 1e-6)
+    kernel = last["params"]["kernel"]
+    laws.agree(averages.create_averaging, kernel, expected, by="NumPy float64", rtol=1e-6)

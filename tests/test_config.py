@@ -28,7 +28,7 @@ def test_every_recipe_is_allowed_and_named_in_its_docstring(path):
         ("batch_size", 1.5, "an int of at least 0"),
         ("batch_size", "128", "an int of at least 0"),
         ("batch_size", True, "an int of at least 0"),
-        ("seed", -1, "an int of at least 0"),
+        ("seed", 2**32, "an int of at least 0 and at most 4294967295"),
         ("optim.learning_rate", 0.0, "a float above 0"),
         ("optim.learning_rate", float("nan"), "a float above 0"),
         ("optim.learning_rate", float("inf"), "a float above 0"),

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from jaxml import initializers
+from jaxml.layers import conv, conv_transpose
 from tests import laws, references
 
 # Kernels of a dense, a convolution, a depthwise and a 3-D convolution, with their fans.
@@ -173,9 +174,57 @@ def test_fans_of_a_grouped_kernel_are_those_of_one_of_its_groups(window, inputs,
     expected = every(*torch_fans((window, 2, inputs, outputs)))
     actual = drawn_fans((window, 2, inputs, outputs * groups), groups=groups)
     references.assert_close(actual, expected)
-    shape = (inputs, window, outputs * groups, 2)
-    actual = drawn_fans(shape, in_axis=0, out_axis=2, groups=groups)
+    shape = (inputs, window, 2, outputs * groups)
+    actual = drawn_fans(shape, in_axis=0, out_axis=-1, groups=groups)
     references.assert_close(actual, expected)
+
+
+@settings(max_examples=4)
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
+def test_fans_of_a_grouped_transposed_kernel_are_those_of_one_of_its_groups(
+    window, inputs, outputs, groups
+):
+    expected = every(*torch_fans((window, 2, inputs, outputs)))
+    shape = (window, 2, outputs, inputs * groups)
+    actual = drawn_fans(shape, in_axis=-1, out_axis=-2, groups=groups)
+    references.assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_what_torch_calls_fans_of_a_layer(groups):
+    torch = pytest.importorskip("torch")
+    fans = torch.nn.init._calculate_fan_in_and_fan_out
+    theirs = fans(torch.nn.Conv2d(6, 12, (2, 3), groups=groups).weight)
+    ours = drawn_fans((2, 3, 6 // groups, 12), groups=groups)
+    # It counts the outputs of all groups, and has the two the other way round where transposed.
+    laws.agree(initializers.variance_scaling, ours[0], np.float64(theirs[0]), by="torch")
+    assert theirs[1] == pytest.approx(groups * ours[1])
+    theirs = fans(torch.nn.ConvTranspose2d(12, 6, (2, 3), groups=groups).weight)
+    ours = drawn_fans((2, 3, 6 // groups, 12), in_axis=-1, out_axis=-2, groups=groups)
+    laws.agree(initializers.variance_scaling, ours[1], np.float64(theirs[0]), by="torch")
+    assert theirs[1] == pytest.approx(groups * ours[0])
+
+
+@pytest.mark.parametrize("name", ["he_normal", "he_uniform", "lecun_normal", "lecun_uniform"])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_grouped_convolutions_and_transposed_ones_keep_the_variance(name, groups):
+    factory, scale = getattr(initializers, name), SCALED[name][0]
+    x = np.random.default_rng(0).normal(size=(20, 8, 8, 64)).astype(np.float32)
+    plain = draw(factory(groups=groups), (3, 3, 64 // groups, 32))
+    turned = factory(in_axis=-1, out_axis=-2, groups=groups)
+    turned = draw(turned, (3, 3, 32 // groups, 64))
+
+    @references.plain_jit
+    def both(x, plain, turned):
+        return conv(x, plain, groups=groups), conv_transpose(x, turned, groups=groups)
+
+    for y in both(x, np.float32(plain), np.float32(turned)):
+        inner = np.asarray(y, np.float64)[:, 1:-1, 1:-1]  # where the window is within x
+        # An output has the variance of its own weights, so what spreads is their mean square;
+        # outputs that share their inputs vary together by less than that again.
+        outputs, weights = 32, 9 * 64 // groups
+        rtol = 4 * math.sqrt(2 / (outputs * weights)) + 4 * math.sqrt(2 / (20 * 36))
+        laws.agree(factory, np.float32(inner.var()), scale, by="theory", rtol=rtol)
 
 
 def test_fans_count_the_connections_of_a_grouped_convolution():
@@ -494,9 +543,19 @@ AXES = "shape: no empty dimension, and two axes in_axis=-2 and out_axis=-1, not 
         (
             initializers.xavier_normal(groups=3),
             (3, 3, 4, 8),
-            "groups: a divisor of the 8 output channels, not 3",
+            "groups: a divisor of the last dimension, 8, not 3",
         ),
-        (initializers.xavier_uniform(groups=0), (4, 8), "output channels, not 0"),
+        (initializers.xavier_uniform(groups=0), (4, 8), "the last dimension, 8, not 0"),
+        (
+            initializers.he_uniform(in_axis=-1, out_axis=-2, groups=3),
+            (3, 3, 6, 8),
+            "groups: a divisor of the last dimension, 8, not 3",
+        ),
+        (
+            initializers.lecun_normal(in_axis=1, out_axis=0, groups=2),
+            (4, 3, 2, 2),
+            "groups: 1 where neither in_axis=1 nor out_axis=0 is the last of (4, 3, 2, 2), not 2",
+        ),
         (initializers.orthogonal(), (4,), "shape: at least two dimensions, not (4,)"),
         (
             initializers.delta_orthogonal(),
@@ -514,7 +573,7 @@ AXES = "shape: no empty dimension, and two axes in_axis=-2 and out_axis=-1, not 
         (
             initializers.dirac(groups=2),
             (3, 4, 5),
-            "groups: a divisor of the 5 output channels, not 2",
+            "groups: a divisor of the last dimension, 5, not 2",
         ),
         (initializers.sparse(0.5), (3, 4, 5), "shape: [in, out], not (3, 4, 5)"),
     ],

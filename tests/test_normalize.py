@@ -115,6 +115,18 @@ def test_fewer_than_three_dimensions_are_an_error():
         normalize.per_image_standardization(jnp.zeros((4, 4)))
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.uint8])
+@pytest.mark.parametrize("shape", [(2, 0, 8, 3), (8, 0, 3), (2, 8, 8, 0)], ids=str)
+def test_an_image_without_a_value_is_an_error(shape, dtype):
+    message = re.escape(f"images: at least one value in each, not shape {shape}")
+    with pytest.raises(ValueError, match=message):
+        normalize.per_image_standardization(jnp.ones(shape, dtype))
+
+
+def test_no_images_are_standardised_to_none():
+    assert normalize.per_image_standardization(jnp.ones((0, 8, 8, 3))).shape == (0, 8, 8, 3)
+
+
 def test_per_image_standardization_obeys():
     laws.obey(
         normalize.per_image_standardization,

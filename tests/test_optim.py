@@ -13,10 +13,11 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxml.config import Config, OptimConfig, fields
+from jaxml.errors import InputError
 from jaxml.models import MODELS
 from jaxml.optim import OPTIMIZERS, create_optimizer, decay_mask, sharpness_aware
 from jaxml.schedules import create_schedule
-from tests import references
+from tests import laws, references
 
 SHAPES = {
     ("conv", "kernel"): (2, 3),
@@ -82,7 +83,9 @@ def test_steps_are_those_of_a_heavy_ball_with_coupled_decay_of_kernels(
         nesterov=nesterov,
     )
     for params, wanted in zip(history, expected, strict=True):
-        references.assert_trees_close(flat(params), wanted, 1e-6)
+        got = float32(flat(params))
+        wanted = {key: wanted[key] for key in got}
+        laws.agree(create_optimizer, got, wanted, by="NumPy float64", rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["step", "cosine", "constant"])
@@ -185,6 +188,9 @@ def test_every_kernel_of_a_network_decays_and_nothing_else(shortcut):
         name for name in names if name.endswith("['kernel']")
     }
     assert all(decays is True or decays is False for _, decays in mask)
+    flags = np.array([decays for _, decays in mask], np.float64)
+    wanted = np.array([name.endswith("['kernel']") for name in names], np.float64)
+    laws.agree(decay_mask, flags, wanted, by="the names", rtol=0.0)
     kernels = 1 + 2 * 2 + 1 + (shortcut == "projection")
     norms = 1 + 2 * 2 + (shortcut == "projection")
     assert sum(decays for _, decays in mask) == kernels
@@ -219,6 +225,16 @@ def torch_descends(create, decay=0.1, steps=STEPS):
     return {name: value.detach().numpy() for name, value in params.items()}
 
 
+def agree(name, params, expected, *, by):
+    got = float32(flat(params))
+    laws.agree(OPTIMIZERS[name], got, {key: expected[key] for key in got}, by=by)
+
+
+def float32(tree):
+    """The same numbers in the dtype that they were computed in."""
+    return jax.tree.map(np.float32, tree)
+
+
 @pytest.mark.parametrize(
     ("name", "create"),
     [
@@ -238,7 +254,7 @@ def test_torch_takes_the_same_steps(name, create):
         name=name, learning_rate=0.3, beta2=0.99, epsilon=1e-3, weight_decay=0.1,
         schedule="constant",
     )  # fmt: skip
-    references.assert_trees_close(flat(descend(config)[-1]), torch_descends(create), 1e-5)
+    agree(name, descend(config)[-1], torch_descends(create), by="torch")
 
 
 def test_adagrad_is_that_of_torch_but_for_epsilon():
@@ -246,7 +262,7 @@ def test_adagrad_is_that_of_torch_but_for_epsilon():
         name="adagrad", learning_rate=0.3, epsilon=1e-12, weight_decay=0.1, schedule="constant"
     )
     expected = torch_descends(lambda optim, groups: optim.Adagrad(groups, lr=0.3, eps=1e-12))
-    references.assert_trees_close(flat(descend(config)[-1]), expected, 1e-5)
+    agree("adagrad", descend(config)[-1], expected, by="torch")
 
 
 def test_averaged_momentum_is_the_average_of_the_course():
@@ -259,7 +275,7 @@ def test_averaged_momentum_is_the_average_of_the_course():
         for name, gradient in flat(tree_of(step)).items():
             velocity[name] = 0.9 * velocity[name] + 0.1 * gradient
             params[name] = params[name] - 0.3 * velocity[name] / (1 - 0.9**step)
-    references.assert_trees_close(flat(descend(config)[-1]), params, 1e-5)
+    agree("averaged_momentum", descend(config)[-1], params, by="NumPy float64")
 
 
 def test_lars_scales_the_rate_of_each_kernel():
@@ -273,7 +289,7 @@ def test_lars_scales_the_rate_of_each_kernel():
                 rate = 0.001 * np.linalg.norm(params[name]) / np.linalg.norm(gradient)
             velocity[name] = 0.9 * velocity.get(name, 0.0) + 2.0 * rate * gradient
             params[name] = params[name] - velocity[name]
-    references.assert_trees_close(flat(descend(config)[-1]), params, 1e-5)
+    agree("lars", descend(config)[-1], params, by="NumPy float64")
 
 
 def test_lamb_scales_the_steps_of_adamw():
@@ -293,7 +309,7 @@ def test_lamb_scales_the_steps_of_adamw():
                 step = step + 0.1 * params[name]
             ratio = np.linalg.norm(params[name]) / np.linalg.norm(step)
             params[name] = params[name] - 0.3 * ratio * step
-    references.assert_trees_close(flat(descend(config)[-1]), params, 1e-5)
+    agree("lamb", descend(config)[-1], params, by="NumPy float64")
 
 
 def test_muon_steps_along_matrices_that_are_nearly_orthogonal():
@@ -307,9 +323,38 @@ def test_muon_steps_along_matrices_that_are_nearly_orthogonal():
     u, _, v = np.linalg.svd(gradient.reshape(12, 5), full_matrices=False)
     # Newton-Schulz takes the singular values to between 0.68 and 1.14 (Jordan et al. 2024).
     singular = np.diag(u.T @ step @ v.T) / np.sqrt(max(1, 5 / 12))
+    laws.agree(OPTIMIZERS["muon"], singular, np.ones(5), by="theory", rtol=0.4)
     assert singular.min() > 0.6
     assert singular.max() < 1.25
     np.testing.assert_allclose(after["bias"], -np.ones(5), rtol=1e-5)  # Adam's first step
+
+
+HAVE = {  # which settings each optimiser has, beside the rate
+    "momentum": {"momentum", "nesterov", "weight_decay"},
+    "averaged_momentum": {"momentum", "weight_decay"},
+    "rmsprop": {"beta2", "epsilon", "weight_decay"},
+    "adam": {"momentum", "nesterov", "beta2", "epsilon", "weight_decay"},
+    "adamw": {"momentum", "nesterov", "beta2", "epsilon", "weight_decay"},
+    "adagrad": {"epsilon", "weight_decay"},
+    "lars": {"momentum", "nesterov", "weight_decay"},
+    "lamb": {"momentum", "beta2", "epsilon", "weight_decay"},
+    "muon": {"momentum", "nesterov", "beta2", "epsilon", "weight_decay"},
+}
+OTHERS = {"momentum": 0.5, "nesterov": True, "beta2": 0.5, "epsilon": 0.1, "weight_decay": 0.2}
+
+
+@pytest.mark.parametrize("setting", OTHERS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_setting_changes_the_steps_of_the_optimisers_that_have_it(name, setting):
+    config = OptimConfig(name=name, schedule="constant", weight_decay=0.0, learning_rate=0.01)
+    changed = dataclasses.replace(config, **{setting: OTHERS[setting]})
+    if setting == "nesterov" and setting not in HAVE[name]:
+        message = f"config.optim.nesterov: true is not allowed with {name}, only with adam, adamw"
+        with pytest.raises(InputError, match=message):
+            create_optimizer(changed, lambda _: 0.01)
+        return
+    before, after = (flat(descend(c, steps=3)[-1]) for c in (config, changed))
+    assert (setting in HAVE[name]) == any(np.any(before[key] != after[key]) for key in before)
 
 
 def test_clipping_bounds_what_reaches_the_optimiser():
@@ -357,7 +402,8 @@ def test_the_gradient_of_sharpness_aware_minimisation_is_that_of_the_neighbour()
     w = np.array([1.0, -3.0], np.float32)
     grads, aside = jax.jit(functools.partial(sharpness_aware, gradient, radius=0.1))(w)
     here = matrix.astype(np.float64) @ w
-    references.assert_close(grads, matrix @ (w + 0.1 * here / np.linalg.norm(here)), 1e-6)
+    expected = matrix @ (w + 0.1 * here / np.linalg.norm(here))
+    laws.agree(sharpness_aware, grads, expected, by="NumPy float64", rtol=1e-6)
     assert float(aside) == -2.0
     flat_grads, _ = sharpness_aware(gradient, jnp.zeros(2), radius=0.1)
     np.testing.assert_array_equal(flat_grads, np.zeros(2))

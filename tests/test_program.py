@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxml.config import AverageConfig, DataConfig
+from jaxml.config import AverageConfig, DataConfig, OptimConfig
 from jaxml.data import idx
 from jaxml.data.dataset import Split
 from jaxml.errors import InputError
@@ -172,9 +172,26 @@ def test_the_mean_network_is_evaluated_by_statistics_of_its_own(tmp_path):
             {"data": DataConfig(name="breast_cancer", normalization="per_image")},
             "config.data.normalization: per_image is not for breast_cancer",
         ),
-        ({"batch_size": 0}, "config.batch_size: 1437 is not allowed, it must be a multiple of"),
+        ({"num_epochs": 10**12}, r"config.num_epochs: 10{12} is not allowed, it makes 14"),
+        (
+            {"optim": OptimConfig(accumulate_steps=999)},
+            "config.optim.accumulate_steps: 999 is not allowed, the run has 56 steps",
+        ),
+        (
+            {"average": AverageConfig(name="lookahead", every_steps=57)},
+            "config.average.every_steps: 57 is not allowed, the run has 56 updates",
+        ),
+        (
+            {"batch_size": 0},
+            "config.batch_size: 1437 .the whole set. is not allowed, it must be a multiple of",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_told(changes, message):
     with pytest.raises(InputError, match=message):
         Program(tiny.config(**{"batch_size": 100, **changes}))
+
+
+def test_an_evaluation_batch_larger_than_the_set_takes_no_more_memory():
+    program = Program(tiny.config(eval_batch_size=10**9))
+    assert program.evaluate(program.initial_state())["count"] == 360

@@ -10,7 +10,7 @@ import pytest
 from jaxml.config import Config, OptimConfig, fields
 from jaxml.errors import InputError
 from jaxml.schedules import SCHEDULES, create_schedule
-from tests import references
+from tests import laws, references
 
 
 def rates_of(schedule, steps):
@@ -22,6 +22,9 @@ def test_the_schedule_of_the_paper_divides_by_ten_at_32_and_48_thousand_of_64():
     steps = [0, 1, 31_999, 32_000, 32_001, 47_999, 48_000, 48_001, 63_999]
     rates = [0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001, 0.001, 0.001]
     np.testing.assert_allclose(rates_of(schedule, steps), rates, rtol=1e-6)
+    got, expected = np.float32(rates_of(schedule, steps)), np.array(rates)
+    laws.agree(SCHEDULES["step"], got, expected, by="the paper", rtol=1e-6)
+    laws.agree(create_schedule, got, expected, by="the paper", rtol=1e-6)
 
 
 def test_warm_up_does_not_move_the_boundaries():
@@ -41,9 +44,13 @@ def test_boundaries_that_meet_at_one_step_all_count():
 
 
 def test_no_boundaries_keep_the_rate():
-    config = OptimConfig(learning_rate=0.2, step_boundaries=())
-    schedule = create_schedule(config, steps_per_epoch=1, num_steps=10)
-    np.testing.assert_allclose(rates_of(schedule, [0, 5, 9]), [0.2] * 3, rtol=1e-6)
+    for config in (
+        OptimConfig(learning_rate=0.2, step_boundaries=()),
+        OptimConfig(learning_rate=0.2, schedule="constant"),
+    ):
+        schedule = create_schedule(config, steps_per_epoch=1, num_steps=10)
+        got, expected = np.float32(rates_of(schedule, [0, 5, 9])), np.full(3, 0.2)
+        laws.agree(SCHEDULES[config.schedule], got, expected, by="theory", rtol=1e-6)
 
 
 @pytest.mark.parametrize("warmup_epochs", [0.0, 2.0])
@@ -54,32 +61,39 @@ def test_the_cosine_falls_from_its_peak_to_zero(warmup_epochs):
     steps = range(start, 101)
     rates = [0.2 * (1 + math.cos(math.pi * (step - start) / (100 - start))) for step in steps]
     np.testing.assert_allclose(rates_of(schedule, steps), rates, atol=1e-7)
+    got = np.float32(rates_of(schedule, steps))
+    laws.agree(SCHEDULES["cosine"], got, np.array(rates), by="NumPy float64", rtol=1e-6)
     ends = rates_of(schedule, [start, (100 + start) // 2, 100, 120])
     assert ends == pytest.approx([0.4, 0.2, 0.0, 0.0], rel=1e-6, abs=0)
 
 
-@pytest.mark.parametrize("name", ["step", "cosine", "constant"])
+RISING_IN_A_LINE = sorted(set(SCHEDULES) - {"one_cycle"})
+
+
+@pytest.mark.parametrize("name", RISING_IN_A_LINE)
 def test_warm_up_rises_from_zero_to_the_peak_in_a_line(name):
     config = OptimConfig(
-        learning_rate=0.4, schedule=name, warmup_epochs=0.5, step_boundaries=(0.9,)
+        learning_rate=0.4, schedule=name, warmup_epochs=0.5, step_boundaries=(0.9,), end_factor=0.1
     )
     schedule = create_schedule(config, steps_per_epoch=16, num_steps=100)
     rates = [0.4 * step / 8 for step in range(9)]
     np.testing.assert_allclose(rates_of(schedule, range(9)), rates, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["step", "cosine", "constant"])
+@pytest.mark.parametrize("name", RISING_IN_A_LINE)
 def test_a_warm_up_as_long_as_the_run_stays_below_the_peak(name):
-    config = OptimConfig(learning_rate=0.4, schedule=name, warmup_epochs=3.0)
+    config = OptimConfig(learning_rate=0.4, schedule=name, warmup_epochs=3.0, end_factor=0.1)
     schedule = create_schedule(config, steps_per_epoch=4, num_steps=12)
     rates = [0.4 * step / 12 for step in range(12)]
     np.testing.assert_allclose(rates_of(schedule, range(12)), rates, rtol=1e-6)
 
 
 @pytest.mark.parametrize("warmup_epochs", [0.0, 1.0])
-@pytest.mark.parametrize("name", ["step", "cosine", "constant"])
+@pytest.mark.parametrize("name", SCHEDULES)
 def test_a_schedule_takes_a_traced_step(name, warmup_epochs):
-    config = OptimConfig(learning_rate=0.4, schedule=name, warmup_epochs=warmup_epochs)
+    config = OptimConfig(
+        learning_rate=0.4, schedule=name, warmup_epochs=warmup_epochs, end_factor=0.1
+    )
     schedule = create_schedule(config, steps_per_epoch=4, num_steps=16)
     steps = np.arange(16, dtype=np.int32)
     rates = rates_of(schedule, steps.tolist())
@@ -133,7 +147,9 @@ def torch_rates(create, steps=LENGTH):
 def test_torch_has_the_same_rates(config, create):
     config.learning_rate = 0.4
     schedule = create_schedule(config, steps_per_epoch=10, num_steps=LENGTH)
-    np.testing.assert_allclose(rates_of(schedule, range(LENGTH)), torch_rates(create), rtol=1e-5)
+    got, expected = np.float32(rates_of(schedule, range(LENGTH))), torch_rates(create)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    laws.agree(SCHEDULES[config.schedule], got, np.array(expected), by="torch")
 
 
 @pytest.mark.parametrize(("warmup_epochs", "rise"), [(0.0, 0.3), (1.0, 0.25)])
@@ -150,7 +166,21 @@ def test_one_cycle_is_that_of_torch(warmup_epochs, rise):
         ),
         LENGTH,
     )
-    np.testing.assert_allclose(rates_of(schedule, range(LENGTH)), expected, rtol=2e-4)
+    got = np.float32(rates_of(schedule, range(LENGTH)))
+    np.testing.assert_allclose(got, expected, rtol=2e-4)
+    laws.agree(SCHEDULES["one_cycle"], got, np.array(expected), by="torch")
+
+
+def test_one_cycle_needs_steps_to_fall():
+    config = OptimConfig(schedule="one_cycle", warmup_epochs=2.0, learning_rate=0.4)
+    message = "config.optim.warmup_epochs: 2.0 is not allowed with the one_cycle .* 20 of 20 steps"
+    with pytest.raises(InputError, match=message):
+        create_schedule(config, steps_per_epoch=10, num_steps=20)
+    config.warmup_epochs = 0.0
+    for steps in (2, 3):
+        rates = rates_of(create_schedule(config, steps_per_epoch=1, num_steps=steps), range(steps))
+        assert rates[0] == pytest.approx(0.4 / 25)
+        assert rates[1] == pytest.approx(0.4)
 
 
 def test_an_exponential_schedule_needs_an_end():

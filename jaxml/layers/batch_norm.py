@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from jaxml.types import Array, Float
 
@@ -28,13 +29,14 @@ def batch_normalization(
       variance: likewise, not negative.
       offset: beta, likewise, or None for 0.
       scale: gamma, likewise, or None for 1.
-      variance_epsilon: added to the variance, greater than 0.
+      variance_epsilon: added to the variance, greater than 0; `tf.nn` takes 0 too, which gives NaN
+        where a variance is 0.
 
     Returns:
       The shape and dtype of x; computed in float32 at least.
 
     Raises:
-      ValueError: statistics of another shape.
+      ValueError: statistics of another shape, or an epsilon of 0 or less.
       TypeError: x is not floating point.
 
     Example:
@@ -48,6 +50,8 @@ def batch_normalization(
     Normalization", 2015, algorithm 1. PyTorch's `batch_norm` has `weight` and `bias`, in this
     order, and takes the statistics of the batch itself.
     """
+    if not isinstance(variance_epsilon, Tracer) and not variance_epsilon > 0:
+        raise ValueError(f"variance_epsilon: above 0, not {variance_epsilon}")
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"x: floating point, not {x.dtype}")
     dtype = np.promote_types(np.promote_types(x.dtype, mean.dtype), np.float32)
@@ -105,7 +109,7 @@ def batch_norm_with_global_normalization(
       The shape and dtype of x.
 
     Raises:
-      ValueError: statistics of another shape.
+      ValueError: statistics of another shape, or an epsilon of 0 or less.
       TypeError: x is not floating point.
 
     Example:

@@ -48,7 +48,8 @@ def batch_renormalization(
       `batch_normalization` by the running statistics.
 
     Raises:
-      ValueError: statistics of another shape, or a bound that allows nothing.
+      ValueError: statistics of another shape, a bound that allows nothing, or an epsilon of 0 or
+        less.
       TypeError: x is not floating point.
 
     Example:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxml.layers.dense import check_dtypes
 from jaxml.layers.padding import Padding, each_dimension, explicit_padding
 from jaxml.types import Array, Float
 
@@ -87,10 +88,7 @@ def conv(
 
 def check_arrays(x: Array, kernel: Array, bias: Array | None) -> tuple[int, ...]:
     """The sizes of the kernel's window, where dtypes and ranks fit."""
-    dtypes = [jnp.result_type(array) for array in (x, kernel, bias) if array is not None]
-    if not jnp.issubdtype(dtypes[0], jnp.floating) or len(set(dtypes)) > 1:
-        names = "x, kernel" if bias is None else "x, kernel, bias"
-        raise TypeError(f"{names}: one floating dtype, not {', '.join(map(str, dtypes))}")
+    check_dtypes(x, kernel, bias)
     if kernel.ndim not in (3, 4, 5):
         raise ValueError(f"kernel: [*window, ., .] with 1 to 3 sizes, not shape {kernel.shape}")
     if x.ndim < kernel.ndim - 1:

@@ -162,7 +162,7 @@ def drop_block(
       train: whether to drop; False returns x.
 
     Returns:
-      x's shape and dtype; all zero where nothing is kept.
+      x's shape and dtype; where nothing is kept, all zero, as is the gradient.
 
     Raises:
       TypeError: x is not floating-point.
@@ -193,7 +193,9 @@ def drop_block(
     reach = (*[1] * len(lead), block_size, block_size, 1)
     pads = [(size - 1, size - 1) for size in reach]  # each corner drops the pixels it reaches
     keep = ~lax.reduce_window(dropped, False, lax.bitwise_or, reach, (1,) * x.ndim, pads)
-    return _scale(x, keep, jnp.mean(keep, dtype=np.promote_types(x.dtype, np.float32)))
+    share = jnp.mean(keep, dtype=np.promote_types(x.dtype, np.float32))
+    # Not by 0 where nothing is kept: the gradient of the quotient would be NaN.
+    return _scale(x, keep, jnp.where(share > 0, share, 1.0))
 
 
 def _drop(key: Key, x: Array, shape: tuple[int, ...], keep_prob: Probability) -> Array:

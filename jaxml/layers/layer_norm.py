@@ -33,7 +33,8 @@ def layer_norm(
       The shape and dtype of x; computed in float32 at least.
 
     Raises:
-      ValueError: an axis that x does not have, or an offset or scale of another shape.
+      ValueError: an axis that x does not have, an offset or scale of another shape, or an epsilon
+        of 0 or less.
       TypeError: x is not floating point.
 
     Example:
@@ -70,7 +71,8 @@ def rms_norm(
       The shape and dtype of x; computed in float32 at least.
 
     Raises:
-      ValueError: an axis that x does not have, or a scale of another shape.
+      ValueError: an axis that x does not have, a scale of another shape, or an epsilon of 0 or
+        less.
       TypeError: x is not floating point.
 
     Example:

@@ -133,8 +133,8 @@ def lp_pool(
       ceil_mode: as in `max_pool`.
 
     Returns:
-      `[..., *windows, channels]` in x's dtype, summed in float32 at least. The gradient of a window
-      of zeros is 0.
+      `[..., *windows, channels]` in x's dtype, summed in float32 at least. The gradient at a zero
+      is 0, in a window of zeros and among others.
 
     Raises:
       TypeError: x is not floating-point.
@@ -153,11 +153,13 @@ def lp_pool(
         raise ValueError(f"p: at least 1 and finite, not {p}")
     grid = _grid(x, window, strides, padding, ceil_mode)
     wide = np.promote_types(x.dtype, np.float32)
-    powers = jnp.power(jnp.abs(x.astype(wide)), int(p) if p == int(p) else p)
+    dtype, x = x.dtype, x.astype(wide)
+    # Not by jnp.abs, whose gradient at 0 is 1.
+    powers = jnp.power(x * jnp.sign(x), int(p) if p == int(p) else p)
     sums = _reduce(powers, np.zeros((), wide), lax.add, grid)
     # The root of 1 in place of the root of 0, whose gradient is infinite.
     roots = jnp.power(jnp.where(sums > 0, sums, 1.0), 1 / p)
-    return jnp.where(sums > 0, roots, 0.0).astype(x.dtype)
+    return jnp.where(sums > 0, roots, 0.0).astype(dtype)
 
 
 def l2_pool(

@@ -1,6 +1,7 @@
 """Running averages of the statistics of batches, by the conventions of Keras and of PyTorch."""
 
 import jax.numpy as jnp
+import numpy as np
 
 from jaxml.types import Array, Float, Num
 
@@ -20,11 +21,11 @@ def update_running_average(
     Args:
       average: the average so far.
       value: the new value, of the same shape.
-      momentum: m in [0, 1], the weight of the past: Keras' and Flax's meaning. PyTorch calls 1 - m
-        the momentum.
+      momentum: m in [0, 1], the weight of the past, a number or a scalar array of any dtype: Keras'
+        and Flax's meaning. PyTorch calls 1 - m the momentum.
 
     Returns:
-      The new average, in the dtype of the old.
+      The new average, in the dtype of the old; computed in float32 at least.
 
     Raises:
       ValueError: another shape, or a momentum outside [0, 1].
@@ -36,7 +37,9 @@ def update_running_average(
     _check(momentum)
     if value.shape != average.shape:
         raise ValueError(f"value: shape {average.shape} as the average has, not {value.shape}")
-    return average * momentum + value.astype(average.dtype) * (1 - momentum)
+    wide = np.promote_types(average.dtype, np.float32)
+    old, new = (jnp.asarray(weight, wide) for weight in (momentum, 1 - momentum))
+    return (old * average.astype(wide) + new * value.astype(wide)).astype(average.dtype)
 
 
 def running_statistics_keras(

@@ -25,7 +25,7 @@ def weight_standardization(
       The shape and dtype of the kernel; computed in float32 at least.
 
     Raises:
-      ValueError: a kernel of fewer than two dimensions.
+      ValueError: a kernel of fewer than two dimensions, or an epsilon of 0 or less.
       TypeError: a kernel that is not floating point.
 
     Example:

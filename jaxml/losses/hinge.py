@@ -20,8 +20,8 @@ def hinge(
 
     Args:
       logits: `[...]`, floating point: positive decides for class 1.
-      labels: the same shape: integers 0 and 1, of which others, -1 among them, give NaN; or
-        booleans.
+      labels: the same shape: integers 0 and 1, or booleans. Others, -1 among them, are an error,
+        or NaN where labels or the mask are traced.
       where: `[...]` booleans; False gives a loss and gradients of 0 whatever the entry holds.
 
     Returns:
@@ -31,7 +31,7 @@ def hinge(
     Raises:
       TypeError: labels that are not integers or booleans, logits that are not floating point, a
         mask that is not boolean.
-      ValueError: labels or a mask of another shape.
+      ValueError: labels or a mask of another shape, labels out of range.
 
     Example:
       >>> hinge(jnp.array([3.0, 0.5, -2.0]), jnp.array([1, 1, 1])).tolist()
@@ -41,8 +41,7 @@ def hinge(
     labels of -1 and 1. Keras' takes both and averages over the last axis. Torch's
     `hinge_embedding_loss` is another function.
     """
-    labelling.check_binary(logits, labels, soft=False)
-    inputs.check_mask(where, logits.shape)
+    labelling.check_binary(logits, labels, where, soft=False)
     (logits,) = inputs.at_least_float32(inputs.keep(logits, where))
     signs = 2 * labelling.binary_shares(inputs.keep(labels, where), logits.dtype) - 1
     return inputs.keep(optax.losses.hinge_loss(logits, signs), where)
@@ -60,8 +59,8 @@ def squared_hinge(
 
     Args:
       logits: `[...]`, floating point: positive decides for class 1.
-      labels: the same shape: integers 0 and 1, of which others, -1 among them, give NaN; or
-        booleans.
+      labels: the same shape: integers 0 and 1, or booleans. Others, -1 among them, are an error,
+        or NaN where labels or the mask are traced.
       where: `[...]` booleans; False gives a loss and gradients of 0 whatever the entry holds.
 
     Returns:
@@ -70,7 +69,7 @@ def squared_hinge(
     Raises:
       TypeError: labels that are not integers or booleans, logits that are not floating point, a
         mask that is not boolean.
-      ValueError: labels or a mask of another shape.
+      ValueError: labels or a mask of another shape, labels out of range.
 
     Example:
       >>> squared_hinge(jnp.array([3.0, 0.5, -2.0]), jnp.array([1, 1, 1])).tolist()

@@ -28,14 +28,14 @@ def check_same_shape(name: str, x: Array, shape: tuple[int, ...], of: str) -> No
         raise ValueError(f"{name}: shape {shape} as the {of}, not {x.shape}")
 
 
-def check_mask(where: Array | None, shape: tuple[int, ...]) -> None:
+def check_mask(where: Array | None, shape: tuple[int, ...], name: str = "where") -> None:
     """Raises for a mask that is not one boolean an example."""
     if where is None:
         return
     if where.dtype != jnp.bool_:
-        raise TypeError(f"where: booleans, not {where.dtype}")
+        raise TypeError(f"{name}: booleans, not {where.dtype}")
     if where.shape != shape:
-        raise ValueError(f"where: shape {shape}, one boolean an example, not {where.shape}")
+        raise ValueError(f"{name}: shape {shape}, one boolean an example, not {where.shape}")
 
 
 def keep(x: Array, where: Array | None) -> Array:

@@ -1,4 +1,4 @@
-"""What losses of classes do with labels: checked by shape and dtype, NaN where outside."""
+"""What labels have to be: checked where their values are known, NaN in what is compiled."""
 
 from typing import Any
 
@@ -12,13 +12,32 @@ from jaxml.losses import inputs
 from jaxml.types import Array
 
 
-def check_binary(logits: Array, labels: Array, *, soft: bool) -> None:
-    """Raises for labels that are not one integer or boolean a logit; real ones may be soft."""
+def check_inside(name: str, labels: Array, where: Array | None, classes: int) -> None:
+    """Raises ValueError for an integer under the mask outside `[0, classes)`, if it is known."""
+    if isinstance(labels, core.Tracer) or isinstance(where, core.Tracer):
+        return
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        return
+    values = np.asarray(labels) if where is None else np.asarray(labels)[np.asarray(where)]
+    outside = values[(values < 0) | (values >= classes)]
+    if outside.size:
+        raise ValueError(f"{name}: integers in [0, {classes}), not {outside[0]}")
+
+
+def check_hard(name: str, labels: Array) -> None:
+    """Raises TypeError for what is not integers or booleans."""
+    if not (jnp.issubdtype(labels.dtype, jnp.integer) or labels.dtype == jnp.bool_):
+        raise TypeError(f"{name}: integers 0 and 1, or booleans, not {labels.dtype}")
+
+
+def check_binary(logits: Array, labels: Array, where: Array | None, *, soft: bool) -> None:
+    """Raises for labels that are not one 0, 1 or boolean a logit; real ones may be soft."""
     inputs.check_real("logits", logits)
-    hard = jnp.issubdtype(labels.dtype, jnp.integer) or labels.dtype == jnp.bool_
-    if not hard and not soft:
-        raise TypeError(f"labels: integers 0 and 1, or booleans, not {labels.dtype}")
+    if not soft:
+        check_hard("labels", labels)
     inputs.check_same_shape("labels", labels, logits.shape, "logits")
+    inputs.check_mask(where, logits.shape)
+    check_inside("labels", labels, where, 2)
 
 
 def binary_shares(labels: Array, dtype: Any) -> Array:
@@ -29,9 +48,10 @@ def binary_shares(labels: Array, dtype: Any) -> Array:
     return jnp.where((labels == 0) | (labels == 1), shares, jnp.nan)
 
 
-def check_classes(logits: Array, labels: Array, *, shares: bool) -> None:
-    """Raises for labels that are not one integer an example; shares are one number a class."""
+def check_classes(logits: Array, labels: Array, where: Array | None, *, shares: bool) -> None:
+    """Raises for labels that are not one class an example; shares are one number a class."""
     inputs.check_classes(logits)
+    inputs.check_mask(where, logits.shape[:-1])
     if shares and labels.shape == logits.shape:
         return
     integer = jnp.issubdtype(labels.dtype, jnp.integer)
@@ -40,14 +60,20 @@ def check_classes(logits: Array, labels: Array, *, shares: bool) -> None:
     if labels.shape != logits.shape[:-1]:
         allowed = f"{logits.shape[:-1]} or {logits.shape}" if shares else f"{logits.shape[:-1]}"
         raise ValueError(f"labels: shape {allowed} for logits {logits.shape}, not {labels.shape}")
+    check_inside("labels", labels, where, logits.shape[-1])
 
 
-def nan_outside(losses: Array, labels: Array, classes: int) -> Array:
-    """NaN for integer labels outside `[0, classes)`."""
-    labels = _wide(labels)
-    inside = (labels >= 0) & (labels < classes)
-    inside = inside.reshape(inside.shape + (1,) * (losses.ndim - inside.ndim))
-    return jnp.where(inside, losses, jnp.nan)
+def nan_outside(values: Array, labels: Array, classes: int) -> Array:
+    """NaN for integer labels outside `[0, classes)`; the gradient is 0 there (see `spoil`)."""
+    return jnp.where(_inside(labels, classes, values.ndim), values, jnp.nan)
+
+
+def spoil(logits: Array, labels: Array) -> Array:
+    """Logits of NaN, and with gradients of NaN, for integer labels outside of the classes."""
+    if labels.ndim == logits.ndim:
+        return logits
+    inside = _inside(labels, logits.shape[-1], logits.ndim)
+    return logits * jnp.where(inside, 1.0, jnp.nan).astype(logits.dtype)
 
 
 def is_label(labels: Array, classes: int) -> Array:
@@ -90,6 +116,12 @@ def check_weights(class_weights: Array | None, classes: int) -> None:
         return
     if not (np.asarray(class_weights) >= 0).all():
         raise ValueError(f"class_weights: 0 or more, not {np.asarray(class_weights).min()}")
+
+
+def _inside(labels: Array, classes: int, ndim: int) -> Array:
+    """Booleans with dimensions of 1 at their end."""
+    inside = (_wide(labels) >= 0) & (_wide(labels) < classes)
+    return inside.reshape(inside.shape + (1,) * (ndim - inside.ndim))
 
 
 def _wide(labels: Array) -> Array:

@@ -21,7 +21,8 @@ def one_vs_rest_hinge(
 
     Args:
       logits: `[..., classes]`, floating point.
-      labels: `[...]`, integers in [0, classes); a label outside gives NaN.
+      labels: `[...]`, integers in [0, classes); one outside is an error, or gives NaN (loss and
+        gradient) where labels or the mask are traced.
       squared: whether each class's hinge is squared.
       where: `[...]` booleans; False gives a loss and gradients of 0 whatever the example holds.
 
@@ -31,7 +32,7 @@ def one_vs_rest_hinge(
     Raises:
       TypeError: labels that are not integers, logits that are not floating point, a mask that is
         not boolean.
-      ValueError: labels or a mask of another shape.
+      ValueError: labels or a mask of another shape, labels out of range.
 
     Example:
       >>> float(one_vs_rest_hinge(jnp.array([2.0, 0.5, -3.0]), jnp.array(0)))
@@ -42,7 +43,7 @@ def one_vs_rest_hinge(
     """
     logits, labels = _prepare(logits, labels, where)
     hinges = hinge(logits, labelling.is_label(labels, logits.shape[-1]))
-    return _finish(_squared(hinges, squared).sum(axis=-1), logits, labels, where)
+    return inputs.keep(_squared(hinges, squared).sum(axis=-1), where)
 
 
 def crammer_singer_hinge(
@@ -58,7 +59,8 @@ def crammer_singer_hinge(
 
     Args:
       logits: `[..., classes]`, floating point.
-      labels: `[...]`, integers in [0, classes); a label outside gives NaN.
+      labels: `[...]`, integers in [0, classes); one outside is an error, or gives NaN (loss and
+        gradient) where labels or the mask are traced.
       squared: whether the hinge is squared.
       where: `[...]` booleans; False gives a loss and gradients of 0 whatever the example holds.
 
@@ -68,7 +70,7 @@ def crammer_singer_hinge(
     Raises:
       TypeError: labels that are not integers, logits that are not floating point, a mask that is
         not boolean.
-      ValueError: labels or a mask of another shape.
+      ValueError: labels or a mask of another shape, labels out of range.
 
     Example:
       >>> float(crammer_singer_hinge(jnp.array([2.0, 1.5, 1.25]), jnp.array(0)))
@@ -80,7 +82,7 @@ def crammer_singer_hinge(
     """
     logits, labels = _prepare(logits, labels, where)
     strongest = _missing_margins(logits, labels).max(axis=-1)
-    return _finish(_squared(strongest, squared), logits, labels, where)
+    return inputs.keep(_squared(strongest, squared), where)
 
 
 def weston_watkins_hinge(
@@ -96,7 +98,8 @@ def weston_watkins_hinge(
 
     Args:
       logits: `[..., classes]`, floating point.
-      labels: `[...]`, integers in [0, classes); a label outside gives NaN.
+      labels: `[...]`, integers in [0, classes); one outside is an error, or gives NaN (loss and
+        gradient) where labels or the mask are traced.
       squared: whether each class's hinge is squared.
       where: `[...]` booleans; False gives a loss and gradients of 0 whatever the example holds.
 
@@ -106,7 +109,7 @@ def weston_watkins_hinge(
     Raises:
       TypeError: labels that are not integers, logits that are not floating point, a mask that is
         not boolean.
-      ValueError: labels or a mask of another shape.
+      ValueError: labels or a mask of another shape, labels out of range.
 
     Example:
       >>> float(weston_watkins_hinge(jnp.array([2.0, 1.5, 1.25]), jnp.array(0)))
@@ -118,7 +121,7 @@ def weston_watkins_hinge(
     """
     logits, labels = _prepare(logits, labels, where)
     missing = _squared(_missing_margins(logits, labels), squared)
-    return _finish(missing.sum(axis=-1), logits, labels, where)
+    return inputs.keep(missing.sum(axis=-1), where)
 
 
 def _missing_margins(logits: Array, labels: Array) -> Array:
@@ -133,11 +136,7 @@ def _squared(hinges: Array, squared: bool) -> Array:
 
 
 def _prepare(logits: Array, labels: Array, where: Array | None) -> tuple[Array, Array]:
-    labelling.check_classes(logits, labels, shares=False)
-    inputs.check_mask(where, logits.shape[:-1])
+    labelling.check_classes(logits, labels, where, shares=False)
     (logits,) = inputs.at_least_float32(inputs.keep(logits, where))
-    return logits, inputs.keep(labels, where)
-
-
-def _finish(losses: Array, logits: Array, labels: Array, where: Array | None) -> Array:
-    return inputs.keep(labelling.nan_outside(losses, labels, logits.shape[-1]), where)
+    labels = inputs.keep(labels, where)
+    return labelling.spoil(logits, labels), labels

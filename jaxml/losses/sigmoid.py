@@ -24,8 +24,9 @@ def sigmoid_cross_entropy(
 
     Args:
       logits: `[...]`, floating point: the log-odds of class 1.
-      labels: the same shape: integers 0 and 1 (others give NaN), booleans, or soft labels: the
-        probability of class 1, floating point in [0, 1], not checked.
+      labels: the same shape: integers 0 and 1 (others are an error, or NaN where labels or the
+        mask are traced), booleans, or soft labels: the probability of class 1, floating point in
+        [0, 1], not checked.
       label_smoothing: epsilon, in [0, 1).
       class_weights: `[2]`, 0 or more, of class 0 and class 1; None is 1 for both.
       where: `[...]` booleans; False gives a loss and gradients of 0 whatever the entry holds.
@@ -35,7 +36,8 @@ def sigmoid_cross_entropy(
 
     Raises:
       TypeError: logits or weights that are not floating point, a mask that is not boolean.
-      ValueError: labels, a mask or weights of another shape, epsilon or weights out of range.
+      ValueError: labels, a mask or weights of another shape; labels, epsilon or weights out of
+        range.
 
     Example:
       >>> import jax.numpy as jnp
@@ -74,8 +76,9 @@ def sigmoid_focal(
 
     Args:
       logits: `[...]`, floating point: the log-odds of class 1.
-      labels: the same shape: integers 0 and 1 (others give NaN), booleans, or soft labels: the
-        probability of class 1, floating point in [0, 1], not checked.
+      labels: the same shape: integers 0 and 1 (others are an error, or NaN where labels or the
+        mask are traced), booleans, or soft labels: the probability of class 1, floating point in
+        [0, 1], not checked.
       gamma: 0 or more; 0 is cross-entropy.
       alpha: in [0, 1], the weight of class 1, and 1 - alpha that of class 0; None is 1 for both.
       where: `[...]` booleans; False gives a loss and gradients of 0 whatever the entry holds.
@@ -85,7 +88,7 @@ def sigmoid_focal(
 
     Raises:
       TypeError: logits that are not floating point, a mask that is not boolean.
-      ValueError: labels or a mask of another shape, gamma or alpha out of range.
+      ValueError: labels or a mask of another shape; labels, gamma or alpha out of range.
 
     Example:
       >>> import jax.numpy as jnp
@@ -106,7 +109,6 @@ def sigmoid_focal(
 
 
 def _prepare(logits: Array, labels: Array, where: Array | None) -> tuple[Array, Array]:
-    labelling.check_binary(logits, labels, soft=True)
-    inputs.check_mask(where, logits.shape)
+    labelling.check_binary(logits, labels, where, soft=True)
     (logits,) = inputs.at_least_float32(inputs.keep(logits, where))
     return logits, labelling.binary_shares(inputs.keep(labels, where), logits.dtype)

@@ -2,8 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import optax
-from jax import lax
 
 from jaxml.losses import inputs
 from jaxml.losses import labels as labelling
@@ -27,36 +25,38 @@ def softmax_cross_entropy(
     Args:
       logits: `[..., classes]`, unnormalised, floating point; a class of minus infinity takes no
         part.
-      labels: `[...]`, integers in [0, classes), of which one outside gives NaN; or
-        `[..., classes]`, one-hot or soft: the probability of each class, not checked.
+      labels: `[...]`, integers in [0, classes), of which one outside is an error, or gives NaN
+        (loss and gradient) where labels or the mask are traced; or `[..., classes]`, one-hot or
+        soft: the probability of each class, not checked.
       label_smoothing: epsilon, in [0, 1).
       class_weights: `[classes]`, 0 or more; None is 1 for all.
       where: `[...]` booleans; False gives a loss and gradients of 0 whatever the example holds.
 
     Returns:
-      `[...]`, in float32 at least: 0 or more, in nats.
+      `[...]`, in float32 at least: 0 or more, in nats, to its last digits however small.
 
     Raises:
       TypeError: labels `[...]` that are not integers, logits or weights that are not floating
         point, a mask that is not boolean.
-      ValueError: labels, a mask or weights of another shape, epsilon or weights out of range.
+      ValueError: labels, a mask or weights of another shape; labels, epsilon or weights out of
+        range.
 
     Example:
       >>> float(softmax_cross_entropy(jnp.array([0.0, 1e4]), jnp.array(0)))
       10000.0
 
-    Source: the meaning of `tf.nn.sparse_softmax_cross_entropy_with_logits`, computed by optax.
-    Smoothing and weights are those of `torch.nn.functional.cross_entropy` with
-    `reduction="none"`; its mean divides by the sum of the weights of the labels.
+    Source: the meaning of `tf.nn.sparse_softmax_cross_entropy_with_logits`. Smoothing and weights
+    are those of `torch.nn.functional.cross_entropy` with `reduction="none"`; its mean divides by
+    the sum of the weights of the labels.
     """
     logits, labels = _prepare(logits, labels, label_smoothing, class_weights, where)
     if labels.ndim < logits.ndim and not label_smoothing:
-        losses = _cross_entropy_at_label(logits, labels, class_weights)
+        losses = _surprise_at_label(logits, labels, class_weights)
     else:
         factors = labelling.smoothed_and_weighted(
             labelling.class_shares(labels, logits), label_smoothing, class_weights
         )
-        losses = _surprise(factors, jax.nn.log_softmax(logits))
+        losses = _surprise(factors, _log_probabilities(logits))
     return inputs.keep(losses, where)
 
 
@@ -77,21 +77,22 @@ def softmax_focal(
 
     Args:
       logits: `[..., classes]`, unnormalised, floating point, at least two classes.
-      labels: `[...]`, integers in [0, classes), of which one outside gives NaN; or
-        `[..., classes]`, one-hot or soft: the probability of each class, not checked.
+      labels: `[...]`, integers in [0, classes), of which one outside is an error, or gives NaN
+        (loss and gradient) where labels or the mask are traced; or `[..., classes]`, one-hot or
+        soft: the probability of each class, not checked.
       gamma: 0 or more; 0 is cross-entropy.
       label_smoothing: epsilon, in [0, 1).
       class_weights: `[classes]`, 0 or more: the paper's alpha; None is 1 for all.
       where: `[...]` booleans; False gives a loss and gradients of 0 whatever the example holds.
 
     Returns:
-      `[...]`, in float32 at least: 0 or more, in nats.
+      `[...]`, in float32 at least: 0 or more, in nats, to its last digits however small.
 
     Raises:
       TypeError: labels `[...]` that are not integers, logits or weights that are not floating
         point, a mask that is not boolean.
-      ValueError: labels, a mask or weights of another shape, fewer than two classes; gamma,
-        epsilon or weights out of range.
+      ValueError: labels, a mask or weights of another shape, fewer than two classes; labels,
+        gamma, epsilon or weights out of range.
 
     Example:
       >>> float(softmax_focal(jnp.array([0.0, 1e4]), jnp.array(0)))
@@ -108,8 +109,10 @@ def softmax_focal(
     factors = labelling.smoothed_and_weighted(
         labelling.class_shares(labels, logits), label_smoothing, class_weights
     )
-    factors = factors * jnp.exp(gamma * _log_of_the_rest(logits))
-    return inputs.keep(_surprise(factors, jax.nn.log_softmax(logits)), where)
+    log_p = _log_probabilities(logits)
+    if gamma:
+        factors = factors * jnp.exp(gamma * _log_of_the_rest(logits, log_p))
+    return inputs.keep(_surprise(factors, log_p), where)
 
 
 def _prepare(
@@ -119,18 +122,41 @@ def _prepare(
     class_weights: Array | None,
     where: Array | None,
 ) -> tuple[Array, Array]:
-    labelling.check_classes(logits, labels, shares=True)
+    labelling.check_classes(logits, labels, where, shares=True)
     labelling.check_smoothing(label_smoothing)
     labelling.check_weights(class_weights, logits.shape[-1])
-    inputs.check_mask(where, logits.shape[:-1])
     (logits,) = inputs.at_least_float32(inputs.keep(logits, where))
-    # The loss does not change when all logits do, but sums of large ones would lose digits.
-    logits = logits - lax.stop_gradient(logits.max(axis=-1, keepdims=True))
-    return logits, inputs.keep(labels, where)
+    labels = inputs.keep(labels, where)
+    return labelling.spoil(logits, labels), labels
 
 
-def _cross_entropy_at_label(logits: Array, labels: Array, class_weights: Array | None) -> Array:
-    losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+def _top(logits: Array) -> Array:
+    """`[..., classes]` booleans: the likeliest class, of equal ones the first."""
+    return labelling.is_label(jnp.argmax(logits, axis=-1), logits.shape[-1])
+
+
+def _below_top(logits: Array) -> tuple[Array, Array]:
+    """`z_c - z_top`, which is 0 for the top class, and `log sum_c exp(z_c - z_top)`.
+
+    `jax.nn.log_softmax`, and optax by it, adds the 1 of the top class to the others before the
+    logarithm: of `log(1 + s)` with a small s, which is the loss of what is classified well,
+    nothing is left. Here the top class stands apart, in the gradient too.
+    """
+    top = _top(logits)
+    highest = jnp.sum(jnp.where(top, logits, 0.0), axis=-1, keepdims=True)
+    below = jnp.where(top, 0.0, logits - highest)
+    return below, jnp.log1p(jnp.sum(jnp.where(top, 0.0, jnp.exp(below)), axis=-1))
+
+
+def _log_probabilities(logits: Array) -> Array:
+    below, log_sum = _below_top(logits)
+    return below - log_sum[..., None]
+
+
+def _surprise_at_label(logits: Array, labels: Array, class_weights: Array | None) -> Array:
+    below, log_sum = _below_top(logits)
+    at_label = jnp.take_along_axis(below, labels[..., None], axis=-1, mode="clip")
+    losses = log_sum - at_label.squeeze(-1)
     if class_weights is not None:
         losses = losses * jnp.take(class_weights.astype(losses.dtype), labels, mode="clip")
     return labelling.nan_outside(losses, labels, logits.shape[-1])
@@ -139,16 +165,21 @@ def _cross_entropy_at_label(logits: Array, labels: Array, class_weights: Array |
 def _surprise(factors: Array, log_probabilities: Array) -> Array:
     """`-sum_c f_c log p_c`, where a class that is impossible and not asked for adds nothing."""
     nothing = (factors == 0) & jnp.isneginf(log_probabilities)
-    return -jnp.sum(factors * jnp.where(nothing, 0.0, log_probabilities), axis=-1)
+    return jnp.sum(factors * jnp.where(nothing, 0.0, -log_probabilities), axis=-1)
 
 
-def _log_of_the_rest(logits: Array) -> Array:
+def _log_of_the_rest(logits: Array, log_p: Array) -> Array:
     """`log(1 - p_c)` of each class, to full precision.
 
     Only the likeliest class can be so likely that nothing is left of `1 - p`: there the others
     are added up instead.
     """
-    top = labelling.is_label(jnp.argmax(logits, axis=-1), logits.shape[-1])
-    others = jax.nn.logsumexp(logits, axis=-1, where=~top) - jax.nn.logsumexp(logits, axis=-1)
-    small = jnp.where(top, 0.0, jax.nn.softmax(logits))
-    return jnp.where(top, others[..., None], jnp.log1p(-small))
+    top = _top(logits)
+    others = jnp.where(top, -jnp.inf, log_p)
+    alone = jnp.all(jnp.isneginf(others), axis=-1)
+    # The sum of zeros in place of that of nothing, whose gradient is NaN.
+    total = jax.nn.logsumexp(jnp.where(alone[..., None], 0.0, others), axis=-1)
+    total = jnp.where(alone, -jnp.inf, total)
+    # Of an impossible class the loss is infinite, and infinity times this one's 0 would be NaN.
+    small = jnp.where(top | jnp.isneginf(log_p), 0.0, jnp.exp(log_p))
+    return jnp.where(top, total[..., None], jnp.log1p(-small))

@@ -4,6 +4,7 @@ from typing import Self
 
 import jax.numpy as jnp
 
+from jaxml.losses import inputs
 from jaxml.metrics import sums
 from jaxml.outputs import binary_predictions
 from jaxml.types import Array, Bool, Float, Integer
@@ -52,7 +53,8 @@ class BinaryMetrics(sums.Sums):
         Args:
           losses: `[...]`.
           logits: `[...]`, the log-odds of class 1.
-          labels: `[...]`, integers 0 and 1 or booleans; another integer is never predicted.
+          labels: `[...]`, integers 0 and 1 or booleans; another integer is an error, or, where
+            labels or the mask are traced, counted as neither positive nor correct.
           mask: `[...]` booleans, False for what does not count; None counts all.
 
         Returns:
@@ -60,12 +62,11 @@ class BinaryMetrics(sums.Sums):
 
         Raises:
           TypeError: labels that are not integers or booleans, a mask that is not boolean.
-          ValueError: shapes that are not one.
+          ValueError: shapes that are not one, labels out of range.
         """
-        labels = sums.binary(labels)
-        sums.check_same_shape("losses", losses, labels.shape)
-        sums.check_same_shape("logits", logits, labels.shape)
-        mask = sums.counted(mask, labels.shape)
+        inputs.check_same_shape("losses", losses, labels.shape, "labels")
+        inputs.check_same_shape("logits", logits, labels.shape, "labels")
+        labels, mask = sums.binary(labels, mask)
         predicted = binary_predictions(logits)
         return cls(
             count=sums.count(mask),

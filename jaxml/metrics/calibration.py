@@ -51,7 +51,8 @@ class CalibrationError(sums.Sums):
         Args:
           probabilities: `[...]` in [0, 1]: of class 1, or of the class that was predicted; NaN
             is not counted.
-          outcomes: `[...]`, what happened: the label, 0 or 1, or whether the prediction is right.
+          outcomes: `[...]`, what happened: the label, 0 or 1, or whether the prediction is right;
+            another integer is an error, or, where outcomes or the mask are traced, counted as 0.
           mask: `[...]` booleans, False for what does not count; None counts all.
           bins: how many; bin b is (b / bins, (b + 1) / bins]; the same for all that are merged.
 
@@ -61,13 +62,13 @@ class CalibrationError(sums.Sums):
         Raises:
           TypeError: probabilities that are not floating point, outcomes that are not integers or
             booleans, a mask that is not boolean.
-          ValueError: shapes that are not one, no bins.
+          ValueError: shapes that are not one, outcomes out of range, no bins.
         """
         inputs.check_real("probabilities", probabilities)
-        outcomes = sums.binary(outcomes, "outcomes")
-        sums.check_same_shape("probabilities", probabilities, outcomes.shape)
+        inputs.check_same_shape("probabilities", probabilities, outcomes.shape, "outcomes")
+        outcomes, mask = sums.binary(outcomes, mask, "outcomes")
         histogram.check_bins(bins)
-        mask = sums.counted(mask, outcomes.shape) & ~jnp.isnan(probabilities)
+        mask = mask & ~jnp.isnan(probabilities)
         values = jnp.where(mask, probabilities, 0.0).astype(jnp.float32)
         numbers = histogram.bin_of(values, bins)
         return cls(

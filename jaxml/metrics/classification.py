@@ -5,8 +5,10 @@ from typing import Self
 import jax.numpy as jnp
 from jax import lax
 
+from jaxml.losses import inputs
+from jaxml.losses import labels as labelling
 from jaxml.metrics import sums
-from jaxml.types import Array
+from jaxml.types import Array, Bool, Float, Integer
 
 
 class ClassificationMetrics(sums.Sums):
@@ -37,24 +39,41 @@ class ClassificationMetrics(sums.Sums):
         return cls(counts[0], jnp.zeros((), jnp.float32), *counts[1:])
 
     @classmethod
-    def of(cls, losses: Array, logits: Array, labels: Array, mask: Array | None = None) -> Self:
+    def of(
+        cls,
+        losses: Float[Array, " batch"],
+        logits: Float[Array, "batch classes"],
+        labels: Integer[Array, " batch"],
+        mask: Bool[Array, " batch"] | None = None,
+    ) -> Self:
         """The sums over one batch.
 
         Args:
           losses: `[batch]`.
           logits: `[batch, classes]`; of equal logits the first counts as the higher.
-          labels: `[batch]` integers.
+          labels: `[batch]`, integers in [0, classes); one outside is an error, or, where labels or
+            the mask are traced, counted as an example that is not correct.
           mask: `[batch]` booleans, False for what does not count; None counts all.
 
         Returns:
           The metrics of the examples under the mask.
+
+        Raises:
+          TypeError: labels that are not integers, losses or logits that are not floating point, a
+            mask that is not boolean.
+          ValueError: shapes that do not fit, no classes, labels out of range.
         """
-        mask = sums.counted(mask, labels.shape)
+        if logits.ndim != 2:
+            raise ValueError(f"logits: [batch, classes], not {logits.shape}")
+        inputs.check_real("losses", losses)
+        inputs.check_same_shape("losses", losses, logits.shape[:1], "logits without classes")
+        counts = sums.counted(mask, logits.shape[:1])
+        labelling.check_classes(logits, labels, mask, shares=False)
         _, top = lax.top_k(logits, min(5, logits.shape[-1]))
-        hits = (top == labels[:, None].astype(top.dtype)) & mask[:, None]
+        hits = (top == labels[:, None].astype(top.dtype)) & counts[:, None]
         return cls(
-            count=sums.count(mask),
-            loss=sums.total(losses, mask),
+            count=sums.count(counts),
+            loss=sums.total(losses, counts),
             correct=sums.count(hits[:, 0]),
             correct_top5=sums.count(hits),
         )

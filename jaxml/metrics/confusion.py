@@ -5,6 +5,8 @@ from typing import Literal, Self
 import jax
 import jax.numpy as jnp
 
+from jaxml.losses import inputs
+from jaxml.losses.labels import check_inside
 from jaxml.metrics import sums
 from jaxml.types import Array, Bool, Float, Integer, Num
 
@@ -47,8 +49,8 @@ class ConfusionMatrix(sums.Sums):
 
         Args:
           predictions: `[...]`, integers in [0, num_classes).
-          labels: `[...]`, integers in [0, num_classes); an example whose label or prediction is
-            outside is not counted.
+          labels: `[...]`, integers in [0, num_classes). A label or prediction outside is an error,
+            or, where it or the mask is traced, its example is not counted.
           mask: `[...]` booleans, False for what does not count; None counts all.
           num_classes: at least 1.
 
@@ -57,7 +59,7 @@ class ConfusionMatrix(sums.Sums):
 
         Raises:
           TypeError: labels or predictions that are not integers, a mask that is not boolean.
-          ValueError: shapes that are not one, no classes.
+          ValueError: shapes that are not one, labels or predictions out of range, no classes.
 
         Source: `sklearn.metrics.confusion_matrix` with `labels=range(num_classes)`.
         """
@@ -66,15 +68,17 @@ class ConfusionMatrix(sums.Sums):
                 raise TypeError(f"{name}: integers in [0, {num_classes}), not {classes.dtype}")
         if num_classes < 1:
             raise ValueError(f"num_classes: at least 1, not {num_classes}")
-        sums.check_same_shape("predictions", predictions, labels.shape)
-        mask = sums.counted(mask, labels.shape)
+        inputs.check_same_shape("predictions", predictions, labels.shape, "labels")
+        counts = sums.counted(mask, labels.shape)
+        check_inside("predictions", predictions, mask, num_classes)
+        check_inside("labels", labels, mask, num_classes)
         rows, columns = labels.astype(jnp.int32), predictions.astype(jnp.int32)
         inside = (rows >= 0) & (rows < num_classes) & (columns >= 0) & (columns < num_classes)
         cells = jnp.where(inside, rows * num_classes + columns, 0)
-        counts = jax.ops.segment_sum(
-            (mask & inside).astype(jnp.int32).ravel(), cells.ravel(), num_classes**2
+        table = jax.ops.segment_sum(
+            (counts & inside).astype(jnp.int32).ravel(), cells.ravel(), num_classes**2
         )
-        return cls(counts.reshape(num_classes, num_classes))
+        return cls(table.reshape(num_classes, num_classes))
 
     def accuracy(self) -> Float[Array, ""]:
         """The share of examples whose prediction is the label; 0 without examples."""

@@ -67,8 +67,8 @@ class RegressionMetrics(struct.PyTreeNode):
         """
         inputs.check_real("outputs", outputs)
         inputs.check_real("targets", targets)
-        sums.check_same_shape("losses", losses, targets.shape)
-        sums.check_same_shape("outputs", outputs, targets.shape)
+        inputs.check_same_shape("losses", losses, targets.shape, "targets")
+        inputs.check_same_shape("outputs", outputs, targets.shape, "targets")
         mask = sums.counted(mask, targets.shape)
         (wide,) = inputs.at_least_float32(targets)
         count, mean = sums.count(mask), _mean(wide, mask)

@@ -48,7 +48,8 @@ class RocAuc(sums.Sums):
 
         Args:
           probabilities: `[...]` of class 1, in [0, 1]; NaN is not counted.
-          labels: `[...]`, integers 0 and 1 or booleans; another integer is not counted.
+          labels: `[...]`, integers 0 and 1 or booleans; another integer is an error, or, where
+            labels or the mask are traced, not counted.
           mask: `[...]` booleans, False for what does not count; None counts all.
           bins: how many, of equal width; the same for all batches that are merged.
 
@@ -58,7 +59,7 @@ class RocAuc(sums.Sums):
         Raises:
           TypeError: probabilities that are not floating point, labels that are not integers or
             booleans, a mask that is not boolean.
-          ValueError: shapes that are not one, no bins.
+          ValueError: shapes that are not one, labels out of range, no bins.
         """
         labels, mask = _prepare("probabilities", probabilities, labels, mask)
         mask = mask & ~jnp.isnan(probabilities)
@@ -95,17 +96,18 @@ def roc_auc(
 
     Args:
       scores: `[...]`, logits, probabilities or any others.
-      labels: `[...]`, integers 0 and 1 or booleans.
+      labels: `[...]`, integers 0 and 1 or booleans; another integer is an error, or, where
+        labels or the mask are traced, gives NaN.
       mask: `[...]` booleans, False for what does not count; None counts all.
 
     Returns:
-      `[]` in [0, 1], in float32 at least; NaN where one of the classes has no examples, a score
-      is NaN or a label is another integer.
+      `[]` in [0, 1], in float32 at least; NaN where one of the classes has no examples or a score
+      is NaN.
 
     Raises:
       TypeError: scores that are not floating point, labels that are not integers or booleans, a
         mask that is not boolean.
-      ValueError: shapes that are not one.
+      ValueError: shapes that are not one, labels out of range.
 
     Example:
       >>> float(roc_auc(jnp.array([-2.0, 0.4, 0.3, 5.0]), jnp.array([0, 0, 1, 1])))
@@ -136,6 +138,5 @@ def _share(counts: Array) -> Array:
 
 def _prepare(name: str, scores: Array, labels: Array, mask: Array | None) -> tuple[Array, Array]:
     inputs.check_real(name, scores)
-    labels = sums.binary(labels)
-    sums.check_same_shape(name, scores, labels.shape)
-    return labels, sums.counted(mask, labels.shape)
+    inputs.check_same_shape(name, scores, labels.shape, "labels")
+    return sums.binary(labels, mask)

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from jaxml.losses import inputs
+from jaxml.losses.labels import check_hard, check_inside
 from jaxml.types import Array
 
 
@@ -20,13 +22,8 @@ class Sums(struct.PyTreeNode):
 
 def counted(mask: Array | None, shape: tuple[int, ...]) -> Array:
     """Which examples count: booleans of that shape."""
-    if mask is None:
-        return jnp.ones(shape, bool)
-    if mask.dtype != jnp.bool_:
-        raise TypeError(f"mask: booleans, not {mask.dtype}")
-    if mask.shape != shape:
-        raise ValueError(f"mask: shape {shape}, one boolean an example, not {mask.shape}")
-    return mask
+    inputs.check_mask(mask, shape, "mask")
+    return jnp.ones(shape, bool) if mask is None else mask
 
 
 def count(condition: Array) -> Array:
@@ -39,14 +36,9 @@ def total(values: Array, mask: Array) -> Array:
     return jnp.sum(jnp.where(mask, values, jnp.zeros_like(values)), dtype=jnp.float32)
 
 
-def check_same_shape(name: str, x: Array, shape: tuple[int, ...]) -> None:
-    """Raises ValueError for another shape: nothing is broadcast."""
-    if x.shape != shape:
-        raise ValueError(f"{name}: shape {shape}, one value an example, not {x.shape}")
-
-
-def binary(labels: Array, name: str = "labels") -> Array:
-    """The labels in int32; raises TypeError for what is not integers or booleans."""
-    if not (jnp.issubdtype(labels.dtype, jnp.integer) or labels.dtype == jnp.bool_):
-        raise TypeError(f"{name}: integers 0 and 1, or booleans, not {labels.dtype}")
-    return labels.astype(jnp.int32)
+def binary(labels: Array, mask: Array | None, name: str = "labels") -> tuple[Array, Array]:
+    """The labels in int32 and which of them count; raises for what is not 0, 1 or a boolean."""
+    check_hard(name, labels)
+    counts = counted(mask, labels.shape)
+    check_inside(name, labels, mask, 2)
+    return labels.astype(jnp.int32), counts

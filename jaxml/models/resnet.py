@@ -104,8 +104,10 @@ class CifarResNet(nn.Module):
     Example:
       >>> model = resnet_tiny(num_classes=10)
       >>> images = jnp.zeros((2, 8, 8, 1))
-      >>> variables = model.init(jax.random.key(0), images, train=False)
-      >>> model.apply(variables, images, train=False).shape
+      >>> logits, variables = jax.eval_shape(
+      ...     lambda: model.init_with_output(jax.random.key(0), images, train=False)
+      ... )
+      >>> logits.shape
       (2, 10)
     """
 

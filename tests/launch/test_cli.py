@@ -57,7 +57,7 @@ def test_another_recipe_is_taken_by_its_path(parse):
         ),
         (
             ["--config.batch_size=many"],
-            "config.batch_size: 'many' is not allowed, it is an int of at least 1",
+            "config.batch_size: 'many' is not allowed, it is an int of at least 0",
         ),
         (
             ["--config.optim.learning_rate=fast"],
@@ -110,6 +110,6 @@ def test_help_explains_every_setting_with_its_value(parse, capsys):
         parse("--help", "--config.batch_size=77")
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    assert "--config.batch_size=77\n      images a step, over all devices; an int" in text
+    assert "--config.batch_size=77\n      examples a step, over all devices" in text
     assert "--config.optim.learning_rate=" in text
     assert "--config.checkpoint.keep=" in text

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxml import layers
 from jaxml.layers import batch_norm_with_global_normalization, batch_normalization, moments
 from tests import laws, references
 
@@ -209,3 +210,34 @@ def test_integers_are_an_error():
     x, one = jnp.ones((2, 3), int), jnp.ones(3)
     with laws.unchecked(), pytest.raises(TypeError, match="x: floating point, not int32"):
         batch_normalization(x, one, one, None, None, EPSILON)
+
+
+NORMS = {
+    "batch_normalization": lambda x, v, e: batch_normalization(x, v, v, None, None, e),
+    "batch_norm_with_global_normalization": lambda x, v, e: batch_norm_with_global_normalization(
+        x, v, v, None, v, e, True
+    ),
+    "batch_renormalization": lambda x, v, e: layers.batch_renormalization(
+        x, v, v, v, v, None, None, e, r_max=3.0, d_max=5.0
+    ),
+    "layer_norm": lambda x, v, e: layers.layer_norm(x, epsilon=e),
+    "rms_norm": lambda x, v, e: layers.rms_norm(x, epsilon=e),
+    "group_norm": lambda x, v, e: layers.group_norm(x, groups=3, spatial_dims=0, epsilon=e),
+    "instance_norm": lambda x, v, e: layers.instance_norm(x, spatial_dims=1, epsilon=e),
+    "weight_standardization": lambda x, v, e: layers.weight_standardization(x, epsilon=e),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("epsilon", [-1.0, 0.0, 0, float("nan"), np.float32(-1.0)])
+def test_an_epsilon_that_is_not_positive_is_an_error(name, epsilon):
+    message = f"variance_epsilon: above 0, not {epsilon}"
+    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+        NORMS[name](jnp.ones((2, 3)), jnp.ones(3), epsilon)
+
+
+def test_the_epsilon_may_be_traced():
+    x, *statistics = example(dtype=np.float32)
+    with laws.unchecked():
+        y = references.plain_jit(batch_normalization)(x, *statistics, jnp.float32(EPSILON))
+    references.assert_close(y, jitted(x, *statistics))

@@ -58,3 +58,19 @@ def test_torch_agrees():
 def test_shapes_that_do_not_fit_are_told(name, shapes, message):
     with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         dense(*map(jnp.zeros, shapes))
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "message"),
+    [
+        (("int32", "int32", "int32"), "x, kernel, bias: one floating dtype, not int32, int32"),
+        (("float32", "int32", None), "x, kernel: one floating dtype, not float32, int32"),
+        (("float32", "bfloat16", None), "x, kernel: one floating dtype, not float32, bfloat16"),
+        (("bfloat16", "bfloat16", "float32"), "one floating dtype, not bfloat16, bfloat16, float"),
+    ],
+)
+def test_dtypes_that_do_not_fit_are_told(dtypes, message):
+    shapes = [(2, 5), (5, 3), (3,)]
+    arrays = [d and jnp.zeros(s, d) for s, d in zip(shapes, dtypes, strict=True)]
+    with laws.unchecked(), pytest.raises(TypeError, match=re.escape(message)):
+        dense(*arrays)

@@ -140,6 +140,15 @@ def test_an_image_without_a_kept_pixel_is_zero():
     np.testing.assert_array_equal(y, np.zeros(y.shape))
 
 
+def test_the_gradient_of_an_image_without_a_kept_pixel_is_zero():
+    def total(x):
+        return drop_block(KEY, x, keep_prob=1e-7, block_size=3, train=True).sum()
+
+    value, gradient = jax.value_and_grad(total)(jnp.ones((3, 3, 2)))
+    assert value == 0
+    np.testing.assert_array_equal(gradient, np.zeros(gradient.shape))
+
+
 @forms
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
 def test_what_is_kept_is_divided_by_the_share_and_rounded_once(form, dtype):

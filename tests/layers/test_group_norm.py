@@ -44,7 +44,9 @@ def test_any_spatial_rank_and_any_groups(batch, spatial, groups, size):
 
     @references.plain_jit
     def both(*arrays):
-        return group_norm(*arrays, groups=groups), instance_norm(*arrays) if spatial else None
+        dims = {"spatial_dims": len(spatial)}
+        grouped = group_norm(*arrays, groups=groups, **dims)
+        return grouped, instance_norm(*arrays, **dims) if spatial else None
 
     grouped, instances = both(*singles)
     laws.agree(group_norm, grouped, by_formula(*arrays, groups), by="NumPy float64")
@@ -68,9 +70,36 @@ def test_both_obey():
 
 def test_no_offset_is_zero_and_no_scale_is_one():
     x, *_ = example((2, 3, 4))
-    actual = group_norm(jnp.float32(x), groups=2), instance_norm(jnp.float32(x))
+    x32, dims = jnp.float32(x), {"spatial_dims": 1}
+    actual = group_norm(x32, groups=2, **dims), instance_norm(x32, **dims)
     laws.agree(group_norm, actual[0], by_formula(x, None, None, 2), by="NumPy float64")
     laws.agree(instance_norm, actual[1], by_formula(x, None, None, 4), by="NumPy float64")
+
+
+@pytest.mark.parametrize("lead", [(), (2,), (3, 2)], ids=str)
+@pytest.mark.parametrize("spatial", [(), (4,), (3, 4), (2, 3, 2)], ids=str)
+def test_any_leading_dimensions_are_examples(lead, spatial):
+    arrays = example((*lead, *spatial, 6))
+    flat = arrays[0].reshape(-1, *spatial, 6), *arrays[1:]
+    dims: dict = {"spatial_dims": len(spatial)} if len(spatial) != 2 else {}
+
+    @references.plain_jit
+    def both(*arrays):
+        grouped = group_norm(*arrays, groups=3, **dims)
+        return grouped, instance_norm(*arrays, **dims) if spatial else None
+
+    grouped, instances = both(*map(np.float32, arrays))
+    expected = by_formula(*flat, 3).reshape(arrays[0].shape)
+    laws.agree(group_norm, grouped, expected, by="NumPy float64")
+    if spatial:
+        expected = instances_by_formula(*flat).reshape(arrays[0].shape)
+        laws.agree(instance_norm, instances, expected, by="NumPy float64")
+
+
+def test_vmap_over_images_is_the_batch():
+    x = np.float32(example((3, 4, 5, 6))[0])
+    for norm in (instance_norm, lambda x: group_norm(x, groups=2)):
+        references.assert_close(jax.vmap(norm)(x), norm(jnp.asarray(x)))
 
 
 def test_torch_agrees():
@@ -117,7 +146,7 @@ def test_digits_are_kept_where_the_mean_is_large():
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float16])
 def test_extreme_inputs_stay_finite_and_so_do_the_gradients(dtype):
     x = jnp.asarray([[[0.0, 1e4], [0.0, -1e4]], [[1e4, 1e4], [1e4, 1e4]]], dtype)
-    value, vjp = jax.vjp(instance_norm, x)
+    value, vjp = jax.vjp(lambda x: instance_norm(x, spatial_dims=1), x)
     assert value.dtype == dtype
     assert np.isfinite(value).all()
     assert np.isfinite(vjp(value)[0]).all()
@@ -139,7 +168,18 @@ def test_extreme_inputs_stay_finite_and_so_do_the_gradients(dtype):
             "groups: at least 1 and a divisor of 6 channels, not 0",
         ),
         ((2, 6), {"groups": -2}, ValueError, "a divisor of 6 channels, not -2"),
-        ((6,), {"groups": 2}, ValueError, "x: [batch, *spatial, channels], not shape (6,)"),
+        (
+            (2, 6),
+            {"groups": 2, "spatial_dims": 2},
+            ValueError,
+            "spatial_dims: 0 to 1 for x (2, 6), not 2",
+        ),
+        (
+            (2, 6),
+            {"groups": 2, "spatial_dims": -1},
+            ValueError,
+            "spatial_dims: 0 to 1 for x (2, 6), not -1",
+        ),
         (
             (2, 6),
             {"groups": 2, "scale": jnp.ones((1, 6))},
@@ -156,11 +196,19 @@ def test_extreme_inputs_stay_finite_and_so_do_the_gradients(dtype):
 )
 def test_what_does_not_fit_is_told(x, choice, error, message):
     with laws.unchecked(), pytest.raises(error, match=re.escape(message)):
-        group_norm(jnp.ones(x), **choice)
+        group_norm(jnp.ones(x), **({"spatial_dims": 0} | choice))
 
 
-@pytest.mark.parametrize("shape", [(2, 6), (6,), (2, 1, 1, 6), ()], ids=str)
-def test_an_instance_of_one_position_is_told(shape):
-    message = "x: [batch, *spatial, channels] with two spatial positions or more, not shape"
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(f"{message} {shape}")):
-        instance_norm(jnp.ones(shape))
+@pytest.mark.parametrize(
+    ("shape", "dims", "message"),
+    [
+        ((2, 1, 1, 6), 2, "x: two or more positions in its 2 spatial dimensions, not shape"),
+        ((2, 0, 3, 6), 2, "x: two or more positions in its 2 spatial dimensions, not shape"),
+        ((2, 6), 0, "spatial_dims: 1 to 1 for x (2, 6), not 0"),
+        ((4, 6), 2, "spatial_dims: 1 to 1 for x (4, 6), not 2"),
+        ((2, 4, 6), -1, "spatial_dims: 1 to 2 for x (2, 4, 6), not -1"),
+    ],
+)
+def test_an_instance_of_one_position_is_told(shape, dims, message):
+    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+        instance_norm(jnp.ones(shape), spatial_dims=dims)

@@ -323,6 +323,13 @@ def test_images_that_do_not_fit_are_told():
             max_pool(jnp.ones((3, 3, 2)), window=1.5)  # pyright: ignore[reportArgumentType]
 
 
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0, 1.5])
+def test_the_gradient_of_a_norm_is_zero_at_a_zero_among_others(p):
+    x = jnp.array([[-3.0], [0.0], [0.0], [0.0]])
+    gradient = jax.grad(lambda x: lp_pool(x, p=p, window=(2,)).sum())(x)
+    np.testing.assert_allclose(gradient, [[-1.0], [0.0], [0.0], [0.0]], rtol=1e-6)
+
+
 @pytest.mark.parametrize("p", [0.5, 0.0, math.inf, math.nan])
 def test_a_power_that_is_no_norm_is_an_error(p):
     with pytest.raises(ValueError, match=f"p: at least 1 and finite, not {p}"):

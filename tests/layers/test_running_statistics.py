@@ -40,6 +40,34 @@ def test_the_momentum_may_be_traced():
     references.assert_close(jitted(0.75), np.full(3, 0.25))
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+@pytest.mark.parametrize("weight", [jnp.bfloat16, jnp.float32])
+def test_a_traced_momentum_leaves_the_dtype_of_the_average(dtype, weight):
+    average, value = (jnp.asarray(v, dtype) for v in example())
+    step = references.plain_jit(
+        lambda *arrays: update_running_average(*arrays[:2], momentum=arrays[2])
+    )
+    updated = step(average, value, jnp.asarray(0.75, weight))
+    assert updated.dtype == dtype
+    expected = 0.75 * np.float64(average) + 0.25 * np.float64(value)
+    # Two products and a sum in float32, and one rounding to bfloat16.
+    single = 3 * references.ROUNDING["float32"]
+    rtol = single if dtype == jnp.float32 else single + references.ROUNDING["bfloat16"]
+    laws.agree(update_running_average, updated, expected, by="NumPy float64", rtol=rtol)
+
+
+@pytest.mark.parametrize("function", [running_statistics_keras, running_statistics_torch])
+def test_running_statistics_of_bfloat16_stay_so_under_a_traced_momentum(function):
+    count = {"count": 6} if function is running_statistics_torch else {}
+    running = jnp.zeros(3, jnp.bfloat16), jnp.ones(3, jnp.bfloat16)
+    new = jnp.ones(3), jnp.full(3, 5.0)
+    step = references.plain_jit(lambda momentum: function(running, new, momentum=momentum, **count))
+    mean, variance = step(jnp.float32(0.5))
+    assert mean.dtype == variance.dtype == jnp.bfloat16
+    expected = (np.full(3, 0.5), np.full(3, 3.5 if count else 3.0))
+    laws.agree(function, (mean, variance), expected, by="NumPy float64", rtol=0)
+
+
 def test_the_running_average_of_a_constant_converges_to_it_geometrically():
     average, value = jnp.zeros(5), jnp.full(5, 1e4)
     for _ in range(20):

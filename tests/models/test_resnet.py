@@ -134,8 +134,12 @@ def test_every_parameter_has_the_gradient_of_the_forward_pass_of_numpy(shortcut)
     weights = rng.normal(size=(4, 10)).astype(np.float32)
 
     def loss(params):
+        statistics = jax.tree.map(jnp.asarray, variables["batch_stats"])
         logits, _ = tiny(shortcut).apply(
-            {**variables, "params": params}, images, train=True, mutable=["batch_stats"]
+            {"params": params, "batch_stats": statistics},
+            jnp.asarray(images),
+            train=True,
+            mutable=["batch_stats"],
         )
         return (logits * weights).sum()
 
