@@ -18,17 +18,20 @@ from jax.test_util import check_grads
 
 from tests import references
 
-# The rooms whose public functions must all be in the record.
+# The rooms whose public functions and classes must all be in the record.
 ROOMS = [
     "jaxml.activations",
+    "jaxml.averages",
     "jaxml.initializers",
     "jaxml.layers",
     "jaxml.losses",
     "jaxml.lsuv",
     "jaxml.metrics",
     "jaxml.normalize",
+    "jaxml.optim",
     "jaxml.outputs",
     "jaxml.regularizers",
+    "jaxml.schedules",
 ]
 
 # (function, reference, dtype) -> the largest error, relative to the largest magnitude expected.
@@ -149,18 +152,26 @@ def unchecked() -> Iterator[None]:
 
 def name_of(function: Callable[..., Any]) -> str:
     """How a user reaches a function or a method: the room and its name in there."""
+    name = function.__qualname__
+    if inspect.ismethod(function):
+        # What is inherited is of the class that it was reached by.
+        owner = function.__self__
+        function = owner if inspect.isclass(owner) else type(owner)
+        name = f"{function.__qualname__}.{name.split('.')[-1]}"
     module = function.__module__.removeprefix("jaxml.").split(".")[0]
-    return f"{module}.{function.__qualname__}"
+    return f"{module}.{name}"
 
 
 def missing() -> list[str]:
-    """Public functions that no test has compared with a reference."""
+    """Public functions, and classes with methods, that no test has compared with a reference."""
     done = {name for name, _, _ in record}
+    done |= {name.rsplit(".", 1)[0] for name in done}  # a method speaks for its class
     public = set()
     for room in map(importlib.import_module, ROOMS):
         names = getattr(room, "__all__", None) or [n for n in vars(room) if not n.startswith("_")]
         for member in (getattr(room, name) for name in names):
-            if inspect.isfunction(member) and member.__module__.startswith(room.__name__):
+            meant = inspect.isfunction(member) or _has_methods(member)
+            if meant and member.__module__.startswith(room.__name__):
                 public.add(name_of(member))
     return sorted(public - done)
 
@@ -175,6 +186,15 @@ def table() -> list[str]:
         cells = " ".join(f"{'-' if e is None else format(e, '.1e'):>9}" for e in errors)
         lines.append(f"{function:52} {by:16} {cells}")
     return lines
+
+
+def _has_methods(member: Any) -> bool:
+    """Whether it is a class with public methods of its own, more than a record of values."""
+    if not inspect.isclass(member):
+        return False
+    prefix = f"{member.__qualname__}."
+    methods = [getattr(m, "__func__", m) for n, m in vars(member).items() if not n.startswith("_")]
+    return any(getattr(method, "__qualname__", "").startswith(prefix) for method in methods)
 
 
 def _floating(array: Any) -> bool:

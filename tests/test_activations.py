@@ -312,3 +312,12 @@ def test_integers_are_told(name):
 def test_arguments_that_do_not_fit_are_told(call, message):
     with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         jax.eval_shape(call, jnp.ones((2, 3)))
+
+
+@pytest.mark.parametrize("approximate", [False, True])
+@pytest.mark.parametrize("x", [-1e20, -30.0, 30.0, 1e20])
+def test_gelu_far_from_zero_is_relu(approximate, x):
+    value, slope = jax.value_and_grad(lambda x: activations.gelu(x, approximate=approximate))(
+        jnp.float32(x)
+    )
+    assert (float(value), float(slope)) == (float(np.float32(max(x, 0))), float(x > 0))

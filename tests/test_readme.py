@@ -26,3 +26,12 @@ def test_every_recipe_that_is_named_is_there():
     named = set(re.findall(r"configs/\w+\.py", TEXT)) - {"configs/NAME.py"}
     assert named
     assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_recipes_that_promise_results_have_them():
+    results = TEXT.split("## Results")[1]
+    promising = [p for p in (ROOT / "configs").glob("*.py") if "README's results" in p.read_text()]
+    assert promising
+    # The default recipe goes without its name.
+    named = [p for p in promising if f"configs/{p.name}" in results]
+    assert {p.stem for p in promising} - {p.stem for p in named} <= {"digits_resnet20v1"}

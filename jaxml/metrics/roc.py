@@ -129,7 +129,8 @@ def roc_auc(
     wins = wins.astype(scores.dtype) / (2 * num_negative).astype(scores.dtype)
     area = jnp.sum(_share(positive.astype(scores.dtype)) * jnp.where(positive, wins, 0.0))
     sound = ~jnp.any(jnp.isnan(scores) | (mask & ~positive & ~negative))
-    return jnp.where(sound & (num_negative > 0), area, jnp.nan)
+    # Of no positives the share is NaN, but a compiler may take its product with 0 for 0.
+    return jnp.where(sound & jnp.any(positive) & (num_negative > 0), area, jnp.nan)
 
 
 def _share(counts: Array) -> Array:

@@ -70,8 +70,8 @@ def test_both_obey():
 
 def test_no_offset_is_zero_and_no_scale_is_one():
     x, *_ = example((2, 3, 4))
-    x32, dims = jnp.float32(x), {"spatial_dims": 1}
-    actual = group_norm(x32, groups=2, **dims), instance_norm(x32, **dims)
+    single = jnp.asarray(x, jnp.float32)
+    actual = group_norm(single, groups=2, spatial_dims=1), instance_norm(single, spatial_dims=1)
     laws.agree(group_norm, actual[0], by_formula(x, None, None, 2), by="NumPy float64")
     laws.agree(instance_norm, actual[1], by_formula(x, None, None, 4), by="NumPy float64")
 
@@ -97,9 +97,9 @@ def test_any_leading_dimensions_are_examples(lead, spatial):
 
 
 def test_vmap_over_images_is_the_batch():
-    x = np.float32(example((3, 4, 5, 6))[0])
+    x = jnp.asarray(example((3, 4, 5, 6))[0], jnp.float32)
     for norm in (instance_norm, lambda x: group_norm(x, groups=2)):
-        references.assert_close(jax.vmap(norm)(x), norm(jnp.asarray(x)))
+        references.assert_close(jax.vmap(norm)(x), norm(x))
 
 
 def test_torch_agrees():

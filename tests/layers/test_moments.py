@@ -124,26 +124,28 @@ def test_the_variance_keeps_its_digits_where_the_first_value_is_far_from_the_oth
     [
         ((2**17, 2), (0,)),
         ((2, 2**17), (1,)),
-        ((2**17,), (0,)),
         ((8, 128, 128, 2), (0, 1, 2)),
-        ((128, 32, 32, 2), (0, 1, 2)),
         ((2, 256, 512, 2), (1, 2)),
         ((10**6, 1), (0,)),
     ],
     ids=str,
 )
-@pytest.mark.parametrize("first", ["a value", "all along another axis"])
-def test_the_variance_of_many_values_does_not_depend_on_the_first(shape, axes, first):
-    x = 1e4 + np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    index = [slice(None)] * x.ndim
-    for axis in axes if first == "a value" else axes[:1]:
-        index[axis] = slice(1)
-    x[tuple(index)] = 0
+@pytest.mark.parametrize("far", ["the first value", "the first of the first axis", "the sample"])
+def test_the_variance_of_many_values_does_not_depend_on_those_of_the_shift(shape, axes, far):
+    x = (1e4 + np.random.default_rng(0).normal(size=shape)).astype(np.float32)
+    longest = max(axes, key=lambda axis: shape[axis])
+    places = {
+        "the first value": dict.fromkeys(axes, slice(1)),
+        "the first of the first axis": {axes[0]: slice(1)},
+        "the sample": {longest: slice(None, None, 16)},
+    }
+    x[tuple(places[far].get(axis, slice(None)) for axis in range(x.ndim))] = 0
     mean, variance = jitted(x, axes=axes)
     expected = references.moments(x.astype(np.float64), axes)
-    references.assert_close(mean, expected[0], 4 * references.ROUNDING["float32"])
-    # Sums of that many values, one after the other, are off by some 1e-5 themselves.
-    references.assert_close(variance, expected[1], 1e-4)
+    # A sum of this many is up to 8 roundings off; where the sample is far, 50 times that.
+    rtol = 8 * references.ROUNDING["float32"]
+    references.assert_close(mean, expected[0], rtol)
+    references.assert_close(variance, expected[1], 50 * rtol if far == "the sample" else rtol)
 
 
 def test_the_variance_under_a_mask_does_not_depend_on_what_is_masked():

@@ -78,8 +78,42 @@ def test_a_label_outside_gives_nan_for_its_example_alone(name):
     outputs, labels = example(name)
     for outside in (-1, 3, 100):
         labels[1] = outside
-        actual, _ = values_and_gradients(name)(outputs, labels, np.ones(4, bool))
-        np.testing.assert_array_equal(np.isnan(actual), [False, True, False, False])
+        for result in values_and_gradients(name)(outputs, labels, np.ones(4, bool)):
+            nan = np.isnan(np.asarray(result).reshape(4, -1))
+            np.testing.assert_array_equal(nan.all(axis=1), [False, True, False, False])
+            np.testing.assert_array_equal(nan.any(axis=1), [False, True, False, False])
+
+
+@pytest.mark.parametrize("name", [*BINARY, *CLASSES])
+@pytest.mark.parametrize("outside", [-1, 3, 100])
+def test_a_label_that_is_known_to_be_outside_is_an_error_unless_it_is_masked(name, outside):
+    outputs, labels = map(jnp.asarray, example(name))
+    labels, where = labels.at[1].set(outside), jnp.array([True, False, True, True])
+    message = f"labels: integers in [0, {2 if name in BINARY else 3}), not {outside}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        getattr(losses, name)(outputs, labels)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        jax.jit(lambda outputs: getattr(losses, name)(outputs, labels))(outputs)
+    assert np.isfinite(getattr(losses, name)(outputs, labels, where=where)).all()
+
+
+@pytest.mark.parametrize("name", [*SOFT, *SHARES])
+@pytest.mark.parametrize("label", [0, 1])
+def test_confident_examples_have_losses_and_gradients_to_the_last_digits(name, label):
+    margins = np.arange(21.0)  # by which the label is ahead
+    entropy, miss = np.log1p(np.exp(-margins)), 1 / (1 + np.exp(margins))
+    value, slope = entropy, -miss
+    if name in ("sigmoid_focal", "softmax_focal"):
+        value = miss**2 * entropy
+        slope = -(miss**2) * (2 * (1 - miss) * entropy + miss)
+    outputs = (margins if label else -margins).astype(np.float32)
+    if name in SHARES:
+        outputs = np.stack([np.zeros(21, np.float32), outputs], axis=-1)
+    labels = np.full(21, label, np.int32)
+    actual, gradient = values_and_gradients(name)(outputs, labels, np.ones(21, bool))
+    np.testing.assert_allclose(actual, value, rtol=1e-5)
+    gradient = np.asarray(gradient).reshape(21, -1)[:, -1]
+    np.testing.assert_allclose(gradient, slope if label else -slope, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -232,3 +232,29 @@ def test_an_impossible_class_that_is_not_asked_for_adds_nothing():
 def test_one_class_has_no_focal_loss():
     with pytest.raises(ValueError, match="logits: at least 2 classes, not 1"):
         softmax_focal(jnp.zeros((3, 1)), jnp.zeros(3, jnp.int32))
+
+
+def test_confident_labels_of_any_kind_lose_no_digits():
+    margins = np.arange(21.0)
+    logits = np.stack([np.zeros(21), margins, np.full(21, -np.inf)], -1).astype(np.float32)
+    shares = np.eye(3, dtype=np.float32)[np.ones(21, int)]
+    np.testing.assert_allclose(jitted(logits, shares), np.log1p(np.exp(-margins)), rtol=1e-5)
+
+
+def test_second_derivatives_are_those_of_the_softmax_at_ties_and_extremes():
+    for row in ([1.0, 1.0, 1.0], [0.0, 15.0, 1.0], [1e4, -1e4, 1e4], [0.0, -np.inf, 2.0]):
+        logits = np.array(row, np.float32)
+        p = scipy.special.softmax(logits.astype(np.float64))
+        hessian = references.plain_jit(jax.hessian(softmax_cross_entropy))(logits, np.int32(0))
+        np.testing.assert_allclose(hessian, np.diag(p) - np.outer(p, p), rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize(("label", "value"), [(0, np.inf), (1, 0.0)])
+def test_a_focal_loss_beside_an_impossible_class_has_no_gradient_of_nan(gamma, label, value):
+    def loss(logits):
+        return softmax_focal(logits, jnp.array(label), gamma=gamma)
+
+    actual, gradient = jax.value_and_grad(loss)(jnp.array([-jnp.inf, 0.0]))
+    assert float(actual) == value
+    np.testing.assert_array_equal(gradient, [-1, 1] if label == 0 else [0, 0])

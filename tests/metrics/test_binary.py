@@ -74,7 +74,16 @@ def test_arrays_that_do_not_fit_are_an_error():
     with laws.unchecked():
         with pytest.raises(TypeError, match="labels: integers 0 and 1, or booleans, not float32"):
             BinaryMetrics.of(x, x, x)
-        with pytest.raises(ValueError, match=r"logits: shape \(3,\), one value an example, not"):
+        with pytest.raises(ValueError, match=r"logits: shape \(3,\) as the labels, not"):
             BinaryMetrics.of(x, x[:, None], labels)
-        with pytest.raises(ValueError, match=r"losses: shape \(3,\), one value an example, not"):
+        with pytest.raises(ValueError, match=r"losses: shape \(3,\) as the labels, not"):
             BinaryMetrics.of(x[:2], x, labels)
+
+
+def test_a_known_label_out_of_range_is_an_error_and_a_traced_one_is_never_found():
+    x, labels, mask = jnp.ones(3), jnp.array([1, 2, 0]), jnp.array([True, False, True])
+    with pytest.raises(ValueError, match=r"labels: integers in \[0, 2\), not 2"):
+        BinaryMetrics.of(x, x, labels)
+    assert BinaryMetrics.of(x, x, labels, mask).compute()["count"] == 2
+    metrics = of(x, x, labels)
+    assert (int(metrics.count), int(metrics.correct), int(metrics.positive)) == (3, 1, 1)

@@ -82,7 +82,9 @@ def test_bad_input_is_an_error():
             CalibrationError.of(outcomes, outcomes)
         with pytest.raises(TypeError, match="outcomes: integers 0 and 1, or booleans, not float32"):
             CalibrationError.of(x, x)
-        with pytest.raises(ValueError, match=r"probabilities: shape \(3,\), one value an example"):
+        with pytest.raises(ValueError, match=r"probabilities: shape \(3,\) as the outcomes"):
             CalibrationError.of(x[:2], outcomes)
         with pytest.raises(ValueError, match="bins: at least 1, not 0"):
             CalibrationError.of(x, outcomes, bins=0)
+    with pytest.raises(ValueError, match=r"outcomes: integers in \[0, 2\), not -1"):
+        CalibrationError.of(x, outcomes - 1)

@@ -1,5 +1,7 @@
 """Loss and accuracy over several classes against scikit-learn."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from jax.test_util import check_grads
 
 from jaxml.losses import softmax_cross_entropy
 from jaxml.metrics import ClassificationMetrics
-from tests import references
+from tests import laws, references
 
 FIELDS = ("count", "loss", "correct", "correct_top5")
 sums = jax.jit(ClassificationMetrics.of)
@@ -43,7 +45,7 @@ def expected_means(losses, logits, labels):
 def test_means_are_those_of_scikit_learn(classes):
     arrays = example(classes=classes)
     means = sums(*arrays).compute(num_classes=classes)
-    assert means == pytest.approx(expected_means(*arrays), rel=1e-6)
+    laws.agree(ClassificationMetrics.of, means, expected_means(*arrays), by="scikit-learn")
 
 
 def test_the_loss_of_a_softmax_is_the_log_loss_of_scikit_learn():
@@ -142,9 +144,31 @@ def test_the_gradient_of_the_loss_is_the_mask():
     check_grads(loss, (losses,), order=1, eps=1.0, atol=1e-5, rtol=1e-5)
 
 
-def test_a_mask_of_another_length_than_the_batch_is_an_error():
-    losses, logits, labels = example(size=4)
-    with pytest.raises(ValueError, match=r"mask: shape \(4,\), one boolean an example, not \(3,\)"):
-        sums(losses, logits, labels, np.ones(3, bool))
-    with pytest.raises(TypeError, match="mask: booleans, not int32"):
-        sums(losses, logits, labels, np.ones(4, np.int32))
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"mask": np.ones(3, bool)}, ValueError, "mask: shape (4,), one boolean an example, not"),
+        ({"mask": np.ones(4, np.int32)}, TypeError, "mask: booleans, not int32"),
+        ({"losses": np.ones(3, np.float32)}, ValueError, "losses: shape (4,) as the logits"),
+        ({"losses": np.ones(4, np.int32)}, TypeError, "losses: floating point, not int32"),
+        ({"logits": np.ones((4, 3), int)}, TypeError, "logits: floating point, not int"),
+        ({"logits": np.ones(4, np.float32)}, ValueError, "logits: [batch, classes], not (4,)"),
+        ({"labels": np.zeros(4, np.float32)}, TypeError, "labels: integers in [0, 3), not float32"),
+        ({"labels": np.zeros((4, 3), int)}, ValueError, "labels: shape (4,) for logits (4, 3), no"),
+        ({"labels": np.array([0, 1, 3, -1])}, ValueError, "labels: integers in [0, 3), not 3"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_an_error(changes, kind, message):
+    arrays = dict(zip(("losses", "logits", "labels"), example(size=4, classes=3), strict=True))
+    arrays = {name: jnp.asarray(array) for name, array in (arrays | changes).items()}
+    with laws.unchecked(), pytest.raises(kind, match=re.escape(message)):
+        ClassificationMetrics.of(**arrays)
+
+
+def test_a_label_out_of_range_may_be_masked_and_a_traced_one_is_not_correct():
+    losses, logits, labels = map(jnp.asarray, example(size=4, classes=3))
+    labels, mask = labels.at[1].set(7), jnp.array([True, False, True, True])
+    assert int(ClassificationMetrics.of(losses, logits, labels, mask).count) == 3
+    metrics = sums(losses, logits, labels)
+    assert int(metrics.count) == 4
+    assert int(metrics.correct_top5) == 3

@@ -88,6 +88,16 @@ def test_what_is_masked_or_outside_the_classes_is_not_counted():
     np.testing.assert_array_equal(of(predictions, labels).counts, expected)
 
 
+@pytest.mark.parametrize("name", ["predictions", "labels"])
+def test_a_known_class_out_of_range_is_an_error_unless_it_is_masked(name):
+    arrays = {"predictions": jnp.array([0, 1]), "labels": jnp.array([0, 1])}
+    arrays[name] = jnp.array([0, 4])
+    with pytest.raises(ValueError, match=rf"{name}: integers in \[0, 4\), not 4"):
+        ConfusionMatrix.of(**arrays, num_classes=CLASSES)
+    mask = jnp.array([True, False])
+    assert int(ConfusionMatrix.of(**arrays, mask=mask, num_classes=CLASSES).counts.sum()) == 1
+
+
 def test_vmap_over_batches_is_a_loop_over_batches():
     def leaves(*arrays):
         matrix = ConfusionMatrix.of(*arrays, num_classes=CLASSES)
@@ -109,7 +119,7 @@ def test_bad_input_is_an_error():
             ConfusionMatrix.of(jnp.zeros(3, bool), labels, num_classes=2)
         with pytest.raises(ValueError, match="num_classes: at least 1, not 0"):
             ConfusionMatrix.of(labels, labels, num_classes=0)
-        with pytest.raises(ValueError, match=r"predictions: shape \(3,\), one value an example"):
+        with pytest.raises(ValueError, match=r"predictions: shape \(3,\) as the labels"):
             ConfusionMatrix.of(labels[:2], labels, num_classes=2)
         matrix = ConfusionMatrix.zero(num_classes=2)
         with pytest.raises(ValueError, match=r"zero_division: 0 or 1, not 0\.5"):

@@ -87,9 +87,9 @@ def test_vmap_over_batches_is_a_loop_over_batches():
 def test_arrays_that_do_not_fit_are_an_error():
     x = jnp.zeros(3)
     with laws.unchecked():
-        with pytest.raises(ValueError, match=r"outputs: shape \(3,\), one value an example, not"):
+        with pytest.raises(ValueError, match=r"outputs: shape \(3,\) as the targets, not"):
             RegressionMetrics.of(x, x[:, None], x)
-        with pytest.raises(ValueError, match=r"losses: shape \(3,\), one value an example, not"):
+        with pytest.raises(ValueError, match=r"losses: shape \(3,\) as the targets, not"):
             RegressionMetrics.of(x[:2], x, x)
         with pytest.raises(TypeError, match="targets: floating point, not int32"):
             RegressionMetrics.of(x, x, x.astype(jnp.int32))

@@ -58,8 +58,16 @@ def test_infinite_scores_are_in_order():
     [([1, 2], [1, 1]), ([1, 2], [0, 0]), ([np.nan, 2], [0, 1]), ([1, 2, 3], [0, 1, 2]), ([], [])],
 )
 def test_an_area_that_is_not_defined_is_nan(scores, labels):
-    area = roc_auc(jnp.asarray(scores, jnp.float32), jnp.asarray(labels, jnp.int32))
+    area = references.plain_jit(roc_auc)(np.float32(scores), np.int32(labels))
     assert np.isnan(area)
+
+
+@pytest.mark.parametrize("function", [RocAuc.of, roc_auc], ids=["bins", "exact"])
+def test_a_known_label_out_of_range_is_an_error_unless_it_is_masked(function):
+    scores, labels = jnp.array([0.2, 0.3, 0.4]), jnp.array([0, 1, 2])
+    with pytest.raises(ValueError, match=r"labels: integers in \[0, 2\), not 2"):
+        function(scores, labels)
+    function(scores, labels, jnp.array([True, True, False]))
 
 
 @pytest.mark.parametrize("bins", [10, 1000])
@@ -101,7 +109,7 @@ def test_bad_input_is_an_error():
             roc_auc(labels, labels)
         with pytest.raises(TypeError, match="labels: integers 0 and 1, or booleans, not float32"):
             roc_auc(scores, scores)
-        with pytest.raises(ValueError, match=r"scores: shape \(3,\), one value an example, not"):
+        with pytest.raises(ValueError, match=r"scores: shape \(3,\) as the labels, not"):
             roc_auc(scores[:2], labels)
         with pytest.raises(ValueError, match=r"mask: shape \(3,\), one boolean an example, not"):
             roc_auc(scores, labels, jnp.ones(2, bool))
