@@ -22,7 +22,7 @@ def test_the_schedule_of_the_paper_divides_by_ten_at_32_and_48_thousand_of_64():
     steps = [0, 1, 31_999, 32_000, 32_001, 47_999, 48_000, 48_001, 63_999]
     rates = [0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001, 0.001, 0.001]
     np.testing.assert_allclose(rates_of(schedule, steps), rates, rtol=1e-6)
-    got, expected = np.float32(rates_of(schedule, steps)), np.array(rates)
+    got, expected = np.array(rates_of(schedule, steps), np.float32), np.array(rates)
     laws.agree(SCHEDULES["step"], got, expected, by="the paper", rtol=1e-6)
     laws.agree(create_schedule, got, expected, by="the paper", rtol=1e-6)
 
@@ -49,7 +49,7 @@ def test_no_boundaries_keep_the_rate():
         OptimConfig(learning_rate=0.2, schedule="constant"),
     ):
         schedule = create_schedule(config, steps_per_epoch=1, num_steps=10)
-        got, expected = np.float32(rates_of(schedule, [0, 5, 9])), np.full(3, 0.2)
+        got, expected = np.array(rates_of(schedule, [0, 5, 9]), np.float32), np.full(3, 0.2)
         laws.agree(SCHEDULES[config.schedule], got, expected, by="theory", rtol=1e-6)
 
 
@@ -61,7 +61,7 @@ def test_the_cosine_falls_from_its_peak_to_zero(warmup_epochs):
     steps = range(start, 101)
     rates = [0.2 * (1 + math.cos(math.pi * (step - start) / (100 - start))) for step in steps]
     np.testing.assert_allclose(rates_of(schedule, steps), rates, atol=1e-7)
-    got = np.float32(rates_of(schedule, steps))
+    got = np.array(rates_of(schedule, steps), np.float32)
     laws.agree(SCHEDULES["cosine"], got, np.array(rates), by="NumPy float64", rtol=1e-6)
     ends = rates_of(schedule, [start, (100 + start) // 2, 100, 120])
     assert ends == pytest.approx([0.4, 0.2, 0.0, 0.0], rel=1e-6, abs=0)
@@ -147,7 +147,7 @@ def torch_rates(create, steps=LENGTH):
 def test_torch_has_the_same_rates(config, create):
     config.learning_rate = 0.4
     schedule = create_schedule(config, steps_per_epoch=10, num_steps=LENGTH)
-    got, expected = np.float32(rates_of(schedule, range(LENGTH))), torch_rates(create)
+    got, expected = np.array(rates_of(schedule, range(LENGTH)), np.float32), torch_rates(create)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
     laws.agree(SCHEDULES[config.schedule], got, np.array(expected), by="torch")
 
@@ -166,7 +166,7 @@ def test_one_cycle_is_that_of_torch(warmup_epochs, rise):
         ),
         LENGTH,
     )
-    got = np.float32(rates_of(schedule, range(LENGTH)))
+    got = np.array(rates_of(schedule, range(LENGTH)), np.float32)
     np.testing.assert_allclose(got, expected, rtol=2e-4)
     laws.agree(SCHEDULES["one_cycle"], got, np.array(expected), by="torch")
 
