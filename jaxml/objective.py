@@ -73,9 +73,9 @@ def create_objective(config: LossConfig, num_classes: int) -> Objective:
       1
     """
     loss = choose(LOSSES, config.name, "config.loss.name")
-    suits, kind = _suits(config.name, num_classes)
-    if not suits:
-        names = ", ".join(name for name in LOSSES if _suits(name, num_classes)[0])
+    if not _suits(config.name, num_classes):
+        kind = f"{num_classes} classes" if num_classes else "real targets"
+        names = ", ".join(name for name in LOSSES if _suits(name, num_classes))
         raise InputError(f"config.loss.name: {config.name!r} is not for {kind}; what is: {names}")
     if config.label_smoothing:
         if config.name not in SMOOTHED:
@@ -92,9 +92,9 @@ def create_objective(config: LossConfig, num_classes: int) -> Objective:
     return Objective(loss, metrics, outputs, num_classes, config.l1, config.l2)
 
 
-def _suits(name: str, num_classes: int) -> tuple[bool, str]:
-    if not num_classes:
-        return name in ONE_VALUE, "real targets"
+def _suits(name: str, num_classes: int) -> bool:
+    if name in ONE_VALUE:
+        return num_classes == 0
     if name in ONE_LOGIT:
-        return num_classes == 2, f"{num_classes} classes"
-    return name not in ONE_VALUE, f"{num_classes} classes"
+        return num_classes == 2
+    return num_classes > 0

@@ -75,8 +75,9 @@ def conclusion(split: str, result: Mapping[str, Any]) -> str:
     'test accuracy 0.5000 (50.00%)'
     """
     prefix = f"{split}_"
-    name = headline({key.removeprefix(prefix): 0.0 for key in result})
-    value = result[prefix + name]
+    metrics = {k.removeprefix(prefix): v for k, v in result.items() if k.startswith(prefix)}
+    name = headline(metrics)
+    value = metrics[name]
     return f"{split} {name} {value:.4f}" + (f" ({value:.2%})" if name == "accuracy" else "")
 
 

@@ -17,11 +17,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxml import layers
+from jaxml import activations, layers
 from jaxml.errors import choose
 from jaxml.models.blocks import BatchNorm, Conv, Dense
 from jaxml.types import Array
@@ -78,14 +77,14 @@ class BasicBlock(nn.Module):
     def __call__(self, x: Array, *, train: bool) -> Array:
         """`[batch, height, width, channels]` to `features` channels at 1 / strides of the size."""
         y = self.conv(self.features, strides=self.strides, name="conv1")(x)
-        y = jax.nn.relu(self.norm(name="norm1")(y, train=train))
+        y = activations.relu(self.norm(name="norm1")(y, train=train))
         y = self.conv(self.features, name="conv2")(y)
         y = self.norm(name="norm2")(y, train=train)
         if x.shape != y.shape:
             x = self.shortcut(
                 self.features, self.strides, conv=self.conv, norm=self.norm, name="shortcut"
             )(x, train=train)
-        return jax.nn.relu(x + y)
+        return activations.relu(x + y)
 
 
 class CifarResNet(nn.Module):
@@ -102,6 +101,7 @@ class CifarResNet(nn.Module):
       norm: constructor of a normalisation.
 
     Example:
+      >>> import jax
       >>> model = resnet_tiny(num_classes=10)
       >>> images = jnp.zeros((2, 8, 8, 1))
       >>> logits, variables = jax.eval_shape(
@@ -126,7 +126,7 @@ class CifarResNet(nn.Module):
         shortcut = choose(SHORTCUTS, self.shortcut, "config.model.shortcut")
         conv = partial(self.conv, dtype=self.dtype)
         x = conv(self.stage_features[0], name="stem_conv")(x)
-        x = jax.nn.relu(self.norm(name="stem_norm")(x, train=train))
+        x = activations.relu(self.norm(name="stem_norm")(x, train=train))
         for stage, features in enumerate(self.stage_features, start=1):
             for index in range(1, self.blocks_per_stage + 1):
                 strides = 2 if stage > 1 and index == 1 else 1
