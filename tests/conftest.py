@@ -31,6 +31,20 @@ settings.load_profile("suite")
 _whole = pytest.StashKey[bool]()
 
 
+def pytest_addoption(parser):
+    """`--large` runs the tests marked large too: whole published networks, which take an hour."""
+    parser.addoption("--large", action="store_true", help="run the tests marked large, too")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out the tests marked large, unless asked for."""
+    if config.getoption("--large"):
+        return
+    large = [item for item in items if item.get_closest_marker("large")]
+    config.hook.pytest_deselected(items=large)
+    items[:] = [item for item in items if item not in large]
+
+
 def pytest_collection_finish(session):
     """Notes whether the whole suite is about to run."""
     found = {item.path.name for item in session.items}

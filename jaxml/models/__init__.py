@@ -10,17 +10,15 @@ from flax import linen as nn
 from jaxml.activations import ACTIVATIONS
 from jaxml.config import ModelConfig
 from jaxml.errors import InputError, choose
-from jaxml.models import linear, resnet
+from jaxml.models import linear
+from jaxml.models.cifar_resnet import CIFAR_RESNETS
+from jaxml.models.resnet import RESNETS
 
 MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "linear": linear.Linear,
     "mlp": linear.Mlp,
-    "resnet_tiny": resnet.resnet_tiny,
-    "resnet20v1": resnet.resnet20v1,
-    "resnet32v1": resnet.resnet32v1,
-    "resnet44v1": resnet.resnet44v1,
-    "resnet56v1": resnet.resnet56v1,
-    "resnet110v1": resnet.resnet110v1,
+    **CIFAR_RESNETS,
+    **RESNETS,
 }
 
 

@@ -1,13 +1,18 @@
 """Linen shells: they hold parameters and running statistics and call the functions of `layers`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxml import initializers, layers
+from jaxml import activations, initializers, layers
+from jaxml.freezing import is_frozen
 from jaxml.layers.conv import Padding
+from jaxml.layers.padding import each_dimension
 from jaxml.types import Array, Initializer
+
+Module = Callable[..., Any]
 
 
 class Conv(nn.Module):
@@ -15,7 +20,7 @@ class Conv(nn.Module):
 
     Attributes:
       features: output channels.
-      kernel_size: height and width of the kernel.
+      kernel_size: height and width of the kernel, or one number for both.
       strides: step in both spatial dimensions.
       padding: as in `layers.conv`; None means half of the kernel on every side, so that strides
         sample the same centres whatever the kernel's (odd) size.
@@ -25,7 +30,7 @@ class Conv(nn.Module):
     """
 
     features: int
-    kernel_size: int = 3
+    kernel_size: int | tuple[int, int] = 3
     strides: int = 1
     padding: Padding | None = None
     use_bias: bool = False
@@ -35,14 +40,16 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """`[batch, height, width, in]` to `[batch, out height, out width, features]`."""
-        size = self.kernel_size
-        shape = (size, size, x.shape[-1], self.features)
+        window = each_dimension("kernel_size", self.kernel_size, 2)
+        shape = (*window, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
         bias = None
         if self.use_bias:
             bias = self.param("bias", initializers.zeros(), (self.features,), jnp.float32)
             bias = bias.astype(self.dtype)
-        padding = size // 2 if self.padding is None else self.padding
+        padding = self.padding
+        if padding is None:
+            padding = [(size // 2, size // 2) for size in window]
         return layers.conv(
             jnp.asarray(x, self.dtype), kernel, bias, strides=self.strides, padding=padding
         )
@@ -59,20 +66,29 @@ class BatchNorm(nn.Module):
     Attributes:
       momentum: weight of the past in the running averages (Keras' meaning).
       epsilon: added to the variance.
+      use_scale: whether there is a scale; none is needed where a ReLU and another layer follow.
+      scale_init: initializer of the scale.
+      frozen: pattern of `jaxml.freezing`: where it matches the path of this module, training
+        neither moves the running statistics nor normalises by the batch.
     """
 
     momentum: float = 0.9
     epsilon: float = 1e-5
+    use_scale: bool = True
+    scale_init: Initializer = initializers.ones()
+    frozen: str = ""
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         """`[..., channels]`, by the batch's statistics in training, else by the running ones."""
         shape = x.shape[-1:]
-        scale = self.param("scale", initializers.ones(), shape, jnp.float32)
+        scale = None
+        if self.use_scale:
+            scale = self.param("scale", self.scale_init, shape, jnp.float32)
         offset = self.param("offset", initializers.zeros(), shape, jnp.float32)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
         running_variance = self.variable("batch_stats", "variance", jnp.ones, shape, jnp.float32)
-        if train:
+        if train and not is_frozen(self.frozen, "/".join((*self.path, "scale"))):
             mean, variance = layers.moments(x, range(x.ndim - 1))
             if not self.is_initializing():
                 # Kept only for a caller who asks for this collection: to take the statistics anew.
@@ -109,3 +125,38 @@ class Dense(nn.Module):
         return layers.dense(
             jnp.asarray(x, self.dtype), kernel.astype(self.dtype), bias.astype(self.dtype)
         )
+
+
+class ConvUnit(nn.Module):
+    """A convolution, a normalisation and ReLU, which most networks repeat.
+
+    Attributes:
+      features: output channels.
+      kernel_size: as of `Conv`.
+      strides: as of `Conv`.
+      padding: as of `Conv`.
+      relu: whether ReLU comes last.
+      conv: constructor of the convolution.
+      norm: constructor of the normalisation; None for none, and the convolution has a bias.
+    """
+
+    features: int
+    kernel_size: int | tuple[int, int] = 3
+    strides: int = 1
+    padding: Padding | None = None
+    relu: bool = True
+    conv: Module = Conv
+    norm: Module | None = BatchNorm
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """`[batch, height, width, in]` to `[batch, out height, out width, features]`."""
+        options: dict[str, Any] = {} if self.padding is None else {"padding": self.padding}
+        if self.norm is None:
+            options["use_bias"] = True
+        x = self.conv(
+            self.features, self.kernel_size, strides=self.strides, name="conv", **options
+        )(x)
+        if self.norm is not None:
+            x = self.norm(name="norm")(x, train=train)
+        return activations.relu(x) if self.relu else x

@@ -1,0 +1,192 @@
+"""Residual networks for small images: v1 with 6n+2 layers (9n+2 of bottlenecks), v2 with 9n+2.
+
+    stage   output   v1: filters, layers          v2: filters, layers
+    stem    32x32    16, one 3x3                  16, one 3x3
+    1       32x32    16, 2n of 3x3                16 16 64, n times 1x1 3x3 1x1
+    2       16x16    32, 2n                       32 32 128, n times
+    3       8x8      64, 2n                       64 64 256, n times
+    head    1x1      global average pooling, dense, softmax
+
+for an input of 32x32; any other size works. The first block of stages 2 and 3 has stride 2.
+
+Sources: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015, section 4.2;
+"Identity Mappings in Deep Residual Networks", 2016. The `keras` variants are those of Keras'
+example cifar10_resnet: every convolution has a bias, its padding is TensorFlow's, batch norm has
+another momentum and epsilon, the projections have no normalisation, and the bottlenecks of v2 are
+16 16 64, 64 64 128, 128 128 256.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from flax import linen as nn
+
+from jaxml import activations
+from jaxml.errors import choose
+from jaxml.models.blocks import Module
+from jaxml.models.network import Network
+from jaxml.models.residual import (
+    SHORTCUTS,
+    BasicBlock,
+    Bottleneck,
+    PreactBottleneck,
+    ProjectionShortcut,
+    ResidualBlock,
+)
+from jaxml.models.stage import Stage, survival
+from jaxml.types import Array
+
+
+class CifarNetwork(Network, kw_only=True):
+    """What v1 and v2 share.
+
+    Attributes:
+      blocks_per_stage: n.
+      stage_features: filters of each stage; each stage after the first halves the resolution.
+      survival_prob: of the last block, by stochastic depth; 1 is without.
+      zero_init: whether each block starts as the identity.
+      like_keras: whether this is the network of Keras' example.
+    """
+
+    blocks_per_stage: int = 3
+    stage_features: Sequence[int] = (16, 32, 64)
+    survival_prob: float = 1.0
+    zero_init: bool = False
+    like_keras: bool = False
+
+    @property
+    def conv(self) -> Module:
+        """Constructor of the network's convolutions."""
+        keras = {"use_bias": True, "padding": "SAME"} if self.like_keras else {}
+        return partial(super().conv, **keras)
+
+    def stages(self, x: Array, first: Sequence[Module], rest: Sequence[Module], *, train: bool):
+        """Runs stages of one block that may change the shape and n - 1 that do not."""
+        count = self.blocks_per_stage
+        kept = survival(self.survival_prob, [count] * len(first))
+        for number, (one, other) in enumerate(zip(first, rest, strict=True)):
+            name = f"stage{number + 1}"
+            blocks = [one] + [other] * (count - 1)
+            options = {"remat": self.remat, "scan": self.scan, "name": name}
+            x = self.tap(name, Stage(blocks, kept[number], **options)(x, train=train))
+        return x
+
+    def stem(self, x: Array, *, train: bool) -> Array:
+        """3x3, norm, ReLU."""
+        x = self.conv(self.stage_features[0], name="stem_conv")(x)
+        x = activations.relu(self.norm(name="stem_norm")(x, train=train))
+        return self.tap("stem", x)
+
+
+class CifarResNet(CifarNetwork, kw_only=True):
+    """ResNet v1 of a stem, stages of residual blocks, and a dense head over the global average.
+
+    Attributes:
+      shortcut: a name in `SHORTCUTS`, for the blocks that change shape.
+      plain: whether all shortcuts are left out, as in the paper's plain networks.
+      bottleneck: whether blocks are 1x1, 3x3, 1x1 with four times the filters at the end.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> model = resnet_tiny(num_classes=10)
+      >>> images = jnp.zeros((2, 8, 8, 1))
+      >>> logits, variables = jax.eval_shape(
+      ...     lambda: model.init_with_output(jax.random.key(0), images, train=False)
+      ... )
+      >>> logits.shape
+      (2, 10)
+    """
+
+    shortcut: str = "zero_pad"
+    plain: bool = False
+    bottleneck: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
+        shortcut: Module | None = choose(SHORTCUTS, self.shortcut, "config.model.shortcut")
+        if self.like_keras:
+            shortcut = partial(ProjectionShortcut, use_norm=False)
+        options = {
+            "conv": self.conv,
+            "norm": self.norm,
+            "shortcut": None if self.plain else shortcut,
+            "zero_init": self.zero_init,
+        }
+        first, rest = [], []
+        for number, features in enumerate(self.stage_features):
+            block: Module = partial(BasicBlock, features=features, **options)
+            if self.bottleneck:
+                options["out_features"] = 4 * features
+                block = partial(Bottleneck, features=features, **options)
+            first.append(partial(block, strides=1 if number == 0 else 2))
+            rest.append(block)
+        x = self.stem(x, train=train)
+        x = self.stages(x, first, rest, train=train)
+        return self.classify(x, train=train)
+
+
+class CifarResNetV2(CifarNetwork, kw_only=True):
+    """ResNet v2 of pre-activation bottlenecks.
+
+    Its stem ends in norm and ReLU, which the first block of stage 1 therefore leaves out; only the
+    first block of each stage has a projection.
+    """
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
+        first, rest = [], []
+        for number, (features, out_features) in enumerate(self._widths()):
+            block: Module = partial(
+                PreactBottleneck,
+                features=features,
+                out_features=out_features,
+                conv=self.conv,
+                norm=self.norm,
+                shortcut=partial(ProjectionShortcut, use_norm=False),
+                project_preact=not self.like_keras,
+                zero_init=self.zero_init,
+            )
+            start = number == 0
+            first.append(partial(block, strides=1 if start else 2, preact=not start))
+            rest.append(block)
+        x = self.stem(x, train=train)
+        x = self.stages(x, first, rest, train=train)
+        x = activations.relu(self.norm(name="final_norm")(x, train=train))
+        return self.classify(x, train=train)
+
+    def _widths(self) -> list[tuple[int, int]]:
+        """What each stage is narrowed to, and its result."""
+        wide = [4 * features for features in self.stage_features]
+        narrow = self.stage_features
+        if self.like_keras:
+            narrow = [narrow[0], *wide[:-1]]
+        return list(zip(narrow, wide, strict=True))
+
+
+KERAS = {"like_keras": True, "epsilon": 1e-3, "momentum": 0.99}
+
+resnet_tiny = partial(CifarResNet, blocks_per_stage=1, stage_features=(4, 8))
+
+
+def _named() -> Mapping[str, Module]:
+    """Every depth of the papers, and its twins."""
+    models: dict[str, Module] = {"resnet_tiny": resnet_tiny}
+    for depth in (20, 32, 44, 56, 110, 1202):
+        model = partial(CifarResNet, blocks_per_stage=(depth - 2) // 6)
+        models[f"resnet{depth}v1"] = model
+        models[f"resnet{depth}v1_keras"] = partial(model, **KERAS)
+        models[f"plain{depth}"] = partial(model, plain=True)
+    models["resnet164v1"] = partial(
+        CifarResNet, blocks_per_stage=18, bottleneck=True, shortcut="projection"
+    )
+    for depth in (20, 29, 56, 110, 164, 1001):
+        model = partial(CifarResNetV2, blocks_per_stage=(depth - 2) // 9)
+        models[f"resnet{depth}v2"] = model
+        models[f"resnet{depth}v2_keras"] = partial(model, **KERAS)
+    return models
+
+
+CIFAR_RESNETS = _named()

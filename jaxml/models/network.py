@@ -1,0 +1,81 @@
+"""What all convolutional networks share: their options, their taps and their classifier head."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxml import layers
+from jaxml.models.blocks import BatchNorm, Conv, Dense, Module
+from jaxml.types import Array
+
+# How features of an image become features of the whole: the three heads of `layers.HEADS` are each
+# of these with a dense layer after it.
+POOLS: dict[str, Callable[[Array], Array]] = {
+    "fc": layers.flatten,
+    "gap": layers.global_average_pool,
+    "gmp": layers.global_max_pool,
+}
+
+
+class Network(nn.Module, kw_only=True):
+    """The options of every convolutional network.
+
+    Attributes:
+      num_classes: outputs; 0 for the features before the head.
+      head: of `POOLS`: "fc" a weight for every pixel, "gap" global average, "gmp" global maximum.
+      keep_prob: the share of features that dropout keeps before the head.
+      dtype: of the computation; parameters, statistics and logits are float32.
+      remat: whether the backward pass computes each block anew, to save memory.
+      scan: whether identical neighbouring blocks are one loop, to save compile time; the parameters
+        and the results are the same.
+      frozen: pattern of `jaxml.freezing` for the norms that keep their statistics.
+      momentum: of batch norm.
+      epsilon: of batch norm.
+    """
+
+    num_classes: int
+    head: str = "gap"
+    keep_prob: float = 1.0
+    dtype: Any = jnp.float32
+    remat: bool = False
+    scan: bool = False
+    frozen: str = ""
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    @property
+    def conv(self) -> Module:
+        """Constructor of the network's convolutions."""
+        return partial(Conv, dtype=self.dtype)
+
+    @property
+    def norm(self) -> Module:
+        """Constructor of the network's normalisations."""
+        return partial(
+            BatchNorm, momentum=self.momentum, epsilon=self.epsilon, frozen=self.frozen
+        )
+
+    def tap(self, name: str, x: Array) -> Array:
+        """Gives x a name by which `jaxml.models.taps` finds it."""
+        if not self.is_initializing():
+            # Not by the name alone, which may be a module's, and only one of them may have it.
+            self.sow("taps", f"{name} output", x, lambda old, new: new, lambda: None)
+        return x
+
+    def drop(self, x: Array, *, train: bool) -> Array:
+        """Dropout, by the network's `keep_prob`."""
+        if not train or self.keep_prob == 1 or self.is_initializing():
+            return x
+        key = self.make_rng("dropout")
+        return layers.dropout(key, x, keep_prob=self.keep_prob, train=train)
+
+    def classify(self, x: Array, *, train: bool) -> Array:
+        """`[batch, height, width, channels]` to float32 logits, or to features."""
+        x = self.tap("features", POOLS[self.head](x))
+        if not self.num_classes:
+            return x.astype(jnp.float32)
+        x = self.drop(x, train=train)
+        return Dense(self.num_classes, dtype=self.dtype, name="head")(x).astype(jnp.float32)
