@@ -58,10 +58,60 @@ class ModelConfig:
     activation: str = setting(
         "", "of an mlp, one of jaxml.activations.ACTIVATIONS; empty leaves it to the network"
     )
+    head: str = setting(
+        "",
+        "from the last features to the outputs: fc has a weight for every pixel, gap takes the "
+        "global average first, gmp the global maximum; empty leaves it to the network",
+        choices=("", "fc", "gap", "gmp"),
+    )
+    keep_prob: float = setting(
+        0.0,
+        "share of the features that dropout keeps before the head; 0 leaves it to the network",
+        low=0,
+        high=1,
+    )
+    survival_prob: float = setting(
+        0.0,
+        "of stochastic depth: how probable the last residual block is kept in a step, earlier ones "
+        "more, linearly; 0 leaves it to the network, which is without",
+        low=0,
+        high=1,
+    )
+    zero_init: bool = setting(False, "whether residual blocks start as the identity")
+    auxiliary: bool = setting(
+        True, "whether a network that has auxiliary heads for its training is built with them"
+    )
+    remat: bool = setting(
+        False, "whether the backward pass computes each block anew, which saves memory"
+    )
+    scan: bool = setting(
+        False,
+        "whether identical neighbouring blocks are one loop, which saves compile time; parameters "
+        "and results are the same",
+    )
     dtype: str = setting(
         "float32",
         "of the computation; parameters and statistics are always float32",
         choices=("float32", "bfloat16"),
+    )
+
+
+@dataclasses.dataclass
+class WeightsConfig:
+    """What the run starts from in the place of random numbers, and what of it stays."""
+
+    file: str = setting(
+        "",
+        "safetensors, .pth, .h5 or .keras file in the naming of torchvision, timm, Keras or our "
+        "own; empty starts at random",
+    )
+    new_head: bool = setting(
+        False, "whether the head starts at random all the same: for another number of classes"
+    )
+    freeze: str = setting(
+        "",
+        "regular expression for the beginnings of the paths of parameters that stay as they are, "
+        "such as 'stem|stage[12]/'; batch norm keeps its statistics there; empty freezes none",
     )
 
 
@@ -100,6 +150,9 @@ class LossConfig:
         "part of the probability spread over all classes, by the cross-entropies",
         low=0,
         below=1,
+    )
+    auxiliary_weight: float = setting(
+        0.3, "of the loss of each auxiliary head, added to the loss where a network has some", low=0
     )
     l1: float = setting(0.0, "lambda of the penalty lambda * sum |w| over the kernels", low=0)
     l2: float = setting(0.0, "lambda of the penalty lambda * sum w^2 over the kernels", low=0)
@@ -251,6 +304,7 @@ class Config:
         low=0,
     )
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    weights: WeightsConfig = dataclasses.field(default_factory=WeightsConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)

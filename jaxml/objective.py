@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from jaxml.config import LossConfig
@@ -31,6 +32,7 @@ class Objective(NamedTuple):
       num_classes: 0 for real targets.
       l1: strength of the penalty over the kernels.
       l2: strength of the squared penalty over the kernels.
+      auxiliary_weight: of the mean loss of each auxiliary head.
     """
 
     loss: Loss
@@ -39,6 +41,7 @@ class Objective(NamedTuple):
     num_classes: int
     l1: float = 0.0
     l2: float = 0.0
+    auxiliary_weight: float = 0.0
 
     def outputs(self, raw: Array) -> Array:
         """What the loss takes, of what the network gives: `[batch, num_outputs]`."""
@@ -50,6 +53,11 @@ class Objective(NamedTuple):
         if not self.l1 and not self.l2:
             return jnp.zeros(())
         return elastic_net(params, l1_strength=self.l1, l2_strength=self.l2)
+
+    def auxiliary(self, raw: PyTree, targets: Array) -> Array:
+        """What the outputs of auxiliary heads add to the mean loss."""
+        losses = [self.loss(self.outputs(head), targets).mean() for head in jax.tree.leaves(raw)]
+        return self.auxiliary_weight * sum(losses, start=jnp.zeros(()))
 
     def figures(self, metrics: Metrics) -> dict[str, int | float]:
         """The means that are reported, on the host."""
@@ -89,7 +97,9 @@ def create_objective(config: LossConfig, num_classes: int) -> Objective:
         metrics, outputs = BinaryMetrics, 1
     elif config.name in ONE_VALUE:
         metrics, outputs = RegressionMetrics, 1
-    return Objective(loss, metrics, outputs, num_classes, config.l1, config.l2)
+    return Objective(
+        loss, metrics, outputs, num_classes, config.l1, config.l2, config.auxiliary_weight
+    )
 
 
 def _suits(name: str, num_classes: int) -> bool:

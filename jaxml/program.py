@@ -70,7 +70,11 @@ class Program:
         self.schedule = create_schedule(config.optim, **lengths)
         self.objective = create_objective(config.loss, dataset.num_classes)
         self._method = Method(
-            create_model(config.model, num_classes=self.objective.num_outputs),
+            create_model(
+                config.model,
+                num_classes=self.objective.num_outputs,
+                frozen=config.weights.freeze,
+            ),
             self.objective,
             optim.create_optimizer(config.optim, self.schedule),
             averages.create_averaging(
@@ -78,6 +82,7 @@ class Program:
             ),
             sharpness_radius=config.optim.sharpness_radius,
             max_norm=config.optim.max_norm,
+            frozen=config.weights.freeze,
         )
         mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,))
         self._replicated = NamedSharding(mesh, PartitionSpec())
@@ -176,29 +181,30 @@ class Program:
     ) -> tuple[TrainState, Metrics]:
         def body(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
             index = state.step % self.steps_per_epoch
-            batch = self._batch(data, order, index, jax.random.fold_in(key, state.step))
+            step_key = jax.random.fold_in(key, state.step)
+            drop_key, batch = self._batch(data, order, index, step_key)
             sums = jax.tree.map(
                 lambda total, zero: jnp.where(index == 0, zero, total),
                 state.metrics,
                 self.objective.metrics.zero(),
             )
-            return train_step(self._method, state.replace(metrics=sums), batch)
+            return train_step(drop_key, self._method, state.replace(metrics=sums), batch)
 
         if num_steps > 1:
             return lax.scan(body, state, length=num_steps)
         state, metrics = body(state, None)
         return state, jax.tree.map(lambda total: total[None], metrics)
 
-    def _batch(self, data: Batch, order: Array, index: Array, key: Key) -> Batch:
-        """One batch of an epoch, augmented."""
+    def _batch(self, data: Batch, order: Array, index: Array, key: Key) -> tuple[Key, Batch]:
+        """One batch of an epoch, augmented, and the key of what is random in the network."""
         batch = pipeline.take_batch(data, order, index, batch_size=self.batch_size)
         images, targets = lax.with_sharding_constraint(batch, self._sharded)
-        crop_key, flip_key = jax.random.split(key)
+        crop_key, flip_key, drop_key = jax.random.split(key, 3)
         if self.config.data.crop_padding:
             images = augment.random_crop(crop_key, images, padding=self.config.data.crop_padding)
         if self.config.data.flip:
             images = augment.random_flip(flip_key, images)
-        return Batch(images, targets)
+        return drop_key, Batch(images, targets)
 
     def _reestimate(self, state: TrainState) -> TrainState:
         """Takes the statistics of batch norm anew: their means over the first epoch's batches."""
@@ -214,8 +220,9 @@ class Program:
     def _batch_moments(
         self, state: TrainState, data: Batch, order: Array, index: Array, key: Key
     ) -> PyTree:
-        batch = self._batch(data, order, index, jax.random.fold_in(key, index))
-        return batch_moments(self._method, state, batch)
+        step_key = jax.random.fold_in(key, index)
+        drop_key, batch = self._batch(data, order, index, step_key)
+        return batch_moments(drop_key, self._method, state, batch)
 
     def _eval_batch(
         self, state: TrainState, metrics: Metrics, data: Batch, start: Array

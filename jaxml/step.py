@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from flax import struct
+from jax import lax
 
 from jaxml import averages, regularizers
 from jaxml.averages import Average, Averaging
+from jaxml.freezing import keep_frozen
 from jaxml.normalize import Normalizer
 from jaxml.objective import Metrics, Objective
 from jaxml.optim import sharpness_aware
@@ -26,6 +28,7 @@ class Method(NamedTuple):
       averaging: what is evaluated in the place of the parameters.
       sharpness_radius: of sharpness-aware minimisation; 0 is without.
       max_norm: bound on the norm of the weights into a unit; 0 is without.
+      frozen: pattern of `jaxml.freezing` for the parameters that stay as they are.
     """
 
     model: nn.Module
@@ -34,6 +37,7 @@ class Method(NamedTuple):
     averaging: Averaging = averages.none()
     sharpness_radius: float = 0.0
     max_norm: float = 0.0
+    frozen: str = ""
 
 
 class TrainState(struct.PyTreeNode):
@@ -84,10 +88,13 @@ class TrainState(struct.PyTreeNode):
         )
 
 
-def train_step(method: Method, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+def train_step(
+    key: Key, method: Method, state: TrainState, batch: Batch
+) -> tuple[TrainState, Metrics]:
     """One step of gradient descent on the mean loss of a batch and its penalties.
 
     Args:
+      key: of dropout and stochastic depth.
       method: what is done.
       state: before the step.
       batch: raw inputs, augmented already, and targets.
@@ -96,13 +103,21 @@ def train_step(method: Method, state: TrainState, batch: Batch) -> tuple[TrainSt
       The state after the step and the metrics of this batch, by the parameters before it.
     """
     inputs = state.normalizer.apply(batch.inputs)
+    objective = method.objective
 
     def total_loss(params: PyTree) -> tuple[Array, tuple[Array, Array, PyTree]]:
-        variables = {"params": params, "batch_stats": state.batch_stats}
-        raw, updated = method.model.apply(variables, inputs, train=True, mutable=["batch_stats"])
-        outputs = method.objective.outputs(raw)
-        losses = method.objective.loss(outputs, batch.targets)
-        total = losses.mean() + method.objective.penalty(params)
+        params = keep_frozen(method.frozen, lax.stop_gradient(params), params)
+        raw, updated = method.model.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            inputs,
+            train=True,
+            mutable=["batch_stats", "auxiliary"],
+            rngs={"dropout": key},
+        )
+        outputs = objective.outputs(raw)
+        losses = objective.loss(outputs, batch.targets)
+        total = losses.mean() + objective.penalty(params)
+        total += objective.auxiliary(updated.get("auxiliary", {}), batch.targets)
         return total, (losses, outputs, updated.get("batch_stats", {}))
 
     gradient = jax.grad(total_loss, has_aux=True)
@@ -115,10 +130,11 @@ def train_step(method: Method, state: TrainState, batch: Batch) -> tuple[TrainSt
     params = optax.apply_updates(state.params, updates)
     if method.max_norm:
         params = regularizers.max_norm(params, max_value=method.max_norm)
+    params = keep_frozen(method.frozen, state.params, params)
     average, variables = method.averaging.update(
         state.average, state.step + 1, {"params": params, "batch_stats": batch_stats}
     )
-    metrics = method.objective.metrics.of(losses, outputs, batch.targets)
+    metrics = objective.metrics.of(losses, outputs, batch.targets)
     state = state.replace(
         step=state.step + 1,
         params=variables["params"],
@@ -155,10 +171,11 @@ def evaluated(method: Method, state: TrainState) -> dict[str, Any]:
     return method.averaging.value(state.average, variables)
 
 
-def batch_moments(method: Method, state: TrainState, batch: Batch) -> PyTree:
+def batch_moments(key: Key, method: Method, state: TrainState, batch: Batch) -> PyTree:
     """The statistics of batch norm of one batch, by the parameters that are evaluated.
 
     Args:
+      key: of dropout and stochastic depth.
       method: its network is called with `train=True`.
       state: nothing of it changes.
       batch: raw inputs, augmented already.
@@ -171,5 +188,6 @@ def batch_moments(method: Method, state: TrainState, batch: Batch) -> PyTree:
         state.normalizer.apply(batch.inputs),
         train=True,
         mutable=["batch_stats", "batch_moments"],
+        rngs={"dropout": key},
     )
     return updated.get("batch_moments", {})

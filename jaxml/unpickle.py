@@ -7,9 +7,10 @@ reader says by `Parts`.
 """
 
 import pickletools
-from collections.abc import Collection, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, ClassVar
 
 from jaxml.errors import InputError
 
@@ -21,7 +22,7 @@ class Name:
     text: str
 
 
-class Parts(Protocol):
+class Parts(ABC):
     """What a pickle may be made of beside containers, numbers and strings.
 
     The methods raise ValueError where they are given anything unexpected: all arguments are what
@@ -32,15 +33,18 @@ class Parts(Protocol):
       names: the names that the pickle may hold, as "module name".
     """
 
-    kind: str
-    names: Collection[str]
+    kind: ClassVar[str]
+    names: ClassVar[frozenset[str]]
 
+    @abstractmethod
     def call(self, name: str, arguments: tuple[Any, ...]) -> Any:
         """What a call of one of the names stands for."""
 
+    @abstractmethod
     def build(self, target: Any, state: Any) -> None:
         """Completes what stands for something by its state."""
 
+    @abstractmethod
     def refer(self, key: Any) -> Any:
         """What a reference to something outside of the pickle stands for."""
 

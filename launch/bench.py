@@ -103,7 +103,7 @@ def _build(name: str, ours: Any, batch_size: int, side: int) -> Callable[[], Non
     )
     optimizer = optim.create_optimizer(OptimConfig(), lambda _: 0.1)
     objective = create_objective(LossConfig(), num_classes=10)
-    model, step = ours, train_step
+    model, step = ours, functools.partial(train_step, jax.random.key(0))
     if name != "jaxml":
         model = plain_flax.ResNet(ours.blocks_per_stage, ours.stage_features)
         step = plain_flax.step

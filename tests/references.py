@@ -245,20 +245,21 @@ class Network:
         """Logits of images `[batch, height, width, channels]`."""
         x = self._conv(images, self.params["stem_conv"], 1)
         x = np.maximum(self._norm(x, ["stem_norm"]), 0)
-        for name in sorted(name for name in self.params if name.startswith("stage")):
-            strides = 2 if name.endswith("_block1") and not name.startswith("stage1") else 1
-            x = self._block(x, name, strides)
+        for stage in sorted(name for name in self.params if name.startswith("stage")):
+            for block in sorted(self.params[stage]):
+                strides = 2 if block == "block1" and stage != "stage1" else 1
+                x = self._block(x, stage, block, strides)
         head = self.params["head"]
         return dense(global_average_pool(x), head["kernel"], head["bias"])
 
-    def _block(self, x: np.ndarray, name: str, strides: int) -> np.ndarray:
-        block = self.params[name]
+    def _block(self, x: np.ndarray, stage: str, name: str, strides: int) -> np.ndarray:
+        block = self.params[stage][name]
         y = self._conv(x, block["conv1"], strides)
-        y = np.maximum(self._norm(y, [name, "norm1"]), 0)
-        y = self._norm(self._conv(y, block["conv2"], 1), [name, "norm2"])
+        y = np.maximum(self._norm(y, [stage, name, "norm1"]), 0)
+        y = self._norm(self._conv(y, block["conv2"], 1), [stage, name, "norm2"])
         if "shortcut" in block:
             x = self._conv(x, block["shortcut"]["conv"], strides)
-            x = self._norm(x, [name, "shortcut", "norm"])
+            x = self._norm(x, [stage, name, "shortcut", "norm"])
         elif x.shape != y.shape:
             x = zero_pad_shortcut(x, strides, y.shape[-1])
         return np.maximum(x + y, 0)

@@ -10,13 +10,14 @@ import pytest
 
 from jaxml import averages
 from jaxml.config import LossConfig
-from jaxml.models.resnet import resnet_tiny
+from jaxml.models.cifar_resnet import resnet_tiny
 from jaxml.normalize import PerImageStandardization
 from jaxml.objective import create_objective
 from jaxml.step import Method, TrainState, batch_moments, eval_step, train_step
 from jaxml.types import Batch
 
 MODEL = resnet_tiny(num_classes=6)
+KEY = jax.random.key(7)
 OBJECTIVE = create_objective(LossConfig(), num_classes=6)
 
 
@@ -57,12 +58,11 @@ def test_the_update_is_down_the_numerical_gradient(batch):
     rate = 0.1
     method = _method(optax.sgd(rate))
     state = _state(method)
-    after, metrics = jax.jit(partial(train_step, method))(state, batch)
+    after, metrics = jax.jit(partial(train_step, KEY, method))(state, batch)
     gradient = jax.tree.map(lambda old, new: (old - new) / rate, state.params, after.params)
-    direction = jax.tree.map(
-        lambda leaf: jnp.asarray(np.random.default_rng(1).normal(size=leaf.shape), jnp.float32),
-        state.params,
-    )
+    # Along another gradient than that of the loss, the loss would fall less than its length says.
+    length = optax.tree.norm(gradient)
+    direction = jax.tree.map(lambda leaf: leaf / length, gradient)
     loss = jax.jit(_loss)
     step = 1e-3
     ends = [
@@ -84,7 +84,7 @@ def test_the_update_is_down_the_numerical_gradient(batch):
 def test_training_moves_everything_that_it_should(batch):
     method = _method(optax.sgd(0.1, momentum=0.9))
     state = _state(method)
-    after, metrics = jax.jit(partial(train_step, method))(state, batch)
+    after, metrics = jax.jit(partial(train_step, KEY, method))(state, batch)
     assert int(after.step) == 1
     assert int(after.metrics.count) == int(metrics.count) == 6
     for tree in ("params", "batch_stats"):
@@ -120,7 +120,7 @@ def test_evaluation_treats_each_image_alone(batch):
 
 def test_the_average_is_what_is_evaluated(batch):
     method = _method(optax.sgd(0.1), averaging=averages.ema(decay=0.5))
-    step, evaluate = jax.jit(partial(train_step, method)), partial(eval_step, method)
+    step, evaluate = jax.jit(partial(train_step, KEY, method)), partial(eval_step, method)
     before = _state(method)
     first, _ = step(before, batch)
     second, _ = step(first, batch)
@@ -141,8 +141,8 @@ def test_the_average_is_what_is_evaluated(batch):
 def test_the_statistics_of_a_batch_are_what_training_moves_towards(batch):
     method = _method(optax.sgd(0.0))
     state = _state(method)
-    after, _ = jax.jit(partial(train_step, method))(state, batch)
-    moments = jax.jit(partial(batch_moments, method))(state, batch)
+    after, _ = jax.jit(partial(train_step, KEY, method))(state, batch)
+    moments = jax.jit(partial(batch_moments, KEY, method))(state, batch)
     expected = jax.tree.map(lambda old, new: old * 0.9 + new * 0.1, state.batch_stats, moments)
     for a, b in zip(jax.tree.leaves(after.batch_stats), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
@@ -150,7 +150,7 @@ def test_the_statistics_of_a_batch_are_what_training_moves_towards(batch):
 
 def test_max_norm_holds_after_the_step(batch):
     method = _method(optax.sgd(1.0), max_norm=0.5)
-    after, _ = jax.jit(partial(train_step, method))(_state(method), batch)
+    after, _ = jax.jit(partial(train_step, KEY, method))(_state(method), batch)
     kernel = np.asarray(after.params["head"]["kernel"])
     norms = np.linalg.norm(kernel, axis=0)
     assert norms.max() == pytest.approx(0.5, rel=1e-5)
@@ -161,7 +161,7 @@ def test_sharpness_aware_steps_follow_the_gradient_of_the_neighbour(batch):
     state = _state(plain)
 
     def gradient(state, method):
-        after, _ = jax.jit(partial(train_step, method))(state, batch)
+        after, _ = jax.jit(partial(train_step, KEY, method))(state, batch)
         return jax.tree.map(lambda old, new: old - new, state.params, after.params)
 
     here = gradient(state, plain)

@@ -44,7 +44,7 @@ def loads(content: bytes, where: str) -> Any:
     return value
 
 
-class _Arrays:
+class _Arrays(unpickle.Parts):
     """What NumPy makes an array of bytes with."""
 
     kind = "an array"
@@ -82,7 +82,7 @@ class _Arrays:
         target.array = flat.reshape(shape, order="F" if fortran is True or fortran == 1 else "C")
 
     def refer(self, key: Any) -> Any:
-        raise ValueError("a reference to something outside, which is not part of an array")
+        raise ValueError(f"a reference ({type(key).__name__}), which is not part of an array")
 
 
 def _dtype(name: Any) -> _Dtype:

@@ -1,5 +1,6 @@
 """Layers as pure functions: `f(x, parameters, *, hyper-parameters) -> y`, no state."""
 
+from jaxml.layers.adaptive_pool import adaptive_average_pool
 from jaxml.layers.batch_norm import batch_norm_with_global_normalization, batch_normalization
 from jaxml.layers.batch_renorm import batch_renormalization
 from jaxml.layers.conv import conv
@@ -16,6 +17,7 @@ from jaxml.layers.heads import (
     global_max_pool_head,
 )
 from jaxml.layers.layer_norm import layer_norm, rms_norm
+from jaxml.layers.local_response_norm import local_response_norm
 from jaxml.layers.moments import moments
 from jaxml.layers.pool import average_pool, l2_pool, lp_pool, max_pool
 from jaxml.layers.residual import zero_pad_shortcut
@@ -30,6 +32,7 @@ from jaxml.layers.weight_standardization import weight_standardization
 
 __all__ = [
     "HEADS",
+    "adaptive_average_pool",
     "average_pool",
     "batch_norm_with_global_normalization",
     "batch_normalization",
@@ -50,6 +53,7 @@ __all__ = [
     "instance_norm",
     "l2_pool",
     "layer_norm",
+    "local_response_norm",
     "lp_pool",
     "max_pool",
     "moments",

@@ -10,6 +10,7 @@ from flax import linen as nn
 from jaxml.activations import ACTIVATIONS
 from jaxml.config import ModelConfig
 from jaxml.errors import InputError, choose
+from jaxml.freezing import check_pattern
 from jaxml.models import linear
 from jaxml.models.cifar_resnet import CIFAR_RESNETS
 from jaxml.models.resnet import RESNETS
@@ -21,13 +22,19 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
     **RESNETS,
 }
 
+OPTIONS = (
+    "shortcut", "hidden_features", "activation", "head", "keep_prob", "survival_prob", "zero_init",
+    "remat", "scan",
+)  # fmt: skip
 
-def create_model(config: ModelConfig, *, num_classes: int) -> nn.Module:
+
+def create_model(config: ModelConfig, *, num_classes: int, frozen: str = "") -> nn.Module:
     """The network of a config.
 
     Args:
       config: its name and options; what is left empty is the network's own choice.
       num_classes: outputs.
+      frozen: pattern of `jaxml.freezing` for the norms that keep their statistics.
 
     Raises:
       InputError: there is no such network, or it has no such option.
@@ -37,16 +44,32 @@ def create_model(config: ModelConfig, *, num_classes: int) -> nn.Module:
       3
     """
     constructor = choose(MODELS, config.name, "config.model.name")
-    kind: Any = constructor.func if isinstance(constructor, partial) else constructor
-    options = {}
-    for name in ("shortcut", "hidden_features", "activation"):
-        if value := getattr(config, name):
-            if name not in kind.__dataclass_fields__:
-                raise InputError(
-                    f"config.model.{name}: {value!r} is not allowed, "
-                    f"{config.name} has no such option"
-                )
-            options[name] = value
+    options = {name: value for name in OPTIONS if (value := getattr(config, name))}
+    known = network_class(constructor).__dataclass_fields__
+    for name, value in options.items():
+        if name not in known:
+            shown = str(value).lower() if isinstance(value, bool) else repr(value)
+            raise InputError(
+                f"config.model.{name}: {shown} is not allowed, {config.name} has no such option"
+            )
     if config.activation:
         choose(ACTIVATIONS, config.activation, "config.model.activation")
+    check_pattern(frozen, "config.weights.freeze")
+    if frozen and config.scan:
+        raise InputError("config.model.scan: true is not allowed with config.weights.freeze")
+    if frozen and "frozen" in known:
+        options["frozen"] = frozen
+    if "auxiliary" in known:
+        options["auxiliary"] = config.auxiliary
     return constructor(num_classes=num_classes, dtype=jnp.dtype(config.dtype), **options)
+
+
+def network_class(constructor: Callable[..., nn.Module]) -> Any:
+    """The class of what a constructor makes.
+
+    >>> network_class(MODELS["resnet20v1"]).__name__
+    'CifarResNet'
+    """
+    while isinstance(constructor, partial):
+        constructor = constructor.func
+    return constructor

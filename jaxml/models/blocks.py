@@ -88,18 +88,19 @@ class BatchNorm(nn.Module):
         offset = self.param("offset", initializers.zeros(), shape, jnp.float32)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
         running_variance = self.variable("batch_stats", "variance", jnp.ones, shape, jnp.float32)
-        if train and not is_frozen(self.frozen, "/".join((*self.path, "scale"))):
+        mean, variance = running_mean.value, running_variance.value
+        frozen = is_frozen(self.frozen, "/".join((*self.path, "scale")))
+        if train and not frozen:
             mean, variance = layers.moments(x, range(x.ndim - 1))
-            if not self.is_initializing():
+        if train and not self.is_initializing():
+            for name, value in (("mean", mean), ("variance", variance)):
                 # Kept only for a caller who asks for this collection: to take the statistics anew.
-                for name, value in (("mean", mean), ("variance", variance)):
-                    self.sow("batch_moments", name, value, _the_newest)
+                self.sow("batch_moments", name, value, _the_newest)
+            if not frozen:
                 for running, value in ((running_mean, mean), (running_variance, variance)):
                     running.value = layers.update_running_average(
                         running.value, value, momentum=self.momentum
                     )
-        else:
-            mean, variance = running_mean.value, running_variance.value
         return layers.batch_normalization(x, mean, variance, offset, scale, self.epsilon)
 
 

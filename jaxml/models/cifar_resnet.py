@@ -18,6 +18,7 @@ another momentum and epsilon, the projections have no normalisation, and the bot
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import ClassVar
 
 from flax import linen as nn
 
@@ -47,6 +48,9 @@ class CifarNetwork(Network, kw_only=True):
       zero_init: whether each block starts as the identity.
       like_keras: whether this is the network of Keras' example.
     """
+
+    image_size: ClassVar[int] = 32
+    num_published_classes: ClassVar[int] = 10
 
     blocks_per_stage: int = 3
     stage_features: Sequence[int] = (16, 32, 64)

@@ -5,7 +5,7 @@ regression, with the softmax cross-entropy softmax regression, with a hinge a li
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -22,6 +22,8 @@ class Linear(nn.Module):
     Attributes:
       num_classes: outputs.
       dtype: of the computation; parameters and outputs are float32.
+      image_size: height and width that the tables of networks assume.
+      num_published_classes: outputs that they assume.
 
     Example:
       >>> import jax
@@ -30,6 +32,9 @@ class Linear(nn.Module):
       >>> variables["params"]["head"]["kernel"].shape
       (64, 3)
     """
+
+    image_size: ClassVar[int] = 32
+    num_published_classes: ClassVar[int] = 10
 
     num_classes: int
     dtype: Any = jnp.float32
@@ -53,6 +58,8 @@ class Mlp(nn.Module):
       hidden_features: units of each hidden layer.
       activation: a name in `ACTIVATIONS`.
       dtype: of the computation; parameters and outputs are float32.
+      image_size: height and width that the tables of networks assume.
+      num_published_classes: outputs that they assume.
 
     Example:
       >>> import jax
@@ -61,6 +68,9 @@ class Mlp(nn.Module):
       >>> jax.tree.map(jnp.shape, variables["params"]["hidden1"])
       {'bias': (5,), 'kernel': (4, 5)}
     """
+
+    image_size: ClassVar[int] = 32
+    num_published_classes: ClassVar[int] = 10
 
     num_classes: int
     hidden_features: Sequence[int] = (128, 128)

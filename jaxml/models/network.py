@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -34,7 +34,12 @@ class Network(nn.Module, kw_only=True):
       frozen: pattern of `jaxml.freezing` for the norms that keep their statistics.
       momentum: of batch norm.
       epsilon: of batch norm.
+      image_size: height and width of the images that the network was published for.
+      num_published_classes: the outputs that it was published with.
     """
+
+    image_size: ClassVar[int] = 224
+    num_published_classes: ClassVar[int] = 1000
 
     num_classes: int
     head: str = "gap"

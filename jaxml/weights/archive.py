@@ -35,7 +35,7 @@ class Archive:
         except _CORRUPT as error:
             raise self._damage(error) from None
         members = self._archive.infolist()
-        self.names = [member.filename for member in members]
+        self.names = frozenset(member.filename for member in members)
         if sum(member.file_size for member in members) > path.stat().st_size:
             self._archive.close()
             raise InputError(f"{path}: its members are compressed, which no such file's are")
@@ -54,7 +54,7 @@ class Archive:
     def read(self, name: str) -> bytes:
         """A whole member, whose checksum is right; an InputError where it is none or damaged."""
         if name not in self.names:
-            raise InputError(f"{self._path}: has no {repr(name)[1:-1][:100]} in it")
+            raise InputError(f"{self._path}: has no {name[:100]!r} in it")
         try:
             return self._archive.read(name)
         except _CORRUPT as error:

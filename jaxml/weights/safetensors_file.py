@@ -10,6 +10,7 @@ import safetensors
 from safetensors.numpy import save
 
 from jaxml.errors import InputError
+from jaxml.weights.bfloat16 import widen
 from jaxml.weights.first_bytes import first_bytes
 
 
@@ -41,7 +42,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     first_bytes(path)
     try:
         with safetensors.safe_open(path, framework="np") as file:
-            tensors = {name: _widen(file.get_tensor(name)) for name in sorted(file.keys())}
+            tensors = {name: widen(file.get_tensor(name)) for name in sorted(file.keys())}
             return tensors, file.metadata() or {}
     except (safetensors.SafetensorError, OSError, TypeError, ValueError) as error:
         detail = repr(str(error))[1:-1][:200]
@@ -75,7 +76,3 @@ def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, 
             partial.unlink()
         detail = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{path}: cannot be written ({detail})") from None
-
-
-def _widen(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array

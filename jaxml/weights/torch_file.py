@@ -1,9 +1,9 @@
 """PyTorch's `.pth` and `.pt` files, read without torch and without running what is pickled in them.
 
-Since torch 1.6 such a file is a zip archive: `NAME/data.pkl` pickles the tensors, each by its shape,
-its strides and the key of a storage, and the storages are `NAME/data/KEY`. Before, it was a row of
-pickles with the storages after them. In both, the pickle is read by `jaxml.unpickle`, to which the
-names of torch are nothing but text.
+Since torch 1.6 such a file is a zip archive: `NAME/data.pkl` pickles the tensors, each by its
+shape, its strides and the key of a storage, and the storages are `NAME/data/KEY`. Before, it was a
+row of pickles with the storages after them. In both, the pickle is read by `jaxml.unpickle`, to
+which the names of torch are nothing but text.
 """
 
 import io
@@ -18,6 +18,7 @@ import numpy as np
 from jaxml import unpickle
 from jaxml.errors import InputError
 from jaxml.weights.archive import Archive
+from jaxml.weights.bfloat16 import BFLOAT16, widen
 from jaxml.weights.first_bytes import ZIP, first_bytes
 
 LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"  # the first pickle, a number
@@ -25,12 +26,11 @@ LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"  # the firs
 # Where training scripts keep the state dict, beside the epoch, the optimiser's state, ...
 ENTRIES = ("state_dict", "model_state_dict", "model", "model_ema", "state_dict_ema")
 
-_BFLOAT16 = "torch BFloat16Storage"
 _DTYPES = {
     "torch DoubleStorage": np.dtype("<f8"),
     "torch FloatStorage": np.dtype("<f4"),
     "torch HalfStorage": np.dtype("<f2"),
-    _BFLOAT16: np.dtype("<u2"),
+    "torch BFloat16Storage": BFLOAT16,
     "torch LongStorage": np.dtype("<i8"),
     "torch IntStorage": np.dtype("<i4"),
     "torch ShortStorage": np.dtype("<i2"),
@@ -91,7 +91,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     )
 
 
-class _Parts:
+class _Parts(unpickle.Parts):
     """What torch makes a tensor with."""
 
     kind = "a state dict of tensors"
@@ -121,7 +121,8 @@ class _Parts:
         raise ValueError(f"{name.replace(' ', '.', 1)} of what it is never given")
 
     def build(self, target: Any, state: Any) -> None:
-        if type(target) is not dict:  # of a state dict it is `_metadata`, the versions of layers
+        # Of a state dict it is `_metadata`, the versions of the layers.
+        if type(target) is not dict or type(state) is not dict:
             raise ValueError("a state for no dict")
 
     def refer(self, key: Any) -> Any:
@@ -218,7 +219,7 @@ def _read_legacy(path: Path) -> dict[str, np.ndarray]:
 
     def storage(key: str) -> bytes:
         if key not in places:
-            raise InputError(f"{path}: has no storage {repr(key)[1:-1][:100]} in it")
+            raise InputError(f"{path}: has no storage {key[:100]!r} in it")
         return content[places[key]]
 
     return _arrays(_state_dict(value, path), storage, path)
@@ -233,18 +234,11 @@ def _arrays(
         read = content(storage.key)
         if len(read) != storage.nbytes:
             raise InputError(
-                f"{path}: the storage {storage.key} is of {storage.nbytes} bytes, "
+                f"{path}: {storage.nbytes} bytes of the storage {storage.key[:100]!r} are needed, "
                 f"it holds {len(read)}"
             )
-        numbers[storage.key] = _numbers(read, storage.kind)
+        numbers[storage.key] = widen(np.frombuffer(read, _DTYPES[storage.kind]))
     return {name: _view(tensor, numbers[tensor.storage.key]) for name, tensor in tensors.items()}
-
-
-def _numbers(content: bytes, kind: str) -> np.ndarray:
-    numbers = np.frombuffer(content, _DTYPES[kind])
-    if kind == _BFLOAT16:  # the upper half of a float32
-        return (numbers.astype(np.uint32) << 16).view(np.float32)
-    return numbers
 
 
 def _view(tensor: _Tensor, numbers: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jaxml.errors import InputError
-from jaxml.models import MODELS
-from jaxml.models.resnet import SHORTCUTS
+from jaxml.models import MODELS, taps
+from jaxml.models.residual import SHORTCUTS
 from tests import references
 
 SIZES = [
@@ -190,27 +190,22 @@ def test_each_stage_after_the_first_halves_the_resolution_and_doubles_the_filter
 ):
     model = MODELS["resnet20v1"](num_classes=10)
     images = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)
-    _, captured = jax.eval_shape(
-        partial(model.apply, train=False, capture_intermediates=True, mutable=["intermediates"]),
-        abstract_variables(model),
-        images,
-    )
-    outputs = {
-        name: value["__call__"][0].shape
-        for name, value in captured["intermediates"].items()
-        if name != "__call__"
-    }
-    expected = {"stem_conv": (2, *size, 16), "stem_norm": (2, *size, 16), "head": (2, 10)}
+    found = taps.shapes(model, (*size, 3))
+    expected = {"stem": (*size, 16), "features": (64,)}
     for stage, (filters, resolution) in enumerate(zip((16, 32, 64), resolutions, strict=True), 1):
-        for block in (1, 2, 3):
-            expected[f"stage{stage}_block{block}"] = (2, *resolution, filters)
-    assert outputs == expected
+        expected[f"stage{stage}"] = (*resolution, filters)
+    assert found == expected
 
 
 def test_only_the_first_block_of_a_later_stage_has_a_shortcut_with_parameters():
     params = abstract_variables(MODELS["resnet20v1"](num_classes=10, shortcut="projection"))
-    blocks = {name for name, block in params["params"].items() if "shortcut" in block}
-    assert blocks == {"stage2_block1", "stage3_block1"}
+    blocks = {
+        f"{stage}/{name}"
+        for stage in ("stage1", "stage2", "stage3")
+        for name, block in params["params"][stage].items()
+        if "shortcut" in block
+    }
+    assert blocks == {"stage2/block1", "stage3/block1"}
 
 
 def test_one_set_of_parameters_serves_images_of_any_size():

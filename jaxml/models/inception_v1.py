@@ -1,0 +1,175 @@
+"""Inception v1: GoogLeNet, as in the paper, with batch norm, and as in torchvision.
+
+    module   output    1x1   3x3         5x5        pool and 1x1
+    stem     112x112   7x7, 64, stride 2; then a 3x3 max pool of stride 2
+             56x56     1x1, 64; 3x3, 192; then a 3x3 max pool of stride 2
+    3a       28x28     64    96 -> 128   16 -> 32   32
+    3b       28x28     128   128 -> 192  32 -> 96   64
+             then a 3x3 max pool of stride 2
+    4a       14x14     192   96 -> 208   16 -> 48   64          first auxiliary head
+    4b       14x14     160   112 -> 224  24 -> 64   64
+    4c       14x14     128   128 -> 256  24 -> 64   64
+    4d       14x14     112   144 -> 288  32 -> 64   64          second auxiliary head
+    4e       14x14     256   160 -> 320  32 -> 128  128
+             then a max pool of stride 2, 3x3 in the paper and 2x2 in torchvision
+    5a       7x7       256   160 -> 320  32 -> 128  128
+    5b       7x7       384   192 -> 384  48 -> 128  128
+    head     1x1       global average pooling, dropout, dense, softmax
+
+for an input of 224x224; any other size works. What stands before an arrow is a 1x1 that makes the
+channels few.
+
+Sources: Szegedy et al., "Going Deeper with Convolutions", 2014, table 1 and figure 3; Caffe's
+bvlc_googlenet for where its pools lie and for the constants of the local response normalisation;
+torchvision's googlenet, whose 5x5 is a 3x3 and whose auxiliary heads average over a grid of 4x4.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxml import activations, layers
+from jaxml.models.blocks import ConvUnit, Dense, Module
+from jaxml.models.inception_blocks import (
+    InceptionNetwork,
+    Pool,
+    Step,
+    Unit,
+    average_to_a_third,
+)
+from jaxml.types import Array
+
+MODULES = {
+    "3a": (64, (96, 128), (16, 32), 32),
+    "3b": (128, (128, 192), (32, 96), 64),
+    "4a": (192, (96, 208), (16, 48), 64),
+    "4b": (160, (112, 224), (24, 64), 64),
+    "4c": (128, (128, 256), (24, 64), 64),
+    "4d": (112, (144, 288), (32, 64), 64),
+    "4e": (256, (160, 320), (32, 128), 128),
+    "5a": (256, (160, 320), (32, 128), 128),
+    "5b": (384, (192, 384), (48, 128), 128),
+}
+
+
+class GoogLeNetHead(nn.Module):
+    """An auxiliary head: a 4x4 map, 1x1, dense, dropout, dense.
+
+    Attributes:
+      num_classes: outputs.
+      pool: makes the map; for images of other sizes than 224x224, the paper's may be of another.
+      keep_prob: the share of features that dropout keeps.
+      unit: constructor of a unit.
+      dtype: of the computation.
+    """
+
+    num_classes: int
+    pool: Pool
+    keep_prob: float
+    unit: Module = ConvUnit
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """`[batch, height, width, in]` to logits `[batch, num_classes]`."""
+        x = self.unit(128, 1, name="unit")(self.pool(x), train=train)
+        x = activations.relu(Dense(1024, dtype=self.dtype, name="dense")(layers.flatten(x)))
+        if train and self.keep_prob < 1 and not self.is_initializing():
+            key = self.make_rng("dropout")
+            x = layers.dropout(key, x, keep_prob=self.keep_prob, train=train)
+        return Dense(self.num_classes, dtype=self.dtype, name="head")(x)
+
+
+class InceptionV1(InceptionNetwork, kw_only=True):
+    """GoogLeNet of nine modules, with two auxiliary heads.
+
+    Attributes:
+      batch_norm: whether batch norm stands in the place of biases and of the two local response
+        normalisations of the stem.
+      like_torchvision: whether this is the network of torchvision: 3x3 in the place of 5x5, a last
+        max pool of 2x2, and an average over a grid of 4x4 in the auxiliary heads.
+      auxiliary_keep_prob: the share of features that dropout keeps in the auxiliary heads.
+
+    Example:
+      >>> import jax
+      >>> model = INCEPTIONS_V1["googlenet"](num_classes=1000, auxiliary=False)
+      >>> images = jnp.zeros((1, 224, 224, 3))
+      >>> variables = jax.eval_shape(
+      ...     lambda: model.init(jax.random.key(0), images, train=False)
+      ... )
+      >>> sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+      6624904
+    """
+
+    batch_norm: bool = False
+    like_torchvision: bool = False
+    auxiliary_keep_prob: float = 0.3
+    keep_prob: float = 0.6
+
+    @property
+    def unit(self) -> Module:
+        """Constructor of the network's units."""
+        return super().unit if self.batch_norm else partial(ConvUnit, conv=self.conv, norm=None)
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
+        head = partial(
+            GoogLeNetHead,
+            pool=self._auxiliary_pool,
+            keep_prob=self.auxiliary_keep_prob,
+        )
+        x = self.stem(self._stem(), x, train=train)
+        for name in MODULES:
+            x = self.mixed(f"inception_{name}", self._branches(name), x, train=train)
+            if name == "3b":
+                x = max_pool_to_half(x)
+            elif name == "4a":
+                self.classify_beside("auxiliary1", head, x, train=train)
+            elif name == "4d":
+                self.classify_beside("auxiliary2", head, x, train=train)
+            elif name == "4e":
+                x = max_pool_to_half(x, window=2 if self.like_torchvision else 3)
+        return self.classify(x, train=train)
+
+    def _stem(self) -> Sequence[Step]:
+        normalize = [] if self.batch_norm else [layers.local_response_norm]
+        return [
+            Unit(64, 7, strides=2),
+            max_pool_to_half,
+            *normalize,
+            Unit(64),
+            Unit(192, 3),
+            *normalize,
+            max_pool_to_half,
+        ]
+
+    def _branches(self, name: str) -> Sequence[Sequence[Step]]:
+        one, (few3, three), (few5, five), pooled = MODULES[name]
+        return [
+            [Unit(one)],
+            [Unit(few3), Unit(three, 3)],
+            [Unit(few5), Unit(five, 3 if self.like_torchvision else 5)],
+            [partial(layers.max_pool, window=3, strides=1, padding=1), Unit(pooled)],
+        ]
+
+    def _auxiliary_pool(self, x: Array) -> Array:
+        if self.like_torchvision:
+            return layers.adaptive_average_pool(x, size=4)
+        return average_to_a_third(x)
+
+
+def max_pool_to_half(x: Array, *, window: int = 3) -> Array:
+    """Max pooling of stride 2, whose last windows may reach past the image."""
+    sizes = [min(window, size) for size in x.shape[1:3]]
+    return layers.max_pool(x, window=sizes, strides=2, ceil_mode=True)
+
+
+INCEPTIONS_V1: Mapping[str, Module] = {
+    "inception_v1": InceptionV1,
+    "inception_v1_bn": partial(InceptionV1, batch_norm=True),
+    "googlenet": partial(InceptionV1, batch_norm=True, like_torchvision=True, keep_prob=0.8),
+}

@@ -1,0 +1,162 @@
+"""Files of Keras: `.h5`, `.weights.h5` and `.keras`, read without Keras.
+
+The three keep the weights of a model in three ways:
+
+- `.h5`, of old Keras and of keras.applications: `[model_weights/]LAYER/.../LAYER/WEIGHT`. A model
+  inside of a model is one layer there, and holds the names of its own layers.
+- `.weights.h5`, of Keras 3: `layers/CLASS_n/vars/i` for the n-th layer of a class in the order of
+  `model.layers`, which is by depth and not the order in which they were made. The layer's own name
+  is an attribute of `vars`, which early versions did not write. Weights have no names.
+- `.keras`: a zip archive of the former and of `config.json`, which has all names.
+"""
+
+import io
+import re
+from collections import defaultdict
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxml.errors import InputError
+from jaxml.weights import hdf5
+from jaxml.weights.archive import Archive
+from jaxml.weights.first_bytes import HDF5, ZIP, first_bytes
+from jaxml.weights.keras_layers import layers_of, weights_of
+
+if TYPE_CHECKING:
+    import h5py
+
+WEIGHTS = (
+    *("kernel", "depthwise_kernel", "pointwise_kernel", "bias"),
+    *("gamma", "beta", "moving_mean", "moving_variance"),
+)
+
+# What is in a file of Keras 3 beside weights: the optimiser, metrics, states of random generators.
+_OTHERS = re.compile(r"optimizer/.*|(compile_)?metrics/.*|.*/seed_generator/.*")
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Reads the weights of a Sequential or functional model of Keras.
+
+    Args:
+      path: a `.h5`, `.weights.h5` or `.keras` file; its content decides which.
+
+    Returns:
+      The weights by `LAYER/WEIGHT`, the same for the three formats, where WEIGHT is one of
+      `WEIGHTS` or what else Keras calls it. Layers are sorted by name, numbers in names by value:
+      those that Keras named itself (`conv2d`, `conv2d_1`, ...) come in the order in which they were
+      made. Models inside of the model are dissolved. The dtypes are those of the file but for
+      bfloat16, which NumPy lacks and which becomes float32.
+
+    Raises:
+      InputError: the file cannot be read, is cut short, corrupt or of another format; h5py is not
+        installed; the names of a layer or of its weights are not known.
+
+    Source: files that Keras 3.15 wrote, and its `saving_lib` and `legacy_h5_format`.
+    """
+    start = first_bytes(path)
+    if start.startswith(HDF5):
+        with hdf5.opened(path, path) as file:
+            weights = _weights(file, {}, path)
+    elif start.startswith(ZIP):
+        with Archive(path) as archive:
+            layers = layers_of(archive.read("config.json"), path)
+            content = archive.read("model.weights.h5")
+        with hdf5.opened(io.BytesIO(content), path) as file:
+            weights = _weights(file, layers, path)
+    else:
+        raise InputError(
+            f"{path}: no Keras file, it starts with {start[:4].hex()} and not as HDF5 or a zip "
+            "archive"
+        )
+    return {name: weights[name] for name in sorted(weights, key=_order)}
+
+
+def _weights(
+    file: "h5py.File", layers: dict[str, dict[str, Any]], path: Path
+) -> dict[str, np.ndarray]:
+    datasets = hdf5.datasets(file, path)
+    if "model_weights" in file:
+        root = "model_weights/"
+        datasets = {k.removeprefix(root): v for k, v in datasets.items() if k.startswith(root)}
+        named = _legacy_names(datasets)
+    elif {"layer_names", "layer_names0"} & set(file.attrs):
+        named = _legacy_names(datasets)
+    else:
+        named = _names(file, datasets, layers, path)
+    if sum(datasets[place].nbytes for place in named) > file.id.get_filesize():
+        raise InputError(f"{path}: its weights are larger than the file, compressed or hostile")
+    weights: dict[str, np.ndarray] = {}
+    for place, name in named.items():
+        if name in weights:
+            raise InputError(f"{path}: two weights are called {name[:100]!r}")
+        weights[name] = hdf5.array(datasets[place], path)
+    if not weights:
+        raise InputError(f"{path}: holds no weights of a Sequential or functional model")
+    return weights
+
+
+def _legacy_names(places: Collection[str]) -> dict[str, str]:
+    """`LAYER/WEIGHT` by the place of each weight in a file of old Keras."""
+    scopes: dict[str, set[str]] = defaultdict(set)  # of each layer, the last names before a weight
+    for place in places:
+        scopes[place.split("/")[0]].add(_scope(place))
+    names = {}
+    for place in places:
+        layer = place.split("/")[0]
+        # TensorFlow numbers the scope of a layer that was made twice; that is no model inside.
+        single = len(scopes[layer]) == 1 and re.fullmatch(
+            rf"{re.escape(layer)}(_\d+)?", _scope(place)
+        )
+        weight = re.sub(r":\d+$", "", place.split("/")[-1])
+        if weight == "depthwise_kernel" and place.replace("depthwise", "pointwise") not in places:
+            weight = "kernel"  # of a DepthwiseConv2D, as Keras 3 calls it
+        names[place] = f"{layer if single else _scope(place)}/{weight}"
+    return names
+
+
+def _scope(place: str) -> str:
+    return "/".join(place.split("/")[:-1]).split("/")[-1]
+
+
+def _names(
+    file: "h5py.File", places: Collection[str], layers: dict[str, dict[str, Any]], path: Path
+) -> dict[str, str]:
+    """`LAYER/WEIGHT` by the place of each weight in a file of Keras 3."""
+    variables: dict[str, dict[int, str]] = defaultdict(dict)
+    for place in places:
+        match = re.fullmatch(r"(layers/(?:[^/]+/layers/)*[^/]+)/vars/(\d{1,3})", place)
+        if match:
+            variables[match[1]][int(match[2])] = place
+        elif not _OTHERS.fullmatch(place):
+            raise InputError(
+                f"{path}: {place[:100]!r} is no weight of a Sequential or functional model"
+            )
+    names = {}
+    for layer, numbered in variables.items():
+        config = layers.get(layer, {})
+        name = config.get("name") or file[f"{layer}/vars"].attrs.get("name")
+        if type(name) is not str:
+            raise InputError(
+                f"{path}: does not say what {layer[:100]!r} is called, "
+                "save the model as .keras or .h5"
+            )
+        kind = re.sub(r"_\d+$", "", layer.split("/")[-1])
+        weights = weights_of(kind, len(numbered), config)
+        if weights is None or set(numbered) != set(range(len(weights))):
+            raise InputError(
+                f"{path}: does not say what the {len(numbered)} weights of {layer[:100]!r} are, "
+                "save the model as .h5"
+            )
+        names |= {place: f"{name}/{weights[number]}" for number, place in numbered.items()}
+    return names
+
+
+def _order(name: str) -> tuple[list[str | int], int, str]:
+    """The key by which weights are sorted: numbers in the layer's name count by their value."""
+    layer, _, weight = name.rpartition("/")
+    parts = re.split(r"([0-9]{1,9})", layer)  # text and numbers in turn
+    key = [int(part) if i % 2 else part for i, part in enumerate(parts)]
+    return key, WEIGHTS.index(weight) if weight in WEIGHTS else len(WEIGHTS), weight

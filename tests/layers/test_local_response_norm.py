@@ -1,0 +1,99 @@
+"""Local response normalisation against NumPy channel by channel, torch, and large values."""
+
+import re
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxml.layers import local_response_norm
+from tests import laws
+
+
+def images_of(shape, scale=1.0):
+    return scale * np.random.default_rng(0).normal(size=shape)
+
+
+def reference(x, *, size=5, alpha=1e-4, beta=0.75, k=1.0):
+    y = np.zeros_like(x)
+    channels = x.shape[-1]
+    for channel in range(channels):
+        total = 0.0
+        for neighbour in range(channel - size // 2, channel - size // 2 + size):
+            if 0 <= neighbour < channels:
+                total = total + x[..., neighbour] ** 2
+        y[..., channel] = x[..., channel] / (k + alpha / size * total) ** beta
+    return y
+
+
+@settings(max_examples=8)
+@given(st.integers(1, 7), st.integers(1, 6), st.sampled_from([(), (2,), (2, 3, 2)]))
+def test_every_channel_sees_its_neighbours(size, channels, lead):
+    x = np.float32(images_of((*lead, channels), 3.0))
+    y = local_response_norm(jnp.asarray(x), size=size, alpha=0.5)
+    expected = reference(np.float64(x), size=size, alpha=0.5)
+    laws.agree(local_response_norm, y, expected, by="NumPy float64")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"alpha": 0.3},
+        {"size": 4, "alpha": 2.0, "beta": 0.5, "k": 2.0},
+        {"size": 1, "alpha": 1.0, "beta": 1.0, "k": 0.1},
+    ],
+)
+def test_it_obeys_the_laws(more):
+    x = images_of((2, 3, 7))
+    by = "NumPy float64"
+    laws.obey(local_response_norm, x, reference=reference, by=by, **more)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 5, 9])
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_torch_agrees(size, scale):
+    torch = pytest.importorskip("torch")
+
+    def theirs(x, **settings):
+        images = torch.from_numpy(np.moveaxis(x, -1, 1).copy())
+        y = torch.nn.functional.local_response_norm(images, **settings)
+        return np.moveaxis(y.numpy(), 1, -1)
+
+    x = images_of((2, 3, 3, 6), scale)
+    laws.obey(
+        local_response_norm, x, reference=theirs, by="torch", vmap=False, grads=0, size=size
+    )
+
+
+def test_zeros_and_large_values_are_finite():
+    x = jnp.array([0.0, 1e15, -1e15, 0.0])
+    y = local_response_norm(x)
+    assert np.isfinite(y).all()
+    np.testing.assert_array_equal(np.sign(y), np.sign(x))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": 0}, "size: at least 1, not 0"),
+        ({"alpha": -1.0}, "alpha: 0 or more and finite, not -1.0"),
+        ({"beta": np.nan}, "beta: finite, not nan"),
+        ({"k": 0.0}, "k: above 0 and finite, not 0.0"),
+        ({"k": np.inf}, "k: above 0 and finite, not inf"),
+    ],
+)
+def test_settings_that_are_not_allowed_are_told(settings, message):
+    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+        local_response_norm(jnp.ones((2, 3)), **settings)
+
+
+def test_arrays_that_do_not_fit_are_told():
+    with laws.unchecked():
+        with pytest.raises(TypeError, match="x: floating point, not int32"):
+            local_response_norm(jnp.ones((2, 3), jnp.int32))
+        with pytest.raises(ValueError, match="x: at least one dimension, not a scalar"):
+            local_response_norm(jnp.ones(()))
+        with pytest.raises(TypeError, match=re.escape("size: an int or 1 ints, not 2.5")):
+            local_response_norm(jnp.ones((2, 3)), size=2.5)  # pyright: ignore[reportArgumentType]

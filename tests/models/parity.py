@@ -1,0 +1,101 @@
+"""Ours beside a peer: the same weights, the same images, and how far apart the results are."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+
+from jaxml.weights import convert
+from jaxml.weights.names import naming_of
+from tests.models import peers
+
+
+class Pair(NamedTuple):
+    """A network of ours with the weights of a peer.
+
+    Attributes:
+      peer: of `peers`.
+      model: ours.
+      variables: the peer's weights, in our tree.
+      kind: of `convert.KINDS`.
+      naming: of the model.
+      order: of the model's calls.
+    """
+
+    peer: Any
+    model: nn.Module
+    variables: dict[str, Any]
+    kind: str
+    naming: convert.Naming
+    order: Sequence[str]
+
+    def exported(self, variables: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Ours by the names of the peer."""
+        return convert.to_library(variables, self.kind, self.naming, order=self.order)
+
+
+def pair(network: str, model: nn.Module, peer: Any, *, size: int) -> Pair:
+    """Gives the weights of a peer to a model.
+
+    Args:
+      network: whose names the model's modules have.
+      model: ours.
+      peer: of `peers`.
+      size: height and width of images that the model takes.
+    """
+    kind, naming = naming_of(network)
+    shape = (1, size, size, 3)
+    order = convert.call_order(model, shape)
+    images = jax.ShapeDtypeStruct(shape, jnp.float32)
+    template = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), images)
+    tensors = peers.tensors(peer)
+    variables = convert.from_library(tensors, template, kind, naming, order=order)
+    return Pair(peer, model, variables, kind, naming, order)
+
+
+def images_of(size: int, *, batch: int = 8) -> np.ndarray:
+    """Random images `[batch, size, size, 3]`."""
+    rng = np.random.default_rng(size)
+    return rng.normal(size=(batch, size, size, 3)).astype(np.float32)
+
+
+def evaluation_error(both: Pair, images: np.ndarray) -> float:
+    """How far the logits in evaluation are apart."""
+    logits = jax.jit(partial(both.model.apply, train=False))(both.variables, images)
+    return error(logits, peers.logits(both.peer, images))
+
+
+def training_error(both: Pair, images: np.ndarray) -> float:
+    """How far the logits in training are apart, normalised by the images' own statistics."""
+    call = partial(both.model.apply, train=True, mutable=["batch_stats"])
+    logits, _ = jax.jit(call)(both.variables, images)
+    return error(logits, peers.logits(both.peer, images, train=True))
+
+
+def gradient_errors(both: Pair, images: np.ndarray) -> dict[str, float]:
+    """How far the gradients of the loss in training are apart, by the peer's names."""
+    labels = np.arange(len(images)) % 10
+
+    def loss(params: Any) -> jax.Array:
+        variables = {**both.variables, "params": params}
+        logits, _ = both.model.apply(variables, images, train=True, mutable=["batch_stats"])
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+    params = jax.jit(jax.grad(loss))(both.variables["params"])
+    ours = both.exported({"params": params})
+    theirs = peers.gradients(both.peer, images, labels)
+    assert ours.keys() == theirs.keys()
+    return {name: error(ours[name], theirs[name]) for name in theirs}
+
+
+def error(actual: Any, expected: np.ndarray) -> float:
+    """The largest difference, relative to the largest magnitude expected."""
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    assert actual.shape == expected.shape
+    assert np.isfinite(expected).all()
+    return float(np.abs(actual - expected).max() / np.abs(expected).max())

@@ -1,0 +1,413 @@
+"""PyTorch files: what torch writes, what it never writes, and what is written to do harm."""
+
+import pickle
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxml.errors import InputError
+from jaxml.weights import torch_file
+from tests.data.test_array_pickle import ATTACKS, ascii_name, old_string, text
+from tests.weights.torch_by_hand import (
+    archive,
+    integer,
+    legacy,
+    state_dict,
+    storage,
+    tensor,
+    tuple_of,
+)
+
+FORMATS = [archive, legacy]
+SIX = struct.pack("<6f", *range(6))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "a.pth"
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+@pytest.fixture(params=[True, False], ids=["archive", "legacy"])
+def save(request, torch, path):
+    def save(content, **settings):
+        settings["_use_new_zipfile_serialization"] = request.param
+        torch.save(content, path, **settings)
+
+    return save
+
+
+def network(torch):
+    return torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
+
+
+def check(path, expected):
+    """Compares what is read with tensors by name."""
+    read = torch_file.read(path)
+    assert list(read) == list(expected)
+    for name, wanted in expected.items():
+        wanted = wanted.detach()
+        wanted = wanted.float() if str(wanted.dtype) == "torch.bfloat16" else wanted
+        np.testing.assert_array_equal(read[name], wanted.numpy(), strict=True)
+    return read
+
+
+def refused(path):
+    with pytest.raises(InputError) as error:
+        torch_file.read(path)
+    check_message(path, error.value)
+    return str(error.value).removeprefix(f"{path}: ").removeprefix("a/data.pkl: ")
+
+
+def check_message(path, error):
+    assert str(error).startswith(f"{path}: ")
+    assert str(error).isprintable()
+    assert len(str(error)) < 1000
+
+
+def test_a_state_dict(torch, save, path):
+    model = network(torch)
+    model(torch.randn(4, 1, 5, 5))
+    save(model.state_dict())
+    read = check(path, model.state_dict())
+    assert read["1.num_batches_tracked"] == 1
+
+
+def test_a_dict_of_parameters(torch, save, path):
+    parameters = dict(network(torch).named_parameters())
+    save(parameters)
+    check(path, parameters)
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_other_protocols(torch, save, path, protocol):
+    save(network(torch).state_dict(), pickle_protocol=protocol)
+    assert len(torch_file.read(path)) == 7
+
+
+FLOATS = ["bfloat16", "float16", "float32", "float64"]
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, "int64", "int32", "int16", "int8", "uint8", "bool"])
+def test_every_dtype_and_layout(torch, save, path, dtype):
+    base = (torch.arange(24).reshape(4, 6) * 11 % 7 - 2).to(getattr(torch, dtype))
+    tensors = {
+        "whole": base,
+        "transposed": base.T,
+        "strided": base[1:, 2::2],
+        "row": base[3],
+        "scalar": base[2, 3],
+        "empty": base[:0],
+        "own": base[1].clone(),
+        "channels last": torch.stack([base, base])[None].to(memory_format=torch.channels_last),
+    }
+    save(tensors)
+    read = check(path, tensors)
+    assert np.shares_memory(read["whole"], read["row"]), "a storage that is shared is read once"
+    assert not np.shares_memory(read["whole"], read["own"])
+
+
+@pytest.mark.parametrize("entry", torch_file.ENTRIES)
+def test_a_state_dict_among_other_things(torch, save, path, entry):
+    state = network(torch).state_dict()
+    momentum = {"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": [{"lr": 0.1}]}
+    rest = {"epoch": 3, "best": torch.tensor(0.5), "shape": torch.Size([2]), "optimizer": momentum}
+    save({**rest, "arch": "resnet", entry: state})
+    check(path, state)
+
+
+def test_only_the_storages_of_the_state_dict_are_read(path):
+    pickled = state_dict(
+        state_dict=b"}" + text("w") + tensor() + b"s", momentum=tensor(stored=storage("absent"))
+    )
+    path.write_bytes(archive(pickled, {"0": SIX}))
+    assert list(torch_file.read(path)) == ["w"]
+
+
+def test_the_prefix_of_parallel_and_averaged_models_is_taken_away(torch, save, path):
+    model = network(torch)
+    save(torch.nn.DataParallel(model).state_dict())
+    check(path, model.state_dict())
+    averaged = torch.optim.swa_utils.AveragedModel(model)
+    assert "n_averaged" in averaged.state_dict()
+    save({"model_ema": averaged.state_dict()})
+    check(path, model.state_dict())
+
+
+def test_a_prefix_of_some_names_is_part_of_them(torch, save, path):
+    tensors = {"module.a": torch.ones(2), "module_b": torch.zeros(2)}
+    save(tensors)
+    check(path, tensors)
+
+
+def test_two_state_dicts_are_ambiguous(torch, save, path):
+    state = network(torch).state_dict()
+    save({"model": state, "model_ema": state})
+    expected = "holds more than one state dict, model, model_ema: save one of them alone"
+    assert refused(path) == expected
+
+
+NONE = "holds no state dict, alone or as one of state_dict, model_state_dict, model, model_ema, "
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ([], "there are no tensors"),
+        ({}, "there are no tensors"),
+        (3, "there are no tensors"),
+        ({"epoch": 3}, "'epoch' is no tensor"),
+        ({"state_dict": {"fc.weight": None}}, "'fc.weight' is no tensor"),
+        ({"model": {"model": {}}}, "'model' is no tensor"),
+        ({1: b""}, "'1' is no tensor"),
+        ({"\x1b[2J": 1}, r"'\x1b[2J' is no tensor"),
+    ],
+)
+@pytest.mark.parametrize("written", FORMATS)
+def test_what_holds_no_state_dict_is_told(path, written, content, told):
+    path.write_bytes(written(pickle.dumps(content, 2)))
+    assert refused(path) == f"{NONE}state_dict_ema: {told}"
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda torch: network(torch), "it names torch.nn.modules.container.Sequential, which"),
+        (lambda torch: {"x": torch.ones(2) * 1j}, "it names torch.ComplexFloatStorage, which"),
+        (lambda torch: {"x": torch.eye(2).to_sparse()}, "it names torch._utils._rebuild_sparse"),
+        (lambda torch: {"x": torch.ones(2).to(torch.float8_e4m3fn)}, "_rebuild_tensor_v3, which"),
+        (lambda torch: {"x": torch._neg_view(torch.ones(2))}, "of what it is never given"),
+        (lambda torch: {"x": torch.ones(2).expand(3, 2)}, "of shape (3, 2) beyond its storage of"),
+        (lambda torch: {"x": torch.float32}, "it names torch.float32, which is not part of a st"),
+    ],
+)
+def test_what_is_no_plain_tensor_is_told(torch, save, path, make, told):
+    save(make(torch))
+    message = refused(path)
+    assert "cut short, corrupt or hostile (" in message
+    assert told in message
+
+
+def test_a_traced_model_is_told(torch, path):
+    with zipfile.ZipFile(path, "w") as zipped:
+        zipped.writestr("a/data.pkl", b"\x80\x02" + ascii_name("__torch__", "ResNet") + b")\x81.")
+        zipped.writestr("a/constants.pkl", b"\x80\x02).")
+    assert "it names __torch__.ResNet, which is not part of a state dict" in refused(path)
+
+
+def test_torch_reads_the_files_made_by_hand(torch, path):
+    expected = torch.arange(6.0).reshape(2, 3)
+    for content in (
+        archive(state_dict(w=tensor()), {"0": SIX}, version="3\n"),
+        legacy(state_dict(w=tensor(stored=storage("0", 6, "FloatStorage", b"N"))), {"0": SIX}),
+    ):
+        path.write_bytes(content)
+        assert torch.load(path, weights_only=True)["w"].equal(expected)
+        check(path, {"w": expected})
+
+
+@pytest.mark.parametrize("written", FORMATS)
+def test_an_old_rebuilt_tensor_with_names_of_python_2(path, written):
+    rebuilt = (
+        ascii_name("torch._utils", "_rebuild_tensor")
+        + tuple_of(
+            storage(),
+            b"K\0",
+            tuple_of(integer(3), integer(2)),
+            tuple_of(integer(1), integer(3)),
+        )
+        + b"R"
+    )
+    inner = b"}" + old_string(b"w") + rebuilt + b"s"
+    path.write_bytes(written(b"\x80\x02}" + old_string(b"state_dict") + inner + b"s.", {"0": SIX}))
+    read = torch_file.read(path)
+    np.testing.assert_array_equal(read["w"], np.arange(6, dtype=np.float32).reshape(2, 3).T)
+
+
+BEYOND = "beyond its storage of 6 numbers"
+NUMBERS = "of negative, immense or no integer sizes, strides or offset"
+REFERENCE = "a reference to something that is no storage"
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (tensor((2, 4), (3, 1)), BEYOND),
+        (tensor((2, 3), (4, 1)), BEYOND),
+        (tensor((2, 3), (3, 1), offset=1), BEYOND),
+        (tensor((7,), (1,)), BEYOND),
+        (tensor((7,), (0,)), BEYOND),
+        (tensor((2**40,), (0,)), BEYOND),
+        (tensor((2**20,) * 60, (0,) * 60), "immense"),
+        (tensor((0, 2**47, 2**47), (0, 1, 1)), "immense"),
+        (tensor((2, 3), (-3, 1), offset=3), NUMBERS),
+        (tensor((-2, -3)), NUMBERS),
+        (tensor((2**70,), (1,)), NUMBERS),
+        (tensor((2,), (2**63,)), NUMBERS),
+        (tensor((6,), (1,), offset=-1), NUMBERS),
+        (tensor((6,), (1,), offset=2**1000), NUMBERS),
+        (tensor((2, 3), (1,)), "or not as many strides"),
+        (tensor((1,) * 65, (1,) * 65), "of more than 64 dimensions"),
+        (tensor(stored=b"N"), "a tensor without storage, shape or strides"),
+        (tensor(stored=tensor()), "a tensor without storage, shape or strides"),
+        (tensor(stored=text("storage") + b"Q"), REFERENCE),
+        (tensor(stored=b")Q"), REFERENCE),
+        (tensor(stored=b"]Q"), REFERENCE),
+        (tensor(stored=b")" + b"\x85" * 50_000 + b"Q"), REFERENCE),
+        (tensor(stored=storage("0", -1)), "a storage of an unknown kind or size"),
+        (tensor(stored=storage("0", 2**62)), "a storage of an unknown kind or size"),
+        (tensor(stored=storage("0", 6, "FloatStorage", b"N", b"N")), "or a part of one"),
+        (tensor(stored=storage("0", 6, "Size")), "a storage of an unknown kind or size"),
+        (tensor(stored=storage("0", 6, "OddStorage")), "it names torch.OddStorage, which"),
+        (tensor() + b"0" + tensor((6,), (1,), 0, storage("0", 7)), "of two kinds or sizes"),
+        (tensor() + b"]b", "a state for no dict"),
+        (b"}]b", "a state for no dict"),
+        (tensor() + b"]R", "a call of what cannot be called"),
+        (ascii_name("torch", "FloatStorage") + b")R", "torch.FloatStorage of what it is never"),
+        (ascii_name("torch", "Size") + b"K\1\x85R", "torch.Size of what it is never given"),
+        (ascii_name("collections", "OrderedDict") + b"]\x85R", "collections.OrderedDict of what"),
+        (ascii_name("torch._utils", "_rebuild_tensor_v2") + b")R", "of what it is never given"),
+        (ascii_name("torch._utils", "_rebuild_parameter") + b"NNN\x87R", "of what it is never"),
+    ],
+)
+@pytest.mark.parametrize("written", FORMATS)
+def test_tensors_that_are_none_are_refused(path, written, made, told):
+    path.write_bytes(written(state_dict(w=made), {"0": SIX}))
+    message = refused(path)
+    assert message.startswith("cut short, corrupt or hostile (")
+    assert told in message
+
+
+@pytest.mark.parametrize("made", [tensor((1,), (2**40,)), tensor((0, 9), (9, 1), offset=99)])
+@pytest.mark.parametrize("written", FORMATS)
+def test_strides_that_are_never_walked_may_be_any(path, written, made):
+    path.write_bytes(written(state_dict(w=made), {"0": SIX}))
+    assert torch_file.read(path)["w"].ndim in (1, 2)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("written", FORMATS)
+def test_a_hostile_pickle_is_refused_and_not_run(tmp_path, path, written, attack):
+    pickled = attack(str(tmp_path / "marker"))
+    path.write_bytes(written(pickled, {"0": SIX}))
+    message = refused(path)
+    assert "it names " in message or "the instruction " in message
+    assert [file.name for file in tmp_path.iterdir()] == ["a.pth"]
+
+
+@pytest.mark.parametrize("place", ["stored", "key", "hooks", "other entry"])
+@pytest.mark.parametrize("written", FORMATS)
+def test_a_call_inside_of_a_good_file_is_refused_and_not_run(tmp_path, path, written, place):
+    call = ascii_name("posix", "system") + text(f"touch {tmp_path / 'marker'}") + b"\x85R"
+    hooks = ascii_name("collections", "OrderedDict") + b")R"
+    pickled = {
+        "stored": state_dict(w=tensor(stored=call)),
+        "key": state_dict(w=tensor(stored=storage().replace(text("0"), call))),
+        "hooks": state_dict(w=tensor().replace(hooks, call)),
+        "other entry": state_dict(state_dict=b"}", args=call),
+    }[place]
+    path.write_bytes(written(pickled, {"0": SIX}))
+    assert "it names posix.system, which is not part of a state dict of tensors" in refused(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.pth"]
+
+
+@pytest.mark.parametrize("key", ["../../etc/passwd", "/etc/passwd", "", "1", "\x1b[2J", "o" * 9999])
+@pytest.mark.parametrize("written", FORMATS)
+def test_a_storage_that_is_not_in_the_file_is_told(path, written, key):
+    path.write_bytes(written(state_dict(w=tensor(stored=storage(key))), {"0": SIX}))
+    assert refused(path).startswith("has no ")
+
+
+def test_nothing_is_extracted_from_an_archive(tmp_path, path):
+    content = archive(state_dict(w=tensor()), {"0": SIX, "../../../evil": b"evil"})
+    path.write_bytes(content)
+    assert list(torch_file.read(path)) == ["w"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.pth"]
+
+
+@pytest.mark.parametrize("length", [0, 20, 28])
+def test_a_storage_of_another_size_is_told(path, length):
+    path.write_bytes(archive(state_dict(w=tensor()), {"0": bytes(length)}))
+    assert refused(path) == f"24 bytes of the storage '0' are needed, it holds {length}"
+
+
+def test_a_storage_that_is_cut_short_is_told(path):
+    path.write_bytes(legacy(state_dict(w=tensor()), {"0": SIX})[:-1])
+    assert refused(path) == "24 bytes of the storage '0' are needed, it holds 23"
+
+
+def test_an_archive_that_is_larger_in_memory_is_refused(path):
+    pickled = state_dict(w=tensor(stored=storage("0", 250_000), shape=(250_000,), strides=(1,)))
+    path.write_bytes(archive(pickled, {"0": bytes(10**6)}, zipfile.ZIP_DEFLATED))
+    assert refused(path) == "its members are compressed, which no such file's are"
+
+
+def test_other_archives_are_told(path):
+    path.write_bytes(archive(state_dict(w=tensor()), {"0": SIX}, byteorder="big"))
+    assert refused(path) == "its numbers are not little-endian"
+    path.write_bytes(archive(state_dict(w=tensor()), {"0": SIX}, byteorder="little"))
+    assert list(torch_file.read(path)) == ["w"]
+    for members in (["config.json"], ["data.pkl"], ["a/b/data.pkl"], ["a/data.pkl", "b/data.pkl"]):
+        with zipfile.ZipFile(path, "w") as zipped:
+            for member in members:
+                zipped.writestr(member, state_dict(w=tensor()))
+        assert refused(path) == "a zip archive that torch.save did not write"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"version": 1000}, "not version 1001 of torch.save, or not little-endian"),
+        ({"version": [()]}, "not version 1001 of torch.save, or not little-endian"),
+        ({"little_endian": False}, "not version 1001 of torch.save, or not little-endian"),
+        ({"keys": "0"}, "has no list of storages"),
+        ({"keys": [0]}, "has no list of storages"),
+        ({"keys": []}, "has no storage '0' in it"),
+    ],
+)
+def test_other_old_files_are_told(path, settings, told):
+    path.write_bytes(legacy(state_dict(w=tensor()), {"0": SIX}, **settings))
+    assert refused(path) == told
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"\x89HDF\r\n\x1a\n", b"\x80\x02}.", b"a" * 99])
+def test_other_files_are_told(path, content):
+    path.write_bytes(content)
+    message = refused(path)
+    assert message.startswith(f"no PyTorch file, it starts with {content[:4].hex()} and not as a z")
+
+
+def test_what_cannot_be_opened_is_told(tmp_path):
+    assert refused(tmp_path) == "Is a directory"
+    assert refused(tmp_path / "none.pth") == "No such file or directory"
+
+
+@pytest.mark.parametrize("written", FORMATS)
+def test_a_truncated_file_is_told_wherever_it_ends(path, written):
+    whole = written(state_dict(w=tensor()), {"0": SIX})
+    for length in range(0, len(whole), 3):
+        path.write_bytes(whole[:length])
+        refused(path)
+
+
+@given(st.data())
+@pytest.mark.parametrize("written", FORMATS)
+def test_a_flipped_bit_is_told_or_harmless(tmp_path_factory, written, data):
+    damaged = bytearray(written(state_dict(w=tensor()), {"0": SIX}))
+    damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path = tmp_path_factory.mktemp("flip") / "a.pth"
+    path.write_bytes(damaged)
+    try:
+        tensors = torch_file.read(path)
+    except InputError as error:
+        check_message(path, error)
+    else:
+        assert sum(array.size for array in tensors.values()) <= 6
