@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import linen as nn
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
@@ -17,12 +18,14 @@ from jaxml.config import Config
 from jaxml.data import DATASETS, augment, pipeline
 from jaxml.data.dataset import Split
 from jaxml.errors import InputError, choose
+from jaxml.freezing import is_frozen, joined
 from jaxml.models import create_model
 from jaxml.normalize import NORMALIZERS, Normalizer
 from jaxml.objective import Metrics, create_objective
 from jaxml.schedules import create_schedule
-from jaxml.step import Method, TrainState, batch_moments, eval_step, train_step
+from jaxml.step import Method, TrainState, batch_moments, eval_step, evaluated, train_step
 from jaxml.types import Array, Batch, Key, PyTree
+from jaxml.weights import files as weights
 
 
 class Program:
@@ -97,7 +100,9 @@ class Program:
         self._eval_batch_size = min(config.eval_batch_size, rounded_up)
         self._test_data = self._place(_pad(dataset.test, self._eval_batch_size))
         self._compiled: dict[Any, Any] = {}
+        self._weights: PyTree = None
         self._check_inputs()
+        self._check_frozen()
 
     def __str__(self) -> str:
         config = self.config
@@ -106,13 +111,45 @@ class Program:
             f"{self.batch_size} examples on {self.device}"
         )
 
+    @property
+    def model(self) -> nn.Module:
+        """The network."""
+        return self._method.model
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one normalised example."""
+        return jax.eval_shape(self._normalizer.apply, self._train_data.inputs).shape[1:]
+
+    def read_weights(self) -> None:
+        """Reads the file that the run starts from, if there is one.
+
+        Raises:
+          InputError: it cannot be read, or is not of this network.
+        """
+        settings = self.config.weights
+        if not settings.file:
+            return
+        state = self.abstract_state()
+        self._weights = weights.load(
+            Path(settings.file),
+            self.config.model.name,
+            self.model,
+            {"params": state.params, "batch_stats": state.batch_stats},
+            self.input_shape,
+            new_head=settings.new_head,
+        )
+
     def initial_state(self) -> TrainState:
         """The state before the first step, on the devices."""
         # It runs once: drawing is fast enough unoptimised, and compiling takes a third of the time.
         hasty = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
         arguments = (self._init_key, self._normalizer)
         self._compile("init", self._create_state, arguments, options=hasty)
-        return self._compiled["init"](*arguments)
+        state = self._compiled["init"](*arguments)
+        if self._weights is None:
+            self.read_weights()
+        return self._with_weights(state) if self._weights else state
 
     def abstract_state(self) -> TrainState:
         """Shapes, dtypes and shardings of the state."""
@@ -144,14 +181,17 @@ class Program:
 
     def evaluate(self, state: TrainState) -> dict[str, int | float]:
         """The metrics of the whole test split, each example counted once."""
-        if self._method.averaging.reestimates and state.batch_stats and int(state.average.count):
-            state = self._reestimate(state)
+        state = self._settled(state)
         metrics = self._run("zero", self.objective.metrics.zero)
         for start in range(0, self._test_count, self._eval_batch_size):
             metrics = self._run(
                 "evaluate", self._eval_batch, state, metrics, self._test_data, self._number(start)
             )
         return self.objective.figures(jax.device_get(metrics))
+
+    def evaluated(self, state: TrainState) -> dict[str, PyTree]:
+        """The parameters and statistics that are evaluated."""
+        return evaluated(self._method, self._settled(state))
 
     def compile(self) -> None:
         """Compiles what the loop calls, so that none of its steps waits for it."""
@@ -175,6 +215,20 @@ class Program:
     def _create_state(self, key: Key, normalizer: Any) -> TrainState:
         shape = self._train_data.inputs.shape[1:]
         return TrainState.create(key, self._method, normalizer, shape)
+
+    def _with_weights(self, state: TrainState) -> TrainState:
+        """The state with what was read; a new head is that of the state."""
+        drawn = {"params": state.params, "batch_stats": state.batch_stats}
+        variables = jax.tree.map(
+            lambda read, own: own if isinstance(read, jax.ShapeDtypeStruct) else jnp.asarray(read),
+            self._weights,
+            drawn,
+        )
+        self._weights = None
+        average = self._method.averaging.init(variables)
+        return jax.device_put(
+            state.replace(**variables, average=average), self._replicated, may_alias=False
+        )
 
     def _train_steps(
         self, state: TrainState, data: Batch, order: Array, key: Key, *, num_steps: int
@@ -206,6 +260,12 @@ class Program:
             images = augment.random_flip(flip_key, images)
         return drop_key, Batch(images, targets)
 
+    def _settled(self, state: TrainState) -> TrainState:
+        """The state with batch norm's statistics taken anew, where the average needs it."""
+        if self._method.averaging.reestimates and state.batch_stats and int(state.average.count):
+            return self._reestimate(state)
+        return state
+
     def _reestimate(self, state: TrainState) -> TrainState:
         """Takes the statistics of batch norm anew: their means over the first epoch's batches."""
         order, sums = self.order(0), None
@@ -233,6 +293,19 @@ class Program:
         batch, mask = lax.with_sharding_constraint((batch, mask), self._sharded)
         return metrics.merge(eval_step(self._method, state, batch, mask))
 
+    def _check_frozen(self) -> None:
+        pattern = self.config.weights.freeze
+        if not pattern:
+            return
+        leaves = jax.tree_util.tree_leaves_with_path(self.abstract_state().params)
+        paths = [joined(path) for path, _ in leaves]
+        if not any(is_frozen(pattern, path) for path in paths):
+            some = ", ".join(sorted({path.split("/")[0] for path in paths}))
+            raise InputError(
+                f"config.weights.freeze: {pattern!r} matches no parameter; their paths begin with "
+                f"{some}"
+            )
+
     def _check_inputs(self) -> None:
         """Tells that augmentation, or a network, is for images and the inputs are none."""
         data = self.config.data
@@ -242,7 +315,7 @@ class Program:
                     f"config.data.{name}: {getattr(data, name)} is not allowed, "
                     f"{data.name} has no images"
                 )
-        example = jax.eval_shape(self._normalizer.apply, self._train_data.inputs).shape[1:]
+        example = self.input_shape
         if len(example) == 3:
             return
         try:

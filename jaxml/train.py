@@ -52,6 +52,8 @@ def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
     settings.check(config)
     files = Workdir(workdir, config)
     program = Program(config)
+    if not files.started:
+        program.read_weights()
     display = Display(program.num_steps, config.num_epochs)
     with (
         files,

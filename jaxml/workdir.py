@@ -2,12 +2,12 @@
 
 import fcntl
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from jaxml import atomic
 from jaxml import config as settings
 from jaxml.config import Config
 from jaxml.errors import InputError
@@ -17,7 +17,6 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 RESULT = "result.json"
 CHECKPOINTS = "checkpoints"
-PARTIAL = ".partial"
 
 
 class Workdir:
@@ -38,6 +37,11 @@ class Workdir:
         self.checkpoints = path / CHECKPOINTS
         self._config = config
         self._check()
+
+    @property
+    def started(self) -> bool:
+        """Whether the folder holds this run already."""
+        return (self.path / CONFIG).exists()
 
     def __enter__(self) -> Self:
         try:
@@ -110,7 +114,7 @@ class Workdir:
             raise InputError(f"--workdir={self.path}: is a file, it must be a folder")
         path = self.path / CONFIG
         if not path.exists():
-            others = {p.name for p in self.path.iterdir()} - {LOCK, CONFIG + PARTIAL}
+            others = {p.name for p in self.path.iterdir()} - {LOCK, CONFIG + atomic.PARTIAL}
             if others:
                 raise InputError(
                     f"--workdir={self.path}: holds {sorted(others)[0]!r} and no run; "
@@ -128,10 +132,4 @@ class Workdir:
             )
 
     def _write(self, name: str, text: str) -> None:
-        """Replaces a file at once: whoever reads it sees the old or the new one, whole."""
-        partial = self.path / (name + PARTIAL)
-        with partial.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.path / name)
+        atomic.write(self.path / name, text.encode())

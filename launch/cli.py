@@ -38,6 +38,9 @@ def run(main: Callable[[], None], *, config: str | None = None, tune: bool = Tru
     except JaxmlError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # whoever reads what is printed has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Interrupted as stop:
         print(f"{stop}; the same command goes on from there", file=sys.stderr)
         sys.exit(128 + stop.signum)

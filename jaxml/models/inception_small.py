@@ -1,15 +1,15 @@
 """Inception and Inception-ResNet for small images, a tenth as wide as networks for a GPU.
 
-    inception_small                            inception_resnet_small
-    stem     32x32   3x3, 32                   stem     32x32   3x3, 24
-    stage 1  32x32   MODULE1 x2     32         stage 1  32x32   BLOCK_A x2     24
-    entry 2  16x16   ENTRY2         72         entry 2  16x16   REDUCTION_A    72
-    stage 2  16x16   MODULE2 x2     72         stage 2  16x16   BLOCK_B x3     72
-    entry 3  8x8     ENTRY3        128         entry 3  8x8     REDUCTION_B   152
-    stage 3  8x8     MODULE3 x2    128         stage 3  8x8     BLOCK_C x2    152
+    inception_small                           inception_resnet_small
+    stem     32x32   3x3, 16                  stem        32x32   3x3, 16
+    stage 1  32x32   MODULE1        32        stage 1     32x32   BLOCK_A        16
+    mixed2   16x16   MIXED2         72        reduction   16x16   REDUCTION_A    64
+    stage 2  16x16   MODULE2 x2     72        stage 2     16x16   BLOCK_B x3     64
+    mixed3   8x8     MIXED3        128        reduction   8x8     REDUCTION_B   144
+    stage 3  8x8     MODULE3 x2    128        stage 3     8x8     BLOCK_C x2    144
     head     1x1     global average pooling, dense, softmax
 
-with the channels of the results on the right, for an input of 32x32; any other size from 8x8 works.
+with the channels of the results on the right, for an input of 32x32; any other size works.
 The auxiliary head of inception_small sees the result of stage 2.
 
 Sources: the modules of Szegedy et al., "Rethinking the Inception Architecture for Computer Vision",
@@ -18,26 +18,23 @@ Learning", 2017; at 32, 16 and 8 pixels as the small Inception in appendix A of 
 "Understanding deep learning requires rethinking generalization", 2017.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxml import layers
 from jaxml.models.blocks import ConvUnit, Dense, Module
-from jaxml.models.inception_blocks import Unit
+from jaxml.models.inception_blocks import Step, Unit, average
 from jaxml.models.inception_levels import Level, LevelNetwork
+from jaxml.models.inception_resnet import InceptionResNet
 from jaxml.types import Array
 
 
-def average(x: Array) -> Array:
-    """The mean of each 3x3, of what is in the image."""
-    return layers.average_pool(x, window=3, strides=1, padding=1)
-
-
 def halve(x: Array) -> Array:
-    """The mean of 2x2. Where there is no accelerator, maxima would cost as much as a convolution."""
+    """The mean of 2x2; without an accelerator, maxima would cost as much as a convolution."""
     return layers.average_pool(x, window=2, ceil_mode=True)
 
 
@@ -48,7 +45,7 @@ MODULE1 = (
     (Unit(4), Unit(8, 3), Unit(8, 3)),
     (Unit(4), average),
 )
-ENTRY2 = (
+MIXED2 = (
     (Unit(24, 3, 2),),
     (Unit(8), Unit(8, 3), Unit(16, 3, 2)),
     (halve,),
@@ -59,7 +56,7 @@ MODULE2 = (
     (Unit(8), Unit(12, 3), Unit(12, 3)),
     (Unit(12), average),
 )
-ENTRY3 = (
+MIXED3 = (
     (Unit(32), Unit(32, 3, 2)),
     (Unit(16), Unit(24, 3), Unit(24, 3, 2)),
     (halve,),
@@ -124,14 +121,14 @@ class SmallAuxiliaryHead(nn.Module):
 
 
 class InceptionSmall(LevelNetwork, kw_only=True):
-    """A network with an auxiliary head in training.
+    """A small Inception, with an auxiliary head in training.
 
     Attributes:
       auxiliary_keep_prob: the share of features that dropout keeps in it.
 
     Example:
       >>> import jax
-      >>> model = inception_small(num_classes=10)
+      >>> model = InceptionSmall(num_classes=10)
       >>> images = jnp.zeros((2, 32, 32, 3))
       >>> logits, variables = jax.eval_shape(
       ...     lambda: model.init_with_output(jax.random.key(0), images, train=False)
@@ -140,6 +137,15 @@ class InceptionSmall(LevelNetwork, kw_only=True):
       (2, 10)
     """
 
+    image_size: ClassVar[int] = 32
+    num_published_classes: ClassVar[int] = 10
+    start: Sequence[Step] = (Unit(16, 3),)
+    levels: Sequence[Level] = (
+        Level({}, MODULE1, 1),
+        Level({"mixed2": MIXED2}, MODULE2, 2),
+        Level({"mixed3": MIXED3}, MODULE3, 2),
+    )
+    least_size: int = 1
     auxiliary_keep_prob: float = 1.0
 
     def classify_early(self, number: int, x: Array, *, train: bool) -> None:
@@ -149,22 +155,21 @@ class InceptionSmall(LevelNetwork, kw_only=True):
             self.classify_beside("auxiliary2", head, x, train=train)
 
 
-inception_small = partial(
-    InceptionSmall,
-    start=(Unit(16, 3),),
-    levels=(Level((), MODULE1, 1), Level(ENTRY2, MODULE2, 2), Level(ENTRY3, MODULE3, 2)),
-)
-inception_resnet_small = partial(
-    LevelNetwork,
-    start=(Unit(16, 3),),
-    levels=(
-        Level((), BLOCK_A, 1, scale=0.17),
-        Level(REDUCTION_A, BLOCK_B, 3, scale=0.1),
-        Level(REDUCTION_B, BLOCK_C, 2, scale=0.2),
-    ),
-)
+class InceptionResNetSmall(InceptionResNet, kw_only=True):
+    """A small Inception-ResNet."""
 
-SMALL_INCEPTIONS = {
-    "inception_small": inception_small,
-    "inception_resnet_small": inception_resnet_small,
+    image_size: ClassVar[int] = 32
+    num_published_classes: ClassVar[int] = 10
+    start: Sequence[Step] = (Unit(16, 3),)
+    levels: Sequence[Level] = (
+        Level({}, BLOCK_A, 1, scale=0.17),
+        Level({"reduction_a": REDUCTION_A}, BLOCK_B, 3, scale=0.1),
+        Level({"reduction_b": REDUCTION_B}, BLOCK_C, 2, scale=0.2),
+    )
+    least_size: int = 1
+
+
+SMALL_INCEPTIONS: Mapping[str, Module] = {
+    "inception_small": InceptionSmall,
+    "inception_resnet_small": InceptionResNetSmall,
 }

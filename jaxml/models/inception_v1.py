@@ -76,7 +76,8 @@ class GoogLeNetHead(nn.Module):
     def __call__(self, x: Array, *, train: bool) -> Array:
         """`[batch, height, width, in]` to logits `[batch, num_classes]`."""
         x = self.unit(128, 1, name="unit")(self.pool(x), train=train)
-        x = activations.relu(Dense(1024, dtype=self.dtype, name="dense")(layers.flatten(x)))
+        x = layers.flatten(jnp.moveaxis(x, -1, 1))  # the order of torchvision's dense weights
+        x = activations.relu(Dense(1024, dtype=self.dtype, name="dense")(x))
         if train and self.keep_prob < 1 and not self.is_initializing():
             key = self.make_rng("dropout")
             x = layers.dropout(key, x, keep_prob=self.keep_prob, train=train)
@@ -117,11 +118,10 @@ class InceptionV1(InceptionNetwork, kw_only=True):
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
-        head = partial(
-            GoogLeNetHead,
-            pool=self._auxiliary_pool,
-            keep_prob=self.auxiliary_keep_prob,
-        )
+        pool = average_to_a_third
+        if self.like_torchvision:
+            pool = partial(layers.adaptive_average_pool, size=4)
+        head = partial(GoogLeNetHead, pool=pool, keep_prob=self.auxiliary_keep_prob)
         x = self.stem(self._stem(), x, train=train)
         for name in MODULES:
             x = self.mixed(f"inception_{name}", self._branches(name), x, train=train)
@@ -155,11 +155,6 @@ class InceptionV1(InceptionNetwork, kw_only=True):
             [Unit(few5), Unit(five, 3 if self.like_torchvision else 5)],
             [partial(layers.max_pool, window=3, strides=1, padding=1), Unit(pooled)],
         ]
-
-    def _auxiliary_pool(self, x: Array) -> Array:
-        if self.like_torchvision:
-            return layers.adaptive_average_pool(x, size=4)
-        return average_to_a_third(x)
 
 
 def max_pool_to_half(x: Array, *, window: int = 3) -> Array:

@@ -41,6 +41,7 @@ class ProjectionShortcut(nn.Module):
       conv: constructor of the convolution.
       norm: constructor of the normalisation.
       use_norm: whether there is a normalisation.
+      use_bias: whether the convolution has a bias, even if the network's others have none.
       average: whether strides are taken by the mean of the pixels that the convolution would skip.
     """
 
@@ -49,6 +50,7 @@ class ProjectionShortcut(nn.Module):
     conv: Module
     norm: Module
     use_norm: bool = True
+    use_bias: bool = False
     average: bool = False
 
     @nn.compact
@@ -58,7 +60,8 @@ class ProjectionShortcut(nn.Module):
         if self.average and strides > 1:
             x = layers.average_pool(x, window=strides, ceil_mode=True)
             strides = 1
-        x = self.conv(self.features, kernel_size=1, strides=strides, name="conv")(x)
+        bias = {"use_bias": True} if self.use_bias else {}
+        x = self.conv(self.features, kernel_size=1, strides=strides, name="conv", **bias)(x)
         return self.norm(name="norm")(x, train=train) if self.use_norm else x
 
 

@@ -160,7 +160,8 @@ class ResNetV2(ImageNetNetwork, kw_only=True):
         for number, (features, count) in enumerate(zip(FEATURES, self.blocks, strict=True)):
             block = self._block(features)
             if self.like_keras:
-                last = partial(block, strides=2, shortcut=MaxPoolShortcut)
+                # What is pooled is the block's input itself.
+                last = partial(block, strides=2, shortcut=MaxPoolShortcut, project_preact=False)
                 stages.append([partial(block)] + [block] * (count - 2) + [last])
                 if number == len(FEATURES) - 1:
                     stages[-1][-1] = block
@@ -173,9 +174,7 @@ class ResNetV2(ImageNetNetwork, kw_only=True):
         return self.classify(x, train=train)
 
     def _block(self, features: int) -> Module:
-        projection = partial(ProjectionShortcut, use_norm=False)
-        if self.like_keras:
-            projection = partial(projection, conv=partial(self.conv, use_bias=True))
+        projection = partial(ProjectionShortcut, use_norm=False, use_bias=self.like_keras)
         return partial(
             PreactBottleneck,
             features=features,

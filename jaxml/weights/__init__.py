@@ -55,7 +55,7 @@ def _format(path: Path) -> Literal["keras", "torch", "safetensors"]:
     start, ending = first_bytes(path), path.suffix.lower()
     if start.startswith(HDF5) or (start.startswith(ZIP) and ending == ".keras"):
         return "keras"
-    if start.startswith((ZIP, torch_file.LEGACY)):
+    if start.startswith((ZIP, torch_file.PICKLE)):
         return "torch"
     if start[8:9] == b"{" or ending == ".safetensors":
         return "safetensors"

@@ -67,10 +67,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         with hdf5.opened(io.BytesIO(content), path) as file:
             weights = _weights(file, layers, path)
     else:
-        raise InputError(
-            f"{path}: no Keras file, it starts with {start[:4].hex()} and not as HDF5 or a zip "
-            "archive"
-        )
+        raise InputError(f"{path}: no Keras file, it starts with {start[:4].hex()}")
     return {name: weights[name] for name in sorted(weights, key=_order)}
 
 

@@ -9,6 +9,8 @@ their native names: the keys of the tree with dots between them, as
 from collections.abc import Mapping, Sequence
 
 from jaxml.weights.convert import Naming
+from jaxml.weights.inception_names import INCEPTION_NAMINGS
+from jaxml.weights.inception_resnet_names import INCEPTION_RESNET_NAMINGS
 from jaxml.weights.resnet_names import RESNET_NAMINGS
 
 
@@ -21,8 +23,12 @@ def native(paths: Sequence[str]) -> dict[str, str]:
     return {path: path.replace("/", ".") for path in paths}
 
 
-# By the name of the network: how `jaxml.weights.convert` lays out its tensors, and its names.
-NAMINGS: Mapping[str, tuple[str, Naming]] = {**RESNET_NAMINGS}
+# By the name of the network: kind of `jaxml.weights.layout`, and its names.
+NAMINGS: Mapping[str, tuple[str, Naming]] = {
+    **RESNET_NAMINGS,
+    **INCEPTION_NAMINGS,
+    **INCEPTION_RESNET_NAMINGS,
+}
 
 
 def naming_of(network: str) -> tuple[str, Naming]:

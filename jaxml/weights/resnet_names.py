@@ -23,7 +23,8 @@ from functools import partial
 
 from jaxml.models.cifar_resnet import CIFAR_RESNETS
 from jaxml.models.resnet import RESNETS
-from jaxml.weights.convert import Naming, keras_numbered
+from jaxml.weights.convert import Naming
+from jaxml.weights.keras_numbers import keras_numbered
 
 _BLOCK = re.compile(r"stage(\d+)/block(\d+)/(.+)")
 

@@ -21,7 +21,8 @@ from jaxml.weights.archive import Archive
 from jaxml.weights.bfloat16 import BFLOAT16, widen
 from jaxml.weights.first_bytes import ZIP, first_bytes
 
-LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"  # the first pickle, a number
+PICKLE = b"\x80"  # how a pickle begins
+MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of an old file
 
 # Where training scripts keep the state dict, beside the epoch, the optimiser's state, ...
 ENTRIES = ("state_dict", "model_state_dict", "model", "model_ema", "state_dict_ema")
@@ -83,12 +84,9 @@ def read(path: Path) -> dict[str, np.ndarray]:
     start = first_bytes(path)
     if start.startswith(ZIP):
         return _read_archive(path)
-    if start.startswith(LEGACY):
+    if start.startswith(PICKLE):
         return _read_legacy(path)
-    raise InputError(
-        f"{path}: no PyTorch file, it starts with {start[:4].hex()} and not as a zip archive "
-        "or a pickle of torch.save"
-    )
+    raise InputError(f"{path}: no PyTorch file, it starts with {start[:4].hex()}")
 
 
 class _Parts(unpickle.Parts):
@@ -205,7 +203,9 @@ def _read_archive(path: Path) -> dict[str, np.ndarray]:
 def _read_legacy(path: Path) -> dict[str, np.ndarray]:
     content = path.read_bytes()
     file, parts = io.BytesIO(content), _Parts()
-    _, version, system, value, keys = [unpickle.load(file, parts, str(path)) for _ in range(5)]
+    if unpickle.load(file, parts, str(path)) != MAGIC:
+        raise InputError(f"{path}: a pickle that torch.save did not write")
+    version, system, value, keys = [unpickle.load(file, parts, str(path)) for _ in range(4)]
     if version != 1001 or not isinstance(system, dict) or system.get("little_endian") is not True:
         raise InputError(f"{path}: not version 1001 of torch.save, or not little-endian")
     if not isinstance(keys, list) or not all(type(key) is str for key in keys):

@@ -62,9 +62,7 @@ def test_torch_agrees(size, scale):
         return np.moveaxis(y.numpy(), 1, -1)
 
     x = images_of((2, 3, 3, 6), scale)
-    laws.obey(
-        local_response_norm, x, reference=theirs, by="torch", vmap=False, grads=0, size=size
-    )
+    laws.obey(local_response_norm, x, reference=theirs, by="torch", vmap=False, grads=0, size=size)
 
 
 def test_zeros_and_large_values_are_finite():

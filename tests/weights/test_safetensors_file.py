@@ -22,9 +22,14 @@ def example(dtype, *shape):
 def refused(path):
     with pytest.raises(InputError) as error:
         safetensors_file.read(path)
-    assert str(error.value).startswith(f"{path}: ")
-    assert str(error.value).isprintable()
+    check_message(path, error.value)
     return str(error.value).removeprefix(f"{path}: ")
+
+
+def check_message(path, error):
+    assert str(error).startswith(f"{path}: ")
+    assert str(error).isprintable()
+    assert len(str(error)) < 1000
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -94,6 +99,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
         safetensors_file.write(tmp_path / "none/a", {"x": np.ones(3)}, {})
     with pytest.raises(InputError, match=r"cannot be written \(Is a directory"):
         safetensors_file.write(tmp_path, {"x": np.ones(3)}, {})
+    assert not list(tmp_path.parent.glob("*.partial"))
 
 
 def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path, monkeypatch):
@@ -160,7 +166,6 @@ def test_a_flipped_bit_of_the_header_is_told_or_harmless(tmp_path_factory, whole
     try:
         tensors, _ = safetensors_file.read(path)
     except InputError as error:
-        assert str(error).startswith(f"{path}: no whole safetensors file (")
-        assert str(error).isprintable()
-    else:
-        assert sum(array.nbytes for array in tensors.values()) <= len(whole)
+        check_message(path, error)
+        return
+    assert sum(array.nbytes for array in tensors.values()) <= len(whole)

@@ -1,4 +1,4 @@
-"""Files as torch.save writes them, made instruction by instruction: also such as it never writes."""
+"""Files as torch.save writes them, and as it never does, made instruction by instruction."""
 
 import io
 import pickle
