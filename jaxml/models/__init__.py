@@ -13,6 +13,12 @@ from jaxml.errors import InputError, choose
 from jaxml.freezing import check_pattern
 from jaxml.models import linear
 from jaxml.models.cifar_resnet import CIFAR_RESNETS
+from jaxml.models.inception_resnet import INCEPTION_RESNETS
+from jaxml.models.inception_small import SMALL_INCEPTIONS
+from jaxml.models.inception_v1 import INCEPTIONS_V1
+from jaxml.models.inception_v2 import INCEPTIONS_V2
+from jaxml.models.inception_v3 import INCEPTIONS_V3
+from jaxml.models.inception_v4 import INCEPTIONS_V4
 from jaxml.models.resnet import RESNETS
 
 MODELS: Mapping[str, Callable[..., nn.Module]] = {
@@ -20,6 +26,12 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "mlp": linear.Mlp,
     **CIFAR_RESNETS,
     **RESNETS,
+    **INCEPTIONS_V1,
+    **INCEPTIONS_V2,
+    **INCEPTIONS_V3,
+    **INCEPTIONS_V4,
+    **INCEPTION_RESNETS,
+    **SMALL_INCEPTIONS,
 }
 
 OPTIONS = (
