@@ -31,9 +31,7 @@ def main() -> None:
     from jaxml.export import export  # after the flags, for it takes a second to import
 
     print(
-        export(
-            Path(WORKDIR.value), Path(OUT.value), checkpoint=CHECKPOINT.value, names=NAMES.value
-        )
+        export(Path(WORKDIR.value), Path(OUT.value), checkpoint=CHECKPOINT.value, names=NAMES.value)
     )
 
 

@@ -10,7 +10,9 @@ from absl import flags
 
 from launch import cli
 
-MODEL = flags.DEFINE_string("model", "", "network whose layers are listed; empty lists all networks")
+MODEL = flags.DEFINE_string(
+    "model", "", "network whose layers are listed; empty lists all networks"
+)
 IMAGE_SIZE = flags.DEFINE_integer(
     "image_size", 0, "height and width of the images; 0 for the size that each was made for", 0
 )
@@ -23,7 +25,10 @@ NUM_CLASSES = flags.DEFINE_integer(
 def main() -> None:
     """Prints a table."""
     from jaxml.errors import choose
-    from jaxml.models import MODELS, network_class  # after the flags, for it takes a second to import
+    from jaxml.models import (
+        MODELS,
+        network_class,
+    )  # after the flags, for it takes a second to import
 
     if MODEL.value:
         choose(MODELS, MODEL.value, "--model")

@@ -4,20 +4,27 @@ import re
 import runpy
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
+PROSE = re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL))
 def test_the_code_runs(block, tmp_path):
     path = tmp_path / "block.py"
     path.write_text(block)
-    assert runpy.run_path(str(path))["loss"].shape == ()
+    values = runpy.run_path(str(path))
+    arrays = {name: value for name, value in values.items() if isinstance(value, jax.Array)}
+    assert arrays
+    for name, array in arrays.items():
+        assert np.isfinite(array).all(), name
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", TEXT))))
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", PROSE))))
 def test_every_link_leads_somewhere(link):
     assert (ROOT / link).exists()
 

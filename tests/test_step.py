@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.special
+from flax import linen as nn
 
 from jaxml import averages
 from jaxml.config import LossConfig
@@ -172,3 +174,44 @@ def test_sharpness_aware_steps_follow_the_gradient_of_the_neighbour(batch):
         jax.tree.leaves(gradient(state, method)), jax.tree.leaves(expected), strict=True
     ):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+class _TwoHeads(nn.Module):
+    """A linear model with an auxiliary head beside it."""
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        x = x.reshape(len(x), -1)
+        main, beside = nn.Dense(6, name="main")(x), nn.Dense(6, name="beside")(x)
+        if train and not self.is_initializing():
+            self.sow("auxiliary", "logits", beside, lambda _, new: new, lambda: None)
+        return main
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+def test_auxiliary_heads_add_their_weighted_loss(batch, weight):
+    objective = create_objective(LossConfig(auxiliary_weight=weight), num_classes=6)
+    method = Method(_TwoHeads(), objective, optax.sgd(1.0))
+    state = _state(method)
+    after, metrics = jax.jit(partial(train_step, KEY, method))(state, batch)
+    x = np.asarray(state.normalizer.apply(batch.inputs), np.float64).reshape(6, -1)
+    for head, factor in (("main", 1.0), ("beside", weight)):
+        before, moved = (np.asarray(s.params[head]["kernel"], np.float64) for s in (state, after))
+        probabilities = scipy.special.softmax(x @ before, axis=1)
+        residual = probabilities - np.eye(6)[np.asarray(batch.targets)]
+        np.testing.assert_allclose(before - moved, factor * x.T @ residual / 6, atol=2e-6)
+        if head == "main":  # the loss that is reported is that of the network's own outputs
+            chosen = probabilities[np.arange(6), np.asarray(batch.targets)]
+            assert float(metrics.loss) == pytest.approx(-np.log(chosen).sum(), rel=1e-5)
+
+
+def test_the_key_decides_what_is_dropped(batch):
+    method = Method(MODEL.clone(keep_prob=0.5), OBJECTIVE, optax.sgd(0.1))
+    state = _state(method)
+    step = jax.jit(train_step, static_argnums=1)
+    first, again, other = (
+        np.asarray(step(jax.random.key(seed), method, state, batch)[0].params["head"]["kernel"])
+        for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)

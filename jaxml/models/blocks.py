@@ -55,9 +55,9 @@ class Conv(nn.Module):
         )
 
 
-def _the_newest(old: Any, new: Any) -> Any:
-    del old
-    return new
+def sow(module: nn.Module, collection: str, name: str, value: Any) -> None:
+    """Leaves a value for a caller who asks for the collection; a later call's replaces it."""
+    module.sow(collection, name, value, lambda _, new: new, lambda: None)
 
 
 class BatchNorm(nn.Module):
@@ -95,7 +95,7 @@ class BatchNorm(nn.Module):
         if train and not self.is_initializing():
             for name, value in (("mean", mean), ("variance", variance)):
                 # Kept only for a caller who asks for this collection: to take the statistics anew.
-                self.sow("batch_moments", name, value, _the_newest)
+                sow(self, "batch_moments", name, value)
             if not frozen:
                 for running, value in ((running_mean, mean), (running_variance, variance)):
                     running.value = layers.update_running_average(

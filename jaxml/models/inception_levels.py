@@ -26,13 +26,13 @@ Table = Sequence[Sequence[Step]]
 class Level(NamedTuple):
     """What happens at one resolution: modules that lead to it, by name, and then blocks.
 
-    The blocks are `count` times the branches `block`; `scale` is that of their residuals, and
+    The blocks are `repeats` times the branches `block`; `scale` is that of their residuals, and
     `linear_end` is whether the last of them has neither scale nor ReLU, where they are residual.
     """
 
     entry: Mapping[str, Table]
     block: Table
-    count: int
+    repeats: int
     scale: float = 1.0
     linear_end: bool = False
 
@@ -89,11 +89,11 @@ class LevelNetwork(InceptionNetwork, kw_only=True):
 
     def blocks(self, level: Level) -> list[Module]:
         """Constructors of the blocks of a level."""
-        return [partial(InceptionBlock, level.block, self.unit)] * level.count
+        return [partial(InceptionBlock, level.block, self.unit)] * level.repeats
 
     def kept(self) -> Sequence[Sequence[float]]:
         """How probable each block of each level is kept, by stochastic depth."""
-        return [(1.0,) * level.count for level in self.levels]
+        return [(1.0,) * level.repeats for level in self.levels]
 
     def classify_early(self, number: int, x: Array, *, train: bool) -> None:
         """For auxiliary heads: called with the result of each level."""

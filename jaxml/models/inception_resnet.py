@@ -158,14 +158,14 @@ class InceptionResNet(LevelNetwork, kw_only=True):
         """Constructors of the blocks of a level."""
         options = {"conv": self.conv, "zero_init": self.zero_init}
         block = partial(ResidualInceptionBlock, level.block, self.unit, **options)
-        blocks = [partial(block, scale=level.scale)] * level.count
+        blocks = [partial(block, scale=level.scale)] * level.repeats
         if level.linear_end:
             blocks[-1] = partial(block, relu=False)
         return blocks
 
     def kept(self) -> Sequence[Sequence[float]]:
         """How probable each block of each level is kept, by stochastic depth."""
-        return survival(self.survival_prob, [level.count for level in self.levels])
+        return survival(self.survival_prob, [level.repeats for level in self.levels])
 
 
 inception_resnet_v1 = partial(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxml import layers
-from jaxml.models.blocks import BatchNorm, Conv, Dense, Module
+from jaxml.models.blocks import BatchNorm, Conv, Dense, Module, sow
 from jaxml.types import Array
 
 # How features of an image become features of the whole: the three heads of `layers.HEADS` are each
@@ -59,15 +59,13 @@ class Network(nn.Module, kw_only=True):
     @property
     def norm(self) -> Module:
         """Constructor of the network's normalisations."""
-        return partial(
-            BatchNorm, momentum=self.momentum, epsilon=self.epsilon, frozen=self.frozen
-        )
+        return partial(BatchNorm, momentum=self.momentum, epsilon=self.epsilon, frozen=self.frozen)
 
     def tap(self, name: str, x: Array) -> Array:
         """Gives x a name by which `jaxml.models.taps` finds it."""
         if not self.is_initializing():
             # Not by the name alone, which may be a module's, and only one of them may have it.
-            self.sow("taps", f"{name} output", x, lambda old, new: new, lambda: None)
+            sow(self, "taps", f"{name} output", x)
         return x
 
     def drop(self, x: Array, *, train: bool) -> Array:

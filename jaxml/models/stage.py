@@ -24,9 +24,7 @@ class Drop(NamedTuple):
 def add_residual(x: Array, residual: Array, drop: Drop | None) -> Array:
     """`x + residual`, but x alone in the examples that stochastic depth picks."""
     if drop is not None:
-        residual = layers.stochastic_depth(
-            drop.key, residual, keep_prob=drop.keep_prob, train=True
-        )
+        residual = layers.stochastic_depth(drop.key, residual, keep_prob=drop.keep_prob, train=True)
     return x + residual
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.extend.core import jaxprs_in_params
 
 from jaxml.types import PyTree
 
@@ -120,7 +121,7 @@ def _cost(program: Any) -> tuple[int, int]:
             taps = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
         size = equation.outvars[0].aval.size if taps else 0
         parts = [(taps * size, size)]
-        for inner in jax.core.jaxprs_in_params(parameters):
+        for inner in jaxprs_in_params(parameters):
             parts.append(_cost(inner))
         times = parameters["length"] if name == "scan" else 1
         multiply_adds += times * sum(part[0] for part in parts)

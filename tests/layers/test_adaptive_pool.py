@@ -5,7 +5,9 @@ import math
 import os
 import re
 import tempfile
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -48,15 +50,14 @@ def examples(draw):
 @given(examples())
 def test_every_region_is_averaged(example):
     x, size = example
-    y = adaptive_average_pool(jnp.asarray(x, jnp.float32), size=size)
+    y = jax.jit(partial(adaptive_average_pool, size=size))(jnp.asarray(x, jnp.float32))
     expected = reference(np.float64(np.float32(x)), size=size)
     laws.agree(adaptive_average_pool, y, expected, by="NumPy float64")
 
 
-@pytest.mark.parametrize("size", [4, (2, 3), (5, 1)])
-def test_it_obeys_the_laws(size):
-    x = images_of((2, 5, 7, 2))
-    laws.obey(adaptive_average_pool, x, reference=reference, by="NumPy float64", size=size)
+def test_it_obeys_the_laws():
+    x = images_of((2, 5, 3, 2))
+    laws.obey(adaptive_average_pool, x, reference=reference, by="NumPy float64", size=(2, 4))
 
 
 def test_where_the_size_divides_the_image_it_is_average_pooling():
@@ -72,16 +73,11 @@ def test_where_the_size_divides_the_image_it_is_average_pooling():
 )
 def test_torch_agrees(sizes, size):
     torch = pytest.importorskip("torch")
-    pool = getattr(torch.nn.functional, f"adaptive_avg_pool{len(sizes)}d")
-
-    def theirs(x, *, size):
-        images = torch.from_numpy(np.moveaxis(x, -1, 1).copy())
-        return np.moveaxis(pool(images, size).numpy(), 1, -1)
-
     x = images_of((2, *sizes, 3), 1e4)
-    laws.obey(
-        adaptive_average_pool, x, reference=theirs, by="torch", vmap=False, grads=0, size=size
-    )
+    pool = getattr(torch.nn.functional, f"adaptive_avg_pool{len(sizes)}d")
+    expected = pool(torch.from_numpy(np.moveaxis(x, -1, 1).copy()), size).numpy()
+    y = jax.jit(partial(adaptive_average_pool, size=size))(jnp.asarray(x, jnp.float32))
+    laws.agree(adaptive_average_pool, y, np.moveaxis(expected, 1, -1), by="torch")
 
 
 def test_keras_agrees():

@@ -1,5 +1,6 @@
 """Ours beside a peer: the same weights, the same images, and how far apart the results are."""
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -76,18 +77,31 @@ def training_error(both: Pair, images: np.ndarray) -> float:
     return error(logits, peers.logits(both.peer, images, train=True))
 
 
-def gradient_errors(both: Pair, images: np.ndarray) -> dict[str, float]:
-    """How far the gradients of the loss in training are apart, by the peer's names."""
-    labels = np.arange(len(images)) % both.model.num_classes
+def gradient_errors(
+    both: Pair, images: np.ndarray, *, auxiliary_weight: float = 0.0
+) -> dict[str, float]:
+    """How far the gradients of the loss in training are apart, by the names of a torch peer.
 
-    def loss(params: Any, variables: Any) -> jax.Array:
+    In float64: in float32 a few inputs of ReLU are within rounding of zero, so that two right
+    programs, and torch in two precisions, differ by whole terms of the sums that gradients are.
+    """
+    images, labels = images.astype(np.float64), np.arange(len(images)) % both.model.num_classes
+    model = both.model.clone(dtype=np.float64)
+
+    def loss(params: Any, variables: Any, images: Any) -> jax.Array:
         variables = {**variables, "params": params}
-        logits, _ = both.model.apply(variables, images, train=True, mutable=["batch_stats"])
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+        mutable = ["batch_stats", "auxiliary"]
+        logits, updated = model.apply(variables, images, train=True, mutable=mutable)
+        of = partial(optax.softmax_cross_entropy_with_integer_labels, labels=labels)
+        heads = jax.tree.leaves(updated.get("auxiliary", {}))
+        return of(logits).mean() + auxiliary_weight * sum(of(head).mean() for head in heads)
 
-    params = compiled(jax.grad(loss))(both.variables["params"], both.variables)
-    ours = both.exported({"params": params})
-    theirs = peers.gradients(both.peer, images, labels)
+    with jax.enable_x64(True):
+        variables = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), both.variables)
+        params = compiled(jax.grad(loss))(variables["params"], variables, images)
+        ours = both.exported({"params": params})
+    peer = copy.deepcopy(both.peer).double()
+    theirs = peers.gradients(peer, images, labels, auxiliary_weight=auxiliary_weight)
     assert ours.keys() == theirs.keys()
     return {name: error(ours[name], theirs[name]) for name in theirs}
 

@@ -266,15 +266,19 @@ def _last_batch_only(layers: list[Any]) -> Iterator[None]:
 
 
 def _draw(rng: np.random.Generator, name: str, old: np.ndarray) -> np.ndarray:
-    """A kernel that keeps the variance, a scale near 1 or another small value."""
+    """A kernel that keeps the variance, a scale or another value.
+
+    Offsets are mostly positive. Were they around zero, half of a ReLU's inputs would be negative;
+    such a network, if deep and random, is chaotic: it makes the last bit of float32 a large error.
+    """
     if old.ndim > 1:
         # All dimensions but that of the outputs: Keras' last, torch's first.
         inputs = old.size // old.shape[-1 if "/" in name else 0]
         new = rng.normal(scale=np.sqrt(2 / inputs), size=old.shape)
     elif name.endswith(("gamma", "weight")):
-        new = rng.uniform(0.5, 1.5, size=old.shape)
+        new = rng.uniform(0.3, 0.8, size=old.shape)
     elif name.endswith(("beta", "bias")):
-        new = rng.normal(scale=0.3, size=old.shape)
+        new = rng.normal(0.5, 0.3, size=old.shape)
     else:
         return old
     return new.astype(old.dtype)

@@ -189,7 +189,6 @@ def test_each_stage_after_the_first_halves_the_resolution_and_doubles_the_filter
     size, resolutions
 ):
     model = MODELS["resnet20v1"](num_classes=10)
-    images = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)
     found = taps.shapes(model, (*size, 3))
     expected = {"stem": (*size, 16), "features": (64,)}
     for stage, (filters, resolution) in enumerate(zip((16, 32, 64), resolutions, strict=True), 1):

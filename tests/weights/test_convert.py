@@ -130,9 +130,9 @@ def test_layers_that_keras_numbered_count_from_the_first_of_their_kind():
     for name, tensor in exported("keras").items():
         layer, weight = name.split("/")
         kind, number = re.findall(r"^([a-z2_]+?)(?:_(\d+))?$", layer)[0]
-        renamed[f"{kind}_{int(number or 0) * 2 + 7}/{weight}"] = tensor
-    assert {"conv2d_7/kernel", "conv2d_11/kernel", "dense_7/bias"} < renamed.keys()
-    backwards = dict(reversed(renamed.items()))  # 9 is before 11 in whatever order they come
+        renamed[f"{kind}_{int(number or 0) * 30 + 7}/{weight}"] = tensor
+    assert {"conv2d_7/kernel", "conv2d_67/kernel", "dense_7/bias"} < renamed.keys()
+    backwards = dict(reversed(renamed.items()))  # 7 is before 37 in whatever order they come
     assert_same(imported(backwards, "keras"), variables_of("resnet_tiny"))
 
 

@@ -1,0 +1,52 @@
+"""The list of networks and the layers of one, as a person asks for them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def _run(module, *arguments):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def test_a_network_is_shown_with_its_cost_and_its_layers():
+    done = _run("launch.models", "--model=resnet20v1", "--channels=1", "--image_size=28")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["network", "parameters", "multiply-adds", "activations", "input"]
+    assert lines[1].split()[:2] == ["resnet20v1", "269,434"]
+    assert lines[1].split()[-1] == "28x28x1"
+    assert lines[4].split() == ["stem_conv", "Conv", "28x28x16", "kernel", "3x3x1x16"]
+    assert lines[-1].split() == ["head", "Dense", "10", "bias", "10,", "kernel", "64x10"]
+
+
+def test_mistakes_are_told_in_one_line():
+    for arguments, message in (
+        (("--model=resnet2v1",), "error: --model: 'resnet2v1' is not one of linear, mlp"),
+        (("--image_size=-1",), "error: flag --image_size=-1"),
+        (("--model=inception_v3", "--image_size=8"), "error: images: at least"),
+    ):
+        done = _run("launch.models", *arguments)
+        assert done.returncode == 2, done.stdout
+        assert done.stderr.startswith(message)
+        assert done.stderr.count("\n") == 1
+
+
+def test_an_export_needs_a_run_and_a_name():
+    for arguments, message in (
+        (("--out=x.safetensors",), "error: --workdir: is missing"),
+        (("--workdir=none",), "error: --out: is missing"),
+        (("--workdir=none", "--out=x.pth"), "error: --out=x.pth: its ending must be .safetensors"),
+        (("--workdir=none", "--out=x.safetensors"), "error: --workdir=none: holds no run"),
+    ):
+        done = _run("launch.export", *arguments)
+        assert done.returncode == 2
+        assert done.stderr.startswith(message)
+        assert done.stderr.count("\n") == 1

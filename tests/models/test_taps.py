@@ -1,0 +1,56 @@
+"""Intermediate results by name."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxml.errors import InputError
+from jaxml.models import MODELS
+from jaxml.models.taps import shapes, taps
+
+MODEL = MODELS["resnet_tiny"](num_classes=5)
+IMAGES = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 3)), jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def variables():
+    return jax.jit(partial(MODEL.init, train=False))(jax.random.key(0), IMAGES)
+
+
+def test_taps_are_what_the_modules_give(variables):
+    _, captured = MODEL.apply(
+        variables, IMAGES, train=False, capture_intermediates=True, mutable=["intermediates"]
+    )
+    found = taps(MODEL, variables, IMAGES)
+    assert list(found) == ["stem", "stage1", "stage2", "features"]
+    for stage in ("stage1", "stage2"):
+        expected = captured["intermediates"][stage]["__call__"][0]
+        np.testing.assert_array_equal(found[stage], expected)
+    stem = np.maximum(captured["intermediates"]["stem_norm"]["__call__"][0], 0)
+    np.testing.assert_array_equal(found["stem"], stem)
+
+
+def test_what_is_not_wanted_is_not_computed(variables):
+    def compiled(names):
+        function = jax.jit(partial(taps, MODEL, names=names))
+        return function.lower(variables, IMAGES).compile().as_text()
+
+    assert compiled(("stage2",)).count("convolution(") > compiled(("stem",)).count("convolution(")
+
+
+def test_initialising_leaves_no_taps_among_the_variables(variables):
+    assert set(variables) == {"params", "batch_stats"}
+
+
+def test_shapes_are_those_of_the_taps(variables):
+    expected = {name: x.shape[1:] for name, x in taps(MODEL, variables, IMAGES).items()}
+    assert shapes(MODEL, (8, 8, 3)) == expected
+
+
+def test_an_unknown_tap_is_told(variables):
+    message = "^tap: 'stage3' is not one of stem, stage1, stage2, features"
+    with pytest.raises(InputError, match=message):
+        taps(MODEL, variables, IMAGES, ["stage3"])
