@@ -32,7 +32,6 @@ from jaxml.models.residual import (
     Bottleneck,
     PreactBottleneck,
     ProjectionShortcut,
-    ResidualBlock,
 )
 from jaxml.models.stage import Stage, survival
 from jaxml.types import Array

@@ -21,7 +21,7 @@ from flax import linen as nn
 from jaxml import layers
 from jaxml.errors import InputError
 from jaxml.layers.padding import Padding
-from jaxml.models.blocks import ConvUnit, Dense, Module
+from jaxml.models.blocks import ConvUnit, Dense, Module, sow
 from jaxml.models.network import Network
 from jaxml.types import Array
 
@@ -160,13 +160,7 @@ class InceptionNetwork(Network, kw_only=True):
         logits = head(self.num_classes, unit=self.unit, dtype=self.dtype, name=name)(x, train=train)
         if not self.is_initializing():
             # Not by the name alone, which is the module's.
-            self.sow(
-                "auxiliary",
-                f"{name} logits",
-                logits.astype(jnp.float32),
-                lambda _, new: new,
-                lambda: None,
-            )
+            sow(self, "auxiliary", f"{name} logits", logits.astype(jnp.float32))
 
     def check_size(self, x: Array, least: int) -> None:
         """Refuses images of which nothing would be left."""

@@ -44,7 +44,9 @@ def read_weights(path: Path) -> Weights:
     elif format_ == "torch":
         weights = Weights(torch_file.read(path), "torch")
     else:
-        weights = Weights(safetensors_file.read(path)[0], "torch")
+        tensors = safetensors_file.read(path)[0]
+        # Each name in Keras has a slash, and none in torch.
+        weights = Weights(tensors, "keras" if all("/" in name for name in tensors) else "torch")
     for name in weights.tensors:
         if not name.isprintable():
             raise InputError(f"{path}: {name[:100]!r} is no name of a tensor")

@@ -6,15 +6,13 @@ The tensors of a library go by the names of their files: `layer1.0.conv1.weight`
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
 from jaxml.errors import InputError
+from jaxml.models.summary import layers
 from jaxml.types import PyTree
 from jaxml.weights.keras_numbers import renumbered
 from jaxml.weights.layout import HEAD, Entry, counters_of, entries_of, leaves_of, tree_of
@@ -36,17 +34,7 @@ def call_order(model: nn.Module, input_shape: Sequence[int]) -> list[str]:
       >>> call_order(MODELS["resnet_tiny"](num_classes=10), (1, 8, 8, 3))[:4]
       ['stem_conv', 'stem_norm', 'stage1/block1/conv1', 'stage1/block1/norm1']
     """
-    called: list[str] = []
-
-    def note(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
-        called.append("/".join(context.module.path))
-        return call(*args, **kwargs)
-
-    images = jax.ShapeDtypeStruct(tuple(input_shape), jnp.float32)
-    with nn.intercept_methods(note):
-        variables = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), images)
-    holders = {"/".join(keys[1:-1]) for keys, _ in leaves_of(variables)}
-    return [path for path in dict.fromkeys(called) if path in holders]
+    return [layer.path for layer in layers(model, input_shape[1:])]
 
 
 def from_library(
@@ -181,5 +169,5 @@ def _hint(
         return "; config.model.auxiliary=true is the network with auxiliary heads"
     told = [*(entry.name for entry in (*missing, *wrong)), *unexpected]
     if _are_of(told, [name for path, name in names.items() if _is_head(path)]) == told:
-        return "; only the head differs, which can be new"
+        return "; only the head differs: config.weights.new_head=true draws a new one"
     return ""

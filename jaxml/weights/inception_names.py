@@ -89,7 +89,7 @@ def googlenet(paths: Sequence[str]) -> dict[str, str]:
         module, _, unit = place.partition("/")
         return f"{module.replace('_', '')}.{_GOOGLENET_BRANCHES[unit]}"
 
-    return {path: _of_layer(path, name) for path in paths}
+    return {path: of_layer(path, name) for path in paths}
 
 
 def inception_v3(paths: Sequence[str]) -> dict[str, str]:
@@ -106,7 +106,7 @@ def inception_v3(paths: Sequence[str]) -> dict[str, str]:
         module, _, unit = place.partition("/")
         return f"{module.capitalize()}.{_V3_BRANCHES[module][unit]}"
 
-    return {path: _of_layer(path, name) for path in paths}
+    return {path: of_layer(path, name) for path in paths}
 
 
 def inception_v3_keras(paths: Sequence[str]) -> dict[str, str]:
@@ -119,8 +119,12 @@ def inception_v3_keras(paths: Sequence[str]) -> dict[str, str]:
     return {**keras_in_order(paths), "head": "predictions"}
 
 
-def _of_layer(path: str, name: Callable[[str], str]) -> str:
-    """The name of the place, and of the layer there if it is in a unit."""
+def of_layer(path: str, name: Callable[[str], str]) -> str:
+    """The name of a layer, from that of the unit where it is in one.
+
+    >>> of_layer("stem/unit1/norm", {"stem/unit1": "conv1"}.__getitem__)
+    'conv1.bn'
+    """
     place, _, layer = path.rpartition("/")
     return f"{name(place)}.{_LAYERS[layer]}" if layer in _LAYERS else name(path)
 

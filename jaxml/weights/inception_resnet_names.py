@@ -15,12 +15,12 @@ have names of their own.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from jaxml.weights.convert import Naming
+from jaxml.weights.inception_names import of_layer
 from jaxml.weights.resnet_names import keras_in_order
 
-_LAYERS = {"conv": "conv", "norm": "bn"}
 _BLOCK = re.compile(r"stage(\d+)/block(\d+)/(?:branches/)?(.+)")
 _BRANCH = re.compile(r"branch(\d+)/unit(\d+)")
 
@@ -76,7 +76,7 @@ def inception_v4(paths: Sequence[str]) -> dict[str, str]:
         named = "conv" if module in ("mixed_3a", "mixed_5a") else _in_branch(unit, part, paths)
         return f"{_MIXED_OF_V4[module]}.{named}"
 
-    return {path: "last_linear" if path == "head" else _of_layer(path, name) for path in paths}
+    return {path: "last_linear" if path == "head" else of_layer(path, name) for path in paths}
 
 
 def inception_resnet_v2(paths: Sequence[str]) -> dict[str, str]:
@@ -99,7 +99,7 @@ def inception_resnet_v2(paths: Sequence[str]) -> dict[str, str]:
         module, _, part = unit.partition("/")
         return f"{module}.{_in_branch(unit, part, paths)}"
 
-    return {path: "classif" if path == "head" else _of_layer(path, name) for path in paths}
+    return {path: "classif" if path == "head" else of_layer(path, name) for path in paths}
 
 
 def inception_resnet_v2_keras(paths: Sequence[str]) -> dict[str, str]:
@@ -117,12 +117,6 @@ def inception_resnet_v2_keras(paths: Sequence[str]) -> dict[str, str]:
         if match and match[3] == "expand":
             names[path] = f"{kinds[match[1]]}_{match[2]}_conv"
     return {path: own.get(path, name) for path, name in names.items()}
-
-
-def _of_layer(path: str, name: Callable[[str], str]) -> str:
-    """The name of the unit, and of the layer there if it is in a unit."""
-    unit, _, layer = path.rpartition("/")
-    return f"{name(unit)}.{_LAYERS[layer]}" if layer in _LAYERS else name(path)
 
 
 def _in_branch(unit: str, part: str, paths: Sequence[str]) -> str:

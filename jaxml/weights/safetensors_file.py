@@ -1,7 +1,5 @@
 """Safetensors files: tensors by name and a few strings about them."""
 
-import contextlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save
 
+from jaxml import atomic
 from jaxml.errors import InputError
 from jaxml.weights.bfloat16 import widen
 from jaxml.weights.first_bytes import first_bytes
@@ -63,16 +62,8 @@ def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, 
     """
     # The library writes the memory of an array from its first byte on, whatever the strides are.
     contiguous = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in tensors.items()}
-    partial = path.with_name(path.name + ".partial")
     try:
-        content = save(contiguous, metadata=dict(metadata))
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        atomic.write(path, save(contiguous, metadata=dict(metadata)))
     except (OSError, safetensors.SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         detail = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{path}: cannot be written ({detail})") from None

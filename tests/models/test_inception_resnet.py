@@ -205,7 +205,7 @@ def marked(part: Part) -> Any:
     return pytest.param(part, marks=marks, id=f"{part.network} {part.ours}")
 
 
-@pytest.mark.parametrize("part", map(marked, PARTS))
+@pytest.mark.parametrize("part", [marked(part) for part in PARTS])
 def test_modules_agree(part):
     both = pair_of(part)
     rng = np.random.default_rng(1)
