@@ -72,8 +72,8 @@ def test_a_new_head_is_drawn_and_all_else_is_read(exported):
     assert np.asarray(new.params["head"]["kernel"]).std() > 0
     _assert_equal(new.params["stage2"], read.params["stage2"])
     _assert_equal(new.batch_stats, read.batch_stats)
-    kernels = [np.asarray(s.params["stem_conv"]["kernel"]) for s in (drawn, read)]
-    assert not np.allclose(*kernels)
+    a, b = (np.asarray(s.params["stem_conv"]["kernel"]) for s in (drawn, read))
+    assert not np.allclose(a, b)
     config.weights.new_head = False
     with pytest.raises(InputError, match=r"of the wrong shape.*params.head.kernel is \(8, 10\)"):
         Program(config).read_weights()

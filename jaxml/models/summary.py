@@ -75,7 +75,7 @@ def layers(model: nn.Module, input_shape: Sequence[int]) -> list[Layer]:
     >>> layers(MODELS["linear"](num_classes=10), (8, 8, 1))[0]
     Layer(path='head', kind='Dense', output=(10,), parameters={'bias': (10,), 'kernel': (64, 10)})
     """
-    found: dict[str, tuple[str, tuple[int, ...]]] = {}
+    found: dict[str, tuple[str, Any]] = {}
 
     def note(next_function: Any, args: Any, kwargs: Any, context: Any) -> Any:
         y = next_function(*args, **kwargs)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +40,7 @@ def taps(
       >>> taps(model, variables, images, ["stage2"])["stage2"].shape
       (1, 4, 4, 8)
     """
-    _, sown = model.apply(variables, images, train=False, mutable=["taps"])
+    sown: Any = model.apply(variables, images, train=False, mutable=["taps"])[1]
     found = {name.removesuffix(" output"): x for name, x in sown.get("taps", {}).items()}
     return {name: choose(found, name, "tap") for name in names or found}
 

@@ -1,6 +1,7 @@
 """The options that all convolutional networks share."""
 
 from functools import cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +28,9 @@ def tiny(num_classes=5, **options):
 
 def draw(model, images=IMAGES):
     """Initial variables, by a program that is compiled in haste."""
+    hasty: Any = {"xla_backend_optimization_level": 0}
     init = jax.jit(partial(model.init, train=False)).lower(jax.random.key(0), images)
-    return init.compile({"xla_backend_optimization_level": 0})(jax.random.key(0), images)
+    return init.compile(hasty)(jax.random.key(0), images)
 
 
 @cache
@@ -46,7 +48,7 @@ def test_each_head_gets_the_last_features(head):
     found = taps.taps(model, variables, jnp.asarray(IMAGES))
     params = variables["params"]["head"]
     expected = layers.HEADS[head](found["stage2"], params["kernel"], params["bias"])
-    logits = model.apply(variables, IMAGES, train=False)
+    logits = jnp.asarray(model.apply(variables, IMAGES, train=False))
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -54,7 +56,7 @@ def test_no_classes_are_the_features_before_the_head():
     model = tiny(num_classes=0)
     variables = draw(model)
     assert "head" not in variables["params"]
-    features = model.apply(variables, IMAGES, train=False)
+    features = jnp.asarray(model.apply(variables, IMAGES, train=False))
     assert features.shape == (3, 8)
     found = taps.taps(model, variables, jnp.asarray(IMAGES), ["features"])
     np.testing.assert_array_equal(features, found["features"])
@@ -105,11 +107,10 @@ def test_every_family_has_the_common_options(name):
     assert (logits.shape, logits.dtype) == ((2, classes), jnp.float32)
     for head in jax.tree.leaves(updated.get("auxiliary", {})):
         assert (head.shape, head.dtype) == ((2, classes), jnp.float32)
-    assert jax.tree.structure(updated["batch_stats"]) == jax.tree.structure(
-        variables["batch_stats"]
-    )
-    for leaf in jax.tree.leaves(updated["batch_stats"]):
-        assert leaf.dtype == jnp.float32
+    if "batch_stats" in variables:  # the first Inception has none
+        shapes = [jax.tree.map(jnp.shape, v["batch_stats"]) for v in (updated, variables)]
+        assert shapes[0] == shapes[1]
+        assert {leaf.dtype for leaf in jax.tree.leaves(updated)} == {jnp.dtype("float32")}
     found = taps.shapes(model, shape)
     assert len(found) > 2
     assert found["features"] == variables["params"]["head"]["kernel"].shape[:1]

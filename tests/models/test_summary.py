@@ -1,5 +1,7 @@
 """Costs against XLA's own count and against published figures; layers against the tree."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -27,7 +29,8 @@ def test_multiply_adds_are_about_half_of_what_xla_counts(name):
     variables = abstract_variables(model, (32, 32, 3))
     images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     lowered = jax.jit(lambda v, x: model.apply(v, x, train=False)).lower(variables, images)
-    flops = lowered.cost_analysis()["flops"]
+    cost_analysis: Any = lowered.cost_analysis()
+    flops = cost_analysis["flops"]
     # XLA does not count what meets the zeros of a padding, but adds, norms and pools.
     assert cost.multiply_adds == pytest.approx(flops / 2, rel=0.15)
     assert summarize(model.clone(), (32, 32, 3)) == cost

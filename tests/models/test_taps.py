@@ -1,6 +1,7 @@
 """Intermediate results by name."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +22,9 @@ def variables():
 
 
 def test_taps_are_what_the_modules_give(variables):
-    _, captured = MODEL.apply(
+    captured: Any = MODEL.apply(
         variables, IMAGES, train=False, capture_intermediates=True, mutable=["intermediates"]
-    )
+    )[1]
     found = taps(MODEL, variables, IMAGES)
     assert list(found) == ["stem", "stage1", "stage2", "features"]
     for stage in ("stage1", "stage2"):
@@ -36,9 +37,10 @@ def test_taps_are_what_the_modules_give(variables):
 def test_what_is_not_wanted_is_not_computed(variables):
     def compiled(names):
         function = jax.jit(partial(taps, MODEL, names=names))
-        return function.lower(variables, IMAGES).compile().as_text()
+        text = function.lower(variables, IMAGES).compile().as_text()
+        return (text or "").count("convolution(")
 
-    assert compiled(("stage2",)).count("convolution(") > compiled(("stem",)).count("convolution(")
+    assert compiled(("stage2",)) > compiled(("stem",)) > 0
 
 
 def test_initialising_leaves_no_taps_among_the_variables(variables):

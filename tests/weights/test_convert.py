@@ -15,6 +15,7 @@ from jaxml.weights.names import NAMINGS, native
 from jaxml.weights.resnet_names import keras, keras_in_order, torch_v1, torch_v2
 
 NAMES = {"torch": torch_v1, "torch_conv_head": torch_v1, "keras": keras_in_order, "native": native}
+NEW_HEAD = "only the head differs: config.weights.new_head=true draws a new one"
 
 
 @cache
@@ -27,8 +28,6 @@ def template_of(network, **options):
 @cache
 def order_of(network, **options):
     return convert.call_order(MODELS[network](**{"num_classes": 10, **options}), (1, 32, 32, 3))
-
-NEW_HEAD = "only the head differs: config.weights.new_head=true draws a new one"
 
 
 def variables_of(network, **options):
@@ -233,9 +232,7 @@ def test_a_new_head_excuses_nothing_else():
 @pytest.mark.parametrize("kind", layout.KINDS)
 def test_a_network_without_head_takes_the_rest(kind):
     tensors = exported(kind)
-    with pytest.raises(
-        InputError, match=re.escape(NEW_HEAD)
-    ):
+    with pytest.raises(InputError, match=re.escape(NEW_HEAD)):
         imported(tensors, kind, num_classes=0)
     features = imported(tensors, kind, num_classes=0, new_head=True)
     expected = variables_of("resnet_tiny")
