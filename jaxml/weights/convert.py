@@ -105,7 +105,7 @@ def to_library(
       order: `call_order` of the network.
 
     Example:
-      >>> variables = {"params": {"head": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}}}
+      >>> variables = {"params": {"head": {"kernel": np.ones((3, 2)), "bias": np.ones(2)}}}
       >>> tensors = to_library(variables, "torch", lambda paths: {"head": "fc"}, order=["head"])
       >>> {name: tensor.shape for name, tensor in tensors.items()}
       {'fc.weight': (2, 3), 'fc.bias': (2,)}
