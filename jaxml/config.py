@@ -49,8 +49,8 @@ class ModelConfig:
     shortcut: str = setting(
         "",
         "where a residual block changes shape: zero_pad has no parameters, projection is a 1x1 "
-        "convolution; empty leaves it to the network",
-        choices=("", "zero_pad", "projection"),
+        "convolution with batch norm, bare_projection without; empty leaves it to the network",
+        choices=("", "zero_pad", "projection", "bare_projection"),
     )
     hidden_features: tuple[int, ...] = setting(
         (), "units of each hidden layer of an mlp; empty leaves them to the network", low=1

@@ -1,9 +1,11 @@
 """Exports what a run has saved: the weights as safetensors, and a model card beside them."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from jaxml import atomic
 from jaxml import config as settings
@@ -11,7 +13,9 @@ from jaxml.config import Config
 from jaxml.errors import InputError
 from jaxml.evaluate import restore
 from jaxml.models import summary
+from jaxml.normalize import Normalizer
 from jaxml.weights import files
+from jaxml.workdir import Workdir
 
 
 def export(workdir: Path, out: Path, *, checkpoint: str = "best", names: str = "native") -> str:
@@ -21,7 +25,7 @@ def export(workdir: Path, out: Path, *, checkpoint: str = "best", names: str = "
 
     Args:
       workdir: folder of a run; nothing in it is changed.
-      out: safetensors file to write; the card gets its name with the ending `.md`.
+      out: safetensors file to write; the card gets its name with `.md` after it.
       checkpoint: "newest", "best", or the number of a step.
       names: "native", or "library" for those of torchvision, timm or Keras.
 
@@ -32,6 +36,7 @@ def export(workdir: Path, out: Path, *, checkpoint: str = "best", names: str = "
       InputError: there is no such run or checkpoint, no library has the network, or a file cannot
         be written.
     """
+    files.check_names(names, Workdir.read_config(workdir).model.name)
     program, step, state = restore(workdir, checkpoint)
     config, model = program.config, program.model
     metrics = program.evaluate(state)
@@ -48,13 +53,15 @@ def export(workdir: Path, out: Path, *, checkpoint: str = "best", names: str = "
     text = card(
         config,
         step=step,
+        batch_size=program.batch_size,
+        normalizer=state.normalizer,
         split=program.eval_split,
         metrics=metrics,
         num_parameters=summary.summarize(model, shape).parameters,
         input_shape=shape,
         file=out.name,
     )
-    path = out.with_suffix(".md")
+    path = out.with_name(f"{out.name}.md")
     try:
         atomic.write(path, text.encode())
     except OSError as error:
@@ -66,6 +73,8 @@ def card(
     config: Config,
     *,
     step: int,
+    batch_size: int,
+    normalizer: Normalizer,
     split: str,
     metrics: dict[str, int | float],
     num_parameters: int,
@@ -77,6 +86,8 @@ def card(
     Args:
       config: of the run.
       step: of the checkpoint.
+      batch_size: examples a step.
+      normalizer: what the inputs went through.
       split: what was evaluated.
       metrics: of the evaluation.
       num_parameters: of the network.
@@ -85,13 +96,19 @@ def card(
     """
     shown = "\n".join(f"| {split} {name} | {value:.6g} |" for name, value in metrics.items())
     size = "x".join(map(str, input_shape))
+    fitted = {
+        field.name: np.asarray(getattr(normalizer, field.name))
+        for field in dataclasses.fields(normalizer)
+    }
+    numbers = [f"{name} {a.ravel().tolist()}" for name, a in fitted.items() if a.size <= 16]
+    normalization = ", ".join([config.data.normalization, *numbers])
     return f"""# {config.model.name} on {config.data.name}
 
 | what | value |
 | --- | --- |
 | network | {config.model.name}, {num_parameters:,} parameters |
-| input | {size}, normalised: {config.data.normalization} |
-| training | {step} steps of {config.batch_size} examples, seed {config.seed} |
+| input | {size}, normalised by {normalization} |
+| training | {step} steps of {batch_size} examples, seed {config.seed} |
 {shown}
 
 It is a start for another run with `--config.weights.file={file}`, and with

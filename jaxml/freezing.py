@@ -1,6 +1,7 @@
 """Which parameters stay as they are: those whose path matches a pattern."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,8 +53,9 @@ def check_pattern(pattern: str, setting: str) -> None:
 missing ), unterminated subpattern at position 5
     """
     try:
-        re.compile(pattern)
-    except re.error as error:
+        with warnings.catch_warnings(action="error"):
+            re.compile(pattern)
+    except (re.error, OverflowError, RecursionError, FutureWarning) as error:
         raise InputError(f"{setting}: {pattern!r} is not a regular expression: {error}") from None
 
 

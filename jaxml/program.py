@@ -101,6 +101,7 @@ class Program:
         self._test_data = self._place(_pad(dataset.test, self._eval_batch_size))
         self._compiled: dict[Any, Any] = {}
         self._weights: PyTree = None
+        self._abstract_state: Any = None
         self._check_inputs()
         self._check_frozen()
 
@@ -153,10 +154,11 @@ class Program:
 
     def abstract_state(self) -> TrainState:
         """Shapes, dtypes and shardings of the state."""
-        return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._replicated),
-            jax.eval_shape(self._create_state, self._init_key, self._normalizer),
-        )
+        if self._abstract_state is None:  # a deep network takes seconds
+            state = jax.eval_shape(self._create_state, self._init_key, self._normalizer)
+            place = partial(jax.ShapeDtypeStruct, sharding=self._replicated)
+            self._abstract_state = jax.tree.map(lambda leaf: place(leaf.shape, leaf.dtype), state)
+        return self._abstract_state
 
     def order(self, epoch: int) -> Array:
         """The order in which an epoch visits the training set."""
@@ -299,11 +301,12 @@ class Program:
             return
         leaves = jax.tree_util.tree_leaves_with_path(self.abstract_state().params)
         paths = [joined(path) for path, _ in leaves]
-        if not any(is_frozen(pattern, path) for path in paths):
+        frozen = [path for path in paths if is_frozen(pattern, path)]
+        if len(frozen) in (0, len(paths)):
             some = ", ".join(sorted({path.split("/")[0] for path in paths}))
             raise InputError(
-                f"config.weights.freeze: {pattern!r} matches no parameter; their paths begin with "
-                f"{some}"
+                f"config.weights.freeze: {pattern!r} matches {'every' if frozen else 'no'} "
+                f"parameter; their paths begin with {some}"
             )
 
     def _check_inputs(self) -> None:
@@ -315,16 +318,21 @@ class Program:
                     f"config.data.{name}: {getattr(data, name)} is not allowed, "
                     f"{data.name} has no images"
                 )
-        example = self.input_shape
-        if len(example) == 3:
-            return
+        example, name = self.input_shape, self.config.model.name
         try:
             self.abstract_state()
-        except ValueError:
-            raise InputError(
-                f"config.model.name: {self.config.model.name} takes images, and {data.name} after "
-                f"config.data.normalization={data.normalization} has examples of shape {example}"
-            ) from None
+        except InputError:
+            raise
+        except ValueError as error:
+            if len(example) == 3:
+                shape = "x".join(map(str, example))
+                reason = f"{name} does not take {shape} images ({error})"
+            else:
+                reason = (
+                    f"{name} takes images, and {data.name} after config.data.normalization="
+                    f"{data.normalization} has examples of shape {example}"
+                )
+            raise InputError(f"config.model.name: {reason}") from None
 
     def _place(self, split: Split) -> Batch:
         return Batch(*(jax.device_put(array, self._replicated) for array in split))

@@ -1,13 +1,14 @@
 """Lists the networks, or the layers of one: python -m launch.models --model=NAME.
 
-Multiply-adds and activations are those of the convolutions and dense layers, for one image;
-activations take so much memory in float32.
+Multiply-adds and activations are those of the convolutions and dense layers in the program that JAX
+traces, for one image; activations take so much memory in float32.
 """
 
 from typing import Any
 
 from absl import flags
 
+from jaxml.errors import InputError, choose
 from launch import cli
 
 MODEL = flags.DEFINE_string(
@@ -24,39 +25,51 @@ NUM_CLASSES = flags.DEFINE_integer(
 
 def main() -> None:
     """Prints a table."""
-    from jaxml.errors import choose
-    from jaxml.models import (
-        MODELS,
-        network_class,
-    )  # after the flags, for it takes a second to import
+    from jaxml import models  # after the flags, for it takes a second to import
 
     if MODEL.value:
-        choose(MODELS, MODEL.value, "--model")
+        choose(models.MODELS, MODEL.value, "--model")
     print(f"{'network':26}{'parameters':>14}{'multiply-adds':>15}{'activations':>14}  input")
-    for name in [MODEL.value] if MODEL.value else MODELS:
-        constructor = MODELS[name]
-        kind = network_class(constructor)
-        classes = kind.num_published_classes if NUM_CLASSES.value < 0 else NUM_CLASSES.value
-        model = constructor(num_classes=classes)
-        size = IMAGE_SIZE.value or kind.image_size
-        show(name, model, (size, size, CHANNELS.value))
-
-
-def show(name: str, model: Any, input_shape: tuple[int, ...]) -> None:
-    """Prints what a network costs and, if it was asked for, its layers."""
-    from jaxml.models.summary import layers, summarize
-
-    cost = summarize(model, input_shape)
-    print(
-        f"{name:26}{cost.parameters:14,}{cost.multiply_adds / 1e6:13,.1f} M"
-        f"{4 * cost.activations / 2**20:10.1f} MiB  {_times(input_shape)}",
-        flush=True,
-    )
     if MODEL.value:
-        print(f"\n{'layer':44}{'kind':12}{'output':18}parameters")
-        for layer in layers(model, input_shape):
-            held = ", ".join(f"{key} {_times(shape)}" for key, shape in layer.parameters.items())
-            print(f"{layer.path:44}{layer.kind:12}{_times(layer.output):18}{held}")
+        model, shape = _network(MODEL.value)
+        print(_row(MODEL.value, model, shape))
+        _print_layers(model, shape)
+        return
+    for name in models.MODELS:
+        try:
+            row = _row(name, *_network(name))
+        except InputError as error:
+            row = f"{name:26}{error}"
+        print(row, flush=True)
+
+
+def _network(name: str) -> tuple[Any, tuple[int, int, int]]:
+    """The network, and the shape of an image."""
+    from jaxml import models
+
+    kind = models.network_class(models.MODELS[name])
+    classes = kind.num_published_classes if NUM_CLASSES.value < 0 else NUM_CLASSES.value
+    size = IMAGE_SIZE.value or kind.image_size
+    return models.MODELS[name](num_classes=classes), (size, size, CHANNELS.value)
+
+
+def _row(name: str, model: Any, shape: tuple[int, ...]) -> str:
+    from jaxml.models.summary import summarize
+
+    cost = summarize(model, shape)
+    return (
+        f"{name:26}{cost.parameters:14,}{cost.multiply_adds / 1e6:13,.1f} M"
+        f"{4 * cost.activations / 2**20:10.1f} MiB  {_times(shape)}"
+    )
+
+
+def _print_layers(model: Any, shape: tuple[int, ...]) -> None:
+    from jaxml.models.summary import layers
+
+    print(f"\n{'layer':44}{'kind':12}{'output':18}parameters")
+    for layer in layers(model, shape):
+        held = ", ".join(f"{key} {_times(size)}" for key, size in layer.parameters.items())
+        print(f"{layer.path:44}{layer.kind:12}{_times(layer.output):18}{held}")
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -259,7 +259,8 @@ class Network:
         y = self._norm(self._conv(y, block["conv2"], 1), [stage, name, "norm2"])
         if "shortcut" in block:
             x = self._conv(x, block["shortcut"]["conv"], strides)
-            x = self._norm(x, [stage, name, "shortcut", "norm"])
+            if "norm" in block["shortcut"]:
+                x = self._norm(x, [stage, name, "shortcut", "norm"])
         elif x.shape != y.shape:
             x = zero_pad_shortcut(x, strides, y.shape[-1])
         return np.maximum(x + y, 0)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import jax
 import numpy as np
@@ -44,9 +45,11 @@ def test_the_file_holds_every_array_and_the_settings(exported):
 
 def test_the_card_says_what_the_network_is_and_how_good(exported):
     folder, result, card = exported
-    assert (folder / "weights.md").read_text() == card
+    assert (folder / "weights.safetensors.md").read_text() == card
     assert card.startswith("# resnet_tiny on digits\n")
     assert f"| test accuracy | {result['test_accuracy']:.6g} |" in card
+    assert "| input | 8x8x1, normalised by per_image |" in card
+    assert f"| training | {result['steps']} steps of 478 examples, seed 0 |" in card
     settings = card.partition("```json\n")[2].partition("```")[0]
     assert json.loads(settings)["batch_size"] == 478
 
@@ -117,11 +120,12 @@ def test_a_file_that_does_not_fit_is_told_before_anything_is_written(exported, t
     assert not (tmp_path / "run").exists()
 
 
-def test_a_pattern_that_freezes_nothing_is_told():
-    config = tiny.config(weights=WeightsConfig(freeze="stage9"))
+@pytest.mark.parametrize(("pattern", "what"), [("stage9", "no"), ("stem|", "every")])
+def test_a_pattern_that_freezes_nothing_or_everything_is_told(pattern, what):
+    config = tiny.config(weights=WeightsConfig(freeze=pattern))
     message = (
-        r"^config.weights.freeze: 'stage9' matches no parameter; their paths begin with "
-        "head, stage1, stage2, stem_conv, stem_norm$"
+        rf"^config.weights.freeze: {re.escape(repr(pattern))} matches {what} parameter; their "
+        "paths begin with head, stage1, stage2, stem_conv, stem_norm$"
     )
     with pytest.raises(InputError, match=message):
         Program(config)

@@ -41,8 +41,9 @@ def test_what_is_frozen_is_kept():
 
 def test_what_is_no_regular_expression_is_told():
     check_pattern("stage[12]/", "config.weights.freeze")
-    with pytest.raises(InputError, match=r"^config.weights.freeze: '\[' is not a regular"):
-        check_pattern("[", "config.weights.freeze")
+    for pattern in ("[", "[[a]", "a{99999999999}", "(" * 5000):
+        with pytest.raises(InputError, match=r"^config.weights.freeze: '.* is not a regular"):
+            check_pattern(pattern, "config.weights.freeze")
 
 
 def _steps(frozen, batch):

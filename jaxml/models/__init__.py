@@ -1,5 +1,6 @@
 """Networks by name. A name maps to a constructor that takes `num_classes` and options."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -57,7 +58,7 @@ def create_model(config: ModelConfig, *, num_classes: int, frozen: str = "") -> 
     """
     constructor = choose(MODELS, config.name, "config.model.name")
     options = {name: value for name in OPTIONS if (value := getattr(config, name))}
-    known = network_class(constructor).__dataclass_fields__
+    known = {field.name for field in dataclasses.fields(network_class(constructor))}
     for name, value in options.items():
         if name not in known:
             shown = str(value).lower() if isinstance(value, bool) else repr(value)

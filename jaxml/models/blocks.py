@@ -89,7 +89,8 @@ class BatchNorm(nn.Module):
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
         running_variance = self.variable("batch_stats", "variance", jnp.ones, shape, jnp.float32)
         mean, variance = running_mean.value, running_variance.value
-        frozen = is_frozen(self.frozen, "/".join((*self.path, "scale")))
+        own = "scale" if self.use_scale else "offset"
+        frozen = is_frozen(self.frozen, "/".join((*self.path, own)))
         if train and not frozen:
             mean, variance = layers.moments(x, range(x.ndim - 1))
         if train and not self.is_initializing():

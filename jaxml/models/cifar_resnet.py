@@ -18,33 +18,29 @@ another momentum and epsilon, the projections have no normalisation, and the bot
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from flax import linen as nn
 
 from jaxml import activations
 from jaxml.errors import choose
 from jaxml.models.blocks import Module
-from jaxml.models.network import Network
+from jaxml.models.network import ResidualNetwork, StagedNetwork
 from jaxml.models.residual import (
     SHORTCUTS,
     BasicBlock,
     Bottleneck,
     PreactBottleneck,
-    ProjectionShortcut,
 )
-from jaxml.models.stage import Stage, survival
 from jaxml.types import Array
 
 
-class CifarNetwork(Network, kw_only=True):
-    """What v1 and v2 share.
+class CifarNetwork(StagedNetwork, kw_only=True):
+    """What all share.
 
     Attributes:
       blocks_per_stage: n.
       stage_features: filters of each stage; each stage after the first halves the resolution.
-      survival_prob: of the last block, by stochastic depth; 1 is without.
-      zero_init: whether each block starts as the identity.
       like_keras: whether this is the network of Keras' example.
     """
 
@@ -53,8 +49,6 @@ class CifarNetwork(Network, kw_only=True):
 
     blocks_per_stage: int = 3
     stage_features: Sequence[int] = (16, 32, 64)
-    survival_prob: float = 1.0
-    zero_init: bool = False
     like_keras: bool = False
 
     @property
@@ -63,30 +57,37 @@ class CifarNetwork(Network, kw_only=True):
         keras = {"use_bias": True, "padding": "SAME"} if self.like_keras else {}
         return partial(super().conv, **keras)
 
-    def stages(self, x: Array, first: Sequence[Module], rest: Sequence[Module], *, train: bool):
-        """Runs stages of one block that may change the shape and n - 1 that do not."""
-        count = self.blocks_per_stage
-        kept = survival(self.survival_prob, [count] * len(first))
-        for number, (one, other) in enumerate(zip(first, rest, strict=True)):
-            name = f"stage{number + 1}"
-            blocks = [one] + [other] * (count - 1)
-            options = {"remat": self.remat, "scan": self.scan, "name": name}
-            x = self.tap(name, Stage(blocks, kept[number], **options)(x, train=train))
-        return x
-
     def stem(self, x: Array, *, train: bool) -> Array:
         """3x3, norm, ReLU."""
         x = self.conv(self.stage_features[0], name="stem_conv")(x)
         x = activations.relu(self.norm(name="stem_norm")(x, train=train))
         return self.tap("stem", x)
 
+    def repeated(self, number: int, block: Module, **first: Any) -> list[Module]:
+        """The n blocks of a stage, where the first halves the resolution but for stage 1."""
+        start = partial(block, strides=1 if number == 1 else 2, **first)
+        return [start] + [block] * (self.blocks_per_stage - 1)
 
-class CifarResNet(CifarNetwork, kw_only=True):
+
+class PlainNet(CifarNetwork, kw_only=True):
+    """The layers of ResNet v1 without its shortcuts: the paper's plain networks."""
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
+        x = self.stem(x, train=train)
+        options = {"conv": self.conv, "norm": self.norm, "shortcut": None}
+        for number, features in enumerate(self.stage_features, start=1):
+            blocks = self.repeated(number, partial(BasicBlock, features=features, **options))
+            x = self.stage(number, blocks, x, train=train)
+        return self.classify(x, train=train)
+
+
+class CifarResNet(CifarNetwork, ResidualNetwork, kw_only=True):
     """ResNet v1 of a stem, stages of residual blocks, and a dense head over the global average.
 
     Attributes:
       shortcut: a name in `SHORTCUTS`, for the blocks that change shape.
-      plain: whether all shortcuts are left out, as in the paper's plain networks.
       bottleneck: whether blocks are 1x1, 3x3, 1x1 with four times the filters at the end.
 
     Example:
@@ -102,35 +103,30 @@ class CifarResNet(CifarNetwork, kw_only=True):
     """
 
     shortcut: str = "zero_pad"
-    plain: bool = False
     bottleneck: bool = False
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
-        shortcut: Module | None = choose(SHORTCUTS, self.shortcut, "config.model.shortcut")
-        if self.like_keras:
-            shortcut = partial(ProjectionShortcut, use_norm=False)
         options = {
             "conv": self.conv,
             "norm": self.norm,
-            "shortcut": None if self.plain else shortcut,
+            "shortcut": choose(SHORTCUTS, self.shortcut, "config.model.shortcut"),
             "zero_init": self.zero_init,
         }
-        first, rest = [], []
-        for number, features in enumerate(self.stage_features):
+        stages = []
+        for number, features in enumerate(self.stage_features, start=1):
             block: Module = partial(BasicBlock, features=features, **options)
             if self.bottleneck:
-                options["out_features"] = 4 * features
-                block = partial(Bottleneck, features=features, **options)
-            first.append(partial(block, strides=1 if number == 0 else 2))
-            rest.append(block)
+                wide = {"features": features, "out_features": 4 * features}
+                block = partial(Bottleneck, **wide, **options)
+            stages.append(self.repeated(number, block))
         x = self.stem(x, train=train)
-        x = self.stages(x, first, rest, train=train)
+        x = self.stages(stages, x, train=train)
         return self.classify(x, train=train)
 
 
-class CifarResNetV2(CifarNetwork, kw_only=True):
+class CifarResNetV2(CifarNetwork, ResidualNetwork, kw_only=True):
     """ResNet v2 of pre-activation bottlenecks.
 
     Its stem ends in norm and ReLU, which the first block of stage 1 therefore leaves out; only the
@@ -140,23 +136,21 @@ class CifarResNetV2(CifarNetwork, kw_only=True):
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
-        first, rest = [], []
-        for number, (features, out_features) in enumerate(self._widths()):
+        stages = []
+        for number, (features, out_features) in enumerate(self._widths(), start=1):
             block: Module = partial(
                 PreactBottleneck,
                 features=features,
                 out_features=out_features,
                 conv=self.conv,
                 norm=self.norm,
-                shortcut=partial(ProjectionShortcut, use_norm=False),
+                shortcut=SHORTCUTS["bare_projection"],
                 project_preact=not self.like_keras,
                 zero_init=self.zero_init,
             )
-            start = number == 0
-            first.append(partial(block, strides=1 if start else 2, preact=not start))
-            rest.append(block)
+            stages.append(self.repeated(number, block, preact=number > 1))
         x = self.stem(x, train=train)
-        x = self.stages(x, first, rest, train=train)
+        x = self.stages(stages, x, train=train)
         x = activations.relu(self.norm(name="final_norm")(x, train=train))
         return self.classify(x, train=train)
 
@@ -180,8 +174,8 @@ def _named() -> Mapping[str, Module]:
     for depth in (20, 32, 44, 56, 110, 1202):
         model = partial(CifarResNet, blocks_per_stage=(depth - 2) // 6)
         models[f"resnet{depth}v1"] = model
-        models[f"resnet{depth}v1_keras"] = partial(model, **KERAS)
-        models[f"plain{depth}"] = partial(model, plain=True)
+        models[f"resnet{depth}v1_keras"] = partial(model, shortcut="bare_projection", **KERAS)
+        models[f"plain{depth}"] = partial(PlainNet, blocks_per_stage=(depth - 2) // 6)
     models["resnet164v1"] = partial(
         CifarResNet, blocks_per_stage=18, bottleneck=True, shortcut="projection"
     )

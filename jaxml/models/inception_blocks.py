@@ -93,7 +93,7 @@ class Branches(nn.Module):
 
 
 class AuxiliaryHead(nn.Module):
-    """The classifier beside Inception v3 and its successors: 5x5 average, 1x1, 5x5, dense.
+    """The classifier beside Inception v3: 5x5 average, 1x1, 5x5, dense.
 
     Its map is 17x17 for images of 299x299. Where one is too small for its windows, the average is
     over less, and there are zeros around what the 5x5 sees.
@@ -125,12 +125,11 @@ class AuxiliaryHead(nn.Module):
 class InceptionNetwork(Network, kw_only=True):
     """What all Inception networks share; their batch norm has the epsilon of TensorFlow.
 
-    Attributes:
-      auxiliary: whether those that have auxiliary heads in the paper have them; their logits are
-        in the collection "auxiliary" of a call in training.
+    Those with auxiliary heads have a field `auxiliary`, whether they are built; the heads' logits
+    are in the collection "auxiliary" of a call in training.
     """
 
-    auxiliary: bool = True
+    auxiliary = False
     epsilon: float = 1e-3
 
     @property

@@ -9,7 +9,7 @@ Source: Szegedy, Ioffe, Vanhoucke, Alemi, "Inception-v4, Inception-ResNet and th
 Connections on Learning", 2017, figures 9 and 15.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar, NamedTuple
 
@@ -17,7 +17,8 @@ from flax import linen as nn
 
 from jaxml.models.blocks import ConvUnit, Module
 from jaxml.models.inception_blocks import Branches, Chain, InceptionNetwork, Step
-from jaxml.models.stage import Drop, Stage
+from jaxml.models.network import StagedNetwork
+from jaxml.models.stage import Drop
 from jaxml.types import Array
 
 Table = Sequence[Sequence[Step]]
@@ -30,7 +31,7 @@ class Level(NamedTuple):
     `linear_end` is whether the last of them has neither scale nor ReLU, where they are residual.
     """
 
-    entry: Mapping[str, Table]
+    entry: Sequence[tuple[str, Table]]
     block: Table
     repeats: int
     scale: float = 1.0
@@ -55,7 +56,7 @@ class InceptionBlock(nn.Module):
         return Branches(self.branches, unit=self.unit, name="branches")(x, train=train)
 
 
-class LevelNetwork(InceptionNetwork, kw_only=True):
+class LevelNetwork(InceptionNetwork, StagedNetwork, kw_only=True):
     """A network of levels.
 
     Attributes:
@@ -76,12 +77,11 @@ class LevelNetwork(InceptionNetwork, kw_only=True):
         """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
         self.check_size(x, self.least_size)
         x = self.stem(self.start, x, train=train)
-        for number, (level, kept) in enumerate(zip(self.levels, self.kept(), strict=True), start=1):
-            for name, branches in level.entry.items():
+        levels = zip(self.levels, self.kept_blocks(), strict=True)
+        for number, (level, kept) in enumerate(levels, start=1):
+            for name, branches in level.entry:
                 x = self.mixed(name, branches, x, train=train)
-            name = f"stage{number}"
-            options = {"remat": self.remat, "scan": self.scan, "name": name}
-            x = self.tap(name, Stage(self.blocks(level), kept, **options)(x, train=train))
+            x = self.stage(number, self.blocks(level), x, train=train, kept=kept)
             self.classify_early(number, x, train=train)
         if self.end:
             x = self.tap("end", Chain(self.end, unit=self.unit, name="end")(x, train=train))
@@ -91,7 +91,7 @@ class LevelNetwork(InceptionNetwork, kw_only=True):
         """Constructors of the blocks of a level."""
         return [partial(InceptionBlock, level.block, self.unit)] * level.repeats
 
-    def kept(self) -> Sequence[Sequence[float]]:
+    def kept_blocks(self) -> Sequence[Sequence[float]]:
         """How probable each block of each level is kept, by stochastic depth."""
         return [(1.0,) * level.repeats for level in self.levels]
 

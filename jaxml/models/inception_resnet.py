@@ -36,7 +36,8 @@ from jaxml.models.inception_blocks import Branches, Unit, average
 from jaxml.models.inception_levels import Level, LevelNetwork, Table
 from jaxml.models.inception_v3 import HALVE, STEM
 from jaxml.models.inception_v4 import valid
-from jaxml.models.stage import Drop, add_residual, survival
+from jaxml.models.network import ResidualNetwork
+from jaxml.models.stage import Drop, add_residual
 from jaxml.types import Array
 
 MIXED_5B = (
@@ -125,12 +126,10 @@ class ResidualInceptionBlock(nn.Module):
         return activations.relu(x) if self.relu else x
 
 
-class InceptionResNet(LevelNetwork, kw_only=True):
+class InceptionResNet(LevelNetwork, ResidualNetwork, kw_only=True):
     """A network of levels with residual blocks.
 
     Attributes:
-      survival_prob: of the last block, by stochastic depth; 1 is without.
-      zero_init: whether each block starts as ReLU.
       norm_scale: whether batch norms have a scale; in Keras' applications, they have none.
 
     Example:
@@ -145,8 +144,6 @@ class InceptionResNet(LevelNetwork, kw_only=True):
       55843464
     """
 
-    survival_prob: float = 1.0
-    zero_init: bool = False
     norm_scale: bool = True
 
     @property
@@ -163,18 +160,18 @@ class InceptionResNet(LevelNetwork, kw_only=True):
             blocks[-1] = partial(block, relu=False)
         return blocks
 
-    def kept(self) -> Sequence[Sequence[float]]:
+    def kept_blocks(self) -> Sequence[Sequence[float]]:
         """How probable each block of each level is kept, by stochastic depth."""
-        return survival(self.survival_prob, [level.repeats for level in self.levels])
+        return self.kept([level.repeats for level in self.levels])
 
 
 inception_resnet_v1 = partial(
     InceptionResNet,
     start=(*STEM[:-1], valid(256, 3, 2)),
     levels=(
-        Level({}, BLOCK35_V1, 5, scale=0.17),
-        Level({"mixed_6a": MIXED_6A_V1}, BLOCK17_V1, 10, scale=0.1),
-        Level({"mixed_7a": MIXED_7A_V1}, BLOCK8_V1, 5, scale=0.2),
+        Level((), BLOCK35_V1, 5, scale=0.17),
+        Level((("mixed_6a", MIXED_6A_V1),), BLOCK17_V1, 10, scale=0.1),
+        Level((("mixed_7a", MIXED_7A_V1),), BLOCK8_V1, 5, scale=0.2),
     ),
     keep_prob=0.8,
 )
@@ -182,9 +179,9 @@ inception_resnet_v2 = partial(
     InceptionResNet,
     start=STEM,
     levels=(
-        Level({"mixed_5b": MIXED_5B}, BLOCK35, 10, scale=0.17),
-        Level({"mixed_6a": MIXED_6A}, BLOCK17, 20, scale=0.1),
-        Level({"mixed_7a": MIXED_7A}, BLOCK8, 10, scale=0.2, linear_end=True),
+        Level((("mixed_5b", MIXED_5B),), BLOCK35, 10, scale=0.17),
+        Level((("mixed_6a", MIXED_6A),), BLOCK17, 20, scale=0.1),
+        Level((("mixed_7a", MIXED_7A),), BLOCK8, 10, scale=0.2, linear_end=True),
     ),
     end=(Unit(1536),),
     keep_prob=0.8,

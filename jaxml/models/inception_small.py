@@ -125,6 +125,7 @@ class InceptionSmall(LevelNetwork, kw_only=True):
     """A small Inception, with an auxiliary head in training.
 
     Attributes:
+      auxiliary: whether it is built with the auxiliary head.
       auxiliary_keep_prob: the share of features that dropout keeps in it.
 
     Example:
@@ -142,11 +143,12 @@ class InceptionSmall(LevelNetwork, kw_only=True):
     num_published_classes: ClassVar[int] = 10
     start: Sequence[Step] = (Unit(16, 3),)
     levels: Sequence[Level] = (
-        Level({}, MODULE1, 1),
-        Level({"mixed2": MIXED2}, MODULE2, 2),
-        Level({"mixed3": MIXED3}, MODULE3, 2),
+        Level((), MODULE1, 1),
+        Level((("mixed2", MIXED2),), MODULE2, 2),
+        Level((("mixed3", MIXED3),), MODULE3, 2),
     )
     least_size: int = 1
+    auxiliary: bool = True
     auxiliary_keep_prob: float = 1.0
 
     def classify_early(self, number: int, x: Array, *, train: bool) -> None:
@@ -163,9 +165,9 @@ class InceptionResNetSmall(InceptionResNet, kw_only=True):
     num_published_classes: ClassVar[int] = 10
     start: Sequence[Step] = (Unit(16, 3),)
     levels: Sequence[Level] = (
-        Level({}, BLOCK_A, 1, scale=0.17),
-        Level({"reduction_a": REDUCTION_A}, BLOCK_B, 3, scale=0.1),
-        Level({"reduction_b": REDUCTION_B}, BLOCK_C, 2, scale=0.2),
+        Level((), BLOCK_A, 1, scale=0.17),
+        Level((("reduction_a", REDUCTION_A),), BLOCK_B, 3, scale=0.1),
+        Level((("reduction_b", REDUCTION_B),), BLOCK_C, 2, scale=0.2),
     )
     least_size: int = 1
 

@@ -88,6 +88,7 @@ class InceptionV1(InceptionNetwork, kw_only=True):
     """GoogLeNet of nine modules, with two auxiliary heads.
 
     Attributes:
+      auxiliary: whether it is built with the auxiliary heads.
       batch_norm: whether batch norm stands in the place of biases and of the two local response
         normalisations of the stem.
       like_torchvision: whether this is the network of torchvision: 3x3 in the place of 5x5, a last
@@ -105,6 +106,7 @@ class InceptionV1(InceptionNetwork, kw_only=True):
       6624904
     """
 
+    auxiliary: bool = True
     batch_norm: bool = False
     like_torchvision: bool = False
     auxiliary_keep_prob: float = 0.3

@@ -12,7 +12,7 @@
                        after the last, the auxiliary head
     7a       8x8       D: 3x3; 1x7 7x1 3x3; max pool, each of stride 2
     7b-7c    8x8       E: 1x1; 1x3 beside 3x1; 3x3, then 1x3 beside 3x1; average pool
-    head     1x1       global average pooling, dropout, dense, softmax
+    head     1x1       global average pooling, dense, softmax
 
 for an input of 299x299; any other size from 75x75 works. Strides of 2 and the first convolutions
 take no zeros around the image.
@@ -42,9 +42,9 @@ from jaxml.models.inception_blocks import (
 from jaxml.types import Array
 
 HALVE = partial(layers.max_pool, window=3, strides=2)
-WIDE_AND_TALL = Fork([[Unit(384, (1, 3))], [Unit(384, (3, 1))]])
+WIDE_AND_TALL = Fork(((Unit(384, (1, 3)),), (Unit(384, (3, 1)),)))
 
-STEM = [
+STEM = (
     Unit(32, 3, strides=2, padding="VALID"),
     Unit(32, 3, padding="VALID"),
     Unit(64, 3),
@@ -52,7 +52,7 @@ STEM = [
     Unit(80),
     Unit(192, 3, padding="VALID"),
     HALVE,
-]
+)
 
 
 def module_a(pool: Step, pooled: int) -> Sequence[Sequence[Step]]:
@@ -113,6 +113,7 @@ class InceptionV3(InceptionNetwork, kw_only=True):
     """Inception v3 of eleven modules, with an auxiliary head.
 
     Attributes:
+      auxiliary: whether it is built with the auxiliary head.
       like_keras: whether this is the network of Keras' applications, without the auxiliary head.
 
     Example:
@@ -128,6 +129,7 @@ class InceptionV3(InceptionNetwork, kw_only=True):
     """
 
     image_size: ClassVar[int] = 299
+    auxiliary: bool = True
     like_keras: bool = False
 
     @property

@@ -67,7 +67,7 @@ REDUCTION_B = (
     (Unit(256), Unit(256, (1, 7)), Unit(320, (7, 1)), valid(320, 3, 2)),
     (HALVE,),
 )
-ACROSS_AND_DOWN = Fork([[Unit(256, (1, 3))], [Unit(256, (3, 1))]])
+ACROSS_AND_DOWN = Fork(((Unit(256, (1, 3)),), (Unit(256, (3, 1)),)))
 INCEPTION_C = (
     (Unit(256),),
     (Unit(384), ACROSS_AND_DOWN),
@@ -93,9 +93,13 @@ class InceptionV4(LevelNetwork, kw_only=True):
 
     start: Sequence[Step] = STEM
     levels: Sequence[Level] = (
-        Level({"mixed_3a": MIXED_3A, "mixed_4a": MIXED_4A, "mixed_5a": MIXED_5A}, INCEPTION_A, 4),
-        Level({"reduction_a": REDUCTION_A}, INCEPTION_B, 7),
-        Level({"reduction_b": REDUCTION_B}, INCEPTION_C, 3),
+        Level(
+            (("mixed_3a", MIXED_3A), ("mixed_4a", MIXED_4A), ("mixed_5a", MIXED_5A)),
+            INCEPTION_A,
+            4,
+        ),
+        Level((("reduction_a", REDUCTION_A),), INCEPTION_B, 7),
+        Level((("reduction_b", REDUCTION_B),), INCEPTION_C, 3),
     )
     keep_prob: float = 0.8
 

@@ -20,7 +20,7 @@ class Linear(nn.Module):
     """All features of an example to the outputs: `W x + b`.
 
     Attributes:
-      num_classes: outputs.
+      num_classes: outputs; 0 for the features before the head.
       dtype: of the computation; parameters and outputs are float32.
       image_size: height and width that the tables of networks assume.
       num_published_classes: outputs that they assume.
@@ -43,6 +43,8 @@ class Linear(nn.Module):
     def __call__(self, x: Array, *, train: bool) -> Array:
         """`[batch, ...]` to `[batch, num_classes]`."""
         del train
+        if not self.num_classes:
+            return layers.flatten(x).astype(jnp.float32)
         # The problem is convex: the start makes no difference, and zeros are the shortest way.
         head = Dense(
             self.num_classes, dtype=self.dtype, kernel_init=initializers.zeros(), name="head"
@@ -54,7 +56,7 @@ class Mlp(nn.Module):
     """Dense layers with an activation after each but the last.
 
     Attributes:
-      num_classes: outputs.
+      num_classes: outputs; 0 for the features before the head.
       hidden_features: units of each hidden layer.
       activation: a name in `ACTIVATIONS`.
       dtype: of the computation; parameters and outputs are float32.
@@ -85,4 +87,6 @@ class Mlp(nn.Module):
         for number, features in enumerate(self.hidden_features, start=1):
             x = Dense(features, dtype=self.dtype, name=f"hidden{number}")(x)
             x = ACTIVATIONS[self.activation](x)
-        return Dense(self.num_classes, dtype=self.dtype, name="head")(x).astype(jnp.float32)
+        if self.num_classes:
+            x = Dense(self.num_classes, dtype=self.dtype, name="head")(x)
+        return x.astype(jnp.float32)

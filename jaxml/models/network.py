@@ -1,6 +1,6 @@
 """What all convolutional networks share: their options, their taps and their classifier head."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from jaxml import layers
 from jaxml.models.blocks import BatchNorm, Conv, Dense, Module, sow
+from jaxml.models.stage import Stage, survival
 from jaxml.types import Array
 
 # How features of an image become features of the whole: the three heads of `layers.HEADS` are each
@@ -29,8 +30,6 @@ class Network(nn.Module, kw_only=True):
       keep_prob: the share of features that dropout keeps before the head.
       dtype: of the computation; parameters, statistics and logits are float32.
       remat: whether the backward pass computes each block anew, to save memory.
-      scan: whether identical neighbouring blocks are one loop, to save compile time; the parameters
-        and the results are the same.
       frozen: pattern of `jaxml.freezing` for the norms that keep their statistics.
       momentum: of batch norm.
       epsilon: of batch norm.
@@ -46,7 +45,6 @@ class Network(nn.Module, kw_only=True):
     keep_prob: float = 1.0
     dtype: Any = jnp.float32
     remat: bool = False
-    scan: bool = False
     frozen: str = ""
     momentum: float = 0.9
     epsilon: float = 1e-5
@@ -82,3 +80,52 @@ class Network(nn.Module, kw_only=True):
             return x.astype(jnp.float32)
         x = self.drop(x, train=train)
         return Dense(self.num_classes, dtype=self.dtype, name="head")(x).astype(jnp.float32)
+
+
+class StagedNetwork(Network, kw_only=True):
+    """A network with stages of blocks.
+
+    Attributes:
+      scan: whether identical neighbouring blocks are one loop, to save compile time; the parameters
+        and the results are the same.
+    """
+
+    scan: bool = False
+
+    def stage(
+        self,
+        number: int,
+        blocks: Sequence[Module],
+        x: Array,
+        *,
+        train: bool,
+        kept: Sequence[float] = (),
+    ) -> Array:
+        """Runs blocks in a row, each kept with its probability, and taps the last one's result."""
+        name = f"stage{number}"
+        options = {"remat": self.remat, "scan": self.scan, "name": name}
+        stage = Stage(blocks, kept or [1.0] * len(blocks), **options)
+        return self.tap(name, stage(x, train=train))
+
+
+class ResidualNetwork(StagedNetwork, kw_only=True):
+    """A network with stages of residual blocks.
+
+    Attributes:
+      survival_prob: of the last block, by stochastic depth; 1 is without.
+      zero_init: whether each block starts as its shortcut.
+    """
+
+    survival_prob: float = 1.0
+    zero_init: bool = False
+
+    def kept(self, stages: Sequence[int]) -> list[tuple[float, ...]]:
+        """How probable each block is kept, of stages of so many blocks."""
+        return survival(self.survival_prob, stages)
+
+    def stages(self, stages: Sequence[Sequence[Module]], x: Array, *, train: bool) -> Array:
+        """Runs stages of blocks."""
+        every = zip(stages, self.kept([len(blocks) for blocks in stages]), strict=True)
+        for number, (blocks, kept) in enumerate(every, start=1):
+            x = self.stage(number, blocks, x, train=train, kept=kept)
+        return x

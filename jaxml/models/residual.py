@@ -7,6 +7,7 @@ Sources: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 20
 "Identity Mappings in Deep Residual Networks", 2016 (v2).
 """
 
+from functools import partial
 from typing import Any
 
 from flax import linen as nn
@@ -80,9 +81,10 @@ class MaxPoolShortcut(nn.Module):
         return x[:, :: self.strides, :: self.strides]
 
 
-SHORTCUTS: dict[str, type[nn.Module]] = {
+SHORTCUTS: dict[str, Module] = {
     "zero_pad": ZeroPadShortcut,
     "projection": ProjectionShortcut,
+    "bare_projection": partial(ProjectionShortcut, use_norm=False),
 }
 
 

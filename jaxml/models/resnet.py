@@ -24,7 +24,7 @@ from flax import linen as nn
 
 from jaxml import activations, layers
 from jaxml.models.blocks import Module
-from jaxml.models.network import Network
+from jaxml.models.network import ResidualNetwork
 from jaxml.models.residual import (
     BasicBlock,
     Bottleneck,
@@ -32,7 +32,6 @@ from jaxml.models.residual import (
     PreactBottleneck,
     ProjectionShortcut,
 )
-from jaxml.models.stage import Stage, survival
 from jaxml.types import Array
 
 BLOCKS = {
@@ -46,33 +45,11 @@ BLOCKS = {
 FEATURES = (64, 128, 256, 512)
 
 
-class ImageNetNetwork(Network, kw_only=True):
-    """What v1 and v2 share.
-
-    Attributes:
-      blocks: how many each stage has.
-      survival_prob: of the last block, by stochastic depth; 1 is without.
-      zero_init: whether each block starts as the identity.
-    """
-
-    blocks: Sequence[int] = BLOCKS[50]
-    survival_prob: float = 1.0
-    zero_init: bool = False
-
-    def stages(self, x: Array, stages: Sequence[Sequence[Module]], *, train: bool) -> Array:
-        """Runs the stages, of the constructors of their blocks."""
-        kept = survival(self.survival_prob, self.blocks)
-        for number, blocks in enumerate(stages):
-            name = f"stage{number + 1}"
-            options = {"remat": self.remat, "scan": self.scan, "name": name}
-            x = self.tap(name, Stage(blocks, kept[number], **options)(x, train=train))
-        return x
-
-
-class ResNet(ImageNetNetwork, kw_only=True):
+class ResNet(ResidualNetwork, kw_only=True):
     """ResNet v1, with its stem, four stages, and a dense head over the global average.
 
     Attributes:
+      blocks: how many each stage has.
       bottleneck: whether blocks are 1x1, 3x3, 1x1 and not 3x3, 3x3.
       width: a bottleneck's 3x3 has so many times the filters of the table.
       strided: which convolution of a bottleneck has the stride: 1, the first 1x1 of the paper, or
@@ -92,6 +69,7 @@ class ResNet(ImageNetNetwork, kw_only=True):
       11689512
     """
 
+    blocks: Sequence[int] = BLOCKS[50]
     bottleneck: bool = True
     width: int = 1
     strided: int = 2
@@ -112,7 +90,7 @@ class ResNet(ImageNetNetwork, kw_only=True):
             block = self._block(features)
             stages.append([partial(block, strides=1 if number == 0 else 2)] + [block] * (count - 1))
         x = self.tap("stem", self._stem(x, train=train))
-        x = self.stages(x, stages, train=train)
+        x = self.stages(stages, x, train=train)
         return self.classify(x, train=train)
 
     def _block(self, features: int) -> Module:
@@ -143,14 +121,16 @@ class ResNet(ImageNetNetwork, kw_only=True):
         return layers.max_pool(x, window=3, strides=2, padding=1)
 
 
-class ResNetV2(ImageNetNetwork, kw_only=True):
+class ResNetV2(ResidualNetwork, kw_only=True):
     """ResNet v2 of pre-activation bottlenecks, with the stride in the 3x3.
 
     Attributes:
+      blocks: how many each stage has.
       like_keras: whether this is the network of Keras' applications: the last block of a stage has
         the stride, and the stem, projections and last convolutions have biases.
     """
 
+    blocks: Sequence[int] = BLOCKS[50]
     like_keras: bool = False
 
     @nn.compact
@@ -169,7 +149,7 @@ class ResNetV2(ImageNetNetwork, kw_only=True):
                 first = partial(block, strides=1 if number == 0 else 2)
                 stages.append([first] + [block] * (count - 1))
         x = self.tap("stem", self._stem(x))
-        x = self.stages(x, stages, train=train)
+        x = self.stages(stages, x, train=train)
         x = activations.relu(self.norm(name="final_norm")(x, train=train))
         return self.classify(x, train=train)
 

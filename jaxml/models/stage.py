@@ -64,8 +64,7 @@ class Stage(nn.Module):
         names = [f"block{number}" for number in range(1, len(self.blocks) + 1)]
         drops = self._drops(train)
         start = 0
-        for block, group in itertools.groupby(self.blocks, key=id):
-            del block
+        for _, group in itertools.groupby(self.blocks, key=id):
             count = len(list(group))
             part = slice(start, start + count)
             if self.scan and count > 1 and not self.is_initializing():

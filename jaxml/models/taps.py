@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxml.errors import choose
+from jaxml.models.summary import abstract_variables
 from jaxml.types import Array, PyTree
 
 
@@ -53,7 +54,6 @@ def shapes(model: nn.Module, image_shape: Sequence[int]) -> dict[str, tuple[int,
     (8, 8, 4)
     """
     images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    variables = jax.eval_shape(partial(model.init, train=False), key, images)
+    variables = abstract_variables(model, image_shape)
     found = jax.eval_shape(partial(taps, model), variables, images)
     return {name: x.shape[1:] for name, x in found.items()}

@@ -57,9 +57,12 @@ def _format(path: Path) -> Literal["keras", "torch", "safetensors"]:
     start, ending = first_bytes(path), path.suffix.lower()
     if start.startswith(HDF5) or (start.startswith(ZIP) and ending == ".keras"):
         return "keras"
+    # A header of 128 bytes begins as a pickle does, so that what follows it is looked at first.
+    if start[8:9] == b"{":
+        return "safetensors"
     if start.startswith((ZIP, torch_file.PICKLE)):
         return "torch"
-    if start[8:9] == b"{" or ending == ".safetensors":
+    if ending == ".safetensors":
         return "safetensors"
     if ending in (".pth", ".pt"):
         return "torch"

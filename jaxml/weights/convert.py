@@ -55,8 +55,8 @@ def from_library(
       kind: of `layout.KINDS`.
       naming: what the library calls the modules.
       order: `call_order` of the network.
-      new_head: whether a head that is not in `tensors`, or not of the right shape there, is that of
-        the template, auxiliary ones too. A network without head then leaves out the tensors' head.
+      new_head: whether the classifier, and those of auxiliary heads, are those of the template,
+        whatever the tensors hold of them.
       source: what the tensors are from, for messages.
 
     Returns:
@@ -71,7 +71,7 @@ def from_library(
     entries = entries_of(template, kind, names)
     found, called = renumbered(tensors) if kind == "keras" else (dict(tensors), {})
     if new_head:
-        new = _new_heads(entries, found)
+        new = _heads(entries)
         entries = [entry for entry in entries if entry.module not in new]
         for name in _are_of(found, [names[path] for path in new]):
             del found[name]
@@ -126,11 +126,9 @@ def _is_head(path: str) -> bool:
     return path.rpartition("/")[2] == HEAD
 
 
-def _new_heads(entries: Iterable[Entry], found: Mapping[str, np.ndarray]) -> set[str]:
-    """The heads that are not among the tensors as they should be, or not in the network."""
-    entries = [entry for entry in entries if _is_head(entry.module)]
-    new = {entry.module for entry in entries if not entry.fits(found.get(entry.name))}
-    return new if any(entry.module == HEAD for entry in entries) else {HEAD}
+def _heads(entries: Iterable[Entry]) -> set[str]:
+    """The classifiers of the network, and the name of one where it has none."""
+    return {entry.module for entry in entries if _is_head(entry.module)} | {HEAD}
 
 
 def _are_of(tensors: Iterable[str], modules: Iterable[str]) -> list[str]:

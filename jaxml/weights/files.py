@@ -75,8 +75,17 @@ def save(
     Raises:
       InputError: no library has the network, or the file cannot be written.
     """
+    check_names(names, network)
     kind, naming = ("native", native) if names == "native" else naming_of(network)
-    if names != "native" and kind == "native":
-        raise InputError(f"--names: {names} is not allowed, no library has {network}")
     order = convert.call_order(model, (1, *input_shape))
     safetensors_file.write(path, convert.to_library(variables, kind, naming, order=order), metadata)
+
+
+def check_names(names: str, network: str) -> None:
+    """Checks that a network can be written with names of a kind, as of `save`.
+
+    Raises:
+      InputError: no library has the network.
+    """
+    if names != "native" and naming_of(network)[0] == "native":
+        raise InputError(f"--names: {names} is not allowed, no library has {network}")

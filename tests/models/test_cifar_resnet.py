@@ -78,6 +78,48 @@ def test_the_number_of_parameters_is_the_published_one_and_the_name_counts_the_k
     assert name == f"resnet{sum(path[-1].key == 'kernel' for path in paths)}v1"
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters", "depth"),
+    [
+        ("plain20", 269_722, 20),  # shortcuts of option A have none
+        ("resnet164v1", 1_704_154, 164),  # the papers say 1.7 million of both
+        ("resnet164v2", 1_703_258, 164),
+        ("resnet29v2_keras", 843_786, 29),
+        ("resnet20v2", 219_482, 20),
+    ],
+)
+def test_other_families_have_as_many_parameters_and_layers_as_their_names_say(
+    name, parameters, depth
+):
+    params = abstract_variables(MODELS[name](num_classes=10))["params"]
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == parameters
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    layers = [path for path in paths if "kernel" in path and "shortcut" not in path]
+    assert len(layers) == depth
+
+
+class PlainReference(references.Network):
+    """The forward pass without shortcuts."""
+
+    def _block(self, x, stage, name, strides):
+        block = self.params[stage][name]
+        y = self._conv(x, block["conv1"], strides)
+        y = np.maximum(self._norm(y, [stage, name, "norm1"]), 0)
+        y = self._norm(self._conv(y, block["conv2"], 1), [stage, name, "norm2"])
+        return np.maximum(y, 0)
+
+
+def test_a_plain_network_is_the_forward_pass_of_numpy_without_shortcuts():
+    images, variables = images_of((8, 8)), variables_of("zero_pad")
+    model = MODELS["plain20"](num_classes=10, blocks_per_stage=1, stage_features=(4, 8))
+    logits, _ = model.apply(
+        jax.tree.map(jnp.asarray, variables), jnp.asarray(images), train=True, mutable=True
+    )
+    wide = references.float64(variables)
+    expected = PlainReference(wide["params"], wide["batch_stats"], train=True)(images)
+    references.assert_close(logits, expected, 1e-5)
+
+
 def test_projections_add_their_kernels_scales_and_offsets():
     model = MODELS["resnet20v1"](num_classes=10, shortcut="projection")
     params = abstract_variables(model)["params"]
@@ -212,6 +254,6 @@ def test_one_set_of_parameters_serves_images_of_any_size():
 
 
 def test_an_unknown_shortcut_is_an_error_that_lists_the_known_ones():
-    message = "config.model.shortcut: 'projecton' is not one of zero_pad, projection; did you mean"
+    message = "config.model.shortcut: 'projecton' is not one of zero_pad, projection, bare_projection; did you mean"
     with pytest.raises(InputError, match=message):
         abstract_variables(tiny("projecton"))

@@ -195,7 +195,7 @@ def pair_of(part: Part) -> parity.Pair:
     order = convert.call_order(module, shape)
     tensors = peers.tensors(peer)
     variables = convert.from_library(tensors, template, kind, naming, order=order)
-    return parity.Pair(peer, module, variables, kind, naming, order)
+    return parity.Pair(part.network, peer, module, variables, kind, naming, order)
 
 
 def marked(part: Part) -> Any:

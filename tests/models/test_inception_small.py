@@ -37,7 +37,10 @@ TINY = {
     "plain": LevelNetwork(
         num_classes=3,
         start=(Unit(6, 3),),
-        levels=(Level({}, BRANCHES, 2), Level({"shrink": SHRINK, "more": BRANCHES}, BRANCHES, 3)),
+        levels=(
+            Level((), BRANCHES, 2),
+            Level((("shrink", SHRINK), ("more", BRANCHES)), BRANCHES, 3),
+        ),
         keep_prob=0.8,
         least_size=1,
     ),
@@ -45,8 +48,8 @@ TINY = {
         num_classes=3,
         start=(Unit(4, 3),),
         levels=(
-            Level({}, BRANCHES, 2, scale=0.5),
-            Level({"shrink": SHRINK}, BRANCHES, 3, scale=0.25, linear_end=True),
+            Level((), BRANCHES, 2, scale=0.5),
+            Level((("shrink", SHRINK),), BRANCHES, 3, scale=0.25, linear_end=True),
         ),
         end=(Unit(5),),
         survival_prob=0.5,

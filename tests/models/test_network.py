@@ -111,6 +111,7 @@ def test_every_family_has_the_common_options(name):
         shapes = [jax.tree.map(jnp.shape, v["batch_stats"]) for v in (updated, variables)]
         assert shapes[0] == shapes[1]
         assert {leaf.dtype for leaf in jax.tree.leaves(updated)} == {jnp.dtype("float32")}
+    assert isinstance(hash(model), int)  # so that it can be a static argument of `jit`
     found = taps.shapes(model, shape)
     assert len(found) > 2
     assert found["features"] == variables["params"]["head"]["kernel"].shape[:1]
@@ -144,6 +145,8 @@ def test_the_program_of_every_family_is_in_the_dtype_that_was_asked_for(name):
             {"name": "inception_v3", "zero_init": True},
             "config.model.zero_init: true is not allowed",
         ),
+        ({"name": "plain20", "survival_prob": 0.5}, "config.model.survival_prob: 0.5 is not allow"),
+        ({"name": "googlenet", "scan": True}, "config.model.scan: true is not allowed"),
         ({"name": "linear", "keep_prob": 0.5}, "config.model.keep_prob: 0.5 is not allowed"),
     ],
 )

@@ -219,8 +219,13 @@ def test_a_new_head_is_the_template_s():
         assert_same(variables["params"]["stage2"], expected["params"]["stage2"])
 
 
-def test_a_new_head_may_also_fit():
-    assert_same(imported(exported(), new_head=True), variables_of("resnet_tiny"))
+def test_a_new_head_is_new_even_where_the_old_one_fits():
+    template = variables_of("resnet_tiny")
+    template["params"]["head"] = jax.tree.map(np.zeros_like, template["params"]["head"])
+    arguments = {"order": order_of("resnet_tiny"), "new_head": True}
+    variables = convert.from_library(exported(), template, "torch", torch_v1, **arguments)
+    assert_same(variables, template)
+    assert not np.any(variables["params"]["head"]["kernel"])
 
 
 def test_a_new_head_excuses_nothing_else():

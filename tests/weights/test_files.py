@@ -9,7 +9,7 @@ import pytest
 from jaxml.errors import InputError
 from jaxml.models import MODELS
 from jaxml.models.summary import abstract_variables
-from jaxml.weights import files, safetensors_file
+from jaxml.weights import files, read_weights, safetensors_file
 
 SHAPE = (32, 32, 3)
 
@@ -57,3 +57,13 @@ def test_only_networks_of_a_library_have_its_names(tmp_path):
     with pytest.raises(InputError, match=message):
         files.save(path, variables, "resnet_tiny", model, SHAPE, {}, names="library")
     assert not path.exists()
+
+
+def test_a_header_that_begins_like_a_pickle_is_no_pickle(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    for length in range(200):
+        safetensors_file.write(path, {"a": np.ones(2, np.float32)}, {"note": "x" * length})
+        if path.read_bytes()[0] == 0x80:
+            break
+    assert path.read_bytes()[0] == 0x80
+    np.testing.assert_array_equal(read_weights(path).tensors["a"], np.ones(2))
