@@ -326,7 +326,7 @@ def test_taps_have_the_names_and_shapes_of_the_tables():
         ({"num_classes": 10, "auxiliary": False}, {"head"}),
         ({"num_classes": 0}, set()),
     ],
-    ids=str,
+    ids=["both", "without the auxiliary one", "none"],
 )
 def test_heads_are_there_where_they_are_wanted(options, modules):
     model = InceptionSmall(**options)
