@@ -60,6 +60,13 @@ def sow(module: nn.Module, collection: str, name: str, value: Any) -> None:
     module.sow(collection, name, value, lambda _, new: new, lambda: None)
 
 
+def dropout(module: nn.Module, x: Array, *, keep_prob: float, train: bool) -> Array:
+    """`layers.dropout` by a key of the module's stream "dropout", which is needed in training."""
+    if not train or keep_prob == 1 or module.is_initializing():
+        return x
+    return layers.dropout(module.make_rng("dropout"), x, keep_prob=keep_prob, train=train)
+
+
 class BatchNorm(nn.Module):
     """`layers.batch_normalization` with scale and offset, and running statistics for evaluation.
 

@@ -75,11 +75,13 @@ class PlainNet(CifarNetwork, kw_only=True):
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
-        x = self.stem(x, train=train)
         options = {"conv": self.conv, "norm": self.norm, "shortcut": None}
-        for number, features in enumerate(self.stage_features, start=1):
-            blocks = self.repeated(number, partial(BasicBlock, features=features, **options))
-            x = self.stage(number, blocks, x, train=train)
+        stages = [
+            self.repeated(number, partial(BasicBlock, features=features, **options))
+            for number, features in enumerate(self.stage_features, start=1)
+        ]
+        x = self.stem(x, train=train)
+        x = self.stages(stages, x, train=train)
         return self.classify(x, train=train)
 
 

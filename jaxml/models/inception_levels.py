@@ -77,11 +77,11 @@ class LevelNetwork(InceptionNetwork, StagedNetwork, kw_only=True):
         """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
         self.check_size(x, self.least_size)
         x = self.stem(self.start, x, train=train)
-        levels = zip(self.levels, self.kept_blocks(), strict=True)
-        for number, (level, kept) in enumerate(levels, start=1):
+        kept = self.kept([level.repeats for level in self.levels])
+        for number, level in enumerate(self.levels, start=1):
             for name, branches in level.entry:
                 x = self.mixed(name, branches, x, train=train)
-            x = self.stage(number, self.blocks(level), x, train=train, kept=kept)
+            x = self.stage(number, self.blocks(level), x, train=train, kept=kept[number - 1])
             self.classify_early(number, x, train=train)
         if self.end:
             x = self.tap("end", Chain(self.end, unit=self.unit, name="end")(x, train=train))
@@ -90,10 +90,6 @@ class LevelNetwork(InceptionNetwork, StagedNetwork, kw_only=True):
     def blocks(self, level: Level) -> list[Module]:
         """Constructors of the blocks of a level."""
         return [partial(InceptionBlock, level.block, self.unit)] * level.repeats
-
-    def kept_blocks(self) -> Sequence[Sequence[float]]:
-        """How probable each block of each level is kept, by stochastic depth."""
-        return [(1.0,) * level.repeats for level in self.levels]
 
     def classify_early(self, number: int, x: Array, *, train: bool) -> None:
         """For auxiliary heads: called with the result of each level."""

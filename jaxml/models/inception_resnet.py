@@ -25,7 +25,7 @@ the end. The scales of the residuals, for which the paper says 0.1 to 0.3, are t
 published code, and so is that the 1x1 before a sum has a bias and no batch norm.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
 from flax import linen as nn
@@ -159,10 +159,6 @@ class InceptionResNet(LevelNetwork, ResidualNetwork, kw_only=True):
         if level.linear_end:
             blocks[-1] = partial(block, relu=False)
         return blocks
-
-    def kept_blocks(self) -> Sequence[Sequence[float]]:
-        """How probable each block of each level is kept, by stochastic depth."""
-        return self.kept([level.repeats for level in self.levels])
 
 
 inception_resnet_v1 = partial(

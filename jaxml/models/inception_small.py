@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxml import layers
-from jaxml.models.blocks import ConvUnit, Dense, Module
+from jaxml.models.blocks import ConvUnit, Dense, Module, dropout
 from jaxml.models.inception_blocks import Step, Unit, average
 from jaxml.models.inception_levels import Level, LevelNetwork
 from jaxml.models.inception_resnet import InceptionResNet
@@ -115,9 +115,7 @@ class SmallAuxiliaryHead(nn.Module):
     def __call__(self, x: Array, *, train: bool) -> Array:
         """`[batch, height, width, in]` to logits `[batch, num_classes]`."""
         x = layers.global_average_pool(self.unit(64, 1, name="unit1")(x, train=train))
-        if train and self.keep_prob != 1 and not self.is_initializing():
-            key = self.make_rng("dropout")
-            x = layers.dropout(key, x, keep_prob=self.keep_prob, train=train)
+        x = dropout(self, x, keep_prob=self.keep_prob, train=train)
         return Dense(self.num_classes, dtype=self.dtype, name="head")(x)
 
 

@@ -32,7 +32,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxml import activations, layers
-from jaxml.models.blocks import ConvUnit, Dense, Module
+from jaxml.models.blocks import ConvUnit, Dense, Module, dropout
 from jaxml.models.inception_blocks import (
     InceptionNetwork,
     Pool,
@@ -78,9 +78,7 @@ class GoogLeNetHead(nn.Module):
         x = self.unit(128, 1, name="unit")(self.pool(x), train=train)
         x = layers.flatten(jnp.moveaxis(x, -1, 1))  # the order of torchvision's dense weights
         x = activations.relu(Dense(1024, dtype=self.dtype, name="dense")(x))
-        if train and self.keep_prob < 1 and not self.is_initializing():
-            key = self.make_rng("dropout")
-            x = layers.dropout(key, x, keep_prob=self.keep_prob, train=train)
+        x = dropout(self, x, keep_prob=self.keep_prob, train=train)
         return Dense(self.num_classes, dtype=self.dtype, name="head")(x)
 
 

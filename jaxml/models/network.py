@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxml import layers
-from jaxml.models.blocks import BatchNorm, Conv, Dense, Module, sow
+from jaxml.models.blocks import BatchNorm, Conv, Dense, Module, dropout, sow
 from jaxml.models.stage import Stage, survival
 from jaxml.types import Array
 
@@ -66,19 +66,12 @@ class Network(nn.Module, kw_only=True):
             sow(self, "taps", f"{name} output", x)
         return x
 
-    def drop(self, x: Array, *, train: bool) -> Array:
-        """Dropout, by the network's `keep_prob`."""
-        if not train or self.keep_prob == 1 or self.is_initializing():
-            return x
-        key = self.make_rng("dropout")
-        return layers.dropout(key, x, keep_prob=self.keep_prob, train=train)
-
     def classify(self, x: Array, *, train: bool) -> Array:
         """`[batch, height, width, channels]` to float32 logits, or to features."""
         x = self.tap("features", POOLS[self.head](x))
         if not self.num_classes:
             return x.astype(jnp.float32)
-        x = self.drop(x, train=train)
+        x = dropout(self, x, keep_prob=self.keep_prob, train=train)
         return Dense(self.num_classes, dtype=self.dtype, name="head")(x).astype(jnp.float32)
 
 
@@ -99,13 +92,23 @@ class StagedNetwork(Network, kw_only=True):
         x: Array,
         *,
         train: bool,
-        kept: Sequence[float] = (),
+        kept: Sequence[float],
     ) -> Array:
         """Runs blocks in a row, each kept with its probability, and taps the last one's result."""
         name = f"stage{number}"
-        options = {"remat": self.remat, "scan": self.scan, "name": name}
-        stage = Stage(blocks, kept or [1.0] * len(blocks), **options)
+        stage = Stage(blocks, kept, remat=self.remat, scan=self.scan, name=name)
         return self.tap(name, stage(x, train=train))
+
+    def kept(self, stages: Sequence[int]) -> list[tuple[float, ...]]:
+        """How probable each block is kept, of stages of so many blocks: without shortcuts, all."""
+        return [(1.0,) * count for count in stages]
+
+    def stages(self, stages: Sequence[Sequence[Module]], x: Array, *, train: bool) -> Array:
+        """Runs stages of blocks."""
+        every = zip(stages, self.kept([len(blocks) for blocks in stages]), strict=True)
+        for number, (blocks, kept) in enumerate(every, start=1):
+            x = self.stage(number, blocks, x, train=train, kept=kept)
+        return x
 
 
 class ResidualNetwork(StagedNetwork, kw_only=True):
@@ -120,12 +123,5 @@ class ResidualNetwork(StagedNetwork, kw_only=True):
     zero_init: bool = False
 
     def kept(self, stages: Sequence[int]) -> list[tuple[float, ...]]:
-        """How probable each block is kept, of stages of so many blocks."""
+        """How probable each block is kept, by stochastic depth."""
         return survival(self.survival_prob, stages)
-
-    def stages(self, stages: Sequence[Sequence[Module]], x: Array, *, train: bool) -> Array:
-        """Runs stages of blocks."""
-        every = zip(stages, self.kept([len(blocks) for blocks in stages]), strict=True)
-        for number, (blocks, kept) in enumerate(every, start=1):
-            x = self.stage(number, blocks, x, train=train, kept=kept)
-        return x

@@ -31,7 +31,7 @@ def load(
       model: the network.
       template: its variables, arrays or `jax.ShapeDtypeStruct`.
       input_shape: of one example: `(height, width, channels)`.
-      new_head: whether a head that does not fit is left as it is in the template.
+      new_head: whether the heads are left as they are in the template.
 
     Returns:
       `{"params": ..., "batch_stats": ...}` of NumPy arrays.

@@ -450,6 +450,8 @@ def test_without_auxiliary_heads(options):
 class Tiny(InceptionNetwork):
     """A stem, one module with a fork, an auxiliary head."""
 
+    auxiliary: bool = True
+
     @nn.compact
     def __call__(self, x, *, train):
         """Logits."""

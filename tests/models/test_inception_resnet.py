@@ -169,7 +169,7 @@ def module_of(part: Part) -> Any:
     if match := re.fullmatch(r"stage(\d)/block(\d+)", part.ours):
         level = model.levels[int(match[1]) - 1]
         return model.blocks(level)[int(match[2]) - 1]()
-    tables = {name: table for level in model.levels for name, table in level.entry.items()}
+    tables = dict(entry for level in model.levels for entry in level.entry)
     return Branches(tables[part.ours], unit=model.unit)
 
 
