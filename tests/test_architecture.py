@@ -16,7 +16,7 @@ ORDER = [
     {"atomic", "errors", "types"},
     {"freezing", "unpickle"},
     {"activations", "initializers", "layers", "losses", "normalize", "regularizers"},
-    {"lsuv", "metrics", "outputs"},
+    {"lsuv", "metrics", "outputs", "svm"},
     {"config"},
     {"models"},
     {"weights"},
@@ -25,7 +25,7 @@ ORDER = [
     {"interrupt", "program", "progress", "seal", "workdir"},
     {"checkpoint"},
     {"meter"},
-    {"evaluate", "train"},
+    {"evaluate", "features", "train"},
     {"export"},
 ]
 

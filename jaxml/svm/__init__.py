@@ -1,0 +1,1 @@
+"""Support vector machines: the objective as pure functions, solvers, estimators, files."""
