@@ -151,6 +151,7 @@ class LossConfig:
         low=0,
         below=1,
     )
+    squared: bool = setting(False, "whether hinges are squared, by those of several classes")
     auxiliary_weight: float = setting(
         0.3, "of the loss of each auxiliary head, added to the loss where a network has some", low=0
     )
@@ -224,7 +225,8 @@ class OptimConfig:
     schedule: str = setting(
         "step",
         "step divides the rate at each boundary; cosine, polynomial and exponential take it to "
-        "end_factor; one_cycle rises first; inverse_sqrt falls for ever; constant stays",
+        "end_factor; one_cycle rises first; inverse_sqrt and inverse_time fall for ever; constant "
+        "stays",
         choices=(
             "step",
             "cosine",
@@ -232,6 +234,7 @@ class OptimConfig:
             "exponential",
             "polynomial",
             "inverse_sqrt",
+            "inverse_time",
             "one_cycle",
         ),
     )

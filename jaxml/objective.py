@@ -19,6 +19,7 @@ Loss = Callable[[Array, Array], Array]
 
 ONE_LOGIT = ("sigmoid_cross_entropy", "sigmoid_focal", "hinge", "squared_hinge")
 SMOOTHED = ("softmax_cross_entropy", "softmax_focal", "sigmoid_cross_entropy")
+SQUARED = ("one_vs_rest_hinge", "crammer_singer_hinge", "weston_watkins_hinge")
 ONE_VALUE = ("squared_error", "absolute_error", "huber")
 
 
@@ -92,6 +93,13 @@ def create_objective(config: LossConfig, num_classes: int) -> Objective:
                 f"{config.name}, only with {', '.join(SMOOTHED)}"
             )
         loss = functools.partial(loss, label_smoothing=config.label_smoothing)
+    if config.squared:
+        if config.name not in SQUARED:
+            raise InputError(
+                f"config.loss.squared: true is not allowed with {config.name}, "
+                f"only with {', '.join(SQUARED)}"
+            )
+        loss = functools.partial(loss, squared=True)
     metrics, outputs = ClassificationMetrics, num_classes
     if config.name in ONE_LOGIT:
         metrics, outputs = BinaryMetrics, 1

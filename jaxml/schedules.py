@@ -66,6 +66,19 @@ def inverse_sqrt(config: OptimConfig, warmup_steps: int, num_steps: int) -> opta
     return lambda step: config.learning_rate * jnp.sqrt(start / (start + step))
 
 
+def inverse_time(config: OptimConfig, warmup_steps: int, num_steps: int) -> optax.Schedule:
+    r"""The rate falls with the inverse of the step: `peak * w / (w + t)`, w the warm-up.
+
+    Without a warm-up w is 1: the first steps have the peak and a half, a third, a quarter of it.
+
+    Source: Robbins and Monro, "A stochastic approximation method", 1951; Pegasos (Shalev-Shwartz,
+    Singer, Srebro, 2007) at a peak of one over its penalty's lambda.
+    """
+    del num_steps
+    start = max(warmup_steps, 1)
+    return lambda step: config.learning_rate * (start / (start + step))
+
+
 def one_cycle(config: OptimConfig, warmup_steps: int, num_steps: int) -> optax.Schedule:
     """Half a cosine up from 1/25 of the peak, and half a cosine down to 1/250,000 of it.
 
@@ -94,6 +107,7 @@ SCHEDULES: dict[str, Factory] = {
     "exponential": exponential,
     "polynomial": polynomial,
     "inverse_sqrt": inverse_sqrt,
+    "inverse_time": inverse_time,
     "one_cycle": one_cycle,
 }
 RISES_BY_ITSELF = {"one_cycle"}

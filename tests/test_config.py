@@ -37,7 +37,8 @@ def test_every_recipe_is_allowed_and_named_in_its_docstring(path):
         (
             "optim.schedule",
             "cosin",
-            "one of step, cosine, constant, exponential, polynomial, inverse_sqrt, one_cycle",
+            "one of step, cosine, constant, exponential, polynomial, inverse_sqrt, inverse_time, "
+            "one_cycle",
         ),
         ("optim.step_boundaries", (0.5, 2.0), "a tuple of floats of at least 0 and at most 1"),
         ("optim.step_boundaries", [0.5], "a tuple of floats of at least 0 and at most 1"),

@@ -70,6 +70,23 @@ def test_label_smoothing_is_for_the_softmax():
         create_objective(LossConfig(name="hinge", label_smoothing=0.2), num_classes=2)
 
 
+@pytest.mark.parametrize("name", ["one_vs_rest", "crammer_singer", "weston_watkins"])
+def test_the_hinges_of_several_classes_may_be_squared(name):
+    logits, labels = jnp.array([[2.0, 1.5, -3.0]]), jnp.array([0])
+    hinge = create_objective(LossConfig(name=f"{name}_hinge"), num_classes=3)
+    squared = create_objective(LossConfig(name=f"{name}_hinge", squared=True), num_classes=3)
+    # One other class is within the margin: by 2.5 where zero bounds it, else by 0.5.
+    expected = 2.5 if name == "one_vs_rest" else 0.5
+    assert float(hinge.loss(logits, labels)[0]) == expected
+    assert float(squared.loss(logits, labels)[0]) == expected**2
+
+
+def test_other_losses_may_not_be_squared():
+    message = "config.loss.squared: true is not allowed with hinge, only with one_vs_rest_hinge, "
+    with pytest.raises(InputError, match=message):
+        create_objective(LossConfig(name="hinge", squared=True), num_classes=2)
+
+
 def test_an_unknown_loss_is_answered_with_the_nearest():
     with pytest.raises(InputError, match=r"config.loss.name: 'hing' .* did you mean 'hinge'\?"):
         create_objective(LossConfig(name="hing"), num_classes=2)

@@ -19,7 +19,7 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 
 @pytest.fixture
 def train(tmp_path, monkeypatch):
-    """Runs a recipe with some changes on one device; gives its parameters and its result."""
+    """Runs a recipe with some changes on one device; gives what is evaluated and its result."""
     devices = jax.devices()[:1]
     monkeypatch.setattr(jax, "devices", lambda *_: devices)
     monkeypatch.setattr(jax, "make_mesh", lambda *_, **__: jax.sharding.Mesh(devices, ("data",)))
@@ -30,8 +30,9 @@ def train(tmp_path, monkeypatch):
         )
         result = train_and_evaluate(config, tmp_path)
         with Checkpoints(tmp_path / "checkpoints", config.checkpoint, say=None) as checkpoints:
-            state = checkpoints.restore(result["steps"], Program(config).abstract_state()).state
-        return jax.device_get(state.params["head"]), result
+            program = Program(config)
+            state = checkpoints.restore(result["steps"], program.abstract_state()).state
+        return jax.device_get(program.evaluated(state)["params"]["head"]), result
 
     return train
 
@@ -67,3 +68,24 @@ def test_logistic_regression_ends_where_scikit_learn_does(train):
     references.assert_close(head["kernel"][:, 0], peer.coef_[0], 2e-3)
     references.assert_close(head["bias"], peer.intercept_, 2e-3)
     assert result["test_accuracy"] == peer.score(x_test, dataset.test.targets)
+
+
+def test_pegasos_ends_near_the_optimum_of_the_support_vector_machine(train):
+    from sklearn.svm import LinearSVC
+
+    head, result = train("digits_pegasos", num_epochs=200, eval_every_epochs=200)
+    dataset = DATASETS["digits"](Path())
+    x, x_test = (part.inputs.reshape(len(part.inputs), 64) / 255 for part in dataset[:2])
+    labels = dataset.train.targets
+    signs = np.where(labels[:, None] == np.arange(10), 1.0, -1.0)
+
+    def primal(kernel):
+        return np.sum(kernel**2) / 2 + np.maximum(1 - signs * (x @ kernel), 0).sum()
+
+    peer = LinearSVC(loss="hinge", C=1.0, fit_intercept=False, tol=1e-5, max_iter=100_000)
+    peer.fit(x, labels)
+    best = primal(peer.coef_.T)
+    assert not head["bias"].any()
+    assert best * (1 - 1e-4) < primal(head["kernel"].astype(np.float64)) < 1.03 * best
+    accuracy = peer.score(x_test, dataset.test.targets)
+    assert result["test_accuracy"] == pytest.approx(accuracy, abs=0.02)

@@ -141,6 +141,10 @@ def torch_rates(create, steps=LENGTH):
             OptimConfig(schedule="inverse_sqrt"),
             lambda kinds, optimizer: kinds.LambdaLR(optimizer, lambda t: (1 + t) ** -0.5),
         ),
+        (
+            OptimConfig(schedule="inverse_time"),
+            lambda kinds, optimizer: kinds.LambdaLR(optimizer, lambda t: 1 / (1 + t)),
+        ),
     ],
     ids=lambda value: getattr(value, "schedule", ""),
 )
@@ -169,6 +173,13 @@ def test_one_cycle_is_that_of_torch(warmup_epochs, rise):
     got = np.array(rates_of(schedule, range(LENGTH)), np.float32)
     np.testing.assert_allclose(got, expected, rtol=2e-4)
     laws.agree(SCHEDULES["one_cycle"], got, np.array(expected), by="torch")
+
+
+def test_after_a_warm_up_the_inverse_of_the_step_goes_on_where_the_line_ends():
+    config = OptimConfig(learning_rate=0.4, schedule="inverse_time", warmup_epochs=1.0)
+    schedule = create_schedule(config, steps_per_epoch=10, num_steps=LENGTH)
+    rates = [0.4, 0.4 * 10 / 11, 0.2, 0.1]
+    np.testing.assert_allclose(rates_of(schedule, [10, 11, 20, 40]), rates, rtol=1e-6)
 
 
 def test_one_cycle_needs_steps_to_fall():

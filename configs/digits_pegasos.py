@@ -1,0 +1,53 @@
+r"""Pegasos: linear support vector machines on scikit-learn's digits, one class against the rest.
+
+    python -m launch.train --config=configs/digits_pegasos.py
+
+Stochastic subgradient descent on
+
+.. math:: \frac{\lambda}{2} |w|^2 + \frac{1}{n} \sum_{i=1}^n \max(0, 1 - s_i w^\top x_i),
+    \qquad \lambda = \frac{1}{C n}
+
+with the step :math:`1 / (\lambda t)`, then a projection onto the ball of radius
+:math:`1 / \sqrt{\lambda}`, within which the optimum lies. There is no intercept: its bias stays at
+0. It ends near scikit-learn's `LinearSVC(loss="hinge", C=C, fit_intercept=False)`: see the test of
+this recipe. Time and accuracy are in the README's results.
+
+Source: Shalev-Shwartz, Singer, Srebro, Cotter, "Pegasos: primal estimated sub-gradient solver for
+SVM", 2011, figure 2. What is evaluated is the mean of the last tenth of the epochs' ends.
+"""
+
+from jaxml.config import (
+    AverageConfig,
+    Config,
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    OptimConfig,
+    WeightsConfig,
+)
+
+C = 1.0
+EXAMPLES = 1437
+LAMBDA = 1 / (C * EXAMPLES)
+
+
+def get_config() -> Config:
+    """The settings."""
+    return Config(
+        batch_size=64,
+        num_epochs=400,
+        eval_every_epochs=100,
+        steps_per_call=22,
+        model=ModelConfig(name="linear"),
+        weights=WeightsConfig(freeze="head/bias"),
+        data=DataConfig(name="digits", normalization="unit"),
+        loss=LossConfig(name="one_vs_rest_hinge"),
+        optim=OptimConfig(
+            learning_rate=1 / LAMBDA,
+            momentum=0.0,
+            weight_decay=LAMBDA,
+            max_norm=LAMBDA**-0.5,
+            schedule="inverse_time",
+        ),
+        average=AverageConfig(name="swa", start=0.9),
+    )
