@@ -1,0 +1,186 @@
+"""Linear support vector classification, as an estimator of scikit-learn."""
+
+from numbers import Real
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from jaxml.errors import InputError
+from jaxml.svm import linear_fit
+
+
+class LinearSVC(ClassifierMixin, BaseEstimator):
+    r"""One linear problem for each class against the rest, all solved at once and proven.
+
+    .. math:: \min_{w, b} \tfrac12 \|w\|^2 + \tfrac12 (b / s)^2
+              + C \sum_i c_i \ell(y_i (w^\top x_i + b))
+
+    Args:
+      penalty: l2 as above, or l1, with the squared hinge: the sums of absolute values in the place
+        of half the squares.
+      loss: squared_hinge or hinge.
+      tol: of the duality gap, as a part of the primal: a bound of the relative excess of the
+        objective over the optimum, evaluated in float64. scikit-learn's is of the gradient.
+      C: above 0: weight of the summed loss.
+      fit_intercept: whether there is an intercept.
+      intercept_scaling: s, above 0: the larger, the less the intercept is penalised; None leaves it
+        free, as libsvm does.
+      class_weight: factors of C by class, or "balanced".
+      max_iter: steps of Newton's method, of which ten are many.
+      warm_start: whether `fit` goes on from the last solution.
+      verbose: whether each step is printed, or who is told of it.
+
+    Attributes:
+      classes_: the labels.
+      coef_: `[classes, features]`, `[1, features]` for two classes.
+      intercept_: `[classes]`, `[1]` for two classes.
+      n_iter_: steps taken.
+      duality_gap_: `[problems]`: how much each objective exceeds its optimum at most.
+      relative_gap_: the largest of them, as a part of its objective.
+      objective_: the primal, summed over the problems, as liblinear counts it.
+      support_: rows that count in a solution: those with a dual variable that is not 0.
+      converged_: whether the relative gap is within `tol`.
+
+    Example:
+      >>> from sklearn.datasets import load_iris
+      >>> x, y = load_iris(return_X_y=True)
+      >>> model = LinearSVC().fit(x, y)
+      >>> model.coef_.shape, bool(model.relative_gap_ <= 1e-4)
+      ((3, 4), True)
+
+    Source: the names are scikit-learn's `LinearSVC`, the objective is liblinear's. There is no
+    `dual`, `random_state` or `multi_class`: one deterministic method solves one-vs-rest problems.
+    """
+
+    def __init__(
+        self,
+        penalty: str = "l2",
+        loss: str = "squared_hinge",
+        *,
+        tol: float = 1e-4,
+        C: float = 1.0,
+        fit_intercept: bool = True,
+        intercept_scaling: float | None = 1.0,
+        class_weight: Any = None,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+        verbose: Any = 0,
+    ) -> None:
+        self.penalty = penalty
+        self.loss = loss
+        self.tol = tol
+        self.C = C
+        self.fit_intercept = fit_intercept
+        self.intercept_scaling = intercept_scaling
+        self.class_weight = class_weight
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Solves the problems.
+
+        Args:
+          X: `[examples, features]`, dense or sparse.
+          y: `[examples]` labels.
+          sample_weight: `[examples]` factors of C, at least 0.
+
+        Raises:
+          ValueError: a parameter or the data are not what they have to be.
+        """
+        self._check()
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32])
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y: one class only, {self.classes_[0]}; a classifier needs two or more"
+            )
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        weight = (
+            weight * compute_class_weight(self.class_weight, classes=self.classes_, y=y)[labels]
+        )
+        ones = np.arange(len(self.classes_))[:, None] == labels
+        if len(self.classes_) == 2:
+            ones = ones[1:]
+        target = np.where(ones, 1.0, -1.0)
+        start = self._state if self.warm_start and hasattr(self, "_state") else None
+        found = linear_fit.fit(
+            X,
+            target,
+            np.broadcast_to(self.C * weight, target.shape),
+            loss=self.loss,
+            penalty=self.penalty,
+            intercept=intercept_weight(self.fit_intercept, self.intercept_scaling),
+            tolerance=self.tol,
+            max_steps=self.max_iter,
+            start=start,
+            report=self.verbose if callable(self.verbose) else print if self.verbose else None,
+        )
+        self.coef_, self.intercept_, self.n_iter_ = found.weights, found.intercept, found.steps
+        self.duality_gap_ = found.proof.primal - found.proof.dual
+        self.relative_gap_ = float(found.proof.relative_gap.max())
+        self.objective_ = float(found.proof.primal.sum())
+        self.support_ = np.flatnonzero(found.proof.variables.any(0))
+        self.converged_ = found.converged
+        if self.warm_start:
+            self._state = found.state
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """`[examples, classes]`, `[examples]` for two classes: positive decides for a class."""
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        values = X @ self.coef_.T + self.intercept_
+        return values[:, 0] if len(self.classes_) == 2 else values
+
+    def predict(self, X: Any) -> np.ndarray:
+        """`[examples]` labels."""
+        values = self.decision_function(X)
+        best = (values > 0).astype(int) if values.ndim == 1 else values.argmax(1)
+        return self.classes_[best]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _check(self) -> None:
+        losses = ("hinge", "squared_hinge") if self.penalty == "l2" else ("squared_hinge",)
+        check_choice("penalty", self.penalty, ("l1", "l2"))
+        check_choice("loss", self.loss, losses)
+        check_linear(self)
+
+
+def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    """Raises `InputError` unless the value is one of those that are allowed."""
+    if value not in allowed:
+        raise InputError(f"{name}: {value!r} is not allowed, it is {' or '.join(allowed)}")
+
+
+def check_linear(estimator: Any) -> None:
+    """Raises `InputError` unless the numbers of a linear estimator are in range."""
+    for name in ("C", "tol"):
+        value = getattr(estimator, name)
+        if not isinstance(value, Real) or not 0 < value < np.inf:
+            raise InputError(f"{name}: {value!r} is not allowed, it is a number above 0")
+    scaling = estimator.intercept_scaling
+    if scaling is not None and (not isinstance(scaling, Real) or not 0 < scaling < np.inf):
+        raise InputError(
+            f"intercept_scaling: {scaling!r} is not allowed, it is a number above 0, or None"
+        )
+    if not isinstance(estimator.max_iter, int | np.integer) or estimator.max_iter < 1:
+        raise InputError(
+            f"max_iter: {estimator.max_iter!r} is not allowed, it is an int of at least 1"
+        )
+
+
+def intercept_weight(fit_intercept: bool, scaling: float | None) -> float:
+    """The weight of the intercept's penalty."""
+    if not fit_intercept:
+        return linear_fit.NO_INTERCEPT
+    return 0.0 if scaling is None else 1 / float(scaling) ** 2

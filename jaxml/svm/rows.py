@@ -1,0 +1,304 @@
+"""The examples of a linear problem, as what is done with them: products, sums, Gram matrices.
+
+Dense examples are one array, on a device or in parts on several; sparse ones are lists of entries;
+those that do not fit in the memory of a device stay where they are and pass through it in blocks.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse
+
+from jaxml.types import Array
+
+# Sparse examples become dense ones where those take at most so many bytes, or little more than the
+# sparse ones: products of dense matrices are so much faster.
+DENSE_BYTES = 2**28
+DENSE_SHARE = 0.02
+# Rows of a block that is made on the way.
+BLOCK = 8192
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """Examples as rows of a matrix; results have the problems first."""
+
+    num_rows: int
+    num_features: int
+    dtype: Any
+
+    def products(self, weights: Array) -> Array:
+        """`[problems, features]` to `[problems, rows]`: each example times each weights."""
+        ...
+
+    def sums(self, coefficients: Array) -> Array:
+        """`[problems, rows]` to `[problems, features]`: weighted sums of the examples."""
+        ...
+
+    def squares(self, coefficients: Array) -> Array:
+        """`[problems, rows]` to `[problems, features]`: weighted sums of squares."""
+        ...
+
+    def add_gram(self, gram: Array, change: np.ndarray) -> Array:
+        """`[features + 1] * 2` and `[rows]`: adds each example's square by its weight.
+
+        The examples have a last feature of 1 here, for the intercept.
+        """
+        ...
+
+    def gram_of_rows(self, index: np.ndarray) -> Array:
+        """`[len(index)] * 2`: products of some of the examples with one another."""
+        ...
+
+    def part(self, index: np.ndarray) -> "Rows":
+        """Some of the examples."""
+        ...
+
+    def blocks(self) -> Iterator[tuple[slice, Any]]:
+        """Rows as they are on the host, dense or sparse, some at a time."""
+        ...
+
+
+class DenseRows:
+    """Examples `[rows, features]` on a device, or sharded by rows over many."""
+
+    def __init__(self, x: Array) -> None:
+        """Holds the examples."""
+        self.x = x
+        self.num_rows, self.num_features = x.shape
+        self.dtype = x.dtype
+        # A processor gathers the few rows that have changed; what has tensor cores is faster with
+        # all rows than with finding out which.
+        self._gather = len(x.devices()) == 1 and next(iter(x.devices())).platform == "cpu"
+
+    def products(self, weights: Array) -> Array:
+        """`[problems, rows]`."""
+        return _products(self.x, weights)
+
+    def sums(self, coefficients: Array) -> Array:
+        """`[problems, features]`."""
+        return _sums(self.x, coefficients)
+
+    def squares(self, coefficients: Array) -> Array:
+        """`[problems, features]`."""
+        return _squares(self.x, coefficients)
+
+    def add_gram(self, gram: Array, change: np.ndarray) -> Array:
+        """The Gram matrix with the change."""
+        if not self._gather:
+            return _add_gram(gram, self.x, jnp.asarray(change))
+        for index, weight in _changed(change):
+            gram = _add_gram_of(gram, self.x, index, weight)
+        return gram
+
+    def gram_of_rows(self, index: np.ndarray) -> Array:
+        """`[len(index)] * 2`."""
+        return _gram_of_rows(self.x[index])
+
+    def part(self, index: np.ndarray) -> Rows:
+        """Some of the examples."""
+        return DenseRows(self.x[index])
+
+    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """NumPy arrays."""
+        for part in _slices(self.num_rows):
+            yield part, np.asarray(self.x[part])
+
+
+class StreamedRows:
+    """Examples of an array on the host, or of a file that is mapped into memory, in blocks."""
+
+    def __init__(self, x: np.ndarray, *, block: int = BLOCK) -> None:
+        """Refers to the examples; each block is copied to the device when it is needed."""
+        self.x = x
+        self.num_rows, self.num_features = x.shape
+        self.dtype = x.dtype
+        self._block = block
+
+    def products(self, weights: Array) -> Array:
+        """`[problems, rows]`."""
+        return jnp.concatenate(
+            [_products(jnp.asarray(x), weights) for _, x in self.blocks()], axis=1
+        )
+
+    def sums(self, coefficients: Array) -> Array:
+        """`[problems, features]`."""
+        return sum(
+            (_sums(jnp.asarray(x), coefficients[:, part]) for part, x in self.blocks()),
+            start=jnp.zeros((len(coefficients), self.num_features), self.dtype),
+        )
+
+    def squares(self, coefficients: Array) -> Array:
+        """`[problems, features]`."""
+        return sum(
+            (_squares(jnp.asarray(x), coefficients[:, part]) for part, x in self.blocks()),
+            start=jnp.zeros((len(coefficients), self.num_features), self.dtype),
+        )
+
+    def add_gram(self, gram: Array, change: np.ndarray) -> Array:
+        """The Gram matrix with the change."""
+        for index, weight in _changed(change):
+            gram = _add_gram(gram, jnp.asarray(self.x[index]), jnp.asarray(weight))
+        return gram
+
+    def gram_of_rows(self, index: np.ndarray) -> Array:
+        """`[len(index)] * 2`."""
+        return _gram_of_rows(jnp.asarray(self.x[index]))
+
+    def part(self, index: np.ndarray) -> Rows:
+        """Some of the examples."""
+        return DenseRows(jnp.asarray(self.x[index]))
+
+    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """NumPy arrays."""
+        for part in _slices(self.num_rows, self._block):
+            yield part, np.asarray(self.x[part])
+
+
+class SparseRows:
+    """Examples that are mostly zeros.
+
+    On a processor the products are SciPy's, ten times as fast as XLA's sums over segments, which an
+    accelerator takes.
+    """
+
+    def __init__(self, x: Any) -> None:
+        """Holds a matrix of SciPy, and on an accelerator its entries, by rows and by features."""
+        self.x = scipy.sparse.csr_array(x)
+        self.num_rows, self.num_features = self.x.shape
+        self.dtype = self.x.dtype
+        self._transposed = scipy.sparse.csr_array(self.x.T)
+        self._on_host = jax.default_backend() == "cpu"
+        if not self._on_host:
+            self._by_rows = _entries(self.x)
+            self._by_features = _entries(self._transposed)
+
+    def products(self, weights: Array) -> Array:
+        """`[problems, rows]`."""
+        if self._on_host:
+            return jnp.asarray((self.x @ np.asarray(weights).T).T)
+        return _sparse_sums(self._by_rows, weights, size=self.num_rows)
+
+    def sums(self, coefficients: Array) -> Array:
+        """`[problems, features]`."""
+        if self._on_host:
+            return jnp.asarray((self._transposed @ np.asarray(coefficients).T).T)
+        return _sparse_sums(self._by_features, coefficients, size=self.num_features)
+
+    def squares(self, coefficients: Array) -> Array:
+        """`[problems, features]`."""
+        if self._on_host:
+            return jnp.asarray((self._transposed.power(2) @ np.asarray(coefficients).T).T)
+        into, out_of, data = self._by_features
+        entries = (into, out_of, jnp.square(data))
+        return _sparse_sums(entries, coefficients, size=self.num_features)
+
+    def add_gram(self, gram: Array, change: np.ndarray) -> Array:
+        """The Gram matrix with the change."""
+        for index, weight in _changed(change):
+            gram = _add_gram(gram, jnp.asarray(self.x[index].toarray()), jnp.asarray(weight))
+        return gram
+
+    def gram_of_rows(self, index: np.ndarray) -> Array:
+        """`[len(index)] * 2`."""
+        return jnp.asarray((self.x[index] @ self.x[index].T).toarray())
+
+    def part(self, index: np.ndarray) -> Rows:
+        """Some of the examples."""
+        return SparseRows(self.x[index])
+
+    def blocks(self) -> Iterator[tuple[slice, Any]]:
+        """Sparse matrices of SciPy."""
+        for part in _slices(self.num_rows):
+            yield part, self.x[part]
+
+
+def as_rows(x: Any) -> Rows:
+    """The rows of an array, a sparse matrix of SciPy, or rows as they are.
+
+    Args:
+      x: `[rows, features]`, floating point: a JAX array, a NumPy array, which is copied to the
+        device, a sparse matrix or array of SciPy, or `Rows`.
+
+    Returns:
+      The rows. Sparse ones are dense where that takes little memory.
+
+    Example:
+      >>> as_rows(np.eye(3, dtype=np.float32)).products(jnp.ones((1, 3))).tolist()
+      [[1.0, 1.0, 1.0]]
+    """
+    if isinstance(x, DenseRows | StreamedRows | SparseRows):
+        return x
+    if not scipy.sparse.issparse(x):
+        return DenseRows(jnp.asarray(x))
+    size = x.shape[0] * x.shape[1]
+    if size * x.dtype.itemsize <= DENSE_BYTES or x.nnz >= DENSE_SHARE * size:
+        return DenseRows(jnp.asarray(x.toarray()))
+    return SparseRows(x)
+
+
+def _slices(count: int, size: int = BLOCK) -> Iterator[slice]:
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+def _changed(change: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Indices and weights of what is not 0, in blocks of few different sizes."""
+    every = np.flatnonzero(change)
+    for part in _slices(len(every)):
+        index = every[part]
+        size = min(BLOCK, max(64, 1 << (len(index) - 1).bit_length()))
+        weight = np.zeros(size, change.dtype)
+        weight[: len(index)] = change[index]
+        yield np.concatenate([index, np.zeros(size - len(index), index.dtype)]), weight
+
+
+_HIGHEST = jax.lax.Precision.HIGHEST
+
+
+@jax.jit
+def _products(x: Array, weights: Array) -> Array:
+    return jnp.einsum("nd,kd->kn", x, weights, precision=_HIGHEST)
+
+
+@jax.jit
+def _sums(x: Array, coefficients: Array) -> Array:
+    return jnp.einsum("kn,nd->kd", coefficients, x, precision=_HIGHEST)
+
+
+@jax.jit
+def _squares(x: Array, coefficients: Array) -> Array:
+    return jnp.einsum("kn,nd->kd", coefficients, jnp.square(x), precision=_HIGHEST)
+
+
+@jax.jit
+def _gram_of_rows(x: Array) -> Array:
+    return jnp.einsum("nd,md->nm", x, x, precision=_HIGHEST)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _add_gram(gram: Array, x: Array, weight: Array) -> Array:
+    x = jnp.pad(x, ((0, 0), (0, 1)), constant_values=1)
+    return gram + jnp.einsum("nd,ne->de", x * weight[:, None], x, precision=_HIGHEST)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _add_gram_of(gram: Array, x: Array, index: Array, weight: Array) -> Array:
+    return _add_gram(gram, x[index], weight)
+
+
+def _entries(x: Any) -> tuple[Array, Array, Array]:
+    """Where each entry of a matrix goes to, where from, and its value."""
+    entries = x.tocoo()
+    return jnp.asarray(entries.row), jnp.asarray(entries.col), jnp.asarray(entries.data)
+
+
+@partial(jax.jit, static_argnames="size")
+def _sparse_sums(entries: tuple[Array, Array, Array], values: Array, *, size: int) -> Array:
+    into, out_of, data = entries
+    parts = data[:, None] * values.T[out_of]
+    return jax.ops.segment_sum(parts, into, size, indices_are_sorted=True).T
