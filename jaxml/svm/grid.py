@@ -1,0 +1,236 @@
+"""Cross-validation of a whole grid of settings, solved as one batch of problems.
+
+All values of C and all folds have the same examples and, for a value of gamma, the same kernel: a
+fold is a problem in which the examples that are held out cost nothing. So a grid takes the rows of
+its kernel once, where a search by fits computes them anew for each value and fold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from sklearn.model_selection import StratifiedKFold
+from sklearn.preprocessing import LabelEncoder
+
+from jaxml.errors import InputError
+from jaxml.svm import kernel_dual, linear, reductions
+from jaxml.svm.columns import by_class, groups_of_pairs, together
+from jaxml.svm.estimators.space import Space, fit_space
+from jaxml.svm.kernel_dual import DualProblems, DualSolution
+from jaxml.svm.linear_problems import LinearProblems
+from jaxml.svm.rows import as_rows
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How right each setting is about what it has not seen.
+
+    Attributes:
+      C: `[Cs]`, those that were tried.
+      gamma: `[gammas]`, those that were tried; of a linear machine none.
+      accuracy: `[gammas, Cs, folds]`; without the first axis of a linear machine.
+    """
+
+    C: np.ndarray
+    gamma: np.ndarray
+    accuracy: np.ndarray
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The setting of the best mean accuracy; of equals the first."""
+        mean = self.accuracy.mean(-1)
+        place = np.unravel_index(mean.argmax(), mean.shape)
+        found = {"C": float(self.C[place[-1]]), "accuracy": float(mean[place])}
+        return {"gamma": float(self.gamma[place[0]]), **found} if len(self.gamma) else found
+
+
+def linear_grid(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    C: Sequence[float],
+    folds: int | np.ndarray = 5,
+    loss: str = "squared_hinge",
+    tolerance: float = 1e-3,
+) -> Grid:
+    """Cross-validates linear one-vs-rest machines, with a penalised intercept, for values of C.
+
+    Args:
+      x: `[examples, features]`, floating point.
+      y: `[examples]` labels, of two classes at least.
+      C: values above 0.
+      folds: how many, stratified and shuffled; or `[examples]` the number of each one's.
+      loss: squared_hinge or hinge.
+      tolerance: of the duality gap, as a part of the primal.
+
+    Returns:
+      The grid, `[Cs, folds]`.
+
+    Raises:
+      InputError: a C that is not above 0, a single class, a fold that holds out all of a class.
+
+    Example:
+      >>> from sklearn.datasets import load_iris
+      >>> x, y = load_iris(return_X_y=True)
+      >>> linear_grid(x, y, C=[0.01, 1.0, 100.0], folds=3).accuracy.shape
+      (3, 3)
+    """
+    labels, fold = _labels_and_folds(y, folds)
+    costs = _costs(C)
+    num_classes, num_folds = int(labels.max()) + 1, int(fold.max()) + 1
+    signs = np.where(np.arange(num_classes)[:, None] == labels, 1.0, -1.0)
+    takes_part = fold != np.arange(num_folds)[:, None]
+    shape = (len(costs), num_folds, num_classes, len(labels))
+    cost = costs[:, None, None, None] * takes_part[:, None]
+    rows = as_rows(np.asarray(x, np.float32))
+    count = len(costs) * num_folds * num_classes
+    problems = LinearProblems(
+        jnp.asarray(np.broadcast_to(signs, shape).reshape(count, -1), jnp.float32),
+        jnp.asarray(np.broadcast_to(cost, shape).reshape(count, -1), jnp.float32),
+        jnp.zeros(count),
+        jnp.ones(count),
+    )
+    state = linear.solve(problems, rows, loss=loss, tolerance=tolerance).state
+    values = np.asarray(rows.products(state.weights) + state.intercept[:, None]).reshape(shape)
+    right = values.argmax(2) == labels
+    return Grid(costs, np.empty(0), _accuracy(right, fold))
+
+
+def kernel_grid(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    C: Sequence[float],
+    gamma: Sequence[float | str] = ("scale",),
+    kernel: str = "rbf",
+    coef0: float = 0.0,
+    degree: int = 3,
+    folds: int | np.ndarray = 5,
+    tolerance: float = 1e-3,
+    memory: float = 2e9,
+) -> Grid:
+    """Cross-validates one-vs-one machines with a kernel for values of C and gamma.
+
+    Args:
+      x: `[examples, features]`, floating point.
+      y: `[examples]` labels, of two classes at least.
+      C: values above 0.
+      gamma: of the kernel, numbers, "scale" or "auto" of all examples.
+      kernel: one of `jaxml.svm.kernels.KERNELS`.
+      coef0: of poly and sigmoid.
+      degree: of poly.
+      folds: how many, stratified and shuffled; or `[examples]` the number of each one's.
+      tolerance: of the violation, as libsvm's.
+      memory: bytes for rows of the kernel.
+
+    Returns:
+      The grid, `[gammas, Cs, folds]`.
+
+    Raises:
+      InputError: a C that is not above 0, a single class, an unknown kernel.
+
+    Example:
+      >>> from sklearn.datasets import load_iris
+      >>> x, y = load_iris(return_X_y=True)
+      >>> kernel_grid(x, y, C=[1.0, 10.0], gamma=[0.1, 1.0], folds=3).accuracy.shape
+      (2, 2, 3)
+    """
+    labels, fold = _labels_and_folds(y, folds)
+    costs = _costs(C)
+    num_classes, num_folds = int(labels.max()) + 1, int(fold.max()) + 1
+    pairs = reductions.pairs(num_classes)
+    columns = by_class(labels, num_classes) if num_classes > 2 else together(len(labels))
+    groups = groups_of_pairs(columns, pairs)
+    # Of each pair: the row in each column that it sees, or -1.
+    seen = columns.index[groups].reshape(len(pairs), -1)
+    ends = np.array(pairs)
+    first, second = (labels[seen] == ends[:, [side]] for side in (0, 1))
+    member = (seen >= 0) & (first | second)
+    sign = np.where(first, 1.0, -1.0)
+    takes_part = member & (fold[seen] != np.arange(num_folds)[:, None, None])
+    shape = (len(costs), num_folds, len(pairs), seen.shape[1])
+    count = len(costs) * num_folds * len(pairs)
+    cost = np.broadcast_to(costs[:, None, None, None] * takes_part, shape)
+    all_signs = np.broadcast_to(sign, shape).reshape(count, 1, -1)
+    problems = DualProblems(
+        groups=np.broadcast_to(groups, (len(costs), num_folds, *groups.shape)).reshape(count, -1),
+        sign=all_signs,
+        linear=-np.ones_like(all_signs),
+        upper=cost.reshape(count, 1, -1),
+    )
+    spaces = [fit_space(kernel, x, gamma=value, coef0=coef0, degree=degree) for value in gamma]
+    accuracy = np.empty((len(spaces), len(costs), num_folds))
+    for space, entry in zip(spaces, accuracy, strict=True):
+        solution = kernel_dual.solve(
+            problems,
+            space.function,
+            space.examples(x, columns.rows),
+            columns.num_groups,
+            tolerance=tolerance,
+            memory=memory,
+        )
+        weight = (solution.value * all_signs).reshape(shape)
+        intercept = _intercepts(solution, problems).reshape(shape[:3])
+        for held_out in range(num_folds):
+            rows = np.flatnonzero(fold == held_out)
+            values = _outputs(space, x, rows, weight[:, held_out], seen)
+            values += intercept[:, held_out].reshape(-1)
+            for c, decisions in enumerate(np.split(values, len(costs), axis=1)):
+                voted = reductions.vote(jnp.asarray(decisions), classes=num_classes)
+                entry[c, held_out] = np.mean(np.asarray(voted) == labels[rows])
+    return Grid(costs, np.array([space.gamma for space in spaces]), accuracy)
+
+
+def _outputs(
+    space: Space, x: np.ndarray, rows: np.ndarray, weight: np.ndarray, seen: np.ndarray
+) -> np.ndarray:
+    """`[rows, Cs * pairs]` from weights `[Cs, pairs, columns]`, without intercepts."""
+    c, pair, column = np.nonzero(weight)
+    row = seen[pair, column]
+    vectors, place = np.unique(row, return_inverse=True)
+    matrix = np.zeros((len(vectors), weight.shape[0] * weight.shape[1]))
+    matrix[place, c * weight.shape[1] + pair] = weight[c, pair, column]
+    return space.outputs(x[rows], x[vectors], matrix)
+
+
+def _intercepts(solution: DualSolution, problems: DualProblems) -> np.ndarray:
+    """The middle between the scores of what may still rise and what may fall."""
+    value, score, sign, upper = solution.value, solution.score, problems.sign, problems.upper
+    rising = np.where(sign > 0, value < upper, value > 0)
+    falling = np.where(sign > 0, value > 0, value < upper)
+    high = np.where(rising, score, -np.inf).max((1, 2))
+    low = np.where(falling, score, np.inf).min((1, 2))
+    return (high + low) / 2
+
+
+def _accuracy(right: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """`[Cs, folds]` from `[Cs, folds, examples]`: of what each fold holds out."""
+    held_out = [right[:, k, fold == k].mean(1) for k in range(right.shape[1])]
+    return np.stack(held_out, axis=1)
+
+
+def _labels_and_folds(y: np.ndarray, folds: int | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    labels = np.asarray(LabelEncoder().fit_transform(y))
+    if labels.max() < 1:
+        raise InputError(f"y: one class only, {y[0]}; a classifier needs two or more")
+    if not isinstance(folds, int):
+        return labels, np.asarray(folds)
+    least = np.bincount(labels).min()
+    if not 2 <= folds <= least:
+        raise InputError(
+            f"folds: {folds} is not allowed, it is an int of at least 2 and at most {least}, "
+            "the size of the smallest class"
+        )
+    fold = np.empty(len(labels), int)
+    parts = StratifiedKFold(folds, shuffle=True, random_state=0).split(labels, labels)
+    for number, (_, held_out) in enumerate(parts):
+        fold[held_out] = number
+    return labels, fold
+
+
+def _costs(C: Sequence[float]) -> np.ndarray:
+    costs = np.asarray(C, np.float64)
+    if costs.ndim != 1 or not len(costs) or not (costs > 0).all():
+        raise InputError(f"C: {C} is not allowed, it is a list of numbers above 0")
+    return costs
