@@ -251,10 +251,15 @@ def _changed(change: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     every = np.flatnonzero(change)
     for part in _slices(len(every)):
         index = every[part]
-        size = min(BLOCK, max(64, 1 << (len(index) - 1).bit_length()))
+        size = _size(len(index))
         weight = np.zeros(size, change.dtype)
         weight[: len(index)] = change[index]
         yield np.concatenate([index, np.zeros(size - len(index), index.dtype)]), weight
+
+
+def _size(count: int) -> int:
+    """Rounds up: to a power of two, beyond 1024 to a multiple of it; so few programs are compiled."""
+    return max(64, 1 << (count - 1).bit_length()) if count <= 1024 else -(-count // 1024) * 1024
 
 
 _HIGHEST = jax.lax.Precision.HIGHEST

@@ -119,7 +119,7 @@ class LinearSVC(ClassifierMixin, BaseEstimator):
             tolerance=self.tol,
             max_steps=self.max_iter,
             start=start,
-            report=self.verbose if callable(self.verbose) else print if self.verbose else None,
+            report=reporter(self.verbose),
         )
         self.coef_, self.intercept_, self.n_iter_ = found.weights, found.intercept, found.steps
         self.duality_gap_ = found.proof.primal - found.proof.dual
@@ -184,3 +184,8 @@ def intercept_weight(fit_intercept: bool, scaling: float | None) -> float:
     if not fit_intercept:
         return linear_fit.NO_INTERCEPT
     return 0.0 if scaling is None else 1 / float(scaling) ** 2
+
+
+def reporter(verbose: Any) -> Any:
+    """Who is told of each step: whoever was given, print, or None."""
+    return verbose if callable(verbose) else print if verbose else None

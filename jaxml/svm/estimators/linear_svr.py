@@ -9,7 +9,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from jaxml.errors import InputError
 from jaxml.svm import linear_fit
-from jaxml.svm.estimators.linear_svc import check_choice, check_linear, intercept_weight
+from jaxml.svm.estimators.linear_svc import check_choice, check_linear, intercept_weight, reporter
 
 
 class LinearSVR(RegressorMixin, BaseEstimator):
@@ -104,7 +104,7 @@ class LinearSVR(RegressorMixin, BaseEstimator):
             tolerance=self.tol,
             max_steps=self.max_iter,
             start=start,
-            report=self.verbose if callable(self.verbose) else print if self.verbose else None,
+            report=reporter(self.verbose),
         )
         self.coef_, self.intercept_, self.n_iter_ = found.weights[0], found.intercept, found.steps
         self.duality_gap_ = float((found.proof.primal - found.proof.dual)[0])

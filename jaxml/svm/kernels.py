@@ -1,0 +1,199 @@
+"""Kernels: inner products of examples in some space of features.
+
+A kernel is a callable of two sets of examples, `[n, features]` and `[m, features]`, that returns
+the matrix `[n, m]` of products. Those here have their hyper-parameters bound by
+`jax.tree_util.Partial`, so that a change of value compiles nothing anew:
+
+    >>> import jax.numpy as jnp
+    >>> x = jnp.array([[0.0, 1.0], [1.0, 1.0]])
+    >>> [f"{product:.4f}" for product in bind("rbf", gamma=0.5)(x, x)[0]]
+    ['1.0000', '0.6065']
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+
+from jaxml.errors import InputError, choose
+from jaxml.types import Array, Float
+
+Kernel = Callable[[Array, Array], Array]
+
+
+def linear(x: Float[Array, "n features"], z: Float[Array, "m features"]) -> Float[Array, "n m"]:
+    r"""The inner product.
+
+    .. math:: K(x, z) = x^\top z
+
+    Args:
+      x: `[n, features]`.
+      z: `[m, features]`, of the same dtype.
+
+    Returns:
+      `[n, m]`, of the dtype of both.
+
+    Example:
+      >>> linear(jnp.ones((1, 3)), jnp.ones((2, 3))).tolist()
+      [[3.0, 3.0]]
+    """
+    return jnp.einsum("nf,mf->nm", x, z, precision=jax.lax.Precision.HIGHEST)
+
+
+def polynomial(
+    x: Float[Array, "n features"],
+    z: Float[Array, "m features"],
+    gamma: Float[Array, ""] | float = 1.0,
+    coef0: Float[Array, ""] | float = 0.0,
+    *,
+    degree: int = 3,
+) -> Float[Array, "n m"]:
+    r"""A power of the inner product.
+
+    .. math:: K(x, z) = (\gamma x^\top z + c_0)^d
+
+    Args:
+      x: `[n, features]`.
+      z: `[m, features]`, of the same dtype.
+      gamma: factor of the product.
+      coef0: added to it.
+      degree: the power, at least 0.
+
+    Returns:
+      `[n, m]`, of the dtype of both.
+
+    Example:
+      >>> polynomial(jnp.ones((1, 3)), jnp.ones((1, 3)), 1.0, 1.0, degree=2).item()
+      16.0
+
+    Source: libsvm's names and defaults, whose `coef0` is 0.
+    """
+    return jax.lax.integer_pow(_affine(x, z, gamma, coef0), degree)
+
+
+def rbf(
+    x: Float[Array, "n features"],
+    z: Float[Array, "m features"],
+    gamma: Float[Array, ""] | float = 1.0,
+) -> Float[Array, "n m"]:
+    r"""The Gaussian of the distance.
+
+    .. math:: K(x, z) = \exp(-\gamma \|x - z\|^2)
+
+    The distance is taken apart into one matrix product and two norms, which loses digits where
+    the examples are far from the origin and near to one another: centred ones lose none.
+
+    Args:
+      x: `[n, features]`.
+      z: `[m, features]`, of the same dtype.
+      gamma: one over twice the variance of the Gaussian, above 0.
+
+    Returns:
+      `[n, m]`, from 0 to 1, of the dtype of both.
+
+    Example:
+      >>> rbf(jnp.zeros((1, 2)), jnp.ones((1, 2)), 0.0).item()
+      1.0
+    """
+    norms = jnp.square(x).sum(1)[:, None] + jnp.square(z).sum(1)[None, :]
+    return jnp.exp(-jnp.asarray(gamma, x.dtype) * jnp.maximum(norms - 2 * linear(x, z), 0))
+
+
+def sigmoid(
+    x: Float[Array, "n features"],
+    z: Float[Array, "m features"],
+    gamma: Float[Array, ""] | float = 1.0,
+    coef0: Float[Array, ""] | float = 0.0,
+) -> Float[Array, "n m"]:
+    r"""The hyperbolic tangent of the inner product, which is no inner product for many values.
+
+    .. math:: K(x, z) = \tanh(\gamma x^\top z + c_0)
+
+    Args:
+      x: `[n, features]`.
+      z: `[m, features]`, of the same dtype.
+      gamma: factor of the product.
+      coef0: added to it.
+
+    Returns:
+      `[n, m]`, from -1 to 1, of the dtype of both.
+
+    Example:
+      >>> sigmoid(jnp.zeros((1, 2)), jnp.ones((1, 2))).item()
+      0.0
+
+    Source: Lin and Lin, "A study on sigmoid kernels for SVM", 2003, on where it is one.
+    """
+    return jnp.tanh(_affine(x, z, gamma, coef0))
+
+
+def _affine(x: Array, z: Array, gamma: Array | float, coef0: Array | float) -> Array:
+    return jnp.asarray(gamma, x.dtype) * linear(x, z) + jnp.asarray(coef0, x.dtype)
+
+
+@functools.cache
+def _polynomial_of_degree(degree: int) -> Kernel:
+    return functools.partial(polynomial, degree=degree)
+
+
+KERNELS = {"linear": linear, "poly": polynomial, "rbf": rbf, "sigmoid": sigmoid}
+
+
+def bind(
+    kernel: str | Kernel, *, gamma: float = 1.0, coef0: float = 0.0, degree: int = 3
+) -> Kernel:
+    """A kernel with its hyper-parameters, to be called with two sets of examples.
+
+    Args:
+      kernel: one of `KERNELS`, or a callable, which is taken as it is.
+      gamma: of poly, rbf and sigmoid, above 0 in rbf.
+      coef0: of poly and sigmoid.
+      degree: of poly, at least 0.
+
+    Returns:
+      The kernel.
+
+    Raises:
+      InputError: an unknown name, a negative degree, a gamma that is negative.
+
+    Example:
+      >>> bind("poly", degree=2)(jnp.ones((1, 3)), jnp.ones((1, 3))).item()
+      9.0
+    """
+    if callable(kernel):
+        return kernel if isinstance(kernel, Partial) else Partial(kernel)
+    function = choose(KERNELS, kernel, "kernel")
+    if gamma < 0:
+        raise InputError(f"gamma: {gamma} is not allowed, it is at least 0")
+    if degree < 0:
+        raise InputError(f"degree: {degree} is not allowed, it is an int of at least 0")
+    values = {
+        "linear": {},
+        "poly": {"gamma": gamma, "coef0": coef0},
+        "rbf": {"gamma": gamma},
+        "sigmoid": {"gamma": gamma, "coef0": coef0},
+    }[kernel]
+    if kernel == "poly":
+        function = _polynomial_of_degree(degree)
+    return Partial(function, **{name: jnp.asarray(value, float) for name, value in values.items()})
+
+
+def precomputed(x: Float[Array, "n m"], z: Array) -> Float[Array, "n m"]:
+    """Rows of a matrix of products that stands in the place of the examples, as they are.
+
+    Args:
+      x: `[n, m]`: rows of the matrix.
+      z: the matrix.
+
+    Returns:
+      `x`.
+
+    Example:
+      >>> matrix = jnp.eye(2)
+      >>> precomputed(matrix[:1], matrix).tolist()
+      [[1.0, 0.0]]
+    """
+    del z
+    return x

@@ -1,0 +1,51 @@
+"""OneClassSVM against scikit-learn's."""
+
+import jax
+import numpy as np
+import pytest
+from sklearn import svm
+from sklearn.datasets import load_iris
+
+from jaxml.errors import InputError
+from jaxml.svm.estimators import OneClassSVM
+from tests import laws
+
+X, _ = load_iris(return_X_y=True)
+
+
+@pytest.mark.parametrize("settings", [{"nu": 0.1}, {"nu": 0.5, "kernel": "linear"}])
+def test_the_optimum_is_that_of_libsvm(settings):
+    weights = np.random.default_rng(0).uniform(0.5, 2.0, size=len(X))
+    wanted = svm.OneClassSVM(**settings, tol=1e-8).fit(X, sample_weight=weights)
+    with jax.enable_x64(True):
+        found = OneClassSVM(**settings, tol=1e-8).fit(X, sample_weight=weights)
+        decision, scores = found.decision_function(X), found.score_samples(X)
+    expected = wanted.decision_function(X)
+    laws.agree(OneClassSVM.decision_function, decision, expected, by="scikit-learn", rtol=1e-5)
+    np.testing.assert_allclose(scores, wanted.score_samples(X), rtol=1e-5)
+    clear = np.abs(expected) > 1e-5
+    np.testing.assert_array_equal(found.predict(X)[clear], wanted.predict(X)[clear])
+    np.testing.assert_allclose(found.offset_, wanted.offset_, rtol=1e-5)
+    np.testing.assert_allclose(found.dual_coef_.sum(), settings["nu"] * weights.sum())
+    assert found.relative_gap_ < 1e-6
+
+
+def test_nu_bounds_the_shares():
+    found = OneClassSVM(nu=0.2).fit(X)
+    assert (found.decision_function(X) < -1e-3).mean() <= 0.2 <= len(found.support_) / len(X)
+
+
+def test_all_rows_at_their_bounds():
+    found = OneClassSVM(nu=1.0).fit(X)
+    assert len(found.support_) == len(X)
+    assert np.isfinite(found.offset_).all()
+
+
+def test_goes_on():
+    machine = OneClassSVM(warm_start=True).fit(X)
+    assert machine.fit(X).n_iter_ == 0
+
+
+def test_a_nu_that_is_not_allowed():
+    with pytest.raises(InputError, match=r"nu: 0.0 is not allowed, it is a number above 0 and at"):
+        OneClassSVM(nu=0.0).fit(X)

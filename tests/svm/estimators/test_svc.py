@@ -1,0 +1,317 @@
+"""SVC against scikit-learn's."""
+
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn import svm
+from sklearn.base import clone
+from sklearn.datasets import load_digits, load_iris
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import pairwise
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from jaxml.errors import InputError
+from jaxml.svm import kernel_dual
+from jaxml.svm.estimators import SVC
+from tests import laws
+
+X, Y = load_iris(return_X_y=True)
+KERNELS = [
+    {"kernel": "rbf"},
+    {"kernel": "linear", "C": 0.5},
+    {"kernel": "poly", "degree": 2, "coef0": 1.0, "gamma": 0.1},
+    {"kernel": "sigmoid", "gamma": 0.01, "coef0": -0.1},
+]
+
+
+def pair_values(machine, gram, labels):
+    """The dual objective of each pair of classes, from what libsvm stores, in plain NumPy."""
+    owner, classes = labels[machine.support_], len(machine.classes_)
+    values = []
+    for a in range(classes):
+        for b in range(a + 1, classes):
+            beta = np.where(owner == a, machine.dual_coef_[b - 1], 0.0)
+            beta = np.where(owner == b, machine.dual_coef_[a], beta)
+            part = gram[np.ix_(machine.support_, machine.support_)]
+            values.append(np.abs(beta).sum() - beta @ part @ beta / 2)
+    return np.array(values)
+
+
+def gram_of(settings, x):
+    names = {k: v for k, v in settings.items() if k in ("gamma", "coef0", "degree")}
+    if settings["kernel"] == "rbf":
+        names.setdefault("gamma", 1 / (x.shape[1] * x.var()))
+    return pairwise.pairwise_kernels(x, metric=settings["kernel"], **names)
+
+
+@pytest.mark.parametrize("count", [100, 150])
+@pytest.mark.parametrize("settings", KERNELS, ids=lambda s: s["kernel"])
+def test_the_optimum_is_that_of_libsvm(settings, count):
+    x, y = X[:count, :], Y[:count]
+    wanted = svm.SVC(**settings, tol=1e-8).fit(x, y)
+    with jax.enable_x64(True):
+        found = SVC(**settings, tol=1e-8).fit(x, y)
+        decision, pairs = (
+            found.decision_function(x),
+            found.set_params(decision_function_shape="ovo").decision_function(x),
+        )
+    gram = gram_of(settings, x)
+    dual = pair_values(wanted, gram, y)
+    laws.agree(SVC.fit, pair_values(found, gram, y), dual, by="scikit-learn", rtol=1e-8)
+    np.testing.assert_allclose(found.dual_, dual, rtol=1e-8)
+    laws.agree(
+        SVC.decision_function, decision, wanted.decision_function(x), by="scikit-learn", rtol=1e-5
+    )
+    wanted.set_params(decision_function_shape="ovo")
+    wanted_pairs = wanted.decision_function(x)
+    scale = np.abs(wanted_pairs).max()
+    # Rows of a third class are far from both: the root of the objective's accuracy.
+    np.testing.assert_allclose(pairs / scale, wanted_pairs / scale, atol=1e-4)
+    np.testing.assert_array_equal(found.predict(x), wanted.predict(x))
+    np.testing.assert_array_equal(found.support_, wanted.support_)
+    np.testing.assert_array_equal(found.n_support_, wanted.n_support_)
+    np.testing.assert_array_equal(found.support_vectors_, wanted.support_vectors_)
+    # Kernels of low rank leave the variables themselves less certain than the objective.
+    np.testing.assert_allclose(found.dual_coef_, wanted.dual_coef_, atol=1e-3)
+    np.testing.assert_allclose(found.intercept_, wanted.intercept_, atol=1e-4)
+    assert found.fit_status_ == 0
+    assert found.shape_fit_ == wanted.shape_fit_
+    if settings["kernel"] == "linear":
+        np.testing.assert_allclose(found.coef_, wanted.coef_, atol=1e-4)
+
+
+def test_float32_is_near():
+    x, y = (part[:400] for part in load_digits(return_X_y=True))
+    found, wanted = SVC(C=10.0).fit(x.astype(np.float32), y), svm.SVC(C=10.0, tol=1e-6).fit(x, y)
+    gram = gram_of({"kernel": "rbf"}, x)
+    np.testing.assert_allclose(
+        pair_values(found, gram, y).sum(), pair_values(wanted, gram, y).sum(), rtol=1e-5
+    )
+    assert found.dual_coef_.dtype == np.float64
+    assert found.dual_coef_.shape == (9, len(found.support_))
+    assert (found.predict(x) == wanted.predict(x)).mean() >= 0.999
+    assert found.relative_gap_ < 2e-3
+
+
+def test_the_gap_is_a_bound_by_an_independent_evaluation():
+    x, y = X[:100], Y[:100]
+    with jax.enable_x64(True):
+        found = SVC(tol=0.1).fit(x, y)
+    gram, beta = gram_of({"kernel": "rbf"}, x), np.zeros(100)
+    beta[found.support_] = found.dual_coef_[0]
+    norm, outputs, sign = beta @ gram @ beta, gram @ beta, np.where(y == 1, 1.0, -1.0)
+    kinks = sign - outputs
+    primal = min(norm / 2 + np.maximum(0, 1 - sign * (outputs + b)).sum() for b in kinks)
+    dual = np.abs(beta).sum() - norm / 2
+    np.testing.assert_allclose(found.primal_, [primal], rtol=1e-10)
+    np.testing.assert_allclose(found.duality_gap_, [primal - dual], rtol=1e-6)
+    np.testing.assert_allclose(found.relative_gap_, (primal - dual) / primal, rtol=1e-6)
+    best = pair_values(svm.SVC(tol=1e-9).fit(x, y), gram, y)[0]
+    assert dual <= best <= primal
+
+
+def test_weights_of_rows_and_classes():
+    weights = np.random.default_rng(0).uniform(-0.1, 2.0, size=len(Y))
+    settings = {"gamma": 0.3, "class_weight": {0: 2.0, 2: 0.5}, "tol": 1e-8}
+    wanted = svm.SVC(**settings).fit(X, Y, weights)
+    with jax.enable_x64(True):
+        found = SVC(**settings).fit(X, Y, weights)
+        decision = found.decision_function(X)
+    np.testing.assert_allclose(decision, wanted.decision_function(X), atol=1e-6)
+    # scikit-learn's counts only the rows that libsvm was left with.
+    counted = np.flatnonzero(weights > 0)
+    np.testing.assert_array_equal(found.support_, counted[wanted.support_])
+    np.testing.assert_array_equal(found.class_weight_, wanted.class_weight_)
+    balanced = SVC(class_weight="balanced").fit(X[:120], Y[:120])
+    np.testing.assert_allclose(balanced.class_weight_, [0.8, 0.8, 2.0])
+
+
+def test_a_row_of_weight_two_is_two_rows():
+    x, y, weights = X[50:], Y[50:], np.tile([1.0, 2.0], 50)
+    twice = np.repeat(np.arange(100), weights.astype(int))
+    with jax.enable_x64(True):
+        one, other = SVC(gamma=0.2, tol=1e-8), SVC(gamma=0.2, tol=1e-8)
+        np.testing.assert_allclose(
+            one.fit(x, y, weights).decision_function(x),
+            other.fit(x[twice], y[twice]).decision_function(x),
+            atol=1e-6,
+        )
+
+
+def jax_kernel(x, z):
+    return jnp.tanh(0.01 * x @ z.T) + 0.1 * x @ z.T
+
+
+def numpy_kernel(x, z):
+    return pairwise.laplacian_kernel(x, z, gamma=0.3)
+
+
+@pytest.mark.parametrize("kernel", [jax_kernel, numpy_kernel])
+def test_callables_and_precomputed_matrices(kernel):
+    with jax.enable_x64(True):
+        matrix = np.asarray(kernel(X, X))
+    wanted = svm.SVC(kernel="precomputed", tol=1e-8).fit(matrix, Y)
+    with jax.enable_x64(True):
+        called = SVC(kernel=kernel, tol=1e-8).fit(X, Y)
+        given = SVC(kernel="precomputed", tol=1e-8).fit(matrix, Y)
+        decisions = called.decision_function(X[::2]), given.decision_function(matrix[::2])
+    for decision in decisions:
+        np.testing.assert_allclose(decision, wanted.decision_function(matrix[::2]), atol=1e-6)
+    assert called._space.kind == ("traced" if kernel is jax_kernel else "matrix")
+    np.testing.assert_array_equal(called.support_, wanted.support_)
+
+
+def test_data_far_from_the_origin_keeps_its_digits():
+    wanted = svm.SVC(tol=1e-6).fit(X, Y).decision_function(X)
+    found = SVC(gamma="scale", tol=1e-5).fit(X + 3e4, Y).decision_function(X + 3e4)
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+def test_classes_of_very_different_sizes():
+    x, labels = load_digits(return_X_y=True)
+    rows = np.concatenate([np.flatnonzero(labels == 0)] + [np.flatnonzero(labels == c)[:9]
+                          for c in range(1, 10)])  # fmt: skip
+    wanted = svm.SVC(tol=1e-8, decision_function_shape="ovo").fit(x[rows], labels[rows])
+    with jax.enable_x64(True):
+        found = SVC(tol=1e-8, decision_function_shape="ovo").fit(x[rows], labels[rows])
+        decision = found.decision_function(x[:50])
+    np.testing.assert_allclose(decision, wanted.decision_function(x[:50]), atol=1e-6)
+
+
+def test_sparse_data_is_taken():
+    dense, thin = SVC().fit(X, Y), SVC().fit(sparse.csr_array(X), Y)
+    np.testing.assert_array_equal(
+        dense.decision_function(X), thin.decision_function(sparse.csc_array(X))
+    )
+
+
+def test_probabilities_agree_with_predictions():
+    machine = SVC(probability=True, random_state=0).fit(X, Y)
+    probabilities = machine.predict_proba(X)
+    np.testing.assert_allclose(probabilities.sum(1), 1)
+    np.testing.assert_array_equal(machine.classes_[probabilities.argmax(1)], machine.predict(X))
+    np.testing.assert_allclose(np.exp(machine.predict_log_proba(X)), probabilities)
+    assert probabilities[np.arange(150), Y].mean() > 0.85
+    again = SVC(probability=True, random_state=0).fit(X, Y).predict_proba(X)
+    np.testing.assert_array_equal(again, probabilities)
+    two = SVC(probability=True, random_state=0).fit(X[50:], Y[50:], np.full(100, 1.0))
+    np.testing.assert_array_equal(two.classes_[two.predict_proba(X).argmax(1)], two.predict(X))
+    assert not hasattr(SVC().fit(X, Y), "predict_proba")
+
+
+def test_ties_are_broken_where_wanted():
+    x = np.array([[0.0, 0], [0, 1], [1, 0], [5, 5]])
+    settings = {"kernel": "linear", "break_ties": True}
+    wanted = svm.SVC(**settings).fit(x, [0, 1, 2, 2])
+    grid = np.random.default_rng(0).uniform(-2, 6, size=(200, 2))
+    found = SVC(**settings, tol=1e-5).fit(x, [0, 1, 2, 2])
+    assert (found.predict(grid) == wanted.predict(grid)).mean() > 0.98
+    with pytest.raises(InputError, match="break_ties: True needs decision_function_shape='ovr'"):
+        found.set_params(decision_function_shape="ovo").predict(grid)
+
+
+def test_pipeline_search_clone_and_pickle():
+    pipeline = make_pipeline(StandardScaler(), SVC())
+    search = GridSearchCV(pipeline, {"svc__C": [0.01, 10.0]}, cv=3).fit(X, Y)
+    assert search.best_params_ == {"svc__C": 10.0}
+    assert search.best_score_ > 0.95
+    machine = SVC(C=3.0).fit(X, Y)
+    assert clone(machine).get_params() == machine.get_params()
+    again = pickle.loads(pickle.dumps(machine))
+    np.testing.assert_array_equal(again.decision_function(X), machine.decision_function(X))
+
+
+def test_a_budget_of_rounds_can_go_on():
+    x, y = (part[:600] for part in load_digits(return_X_y=True))
+    y = y % 2
+    machine = SVC(max_iter=1, warm_start=True, C=10.0, cache_size=20)
+    with pytest.warns(ConvergenceWarning, match=r"max_iter=1 is reached: after 1 rounds .* gap"):
+        machine.set_params(tol=1e-9).fit(x, y)
+    assert machine.fit_status_ == 1
+    first = machine.relative_gap_
+    machine.set_params(max_iter=-1, tol=1e-3).fit(x, y)
+    assert machine.fit_status_ == 0
+    assert machine.relative_gap_ <= first
+    rounds = machine.set_params(max_iter=-1).fit(x, y).n_iter_
+    assert (rounds == 0).all()
+
+
+def test_warm_starts_of_other_prices_and_other_data():
+    machine = SVC(warm_start=True, C=5.0, tol=1e-5).fit(X, Y)
+    for C in (0.3, 20.0):
+        warm = machine.set_params(C=C).fit(X, Y).decision_function(X)
+        cold = SVC(C=C, tol=1e-5).fit(X, Y).decision_function(X)
+        np.testing.assert_allclose(warm, cold, atol=2e-4)
+    other = machine.fit(X[:100], Y[:100]).decision_function(X)
+    fresh = SVC(C=20.0, tol=1e-5).fit(X[:100], Y[:100])
+    np.testing.assert_allclose(other, fresh.decision_function(X), atol=1e-6)
+
+
+def test_an_interruption_keeps_the_best_and_tells(monkeypatch):
+    advance, calls = kernel_dual._advance, []
+
+    def stop(*arguments, **settings):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return advance(*arguments, **settings)
+
+    monkeypatch.setattr(kernel_dual, "_advance", stop)
+    monkeypatch.setattr(kernel_dual, "_good_size", lambda count: 16)
+    machine = SVC(warm_start=True)
+    with pytest.warns(ConvergenceWarning, match="interrupted by the keyboard: after 1 rounds .*"):
+        machine.fit(X[50:], Y[50:])
+    assert machine.fit_status_ == 1
+    assert 0 < machine.relative_gap_ < 1
+    assert machine.predict(X).shape == (150,)
+    machine.fit(X[50:], Y[50:])
+    assert machine.fit_status_ == 0
+
+
+def test_verbose_tells_each_round(capsys):
+    SVC(verbose=True).fit(X, Y)
+    assert "round 1: violation" in capsys.readouterr().out
+
+
+ERRORS = [
+    ({"C": -1.0}, r"C: -1.0 is not allowed, it is a number above 0"),
+    ({"C": float("nan")}, r"C: nan is not allowed"),
+    ({"tol": 0.0}, r"tol: 0.0 is not allowed, it is a number above 0"),
+    ({"kernel": "rfb"}, r"kernel: 'rfb' is not one of .*; did you mean 'rbf'\?"),
+    ({"gamma": "scael"}, r"gamma: 'scael' is not one of .*; did you mean 'scale'\?"),
+    ({"gamma": -0.1}, r"gamma: -0.1 is not allowed, it is a number of at least 0"),
+    ({"kernel": "poly", "degree": -1}, r"degree: -1 is not allowed, it is an int of at least 0"),
+    ({"max_iter": 0}, r"max_iter: 0 is not allowed, it is -1 or an int above 0"),
+    ({"cache_size": 1e-3}, r"cache_size: 0.001 MiB is not allowed, one working set of"),
+    ({"decision_function_shape": "ovx"}, r"decision_function_shape: 'ovx' is not one of ovr, ovo"),
+    ({"kernel": lambda x, z: np.ones(3)}, r"kernel: the callable's matrix .* shape \(3,\)"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), ERRORS)
+def test_settings_that_are_not_allowed(settings, message):
+    with pytest.raises(InputError, match=message):
+        SVC(**settings).fit(X, Y)
+
+
+def test_data_that_is_not_allowed():
+    with pytest.raises(InputError, match=r"y: two classes are needed at least, not one class"):
+        SVC().fit(X[:50], Y[:50])
+    with pytest.raises(ValueError, match="NaN"):
+        SVC().fit(np.where(X > 7, np.nan, X), Y)
+    with pytest.raises(InputError, match=r"X: a precomputed kernel matrix is square, not 150 by 4"):
+        SVC(kernel="precomputed").fit(X, Y)
+    with pytest.raises(ValueError, match="X has 3 features, but SVC is expecting 4"):
+        SVC().fit(X, Y).predict(X[:, :3])
+    with pytest.raises(InputError, match="sample_weight: all are 0 or less"):
+        SVC().fit(X, Y, -np.ones(150))
+    with pytest.raises(InputError, match="sample_weight: every class needs a row above 0"):
+        SVC().fit(X, Y, np.where(Y == 1, 0.0, 1.0))
+    with pytest.raises(AttributeError, match="coef_ is only there where kernel='linear'"):
+        SVC().fit(X, Y).coef_  # noqa: B018

@@ -1,0 +1,89 @@
+"""Kernels against scikit-learn's."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.metrics import pairwise
+
+from jaxml.errors import InputError
+from jaxml.svm import kernels
+from tests import laws
+
+SETTINGS = {
+    "linear": {},
+    "poly": {"gamma": 0.3, "coef0": 1.5, "degree": 4},
+    "rbf": {"gamma": 0.3},
+    "sigmoid": {"gamma": 0.3, "coef0": -0.5},
+}
+REFERENCES = {
+    "linear": pairwise.linear_kernel,
+    "poly": pairwise.polynomial_kernel,
+    "rbf": pairwise.rbf_kernel,
+    "sigmoid": pairwise.sigmoid_kernel,
+}
+FUNCTIONS = {name: kernels.KERNELS[name] for name in SETTINGS}
+
+
+def data(seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(7, 5)), rng.normal(size=(4, 5))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_kernel_obeys_the_laws(name):
+    laws.obey(
+        FUNCTIONS[name],
+        *data(),
+        reference=REFERENCES[name],
+        by="scikit-learn",
+        bfloat16=None,
+        **SETTINGS[name],
+    )
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_bound_kernel_is_the_kernel_of_its_settings(name):
+    x, z = data()
+    with jax.enable_x64(True):
+        bound = kernels.bind(name, **SETTINGS[name])
+        found = jax.jit(lambda kernel, x, z: kernel(x, z))(bound, x, z)
+    np.testing.assert_allclose(found, REFERENCES[name](x, z, **SETTINGS[name]), rtol=1e-12)
+
+
+def test_another_gamma_compiles_nothing_anew():
+    x, z = (jnp.asarray(part, jnp.float32) for part in data())
+    call = jax.jit(lambda kernel, x, z: kernel(x, z))
+    for gamma in (0.1, 0.2):
+        call(kernels.bind("rbf", gamma=gamma), x, z)
+        call(kernels.bind("poly", gamma=gamma, coef0=gamma), x, z)
+    assert call._cache_size() == 2
+
+
+def test_equal_examples_have_a_gaussian_of_one():
+    x = jnp.asarray(data()[0] * 100, jnp.float32)
+    diagonal = np.diagonal(kernels.rbf(x, x, 1e-4))
+    np.testing.assert_allclose(diagonal, 1, atol=1e-5)
+    assert np.asarray(kernels.rbf(x, x, 1.0)).max() <= 1
+
+
+def test_precomputed_is_what_it_is_given():
+    matrix = jnp.eye(3)
+    assert kernels.precomputed(matrix[1:], matrix) is not None
+    np.testing.assert_array_equal(kernels.precomputed(matrix[1:], matrix), np.eye(3)[1:])
+
+
+def test_callables_are_taken_as_they_are():
+    x, z = (jnp.asarray(part, jnp.float32) for part in data())
+    bound = kernels.bind(kernels.linear)
+    assert kernels.bind(bound) is bound
+    np.testing.assert_array_equal(bound(x, z), kernels.linear(x, z))
+
+
+def test_errors():
+    with pytest.raises(InputError, match=r"kernel: 'rbff' is not one of .*; did you mean 'rbf'\?"):
+        kernels.bind("rbff")
+    with pytest.raises(InputError, match=r"gamma: -1.0 is not allowed, it is at least 0"):
+        kernels.bind("rbf", gamma=-1.0)
+    with pytest.raises(InputError, match=r"degree: -2 is not allowed, it is an int of at least 0"):
+        kernels.bind("poly", degree=-2)
