@@ -69,7 +69,7 @@ def to_model(estimator: LinearEstimator | KernelEstimator) -> LibsvmModel | Libl
     Example:
       >>> model = to_model(LinearSVC().fit([[0.0], [1.0]], [3, 5]))
       >>> model.solver_type, model.labels.tolist(), model.weights.round(3).tolist()
-      ('L2R_L2LOSS_SVC', [5, 3], [[1.333]])
+      ('L2R_L2LOSS_SVC', [5, 3], [[0.909]])
     """
     if isinstance(estimator, LinearSVC | LinearSVR):
         return _to_liblinear(estimator)

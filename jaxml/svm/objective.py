@@ -20,7 +20,7 @@ Every function is of one problem. `jax.vmap` makes it one of many, over whatever
 >>> weights = jnp.zeros((3, 2))
 >>> def value(weights, labels, C):
 ...     return primal(weights, 0.0, x, labels, C=C)
->>> one_vs_rest = labels == jnp.arange(3)[:, None]
+>>> one_vs_rest = labels[None, :] == jnp.arange(3)[:, None]
 >>> jax.vmap(value, (0, 0, None))(weights, one_vs_rest, 1.0).tolist()  # over classes
 [3.0, 3.0, 3.0]
 >>> prices = jnp.array([0.5, 2.0])

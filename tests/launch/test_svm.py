@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,7 +66,8 @@ def test_a_fit_is_told_and_written_and_predicts_again(files, tmp_path):
     found = json.loads(result.read_text())
 
     train = libsvm_format.read(files / "train")
-    oracle = LinearSVC(C=0.5, dual=False, tol=1e-8, max_iter=10000).fit(train.x, train.labels)
+    oracle: Any = LinearSVC(C=0.5, dual="auto", tol=1e-8, max_iter=10000)
+    oracle.fit(train.x, train.labels)
     margins = (train.x @ oracle.coef_.T + oracle.intercept_) * np.where(
         train.labels[:, None] == oracle.classes_, 1, -1
     )
@@ -83,7 +85,7 @@ def test_a_fit_is_told_and_written_and_predicts_again(files, tmp_path):
     test = libsvm_format.read(files / "test")
     expected = oracle.predict(test.x)
     assert predictions.read_text() == "".join(f"{label:g}\n" for label in expected)
-    accuracy = (expected == test.labels).mean()
+    accuracy = np.equal(expected, test.labels).mean()
     assert found["accuracy"] == accuracy
     lines = out.splitlines()
     assert lines[0].endswith("75 rows, 4 features, 3 classes: 0, 1, 2")

@@ -108,7 +108,8 @@ def test_the_signs_are_those_of_scikit_learns_libsvm():
     for classes in (2, 3):
         part = y < classes
         machine = SVC(C=2.0, gamma=0.4, tol=1e-5).fit(x[part], y[part])
-        oracle: Any = sklearn.svm.SVC(C=2.0, gamma=0.4, tol=1e-8).fit(x[part], y[part])
+        settings: Any = {"C": 2.0, "gamma": 0.4, "tol": 1e-8}
+        oracle: Any = sklearn.svm.SVC(**settings).fit(x[part], y[part])
         model: Any = to_model(machine)
         # What scikit-learn keeps of libsvm's own arrays, before it turns the sign of two classes.
         np.testing.assert_allclose(-model.rho, oracle._intercept_, atol=1e-3)
