@@ -82,11 +82,9 @@ def _peers() -> dict[str, Callable[[], Any]]:
         peer = sklearn.svm.SVC
         return {"scikit-learn": lambda: peer(C=COST.value, gamma=_gamma(), cache_size=2000)}
     dual: list[bool] = [True] if LOSS.value == "hinge" else [False, True]
-    peer = sklearn.svm.LinearSVC
+    linear: Any = sklearn.svm.LinearSVC
     return {
-        f"scikit-learn, dual={way}": lambda way=way: peer(
-            loss=LOSS.value, C=COST.value, dual=way, max_iter=10_000
-        )
+        f"scikit-learn, dual={way}": lambda way=way: linear(loss=LOSS.value, C=COST.value, dual=way)
         for way in dual
     }
 

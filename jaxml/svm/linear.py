@@ -120,23 +120,28 @@ def solve(
     # LAPACK's threads and those of XLA wait for one another: one Cholesky decomposition of 785
     # features takes 29 ms with two threads of LAPACK's on two busy cores, and 6 ms with one.
     with threadpool_limits(1, user_api="blas"):
+        stopped = False
         if start is None:
-            start = _start(problems, rows, loss=loss)
-        return _Newton(problems, rows, loss).run(start, tolerance, max_steps, report)
+            start, stopped = _start(problems, rows, loss=loss)
+        found = _Newton(problems, rows, loss).run(
+            start, tolerance, 0 if stopped else max_steps, report
+        )
+        return replace(found, interrupted=stopped or found.interrupted)
 
 
-def _start(problems: LinearProblems, rows: Rows, *, loss: str) -> LinearState:
-    """Zeros, or where there are many rows the rough solution for some of them."""
+def _start(problems: LinearProblems, rows: Rows, *, loss: str) -> tuple[LinearState, bool]:
+    """Zeros, or with many rows the rough solution for some, and whether that was interrupted."""
     count = len(problems.target)
     weights = jnp.zeros((count, rows.num_features), problems.target.dtype)
     start = _at(problems, weights, jnp.zeros(count, weights.dtype), loss)
     if isinstance(rows, StreamedRows) or rows.num_rows < LEAST_NESTED:
-        return start
+        return start, False
     every = 16
     part = np.sort(np.random.default_rng(0).permutation(rows.num_rows)[: rows.num_rows // every])
     some = problems._replace(target=problems.target[:, part], cost=problems.cost[:, part])
     rough = solve(some, rows.part(part), loss=loss, tolerance=0.1, max_steps=30)
-    return _at(problems, rough.state.weights, rough.state.intercept, loss)
+    state = _at(problems, rough.state.weights, rough.state.intercept, loss)
+    return state, rough.interrupted
 
 
 def _at(problems: LinearProblems, weights: Array, intercept: Array, loss: str) -> LinearState:
@@ -178,7 +183,8 @@ class _Newton:
         # A free intercept has no curvature of its own; that of one example keeps its steps short.
         one = 2 * problems.cost.max(1) if is_squared(loss) else problems.cost.max(1)
         free = jnp.where(problems.intercept > 0, problems.intercept, one)
-        self.ridge = jnp.ones((count, size), dtype).at[:, -1].set(free)
+        self.ridge = np.ones((count, size), dtype)
+        self.ridge[:, -1] = free
 
     def run(
         self,
@@ -222,7 +228,7 @@ class _Newton:
     def measure(self, state: LinearState, products: Array) -> _Measured:
         """The gradient, `[problems, features + 1]`, and both objectives."""
         at = _respond(self.problems, products, state.dual, state.penalty, loss=self.loss)
-        sums = jnp.pad(self.rows.sums(at.dual), ((0, 0), (0, 1))).at[:, -1].set(at.dual.sum(1))
+        sums = self.rows.sums(at.dual)
         return _measure(self.problems, products, state, sums, at, loss=self.loss)
 
     def multiply(
@@ -249,17 +255,18 @@ class _Newton:
         """`[problems, features + 1]`: Newton's, 0 for problems that are solved."""
         if not self.direct:
             return self.by_examples(now, unsolved)
-        scale = jnp.ones_like(state.penalty) if is_squared(self.loss) else state.penalty
-        slope = np.asarray(now.response.slope / scale[:, None])
-        found = []
-        for k in range(len(self.gram)):
-            if not unsolved[k]:
-                found.append(jnp.zeros_like(now.gradient[k]))
-                continue
+        # NumPy's indexing and arithmetic, for JAX compiles a program for each.
+        scale = np.asarray(state.penalty)
+        if is_squared(self.loss):
+            scale = np.ones_like(scale)
+        slope = np.asarray(now.response.slope) / scale[:, None]
+        gradient = np.asarray(now.gradient)
+        found = np.zeros_like(gradient)
+        for k in np.flatnonzero(unsolved):
             self.gram[k] = self.rows.add_gram(self.gram[k], slope[k] - self.in_gram[k])
             self.in_gram[k] = slope[k]
-            found.append(_direct(self.gram[k], scale[k], self.ridge[k], now.gradient[k]))
-        return jnp.stack(found)
+            found[k] = _direct(self.gram[k], scale[k], self.ridge[k], gradient[k])
+        return jnp.asarray(found)
 
     def by_examples(self, now: _Measured, unsolved: np.ndarray) -> Array:
         """With an unknown for each example within the margin, by Woodbury's formula."""
@@ -318,6 +325,7 @@ def _measure(
     *,
     loss: str,
 ) -> _Measured:
+    sums = jnp.concatenate([sums, at.dual.sum(1, keepdims=True)], axis=1)
     gradient = jnp.concatenate(
         [state.weights, (problems.intercept * state.intercept)[:, None]], axis=1
     )

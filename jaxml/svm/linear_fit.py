@@ -88,8 +88,8 @@ def fit(
         jnp.full(len(target), epsilon, dtype),
         jnp.full(len(target), intercept, dtype),
     )
-    goal, steps = tolerance, 0
-    for _ in range(ATTEMPTS):
+    goal, steps, attempts = tolerance, 0, 0
+    while True:
         options = {
             "start": start,
             "tolerance": goal,
@@ -100,11 +100,11 @@ def fit(
             found = linear_l1.solve(problems, rows, **options)
         else:
             found = linear.solve(problems, rows, loss=loss, **options)
-        steps += found.progress.steps
-        start = found.state
-        proof = linear_proof.prove(problems, rows, *_host(start), loss=loss, l1=penalty == "l1")
+        state = start = found.state
+        proof = linear_proof.prove(problems, rows, *_host(state), loss=loss, l1=penalty == "l1")
         converged = bool((proof.relative_gap <= tolerance).all())
-        if converged or found.interrupted or steps >= max_steps:
+        steps, attempts = steps + found.progress.steps, attempts + 1
+        if converged or found.interrupted or steps >= max_steps or attempts == ATTEMPTS:
             break
         goal *= SHARPER
     if not converged:
@@ -114,7 +114,7 @@ def fit(
             ConvergenceWarning,
             stacklevel=3,
         )
-    weights, own, _ = _host(start)
+    weights, own, _ = _host(state)
     features = x.shape[1] if hasattr(x, "shape") else rows.num_features
     return LinearFit(
         weights[:, :features].astype(np.float64),
@@ -122,7 +122,7 @@ def fit(
         proof._replace(variables=proof.variables[:, :count]),
         steps,
         converged,
-        start,
+        state,
     )
 
 
@@ -139,7 +139,7 @@ def _prepare(x: Any) -> tuple[Rows, int]:
     x = x.astype(working, copy=False)
     if scipy.sparse.issparse(x):
         rows = as_rows(x)
-        if isinstance(rows, SparseRows) or count > MOST_PADDED:
+        if not isinstance(rows, DenseRows) or count > MOST_PADDED:
             return rows, count
         x = np.asarray(rows.x)
     if count > MOST_PADDED:

@@ -113,7 +113,8 @@ def _measure(
 ) -> tuple[Array, Array, Array]:
     primal = _objective(problems, products, weights, penalty)
     # Smaller variables are feasible: no weighted sum may exceed the penalty of its weight.
-    largest = jnp.where(penalty > 0, jnp.abs(sums), 0).max(1)
+    priced = penalty > 0
+    largest = jnp.where(priced, jnp.abs(sums) / jnp.where(priced, penalty, 1), 0).max(1)
     scaled = dual / jnp.maximum(largest, 1)[:, None]
     return primal, linear_problems.dual_sum(problems, scaled, loss=LOSS), scaled
 

@@ -65,7 +65,8 @@ def prove(
         lost = np.asarray(linear_problems.loss_sum(exact, jnp.asarray(products), loss=loss))
         weight = np.asarray(exact.intercept)
         if l1:
-            largest = np.maximum(np.abs(sums).max(1), (weight > 0) * np.abs(own))
+            priced = np.where(weight > 0, np.abs(own) / np.where(weight > 0, weight, 1), 0)
+            largest = np.maximum(np.abs(sums).max(1), priced)
             dual /= np.maximum(largest, 1)[:, None]
             penalty = np.abs(weights).sum(1) + weight * np.abs(intercept)
             taken = np.zeros_like(penalty)

@@ -73,7 +73,8 @@ class DenseRows:
         self.dtype = x.dtype
         # A processor gathers the few rows that have changed; what has tensor cores is faster with
         # all rows than with finding out which.
-        self._gather = len(x.devices()) == 1 and next(iter(x.devices())).platform == "cpu"
+        on_one = len(x.devices()) == 1 and next(iter(x.devices())).platform == "cpu"
+        self._host = np.asarray(x) if on_one else None
 
     def products(self, weights: Array) -> Array:
         """`[problems, rows]`."""
@@ -89,10 +90,10 @@ class DenseRows:
 
     def add_gram(self, gram: Array, change: np.ndarray) -> Array:
         """The Gram matrix with the change."""
-        if not self._gather:
+        if self._host is None:
             return _add_gram(gram, self.x, jnp.asarray(change))
         for index, weight in _changed(change):
-            gram = _add_gram_of(gram, self.x, index, weight)
+            gram = _add_gram(gram, self._host[index], weight)
         return gram
 
     def gram_of_rows(self, index: np.ndarray) -> Array:
@@ -168,7 +169,7 @@ class SparseRows:
 
     def __init__(self, x: Any) -> None:
         """Holds a matrix of SciPy, and on an accelerator its entries, by rows and by features."""
-        self.x = scipy.sparse.csr_array(x)
+        self.x: Any = scipy.sparse.csr_array(x)
         self.num_rows, self.num_features = self.x.shape
         self.dtype = self.x.dtype
         self._transposed = scipy.sparse.csr_array(self.x.T)
@@ -258,8 +259,8 @@ def _changed(change: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _size(count: int) -> int:
-    """Rounds up: to a power of two, beyond 1024 to a multiple of it; so few programs are compiled."""
-    return max(64, 1 << (count - 1).bit_length()) if count <= 1024 else -(-count // 1024) * 1024
+    """Rounds up to one of few sizes, so that few programs are compiled."""
+    return next(size for size in (64, 256, 1024, 2048, 3072, 4096, 6144, BLOCK) if count <= size)
 
 
 _HIGHEST = jax.lax.Precision.HIGHEST
@@ -289,11 +290,6 @@ def _gram_of_rows(x: Array) -> Array:
 def _add_gram(gram: Array, x: Array, weight: Array) -> Array:
     x = jnp.pad(x, ((0, 0), (0, 1)), constant_values=1)
     return gram + jnp.einsum("nd,ne->de", x * weight[:, None], x, precision=_HIGHEST)
-
-
-@partial(jax.jit, donate_argnums=0)
-def _add_gram_of(gram: Array, x: Array, index: Array, weight: Array) -> Array:
-    return _add_gram(gram, x[index], weight)
 
 
 def _entries(x: Any) -> tuple[Array, Array, Array]:

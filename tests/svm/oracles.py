@@ -11,7 +11,6 @@ from tests import references
 
 def with_keywords(function, *names):
     """The compiled function with its last positional arguments passed on by these names."""
-
     choices = {"loss", "penalty", "bias", "squared"} & set(inspect.signature(function).parameters)
 
     @functools.partial(jax.jit, static_argnames=tuple(choices))

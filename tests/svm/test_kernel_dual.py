@@ -1,5 +1,7 @@
 """The solver of many kernel problems, against libsvm by scikit-learn."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,8 @@ from jaxml.svm.kernel_dual import DualProblems
 from jaxml.svm.kernels import bind, precomputed
 
 ROWS = 128
-GAMMA, C = 0.05, 2.0
+GAMMA: Any = 0.05
+C = 2.0
 
 
 def data():
@@ -99,7 +102,7 @@ def test_problems_of_some_groups_see_only_those():
 
 def test_two_variables_a_column_are_regression():
     x, y = load_diabetes(return_X_y=True)
-    x, y = x[:ROWS] * 20, y[:ROWS] / 50
+    x, y = x[:ROWS] * 20, np.asarray(y)[:ROWS] / 50
     ones = np.ones(ROWS)
     given = DualProblems(
         np.zeros((1, 1), int), np.stack([ones, -ones])[None],

@@ -1,5 +1,7 @@
 """Kernels against scikit-learn's."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,7 +55,7 @@ def test_bound_kernel_is_the_kernel_of_its_settings(name):
 
 def test_another_gamma_compiles_nothing_anew():
     x, z = (jnp.asarray(part, jnp.float32) for part in data())
-    call = jax.jit(lambda kernel, x, z: kernel(x, z))
+    call: Any = jax.jit(lambda kernel, x, z: kernel(x, z))
     for gamma in (0.1, 0.2):
         call(kernels.bind("rbf", gamma=gamma), x, z)
         call(kernels.bind("poly", gamma=gamma, coef0=gamma), x, z)

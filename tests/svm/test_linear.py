@@ -1,5 +1,7 @@
 """Linear problems end at a proven optimum, whichever way the Newton system is solved."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -203,6 +205,23 @@ def test_an_interruption_keeps_what_was_found(l1):
     assert not found.converged
     budget = solve(problems, rows, max_steps=2)
     np.testing.assert_array_equal(found.state.weights, budget.state.weights)
+
+
+def test_an_interruption_before_the_first_step_ends_the_run(monkeypatch):
+    x, _ = digits()
+    monkeypatch.setattr(linear, "LEAST_NESTED", COUNT)
+    run = linear._Newton.run
+
+    def stopped(self, *arguments):
+        part = self.rows.num_rows < COUNT
+        found = run(self, *arguments)
+        return dataclasses.replace(found, interrupted=part)
+
+    monkeypatch.setattr(linear._Newton, "run", stopped)
+    rows = DenseRows(jnp.asarray(x))
+    found = linear.solve(problems_of("squared_hinge"), rows, loss="squared_hinge")
+    assert found.interrupted
+    assert found.progress.steps == 0
 
 
 def test_too_many_features_for_l1():

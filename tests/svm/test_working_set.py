@@ -1,5 +1,7 @@
 """Working sets: which variables, and what moving pairs of them comes to."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +25,8 @@ def problems(*, two_families, seed=0):
     value = np.minimum(upper, 0.2) * (1.0 if two_families else 0.0)
     linear = rng.normal(size=(PROBLEMS, SIZE)) - (0 if two_families else 1)
     score = -sign * linear - np.einsum("pij,pj->pi", kernel, sign * value)
-    return kernel, linear, Variables(value, score, sign, upper)
+    variables: Any = (value, score, sign, upper)
+    return kernel, linear, Variables(*variables)
 
 
 def objective(kernel, linear, sign, value):
@@ -140,7 +143,8 @@ def test_the_chosen_are_different_and_have_the_worst_pair(two_families, size):
 def test_thresholds_part_the_scores():
     value = np.array([[0.5, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
     score = np.array([[2.0, 9.0, 1.0, 0.0], [4.0, 3.0, 1.0, 0.0], [4.0, 3.0, 2.0, 1.0]])
-    variables = Variables(value, score, np.ones((3, 4)), np.ones((3, 4)))
+    given: Any = (value, score, np.ones((3, 4)), np.ones((3, 4)))
+    variables = Variables(*given)
     with jax.enable_x64(True):
         found = np.asarray(working_set.thresholds(as_jax(variables)))
     # The free one; the middle of 3 and 1; the least of those that may only fall.

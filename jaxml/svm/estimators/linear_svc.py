@@ -1,6 +1,5 @@
 """Linear support vector classification, as an estimator of scikit-learn."""
 
-from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -97,7 +96,7 @@ class LinearSVC(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(
+            raise InputError(
                 f"y: one class only, {self.classes_[0]}; a classifier needs two or more"
             )
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -162,14 +161,19 @@ def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
         raise InputError(f"{name}: {value!r} is not allowed, it is {' or '.join(allowed)}")
 
 
+def is_number(value: Any) -> bool:
+    """Whether it is a real number; True and False are none."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
 def check_linear(estimator: Any) -> None:
     """Raises `InputError` unless the numbers of a linear estimator are in range."""
     for name in ("C", "tol"):
         value = getattr(estimator, name)
-        if not isinstance(value, Real) or not 0 < value < np.inf:
+        if not is_number(value) or not 0 < value < np.inf:
             raise InputError(f"{name}: {value!r} is not allowed, it is a number above 0")
     scaling = estimator.intercept_scaling
-    if scaling is not None and (not isinstance(scaling, Real) or not 0 < scaling < np.inf):
+    if scaling is not None and (not is_number(scaling) or not 0 < scaling < np.inf):
         raise InputError(
             f"intercept_scaling: {scaling!r} is not allowed, it is a number above 0, or None"
         )

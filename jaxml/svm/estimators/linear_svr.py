@@ -1,6 +1,5 @@
 """Linear support vector regression, as an estimator of scikit-learn."""
 
-from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -9,7 +8,13 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from jaxml.errors import InputError
 from jaxml.svm import linear_fit
-from jaxml.svm.estimators.linear_svc import check_choice, check_linear, intercept_weight, reporter
+from jaxml.svm.estimators.linear_svc import (
+    check_choice,
+    check_linear,
+    intercept_weight,
+    is_number,
+    reporter,
+)
 
 
 class LinearSVR(RegressorMixin, BaseEstimator):
@@ -87,7 +92,7 @@ class LinearSVR(RegressorMixin, BaseEstimator):
         allowed = ("epsilon_insensitive", "squared_epsilon_insensitive")
         check_choice("loss", self.loss, allowed)
         check_linear(self)
-        if not isinstance(self.epsilon, Real) or not 0 <= self.epsilon < np.inf:
+        if not is_number(self.epsilon) or not 0 <= self.epsilon < np.inf:
             raise InputError(f"epsilon: {self.epsilon!r} is not allowed, it is at least 0")
         X, y = validate_data(
             self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], y_numeric=True

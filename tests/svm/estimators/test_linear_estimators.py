@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from jaxml.svm import linear_fit
 from jaxml.svm.estimators import LinearSVC, LinearSVR
 
-EXACT = {"tol": 1e-10, "max_iter": 10**6}
+EXACT: dict[str, Any] = {"tol": 1e-10, "max_iter": 10**6}
 
 
 def digits():
@@ -37,7 +38,7 @@ def objective(model, x, y, *, C, loss, penalty="l2", weight=1.0):
     signs = np.where(y[:, None] == classes, 1, -1)
     values = x @ model.coef_.astype(float).T + model.intercept_
     excess = np.maximum(0, 1 - signs * values) ** (2 if loss == "squared_hinge" else 1)
-    all_weights = np.c_[model.coef_, model.intercept_]
+    all_weights = np.c_[model.coef_, np.broadcast_to(model.intercept_, len(model.coef_))]
     size = np.abs(all_weights).sum() if penalty == "l1" else np.square(all_weights).sum() / 2
     return size + C * (np.broadcast_to(weight, len(y))[:, None] * excess).sum()
 
@@ -87,6 +88,17 @@ def test_the_intercept():
     assert abs((np.where(y == "malignant", 1, -1) * residual).sum()) < 0.02 * residual.sum()
     large = LinearSVC(intercept_scaling=100.0, tol=1e-6).fit(x, y)
     np.testing.assert_allclose(large.intercept_, free.intercept_, rtol=1e-2)
+
+
+def test_few_weights_without_an_intercept():
+    x, y = digits()
+    ours = LinearSVC("l1", fit_intercept=False).fit(x, y)
+    settings: Any = {"fit_intercept": False, "dual": False, **EXACT}
+    theirs = sklearn.svm.LinearSVC("l1", **settings).fit(x, y)
+    least = objective(theirs, x, y, C=1.0, loss="squared_hinge", penalty="l1")
+    found = objective(ours, x, y, C=1.0, loss="squared_hinge", penalty="l1")
+    assert least * (1 - 1e-6) <= found <= least * (1 + 1e-4)
+    assert ours.converged_
 
 
 def test_weights_are_factors_of_the_cost():
@@ -147,7 +159,8 @@ def test_manners():
     search = GridSearchCV(pipeline, {"linearsvc__C": [0.01, 1.0]}, cv=2).fit(x, y)
     assert search.best_score_ > 0.8
     model = search.best_estimator_[-1]
-    assert clone(model).get_params() == model.get_params()
+    cloned: Any = clone(model)
+    assert cloned.get_params() == model.get_params()
     again = pickle.loads(pickle.dumps(search.best_estimator_))
     np.testing.assert_array_equal(again.predict(x), search.predict(x))
 

@@ -1,6 +1,7 @@
 """SVC against scikit-learn's."""
 
 import pickle
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -222,7 +223,8 @@ def test_pipeline_search_clone_and_pickle():
     assert search.best_params_ == {"svc__C": 10.0}
     assert search.best_score_ > 0.95
     machine = SVC(C=3.0).fit(X, Y)
-    assert clone(machine).get_params() == machine.get_params()
+    cloned: Any = clone(machine)
+    assert cloned.get_params() == machine.get_params()
     again = pickle.loads(pickle.dumps(machine))
     np.testing.assert_array_equal(again.decision_function(X), machine.decision_function(X))
 

@@ -33,7 +33,7 @@ def test_the_optimum_is_that_of_libsvm(settings):
 
 def test_float32_is_near():
     wanted = svm.SVR(C=100.0, tol=1e-6).fit(X, Y)
-    found = SVR(C=100.0).fit(X.astype(np.float32), Y)
+    found = SVR(C=100.0).fit(np.asarray(X, np.float32), Y)
     np.testing.assert_allclose(found.predict(X), wanted.predict(X), atol=0.01)
     assert found.relative_gap_ < 1e-4
 
