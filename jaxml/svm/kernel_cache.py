@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxml.errors import InputError
-from jaxml.svm.kernels import Kernel, bind
+from jaxml.svm.kernels import Kernel, bind, matrix
 from jaxml.types import Array
 
 # Rows are computed in blocks of these sizes, so that few programs are compiled.
@@ -73,7 +73,8 @@ class KernelCache:
             into = np.full(size, self.num_slots, np.int32)
             index[: len(missing[part])] = missing[part]
             into[: len(missing[part])] = slots[part]
-            self.rows = _fill(self.rows, self._kernel, self._examples, index, into)
+            computed = matrix(self._kernel, _take(self._examples, index), self._examples)
+            self.rows = _place(self.rows, computed, into)
             self._settle(missing[part], slots[part])
         self.num_computed += len(missing)
 
@@ -103,7 +104,11 @@ def _blocks(count: int) -> list[int]:
     return sizes + [BLOCKS[-1]] * (count > 0)
 
 
+@jax.jit
+def _take(examples: Array, index: Array) -> Array:
+    return examples[index]
+
+
 @partial(jax.jit, donate_argnums=0)
-def _fill(rows: Array, kernel: Kernel, examples: Array, index: Array, into: Array) -> Array:
-    computed = kernel(examples[index], examples)
-    return rows.at[into].set(computed.reshape(len(index), *rows.shape[1:]))
+def _place(rows: Array, computed: Array, into: Array) -> Array:
+    return rows.at[into].set(computed.reshape(len(into), *rows.shape[1:]))

@@ -1,8 +1,8 @@
 """Kernels: inner products of examples in some space of features.
 
 A kernel is a callable of two sets of examples, `[n, features]` and `[m, features]`, that returns
-the matrix `[n, m]` of products. Those here have their hyper-parameters bound by
-`jax.tree_util.Partial`, so that a change of value compiles nothing anew:
+the matrix `[n, m]` of products. `bind` gives one with its hyper-parameters, of which a change of
+value compiles nothing anew:
 
     >>> import jax.numpy as jnp
     >>> x = jnp.array([[0.0, 1.0], [1.0, 1.0]])
@@ -10,8 +10,9 @@ the matrix `[n, m]` of products. Those here have their hyper-parameters bound by
     ['1.0000', '0.6065']
 """
 
-import functools
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -70,7 +71,7 @@ def polynomial(
 
     Source: libsvm's names and defaults, whose `coef0` is 0.
     """
-    return jax.lax.integer_pow(_affine(x, z, gamma, coef0), degree)
+    return jax.lax.integer_pow(_affine(linear(x, z), gamma, coef0), degree)
 
 
 def rbf(
@@ -97,8 +98,7 @@ def rbf(
       >>> rbf(jnp.zeros((1, 2)), jnp.ones((1, 2)), 0.0).item()
       1.0
     """
-    norms = jnp.square(x).sum(1)[:, None] + jnp.square(z).sum(1)[None, :]
-    return jnp.exp(-jnp.asarray(gamma, x.dtype) * jnp.maximum(norms - 2 * linear(x, z), 0))
+    return _rbf(linear(x, z), squared_norms(x), squared_norms(z), gamma)
 
 
 def sigmoid(
@@ -126,19 +126,73 @@ def sigmoid(
 
     Source: Lin and Lin, "A study on sigmoid kernels for SVM", 2003, on where it is one.
     """
-    return jnp.tanh(_affine(x, z, gamma, coef0))
+    return jnp.tanh(_affine(linear(x, z), gamma, coef0))
 
 
-def _affine(x: Array, z: Array, gamma: Array | float, coef0: Array | float) -> Array:
-    return jnp.asarray(gamma, x.dtype) * linear(x, z) + jnp.asarray(coef0, x.dtype)
+def squared_norms(x: Float[Array, "n features"]) -> Float[Array, " n"]:
+    """Of each example.
+
+    Args:
+      x: `[n, features]`.
+
+    Returns:
+      `[n]`.
+
+    Example:
+      >>> squared_norms(jnp.ones((1, 3))).tolist()
+      [3.0]
+    """
+    return jnp.square(x).sum(1)
 
 
-@functools.cache
-def _polynomial_of_degree(degree: int) -> Kernel:
-    return functools.partial(polynomial, degree=degree)
+def _affine(products: Array, gamma: Array | float, coef0: Array | float) -> Array:
+    dtype = products.dtype
+    return jnp.asarray(gamma, dtype) * products + jnp.asarray(coef0, dtype)
+
+
+def _rbf(products: Array, x_norms: Array, z_norms: Array, gamma: Array | float) -> Array:
+    distances = jnp.maximum(x_norms[:, None] + z_norms[None, :] - 2 * products, 0)
+    return jnp.exp(-jnp.asarray(gamma, products.dtype) * distances)
 
 
 KERNELS = {"linear": linear, "poly": polynomial, "rbf": rbf, "sigmoid": sigmoid}
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["gamma", "coef0"],
+    meta_fields=["name", "degree"],
+)
+@dataclass(frozen=True)
+class NamedKernel:
+    """One of `KERNELS` with its hyper-parameters.
+
+    Attributes:
+      gamma: a scalar.
+      coef0: a scalar.
+      name: which one.
+      degree: of poly.
+    """
+
+    gamma: Array
+    coef0: Array
+    name: str
+    degree: int
+
+    def __call__(self, x: Array, z: Array) -> Array:
+        """The matrix of two sets of examples."""
+        return self.of_products(linear(x, z), squared_norms(x), squared_norms(z))
+
+    def of_products(self, products: Array, x_norms: Array, z_norms: Array) -> Array:
+        """The matrix from that of inner products, and from squared norms."""
+        if self.name == "rbf":
+            return _rbf(products, x_norms, z_norms, self.gamma)
+        if self.name == "linear":
+            return products
+        inner = _affine(products, self.gamma, self.coef0)
+        return (
+            jnp.tanh(inner) if self.name == "sigmoid" else jax.lax.integer_pow(inner, self.degree)
+        )
 
 
 def bind(
@@ -163,21 +217,49 @@ def bind(
       9.0
     """
     if callable(kernel):
-        return kernel if isinstance(kernel, Partial) else Partial(kernel)
-    function = choose(KERNELS, kernel, "kernel")
+        return kernel if isinstance(kernel, Partial | NamedKernel) else Partial(kernel)
+    choose(KERNELS, kernel, "kernel")
     if gamma < 0:
         raise InputError(f"gamma: {gamma} is not allowed, it is at least 0")
     if degree < 0:
         raise InputError(f"degree: {degree} is not allowed, it is an int of at least 0")
-    values = {
-        "linear": {},
-        "poly": {"gamma": gamma, "coef0": coef0},
-        "rbf": {"gamma": gamma},
-        "sigmoid": {"gamma": gamma, "coef0": coef0},
-    }[kernel]
-    if kernel == "poly":
-        function = _polynomial_of_degree(degree)
-    return Partial(function, **{name: jnp.asarray(value, float) for name, value in values.items()})
+    return NamedKernel(jnp.asarray(gamma, float), jnp.asarray(coef0, float), kernel, degree)
+
+
+def matrix(kernel: Kernel, x: Array, z: Array) -> Array:
+    """The matrix of a kernel and two sets of examples, as fast as it can be had.
+
+    XLA makes of the products and the function of them one program, which takes 200 ms on 2 cores
+    for 512 examples and 32,768 of 128 features; two programs take 95 ms.
+
+    Args:
+      kernel: as `bind` returns it.
+      x: `[n, features]`.
+      z: `[m, features]`.
+
+    Returns:
+      `[n, m]`.
+
+    Example:
+      >>> matrix(bind("linear"), jnp.ones((1, 3)), jnp.ones((2, 3))).tolist()
+      [[3.0, 3.0]]
+    """
+    if isinstance(kernel, NamedKernel):
+        return _of_products(kernel, _product(x, z), x, z)
+    return _whole(kernel, x, z)
+
+
+_product = jax.jit(linear)
+
+
+@partial(jax.jit, donate_argnums=1)
+def _of_products(kernel: NamedKernel, products: Array, x: Array, z: Array) -> Array:
+    return kernel.of_products(products, squared_norms(x), squared_norms(z))
+
+
+@jax.jit
+def _whole(kernel: Kernel, x: Array, z: Array) -> Array:
+    return kernel(x, z)
 
 
 def precomputed(x: Float[Array, "n m"], z: Array) -> Float[Array, "n m"]:

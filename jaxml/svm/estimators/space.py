@@ -105,7 +105,8 @@ class Space:
         for start in range(0, len(x), most):
             part = self.place(x[start : start + most])
             rows = np.minimum(np.arange(padded_size(len(part), least=128)), len(part) - 1)
-            found = _weighted(self.function, jnp.asarray(part[rows]), *device)
+            products = kernels.matrix(self.function, jnp.asarray(part[rows]), device[0])
+            found = _weighted(products, device[1])
             out[start : start + most] = np.asarray(found)[: len(part)]
         return out
 
@@ -178,5 +179,5 @@ def _is_traceable(kernel: Callable[[Any, Any], Any], shape: jax.ShapeDtypeStruct
 
 
 @jax.jit
-def _weighted(kernel: Kernel, x: Array, vectors: Array, weights: Array) -> Array:
-    return jnp.matmul(kernel(x, vectors), weights, precision=jax.lax.Precision.HIGHEST)
+def _weighted(products: Array, weights: Array) -> Array:
+    return jnp.matmul(products, weights, precision=jax.lax.Precision.HIGHEST)
