@@ -226,6 +226,9 @@ def bind(
     return NamedKernel(jnp.asarray(gamma, float), jnp.asarray(coef0, float), kernel, degree)
 
 
+inner_products = jax.jit(linear)
+
+
 def matrix(kernel: Kernel, x: Array, z: Array) -> Array:
     """The matrix of a kernel and two sets of examples, as fast as it can be had.
 
@@ -245,11 +248,8 @@ def matrix(kernel: Kernel, x: Array, z: Array) -> Array:
       [[3.0, 3.0]]
     """
     if isinstance(kernel, NamedKernel):
-        return _of_products(kernel, _product(x, z), x, z)
+        return _of_products(kernel, inner_products(x, z), x, z)
     return _whole(kernel, x, z)
-
-
-_product = jax.jit(linear)
 
 
 @partial(jax.jit, donate_argnums=1)

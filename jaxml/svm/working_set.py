@@ -90,17 +90,21 @@ def thresholds(variables: Variables, *, two_families: bool = False) -> Array:
     return jnp.stack(found)
 
 
-def choose(variables: Variables, old: Array, *, size: int, two_families: bool = False) -> Array:
+def choose(
+    variables: Variables, old: Array, *, size: int, spare: int = 0, two_families: bool = False
+) -> tuple[Array, Array]:
     """The working set: those that violate most in either direction, beside some of the last one.
 
     Args:
       variables: of the problems.
       old: `[problems, kept]` indices of variables that stay in it.
       size: how many it has, at most as many as there are variables.
+      spare: how many more of each direction are told.
       two_families: whether pairs must have one sign.
 
     Returns:
-      `[problems, size]` indices, all different; the new ones come first.
+      `[problems, size]` indices, all different, the new ones first; and indices of those that come
+      next in each direction, which may be chosen, too.
     """
     row = jnp.arange(old.shape[0])[:, None]
     taken = jnp.zeros(variables.value.shape, bool).at[row, old].set(True)
@@ -111,13 +115,16 @@ def choose(variables: Variables, old: Array, *, size: int, two_families: bool = 
         for score in (variables.rising(), -variables.falling())
     ]
     counts = _split(size - old.shape[1], len(wanted))
-    chosen = []
+    chosen, next_ones = [], []
     for score, count in zip(wanted, counts, strict=True):
         least = jnp.finfo(score.dtype).min  # above what is taken, so that nothing is chosen twice
-        _, index = jax.lax.top_k(jnp.where(taken, -jnp.inf, jnp.maximum(score, least)), count)
-        taken = taken.at[row, index].set(True)
-        chosen.append(index)
-    return jnp.concatenate([*chosen, old], axis=1)
+        most = min(count + spare, score.shape[1])
+        _, index = jax.lax.top_k(jnp.where(taken, -jnp.inf, jnp.maximum(score, least)), most)
+        index = jax.lax.optimization_barrier(index)  # slices make a full sort of it
+        taken = taken.at[row, index[:, :count]].set(True)
+        chosen.append(index[:, :count])
+        next_ones.append(index[:, count:])
+    return jnp.concatenate([*chosen, old], axis=1), jnp.concatenate(next_ones, axis=1)
 
 
 def _split(total: int, parts: int) -> list[int]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxml.errors import InputError
-from jaxml.svm.kernel_cache import BLOCKS, KernelCache, _blocks
+from jaxml.svm.kernel_cache import KernelCache, block_sizes, split
 from jaxml.svm.kernels import bind, precomputed
 
 COUNT = 96
@@ -67,10 +67,33 @@ def test_a_matrix_in_the_place_of_examples():
 
 
 @pytest.mark.parametrize("count", [0, 1, 64, 65, 300, 1500, 5000])
-def test_blocks_hold_all_and_are_of_few_sizes(count):
-    blocks = _blocks(count)
-    assert count <= sum(blocks) < count + min(BLOCKS)
-    assert set(blocks) <= set(BLOCKS)
+@pytest.mark.parametrize("row_bytes", [4, 80_000, 10**9])
+def test_blocks_hold_all_and_are_of_few_sizes(count, row_bytes):
+    sizes = block_sizes(row_bytes)
+    blocks = split(count, sizes)
+    assert len(sizes) == 2
+    assert sizes[0] > sizes[1]
+    assert count <= sum(blocks) < count + sizes[-1]
+    assert set(blocks) <= set(sizes)
+
+
+def test_what_is_likely_needed_fills_the_last_block():
+    made = cache(COUNT)
+    made.hold(np.array([3, 5]), likely=np.array([5, 7]))
+    assert made.num_computed == 3
+    rows = held(made, np.array([3, 5, 7]))
+    np.testing.assert_array_equal(rows, KERNEL(EXAMPLES, EXAMPLES)[np.array([3, 5, 7])])
+    made.hold(np.array([7]))
+    assert made.num_computed == 3
+
+
+def test_what_is_likely_needed_never_takes_a_slot_of_what_is():
+    made = cache(2, least=2)
+    made.hold(np.array([3, 5]), likely=np.array([7, 9]))
+    assert made.num_computed == 2
+    np.testing.assert_array_equal(
+        held(made, np.array([3, 5])), KERNEL(EXAMPLES, EXAMPLES)[np.array([3, 5])]
+    )
 
 
 def test_too_little_memory_is_told():

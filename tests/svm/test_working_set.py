@@ -127,15 +127,18 @@ def test_the_chosen_are_different_and_have_the_worst_pair(two_families, size):
     old = np.tile(np.arange(size // 2)[::-1], (PROBLEMS, 1)).astype(np.int32)
     with jax.enable_x64(True):
         variables = as_jax(variables)
-        chosen = np.asarray(
-            working_set.choose(variables, jnp.asarray(old), size=size, two_families=two_families)
+        chosen, likely = working_set.choose(
+            variables, jnp.asarray(old), size=size, spare=2, two_families=two_families
         )
+        chosen, likely = np.asarray(chosen), np.asarray(likely)
         part = Variables(*(jnp.take_along_axis(p, jnp.asarray(chosen), 1) for p in variables))
         here = working_set.violation(part, two_families=two_families)
         everywhere = working_set.violation(variables, two_families=two_families)
     assert chosen.shape == (PROBLEMS, size)
     assert all(len(set(row)) == size for row in chosen)
     np.testing.assert_array_equal(chosen[:, size - size // 2 :], old)
+    assert likely.shape[1] <= (8 if two_families else 4)
+    assert ((likely >= 0) & (likely < SIZE)).all()
     if size - size // 2 >= (4 if two_families else 2):
         np.testing.assert_allclose(here, everywhere)
 
