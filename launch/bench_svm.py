@@ -74,7 +74,7 @@ def _compare(x: Any, y: np.ndarray) -> None:
 def _ours() -> Callable[[], Any]:
     if KERNEL.value == "linear":
         return lambda: LinearSVC(loss=LOSS.value, C=COST.value)
-    return lambda: SVC(C=COST.value, gamma=_gamma(), cache_size=4000)
+    return lambda: SVC(C=COST.value, gamma=_gamma(), cache_size=2000)
 
 
 def _peers() -> dict[str, Callable[[], Any]]:

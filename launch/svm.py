@@ -49,7 +49,7 @@ flags.DEFINE_string(
 flags.DEFINE_float(
     "tolerance", None, "relative gap of linear machines (1e-4), violation of kernels (1e-3)"
 )
-flags.DEFINE_float("cache_size", 1000.0, "MiB for rows of the kernel")
+flags.DEFINE_float("cache_size", 2000.0, "MiB for rows of the kernel")
 flags.DEFINE_integer("max_iter", None, "steps or rounds at most; none for as many as it takes")
 flags.DEFINE_string("scale", "none", "of features: none, min_max, standard or max_abs")
 

@@ -10,7 +10,7 @@ from jaxml.errors import InputError
 from jaxml.svm.kernels import Kernel, NamedKernel, bind, inner_products, squared_norms
 from jaxml.types import Array
 
-# Beyond this size the C library asks the system for fresh pages each time, whose zeroing takes long:
+# Beyond this size the C library asks for fresh pages each time, whose zeroing takes long:
 # 512 rows of 20,480 columns take 116 ms, two times 256 of them 86 ms.
 _MOST_BYTES = {"cpu": 2**25, "other": 2**28}
 

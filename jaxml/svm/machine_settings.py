@@ -51,7 +51,7 @@ class MachineSettings:
     penalty: str = "l2"
     intercept: str = ""
     tolerance: float | None = None
-    cache_size: float = 1000.0
+    cache_size: float = 2000.0
     max_iter: int | None = None
     scale: str = "none"
 

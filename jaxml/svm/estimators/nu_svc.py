@@ -62,7 +62,7 @@ class NuSVC(KernelClassifier):
         coef0: float = 0.0,
         probability: bool = False,
         tol: float = 1e-3,
-        cache_size: float = 200,
+        cache_size: float = 2000,
         verbose: bool = False,
         max_iter: int = -1,
         decision_function_shape: str = "ovr",

@@ -57,7 +57,7 @@ class OneClassSVM(OutlierMixin, SingleMachine):
         coef0: float = 0.0,
         tol: float = 1e-3,
         nu: float = 0.5,
-        cache_size: float = 200,
+        cache_size: float = 2000,
         verbose: bool = False,
         max_iter: int = -1,
         warm_start: bool = False,

@@ -65,9 +65,8 @@ class Space:
         if self.origin is not None:
             x = x - self.origin.astype(x.dtype)
         x = np.asarray(x, self.device_dtype)
-        if self.kind == "named":
-            x = np.pad(x, ((0, 0), (0, -x.shape[1] % 8)))
-        return x
+        fill = -x.shape[1] % 8
+        return np.pad(x, ((0, 0), (0, fill))) if fill and self.kind == "named" else x
 
     def products(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
         """The matrix of a kernel of kind "matrix"; where it is precomputed it is x itself."""
@@ -162,11 +161,18 @@ def _gamma(gamma: str | float, x: np.ndarray) -> float:
                 f"gamma: {gamma!r} is not one of scale, auto or a number"
                 f"{nearest(gamma, ('scale', 'auto'))}"
             )
-        variance = float(x.var())
+        variance = _variance(x)
         return 1 / (x.shape[1] * variance) if variance > 0 else 1.0
     if not 0 <= gamma < np.inf:
         raise InputError(f"gamma: {gamma!r} is not allowed, it is a number of at least 0")
     return float(gamma)
+
+
+def _variance(x: np.ndarray) -> float:
+    """Of all entries, in float64 without a copy of them in it."""
+    mean = x.mean(dtype=np.float64)
+    parts = (np.square(x[i : i + 256] - mean).sum(dtype=np.float64) for i in range(0, len(x), 256))
+    return float(sum(parts)) / x.size
 
 
 def _is_traceable(kernel: Callable[[Any, Any], Any], shape: jax.ShapeDtypeStruct) -> bool:

@@ -85,7 +85,7 @@ class SVC(KernelClassifier):
         coef0: float = 0.0,
         probability: bool = False,
         tol: float = 1e-3,
-        cache_size: float = 200,
+        cache_size: float = 2000,
         class_weight: Any = None,
         verbose: bool = False,
         max_iter: int = -1,

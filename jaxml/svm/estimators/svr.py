@@ -72,7 +72,7 @@ class SVR(RegressorMixin, SingleMachine):
         tol: float = 1e-3,
         C: float = 1.0,
         epsilon: float = 0.1,
-        cache_size: float = 200,
+        cache_size: float = 2000,
         verbose: bool = False,
         max_iter: int = -1,
         warm_start: bool = False,
