@@ -18,9 +18,9 @@ from absl import flags
 from sklearn.exceptions import ConvergenceWarning
 
 from jaxml.data import idx
-from jaxml.svm import libsvm_format
-from jaxml.svm.compile_clock import CompileClock
+from jaxml.svm.command.compile_clock import CompileClock
 from jaxml.svm.estimators import SVC, LinearSVC
+from jaxml.svm.files import libsvm_format
 from launch import cli
 
 TRAIN = flags.DEFINE_string("train", "", "libsvm file, or a folder with MNIST's IDX files")

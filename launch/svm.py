@@ -57,8 +57,8 @@ flags.DEFINE_string("scale", "none", "of features: none, min_max, standard or ma
 def main() -> None:
     """Fits and predicts by the flags."""
     from jaxml.interrupt import StopSignals  # after the flags, for it takes a second to import
-    from jaxml.svm import experiment
-    from jaxml.svm.machine_settings import MachineSettings
+    from jaxml.svm.command import experiment
+    from jaxml.svm.command.machine_settings import MachineSettings
 
     _check_sources()
     names = [field.name for field in dataclasses.fields(MachineSettings)]
@@ -108,7 +108,7 @@ def _check_sources() -> None:
 
 def _tables() -> tuple[Any, Any]:
     """What is fitted, and what is predicted or None."""
-    from jaxml.svm import tables
+    from jaxml.svm.command import tables
 
     if not FEATURES_OF.value:
         return tables.read_tables(Path(TRAIN.value), _path(TEST))

@@ -158,8 +158,10 @@ def name_of(function: Callable[..., Any]) -> str:
         owner = function.__self__
         function = owner if inspect.isclass(owner) else type(owner)
         name = f"{function.__qualname__}.{name.split('.')[-1]}"
-    module = function.__module__.removeprefix("jaxml.").split(".")[0]
-    return f"{module}.{name}"
+    room, *inner = function.__module__.removeprefix("jaxml.").split(".")
+    # The forms of the support vector machine have functions of the same names.
+    room = f"{room}.{inner[-1]}" if room == "svm" and inner else room
+    return f"{room}.{name}"
 
 
 def missing() -> list[str]:

@@ -14,12 +14,14 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import LabelEncoder
 
 from jaxml.errors import InputError
-from jaxml.svm import kernel_dual, linear, reductions
-from jaxml.svm.columns import by_class, groups_of_pairs, together
+from jaxml.svm import reductions
 from jaxml.svm.estimators.space import Space, fit_space
-from jaxml.svm.kernel_dual import DualProblems, DualSolution
-from jaxml.svm.linear_problems import LinearProblems
-from jaxml.svm.rows import as_rows
+from jaxml.svm.kernel import solver as kernel_solver
+from jaxml.svm.kernel.columns import by_class, groups_of_pairs, together
+from jaxml.svm.kernel.solver import DualProblems, DualSolution
+from jaxml.svm.linear import solver as linear_solver
+from jaxml.svm.linear.problems import LinearProblems
+from jaxml.svm.linear.rows import as_rows
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def linear_grid(
         jnp.zeros(count),
         jnp.ones(count),
     )
-    state = linear.solve(problems, rows, loss=loss, tolerance=tolerance).state
+    state = linear_solver.solve(problems, rows, loss=loss, tolerance=tolerance).state
     values = np.asarray(rows.products(state.weights) + state.intercept[:, None]).reshape(shape)
     right = values.argmax(2) == labels
     return Grid(costs, np.empty(0), _accuracy(right, fold))
@@ -162,7 +164,7 @@ def kernel_grid(
     spaces = [fit_space(kernel, x, gamma=value, coef0=coef0, degree=degree) for value in gamma]
     accuracy = np.empty((len(spaces), len(costs), num_folds))
     for space, entry in zip(spaces, accuracy, strict=True):
-        solution = kernel_dual.solve(
+        solution = kernel_solver.solve(
             problems,
             space.function,
             space.examples(x, columns.rows),

@@ -1,17 +1,17 @@
 r"""Several classes as many problems of two: one-vs-rest and one-vs-one.
 
-Both are rows of signs for the functions of `jaxml.svm.objective`, mapped:
+Both are rows of signs for the functions of `jaxml.svm.objectives.binary`, mapped:
 
->>> from jaxml.svm import objective
+>>> from jaxml.svm.objectives import binary
 >>> x, labels = jnp.array([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]]), jnp.array([0, 1, 2])
 >>> signs = one_vs_rest(labels, classes=3)
 >>> def value(weights, signs):
-...     return objective.primal(weights, 0.0, x, signs > 0, C=1.0)
+...     return binary.primal(weights, 0.0, x, signs > 0, C=1.0)
 >>> jax.vmap(value)(jnp.zeros((3, 2)), signs).tolist()
 [3.0, 3.0, 3.0]
 >>> signs, mask = one_vs_one(labels, classes=3)
 >>> def value(weights, signs, mask):
-...     return objective.primal(weights, 0.0, x, signs > 0, C=1.0, sample_weight=mask)
+...     return binary.primal(weights, 0.0, x, signs > 0, C=1.0, sample_weight=mask)
 >>> jax.vmap(value)(jnp.zeros((3, 2)), signs, mask).tolist()
 [2.0, 2.0, 2.0]
 """

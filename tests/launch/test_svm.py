@@ -14,7 +14,7 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.svm import LinearSVC
 
-from jaxml.svm import libsvm_format
+from jaxml.svm.files import libsvm_format
 
 ROOT = Path(__file__).parent.parent.parent
 

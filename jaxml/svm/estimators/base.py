@@ -14,10 +14,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from jaxml.errors import InputError
-from jaxml.svm import kernel_dual
-from jaxml.svm.columns import Columns
 from jaxml.svm.estimators.space import Space, fit_space
-from jaxml.svm.kernel_dual import DualProblems, DualSolution, Progress
+from jaxml.svm.kernel import solver
+from jaxml.svm.kernel.columns import Columns
+from jaxml.svm.kernel.solver import DualProblems, DualSolution, Progress
 
 # The device's numbers are of float32, where float64 is not switched on.
 LARGEST = float(np.finfo(np.float32).max)
@@ -140,7 +140,7 @@ class KernelMachine(BaseEstimator):
           start: feasible values of variables, or None.
           certify: to the primal and the dual of each problem, compiled and in float64.
         """
-        solution = kernel_dual.solve(
+        solution = solver.solve(
             problems,
             self._space.function,
             self._space.examples(x, columns.rows),

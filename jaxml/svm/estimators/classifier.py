@@ -14,9 +14,9 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from jaxml.errors import InputError
 from jaxml.svm import calibration, reductions
-from jaxml.svm.columns import Columns, by_class, groups_of_pairs, padded_size, together
 from jaxml.svm.estimators.base import KernelMachine, Solved
-from jaxml.svm.kernel_dual import DualProblems
+from jaxml.svm.kernel.columns import Columns, by_class, groups_of_pairs, padded_size, together
+from jaxml.svm.kernel.solver import DualProblems
 from jaxml.types import Array
 
 _SHAPES = ("ovr", "ovo")

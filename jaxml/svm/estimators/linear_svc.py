@@ -9,7 +9,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from jaxml.errors import InputError
-from jaxml.svm import linear_fit
+from jaxml.svm.linear import fit as linear_fit
 
 
 class LinearSVC(ClassifierMixin, BaseEstimator):

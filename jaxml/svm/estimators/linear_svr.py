@@ -7,7 +7,6 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from jaxml.errors import InputError
-from jaxml.svm import linear_fit
 from jaxml.svm.estimators.linear_svc import (
     check_choice,
     check_linear,
@@ -15,6 +14,7 @@ from jaxml.svm.estimators.linear_svc import (
     is_number,
     reporter,
 )
+from jaxml.svm.linear import fit as linear_fit
 
 
 class LinearSVR(RegressorMixin, BaseEstimator):

@@ -7,19 +7,19 @@ import jax
 import numpy as np
 
 from jaxml.errors import InputError
-from jaxml.svm import nu_svc
 from jaxml.svm.estimators.base import Solved, feasible_start
 from jaxml.svm.estimators.classifier import KernelClassifier
-from jaxml.svm.gram import KnownProducts
-from jaxml.svm.kernel_dual import DualProblems
+from jaxml.svm.kernel.solver import DualProblems
+from jaxml.svm.objectives import nu_svc
+from jaxml.svm.objectives.gram import KnownProducts
 from jaxml.types import Array
 
 
 class NuSVC(KernelClassifier):
     r"""Classification where nu bounds the share of rows within the margin, from above.
 
-    The machine of each pair of classes is that of `jaxml.svm.nu_svc`, divided by its margin; nu
-    bounds the share of support vectors, too, from below.
+    The machine of each pair of classes is that of `jaxml.svm.objectives.nu_svc`, divided by its
+    margin; nu bounds the share of support vectors, too, from below.
 
     Args:
       nu: in (0, 1], at most twice the share of the smaller class of each pair.

@@ -6,11 +6,11 @@ import jax
 import numpy as np
 from sklearn.base import OutlierMixin
 
-from jaxml.svm import one_class
-from jaxml.svm.columns import together
 from jaxml.svm.estimators.base import SingleMachine, Solved, feasible_start
-from jaxml.svm.gram import KnownProducts
-from jaxml.svm.kernel_dual import DualProblems
+from jaxml.svm.kernel.columns import together
+from jaxml.svm.kernel.solver import DualProblems
+from jaxml.svm.objectives import one_class
+from jaxml.svm.objectives.gram import KnownProducts
 from jaxml.types import Array
 
 

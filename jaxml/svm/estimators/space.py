@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxml.errors import InputError, nearest
 from jaxml.svm import kernels
-from jaxml.svm.columns import padded_size
+from jaxml.svm.kernel.columns import padded_size
 from jaxml.svm.kernels import Kernel
 from jaxml.types import Array
 

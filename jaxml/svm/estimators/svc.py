@@ -6,11 +6,11 @@ import jax
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
-from jaxml.svm import dual, objective
 from jaxml.svm.estimators.base import LARGEST, Solved, rescaled
 from jaxml.svm.estimators.classifier import KernelClassifier
-from jaxml.svm.gram import KnownProducts
-from jaxml.svm.kernel_dual import DualProblems
+from jaxml.svm.kernel.solver import DualProblems
+from jaxml.svm.objectives import binary, dual
+from jaxml.svm.objectives.gram import KnownProducts
 from jaxml.types import Array
 
 
@@ -140,6 +140,6 @@ def _bounds_of_hinge(
     gram = KnownProducts(output)
     settings: dict[str, Any] = {"C": 1.0, "loss": "hinge", "sample_weight": upper}
     return (
-        objective.kernel_primal(alpha, gram, labels, **settings),
+        binary.kernel_primal(alpha, gram, labels, **settings),
         dual.dual(alpha, gram, labels, **settings),
     )

@@ -15,8 +15,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from jaxml.svm import linear_fit
 from jaxml.svm.estimators import LinearSVC, LinearSVR
+from jaxml.svm.linear import fit as linear_fit
 
 EXACT: dict[str, Any] = {"tol": 1e-10, "max_iter": 10**6}
 
@@ -140,14 +140,14 @@ def test_a_budget_is_told_and_gone_on_with():
 def test_a_proof_that_fails_is_tried_again(monkeypatch):
     """The working precision says solved, float64 says not yet."""
     proofs = []
-    prove = linear_fit.linear_proof.prove
+    prove = linear_fit.prove
 
     def doubtful(*arguments, **options):
         proof = prove(*arguments, **options)
         proofs.append(proof)
         return proof._replace(dual=proof.dual - proof.primal) if len(proofs) == 1 else proof
 
-    monkeypatch.setattr(linear_fit.linear_proof, "prove", doubtful)
+    monkeypatch.setattr(linear_fit, "prove", doubtful)
     model = LinearSVC().fit(*digits())
     assert len(proofs) == 2
     assert model.converged_

@@ -18,8 +18,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from jaxml.errors import InputError
-from jaxml.svm import kernel_dual
 from jaxml.svm.estimators import SVC
+from jaxml.svm.kernel import solver
 from tests import laws
 
 X, Y = load_iris(return_X_y=True)
@@ -256,7 +256,7 @@ def test_warm_starts_of_other_prices_and_other_data():
 
 
 def test_an_interruption_keeps_the_best_and_tells(monkeypatch):
-    advance, calls = kernel_dual._advance, []
+    advance, calls = solver._advance, []
 
     def stop(*arguments, **settings):
         calls.append(1)
@@ -264,8 +264,8 @@ def test_an_interruption_keeps_the_best_and_tells(monkeypatch):
             raise KeyboardInterrupt
         return advance(*arguments, **settings)
 
-    monkeypatch.setattr(kernel_dual, "_advance", stop)
-    monkeypatch.setattr(kernel_dual, "_good_size", lambda count: 16)
+    monkeypatch.setattr(solver, "_advance", stop)
+    monkeypatch.setattr(solver, "_good_size", lambda count: 16)
     machine = SVC(warm_start=True)
     with pytest.warns(ConvergenceWarning, match="interrupted by the keyboard: after 1 rounds .*"):
         machine.fit(X[50:], Y[50:])

@@ -1,0 +1,151 @@
+"""A support vector machine with the scale of its features: fitted, kept in files, predicting."""
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from jaxml.svm.command.compile_clock import CompileClock
+from jaxml.svm.command.estimator_models import to_estimator, to_model
+from jaxml.svm.command.machine_settings import MachineSettings
+from jaxml.svm.command.scaling import Scaling, fit_scaling, read_scaling
+from jaxml.svm.command.tables import Table
+from jaxml.svm.files.model_file import read_model, write_model
+from jaxml.svm.kernel.solver import Progress
+from jaxml.svm.linear.solver import LinearProgress
+
+Say = Callable[[str], None]
+Stopped = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A fitted machine.
+
+    Attributes:
+      estimator: of scikit-learn's interface.
+      scaling: of its features, or None.
+      facts: numbers of the fit, as the result holds them.
+    """
+
+    estimator: Any
+    scaling: Scaling | None
+    facts: dict[str, Any]
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Classes or values of `[n, features]`."""
+        return self.estimator.predict(x if self.scaling is None else self.scaling.apply(x))
+
+
+def fit(settings: MachineSettings, table: Table, say: Say, stopped: Stopped) -> Machine:
+    """Scales the features and fits the machine.
+
+    Args:
+      settings: of the machine.
+      table: of training.
+      say: is told how it goes, once a second at most.
+      stopped: whether to end at the best point so far.
+
+    Returns:
+      The machine.
+
+    Raises:
+      InputError: settings or examples that are not allowed.
+    """
+    estimator = settings.estimator()
+    y = table.y if settings.is_regression else table.classes()
+    scaling = fit_scaling(settings.scale, table.x)
+    x = table.x if scaling is None else scaling.apply(table.x)
+    estimator.set_params(verbose=_Narrator(say, stopped))
+    with warnings.catch_warnings(), CompileClock() as clock:
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        start = time.perf_counter()
+        estimator.fit(x, y)
+        seconds = time.perf_counter() - start
+    estimator.set_params(verbose=False)
+    facts = _objectives(estimator) | {
+        "fit_seconds": max(seconds - clock.seconds, 0.0),
+        "compile_seconds": clock.seconds,
+    }
+    return Machine(estimator, scaling, facts)
+
+
+def save_machine(machine: Machine, path: Path) -> None:
+    """Writes a model file, and beside it, where features are scaled, svm-scale's file of ranges.
+
+    Raises:
+      InputError: a file cannot be written.
+    """
+    write_model(path, to_model(machine.estimator))
+    if machine.scaling is None:
+        _ranges_of(path).unlink(missing_ok=True)  # those of the model that was there before
+    else:
+        machine.scaling.write(_ranges_of(path))
+
+
+def load_machine(path: Path) -> Machine:
+    """Reads a model file, and the file of ranges where one stands beside it.
+
+    Raises:
+      InputError: a file cannot be read, or is of a machine that no estimator is.
+    """
+    estimator: Any = to_estimator(read_model(path))
+    ranges = _ranges_of(path)
+    scaling = read_scaling(ranges, estimator.n_features_in_) if ranges.exists() else None
+    return Machine(estimator, scaling, {})
+
+
+class _Narrator:
+    """Tells where a solver stands, and stops it when asked to."""
+
+    def __init__(self, say: Say, stopped: Stopped) -> None:
+        self.say, self.stopped = say, stopped
+        self.told = -math.inf
+
+    def __call__(self, progress: LinearProgress | Progress) -> None:
+        if time.monotonic() - self.told >= 1:
+            self.told = time.monotonic()
+            self.say(_line(progress))
+        if self.stopped():
+            raise KeyboardInterrupt  # the solvers end at their best point then
+
+
+def _line(progress: LinearProgress | Progress) -> str:
+    if isinstance(progress, LinearProgress):
+        name, count = "step", progress.steps
+        primal, dual = float(progress.primal.sum()), float(progress.dual.sum())
+    else:
+        name, count, dual = "round", progress.rounds, -progress.objective
+        primal = dual + progress.gap
+    gap = (primal - dual) / abs(primal) if primal else 0.0
+    return (
+        f"{name} {count}: primal {primal:.8g}, dual {dual:.8g}, relative gap {gap:.2e}, "
+        f"{progress.num_support} support vectors"
+    )
+
+
+def _objectives(estimator: Any) -> dict[str, Any]:
+    """What a fit came to, over all problems."""
+    primal = np.sum(estimator.objective_ if hasattr(estimator, "objective_") else estimator.primal_)
+    gap = np.sum(estimator.duality_gap_)
+    converged = getattr(estimator, "converged_", None)
+    if converged is None:
+        converged = estimator.fit_status_ == 0
+    return {
+        "primal": float(primal),
+        "dual": float(primal - gap),
+        "relative_gap": float(gap / abs(primal)) if primal else 0.0,
+        "n_support": len(estimator.support_),
+        "n_iter": int(np.max(estimator.n_iter_)),
+        "converged": bool(converged),
+    }
+
+
+def _ranges_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.range")

@@ -1,0 +1,1 @@
+"""Files of libsvm and liblinear, both ways."""

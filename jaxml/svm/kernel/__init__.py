@@ -1,0 +1,1 @@
+"""The kernel machines: the exact dual by working sets."""

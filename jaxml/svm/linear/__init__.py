@@ -1,0 +1,1 @@
+"""The linear machines: all problems at once, to a proven gap."""

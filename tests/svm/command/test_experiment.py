@@ -1,0 +1,216 @@
+"""Experiments against scikit-learn, in this process."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import sklearn.svm
+from scipy import sparse
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.model_selection import StratifiedKFold
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
+
+from jaxml.errors import InputError
+from jaxml.svm.command import experiment
+from jaxml.svm.command.experiment import Outputs
+from jaxml.svm.command.fitted_machine import fit, load_machine, save_machine
+from jaxml.svm.command.machine_settings import MachineSettings
+from jaxml.svm.command.scaling import fit_scaling, read_scaling
+from jaxml.svm.command.tables import Table, read_tables
+from jaxml.svm.files import libsvm_format
+
+sklearn_svm: Any = sklearn.svm
+
+
+def _irises():
+    x, y = load_iris(return_X_y=True)
+    return Table("a", x[::2], y[::2].astype(float)), Table("b", x[1::2], y[1::2].astype(float))
+
+
+def _run(settings, train, test=None, *, cv=0, outputs=None, stopped=lambda: False):
+    lines = []
+    result = experiment.run(
+        settings,
+        train,
+        test,
+        cv=cv,
+        outputs=outputs or Outputs(),
+        say=lines.append,
+        stopped=stopped,
+    )
+    return result, lines
+
+
+def test_a_kernel_machine_of_scaled_features_is_scikit_learns(tmp_path):
+    train, test = _irises()
+    model, predictions = tmp_path / "model", tmp_path / "predictions"
+    outputs = Outputs(model, predictions, tmp_path / "result")
+    settings = MachineSettings(kernel="rbf", C=2, gamma="0.7", scale="standard")
+    result, lines = _run(settings, train, test, cv=3, outputs=outputs)
+
+    scaler = StandardScaler().fit(train.x)
+    oracle: Any = sklearn_svm.SVC(C=2, gamma=0.7, tol=1e-6).fit(scaler.transform(train.x), train.y)
+    expected = oracle.predict(scaler.transform(test.x))
+    np.testing.assert_array_equal(np.loadtxt(predictions), expected)
+    assert result["accuracy"] == (expected == test.y).mean()
+    assert result["n_support"] == pytest.approx(len(oracle.support_), abs=1)
+    assert result["dual"] <= result["primal"]
+    assert result["relative_gap"] < 1e-3
+    assert result == json.loads((tmp_path / "result").read_text())
+    assert result["settings"]["loss"] == "hinge"
+
+    folds = StratifiedKFold(3, shuffle=True, random_state=0).split(train.x, train.y)
+    right = 0
+    for fitted, held in folds:
+        scaler = StandardScaler().fit(train.x[fitted])
+        oracle.fit(scaler.transform(train.x[fitted]), train.y[fitted])
+        right += (oracle.predict(scaler.transform(train.x[held])) == train.y[held]).sum()
+    assert result["cv_accuracy"] == right / len(train.y)
+    assert sum(line.startswith("fold ") for line in lines) == 3
+
+    libsvm_format.write(tmp_path / "test", test.x, test.y)
+    again = experiment.run_model(model, tmp_path / "test", outputs=Outputs(), say=lines.append)
+    assert again["accuracy"] == result["accuracy"]
+    save_machine(fit(MachineSettings(), train, lines.append, lambda: False), model)
+    assert load_machine(model).scaling is None
+
+
+def test_regression_has_an_error_in_the_place_of_accuracy():
+    x, y = (np.asarray(part) for part in load_diabetes(return_X_y=True))
+    train, test = Table("a", x[:100], y[:100]), Table("b", x[100:150], y[100:150])
+    settings = MachineSettings(kernel="rbf", C=100, gamma="2", loss="epsilon_insensitive")
+    result, _ = _run(settings, train, test)
+    oracle = sklearn_svm.SVR(C=100, gamma=2, epsilon=0.1, tol=1e-6).fit(train.x, train.y)
+    error = math.sqrt(np.square(oracle.predict(test.x) - test.y).mean())
+    assert result["rmse"] == pytest.approx(error, rel=1e-3)
+    assert result["accuracy"] is None
+
+
+def test_labels_that_training_lacks_are_told_and_count_as_errors():
+    train, test = _irises()
+    some = Table("some", train.x[:50], train.y[:50])
+    result, lines = _run(MachineSettings(), some, test)
+    assert set(some.y) == {0, 1}
+    assert result["accuracy"] <= 2 / 3
+    notes = [line for line in lines if line.startswith("note: ")]
+    assert notes == [
+        "note: b: 25 of 75 rows have labels that training lacks, 2; they count as errors"
+    ]
+
+
+def test_a_fit_that_is_stopped_says_how_far_it_came():
+    train, test = _irises()
+    result, lines = _run(MachineSettings(kernel="rbf"), train, test, stopped=lambda: True)
+    assert result["interrupted"]
+    assert not result["converged"]
+    assert any(line.startswith("stopped: this is the best point") for line in lines)
+    with pytest.raises(KeyboardInterrupt):
+        _run(MachineSettings(), train, cv=2, stopped=lambda: True)
+
+
+def _scaling(scale, x):
+    scaling = fit_scaling(scale, x)
+    assert scaling is not None
+    return scaling
+
+
+@pytest.mark.parametrize(
+    ("scale", "scaler"),
+    [("min_max", MinMaxScaler()), ("standard", StandardScaler()), ("max_abs", MaxAbsScaler())],
+)
+def test_scaling_is_scikit_learns_and_in_a_file(scale, scaler, tmp_path):
+    generator = np.random.default_rng(0)
+    x, new = generator.normal(2, 3, (2, 20, 4)) * (generator.random((2, 20, 4)) < 0.7)
+    scaling = _scaling(scale, x)
+    expected = scaler.fit(x).transform(new)
+    scaling.write(tmp_path / "ranges")
+    again = read_scaling(tmp_path / "ranges", 4)
+    for found in (
+        scaling.apply(new),
+        again.apply(new),
+        _scaling(scale, sparse.csr_array(x)).apply(sparse.csr_array(new)),
+    ):
+        found = found.toarray() if sparse.issparse(found) else found
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_features_that_stay_zero_stay_sparse():
+    x = sparse.csr_array(np.array([[0.0, 2.0], [3.0, 0.0]]))
+    for scale in ("min_max", "max_abs"):
+        found = _scaling(scale, x).apply(x)
+        assert sparse.issparse(found)
+        np.testing.assert_array_equal(found.toarray(), [[0, 1], [1, 0]])
+
+
+def test_a_constant_feature_becomes_zero(tmp_path):
+    scaling = _scaling("min_max", np.array([[5.0, 1.0], [5.0, 3.0]]))
+    scaling.write(tmp_path / "ranges")
+    assert (tmp_path / "ranges").read_text() == "x\n0 1\n2 1 3\n"
+    np.testing.assert_array_equal(scaling.apply(np.array([[7.0, 2.0]])), [[0, 0.5]])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"C": -1.0}, "C: -1.0 is not allowed, it is above 0"),
+        ({"kernel": "rfb"}, "kernel: 'rfb' is not one of linear, rbf, poly, sigmoid; did you"),
+        ({"kernel": "rbf", "multiclass": "one_vs_rest"}, "one_vs_rest is not allowed with kernel"),
+        ({"kernel": "rbf", "loss": "squared_hinge"}, "only hinge or epsilon_insensitive"),
+        ({"kernel": "rbf", "intercept": "none"}, "intercept: none is not allowed"),
+        ({"kernel": "rbf", "gamma": "big"}, "gamma: 'big' is not one of scale, auto"),
+        ({"penalty": "l1", "loss": "hinge"}, "penalty: l1 needs loss squared_hinge, not hinge"),
+        ({"scale": "log"}, "scale: 'log' is not one of none, min_max"),
+        ({"tolerance": 0.0}, "tolerance: 0.0 is not allowed"),
+    ],
+)
+def test_settings_that_are_not_allowed(settings, message):
+    with pytest.raises(InputError, match=message):
+        MachineSettings(**settings).estimator()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 1:0.5\n-1 2:x\n", "train, line 2"),
+        ("1 1:0.5\n-1 2:nan\n", "train, line 2"),
+        ("1 1:0.5\n1 2:1\n", "train: one class only, 1; two or more are needed"),
+        ("0.5 1:0.5\n1 2:1\n", "train: the label 0.5 is no integer"),
+        ("1\n-1\n", "train: no line has a feature"),
+    ],
+)
+def test_training_sets_that_are_not_allowed(text, message, tmp_path):
+    (tmp_path / "train").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_tables(tmp_path / "train", None)[0].classes()
+
+
+def test_a_test_set_has_no_more_features_and_may_have_fewer(tmp_path):
+    for name, text in (("train", "1 1:1 3:1\n2 2:1\n"), ("few", "1 1:1\n"), ("many", "1 4:1\n")):
+        (tmp_path / name).write_text(text)
+    _, few = read_tables(tmp_path / "train", tmp_path / "few")
+    assert few is not None
+    assert few.x.shape == (1, 3)
+    with pytest.raises(InputError, match="many, line 1"):
+        read_tables(tmp_path / "train", tmp_path / "many")
+
+
+def test_what_cannot_be_written_is_told_at_once(tmp_path):
+    with pytest.raises(InputError, match=r"result: .* its folder does not exist"):
+        Outputs(result=tmp_path / "no" / "json").check(tested=True)
+    with pytest.raises(InputError, match=r"model_out: .* is a folder"):
+        Outputs(model_out=tmp_path).check(tested=True)
+    with pytest.raises(InputError, match="predictions_out: needs a test set"):
+        Outputs(predictions_out=tmp_path / "out").check(tested=False)
+
+
+def test_a_table_of_what_is_not_finite_is_refused():
+    with pytest.raises(InputError, match="a: features that are infinite or NaN"):
+        Table("a", np.array([[np.nan]]), np.zeros(1))
+
+
+@pytest.mark.parametrize("folds", [1, 76])
+def test_folds_are_between_two_and_the_rows(folds):
+    with pytest.raises(InputError, match=f"cv: {folds} is not allowed, .* from 2 to .* 75"):
+        _run(MachineSettings(), _irises()[0], cv=folds)

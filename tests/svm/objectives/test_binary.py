@@ -1,0 +1,400 @@
+"""The machine of two classes against NumPy, SciPy and scikit-learn's optima."""
+
+import functools
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.optimize
+import sklearn.linear_model
+import sklearn.metrics.pairwise
+import sklearn.svm
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxml.svm.objectives import binary, box, dual
+from jaxml.svm.objectives.gram import KnownProducts, LinearGram
+from tests import laws, references
+from tests.svm import oracles
+
+WEIGHTS = "C", "sample_weight", "class_weight"
+LOSSES, BIASES = ["hinge", "squared_hinge"], ["free", "penalized", "none"]
+CLASS_WEIGHT = np.array([0.5, 2.0])
+
+
+def problem(rows=7, features=3, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, features))
+    labels = (x[:, 0] + rng.normal(scale=0.7, size=rows) > 0).astype(np.int32)
+    labels[:2] = 0, 1
+    return x, labels, rng.uniform(0.2, 1.5, size=rows), rng
+
+
+def kernel(x):
+    return sklearn.metrics.pairwise.rbf_kernel(x, gamma=0.5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "penalty", "bias"),
+    [
+        ("squared_hinge", "l2", "free"),
+        ("hinge", "l2", "penalized"),
+        ("logistic", "l1", "free"),
+        ("squared_hinge", "l1", "penalized"),
+    ],
+)
+def test_the_primal_is_the_penalty_and_the_weighted_sum_of_losses(loss, penalty, bias):
+    x, labels, weight, rng = problem()
+    laws.obey(
+        oracles.with_keywords(binary.primal, *WEIGHTS),
+        rng.normal(size=3), np.array(0.3), x, labels, np.array(0.7), weight, CLASS_WEIGHT,
+        reference=oracles.primal, by="NumPy float64", bfloat16=4.0,
+        loss=loss, penalty=penalty, bias=bias,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("loss", "bias"), [("hinge", "free"), ("squared_hinge", "penalized")])
+def test_the_dual_is_the_textbooks(loss, bias):
+    x, labels, weight, _ = problem()
+    laws.obey(
+        oracles.with_keywords(dual.dual, *WEIGHTS),
+        weight, kernel(x), labels, np.array(0.7), weight[::-1], CLASS_WEIGHT,
+        reference=oracles.dual, by="NumPy float64", bfloat16=None, loss=loss, bias=bias,
+    )  # fmt: skip
+
+
+def test_a_linear_gram_matrix_is_not_needed_to_multiply_with_it():
+    x, labels, weight, _ = problem()
+
+    def of_rows(alpha, x, *rest, **settings):
+        return dual.dual(alpha, LinearGram(x), *rest, C=0.7, **settings)
+
+    of_rows.__module__, of_rows.__qualname__ = dual.dual.__module__, "dual"
+
+    def reference(alpha, x, labels, *, loss):
+        return oracles.dual(alpha, x @ x.T, labels, 0.7, None, None, loss=loss)
+
+    laws.obey(
+        of_rows, weight, x, labels, reference=reference, by="NumPy float64", bfloat16=None,
+        loss="hinge",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("loss", "bias"), [("hinge", "free"), ("squared_hinge", "penalized")])
+def test_the_primal_of_a_kernel_is_that_of_its_features(loss, bias):
+    x, labels, weight, _ = problem()
+
+    def reference(alpha, gram, labels, C, intercept, *, loss, bias):
+        features = np.linalg.cholesky(gram)
+        w = features.T @ (oracles.signs(labels) * alpha)
+        return oracles.primal(w, intercept, features, labels, C, None, None, loss=loss, bias=bias)
+
+    laws.obey(
+        oracles.with_keywords(binary.kernel_primal, "C", "intercept"),
+        weight, kernel(x), labels, np.array(0.7), np.array(0.2),
+        reference=reference, by="NumPy float64", bfloat16=None, vmap=False, loss=loss, bias=bias,
+    )  # fmt: skip
+
+
+def sides(loss, bias, alpha, gram, labels, C, **weights):
+    """Primal, dual, residual and violation of the constraints, in float64."""
+    settings = {"C": C, "loss": loss, "bias": bias, **weights}
+    arrays = alpha, gram, labels
+    return (
+        oracles.evaluate(binary.kernel_primal, *arrays, **settings),
+        oracles.evaluate(dual.dual, *arrays, **settings),
+        oracles.evaluate(dual.kkt_residual, *arrays, **settings),
+        oracles.evaluate(dual.infeasibility, alpha, labels, **settings),
+    )
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_scikit_learns_svc_is_where_primal_and_dual_meet(loss):
+    x, labels, weight, _ = problem(rows=60)
+    gram, C = kernel(x), 1.7
+    c = oracles.costs(labels, C, weight, CLASS_WEIGHT)
+    # With a ridge the hard margin is the squared hinge.
+    ridge, price = (0.0, C) if loss == "hinge" else (np.diag(1 / (2 * c)), 1e8)
+    machine = sklearn.svm.SVC(
+        kernel="precomputed", C=price, tol=1e-9,
+        class_weight=dict(enumerate(CLASS_WEIGHT)) if loss == "hinge" else None,
+    )  # fmt: skip
+    machine.fit(gram + ridge, labels, sample_weight=weight if loss == "hinge" else None)
+    alpha = np.zeros(60)
+    alpha[machine.support_] = np.abs(machine.dual_coef_[0])
+    weights = {"sample_weight": weight, "class_weight": CLASS_WEIGHT}
+    above, below, residual, outside = sides(loss, "free", alpha, gram, labels, C, **weights)
+    assert 0 <= above - below + 1e-12 * above <= 1e-8 * above
+    assert residual < 2e-6  # libsvm keeps its kernel in single precision
+    assert outside < 1e-8
+    laws.agree(
+        dual.dual,
+        below,
+        oracles.dual(alpha, gram, labels, C, weight, CLASS_WEIGHT, loss=loss),
+        by="NumPy float64",
+        rtol=1e-10,
+    )
+    outputs = gram @ (oracles.signs(labels) * alpha)
+    b = oracles.evaluate(binary.best_intercept, outputs, labels, loss=loss, **weights)
+    laws.agree(binary.best_intercept, b, machine.intercept_[0], by="scikit-learn", rtol=1e-6)
+    expected = oracles.cost(outputs + b, labels, C, weight, CLASS_WEIGHT, loss=loss)
+    expected += (oracles.signs(labels) * alpha) @ outputs / 2
+    laws.agree(binary.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
+    known = {"C": C, "loss": loss, **weights}
+    gap = oracles.evaluate(
+        lambda a, f, y, **s: binary.kernel_duality_gap(a, KnownProducts(f), y, **s),
+        alpha, outputs, labels, **known,
+    )  # fmt: skip
+    np.testing.assert_allclose(gap, above - below, atol=1e-10)
+    laws.record[("svm.kernel_duality_gap", "scikit-learn", "float64")] = float(gap / above)
+
+
+@pytest.mark.parametrize(
+    ("penalty", "bias"), [("l2", "penalized"), ("l2", "none"), ("l1", "penalized")]
+)
+def test_the_gap_of_scikit_learns_linear_svc_closes(penalty, bias):
+    x, labels, _, _ = problem(rows=60)
+    machine = sklearn.svm.LinearSVC(
+        C=0.4, penalty=penalty, tol=1e-10, max_iter=100_000, fit_intercept=bias != "none",
+        random_state=0,
+    )  # fmt: skip
+    machine.set_params(dual=False).fit(x, labels)
+    w, b = machine.coef_[0], np.ravel(machine.intercept_)[0] if bias != "none" else np.array(0.0)
+    settings = {"C": 0.4, "penalty": penalty, "bias": bias}
+    alpha = oracles.evaluate(binary.dual_point, x @ w + b, labels, C=0.4)
+    if penalty == "l1":
+        alpha = oracles.evaluate(dual.shrink, alpha, x, labels, bias=bias)
+    gap = oracles.evaluate(binary.duality_gap, w, b, alpha, x, labels, **settings)
+    above = oracles.primal(
+        w, b, x, labels, 0.4, None, None, loss="squared_hinge", penalty=penalty, bias=bias
+    )
+    assert -1e-12 * above <= gap <= 1e-7 * above
+
+
+def test_the_hinge_of_scikit_learns_linear_svc_meets_the_best_dual_of_scipy():
+    x, labels, _, _ = problem(rows=20)
+    machine = sklearn.svm.LinearSVC(
+        C=0.4, loss="hinge", tol=1e-10, max_iter=1_000_000, random_state=0
+    ).fit(x, labels)
+    settings = {"C": 0.4, "loss": "hinge", "bias": "penalized"}
+    above = oracles.evaluate(
+        binary.primal, machine.coef_[0], np.ravel(machine.intercept_)[0], x, labels, **settings
+    )
+    signed = oracles.signs(labels)[:, None] * np.hstack([x, np.ones((20, 1))])
+    best = scipy.optimize.minimize(
+        lambda a: ((a @ signed) ** 2).sum() / 2 - a.sum(), np.zeros(20),
+        jac=lambda a: signed @ (a @ signed) - 1, bounds=[(0, 0.4)] * 20,
+        method="L-BFGS-B", options={"ftol": 1e-15, "gtol": 1e-10},
+    )  # fmt: skip
+    laws.agree(binary.primal, above, -best.fun, by="SciPy", rtol=1e-6)
+    below = oracles.evaluate(dual.dual, best.x, x @ x.T, labels, **settings)
+    laws.agree(dual.dual, below, -best.fun, by="SciPy", rtol=1e-10)
+    residual = oracles.evaluate(dual.kkt_residual, best.x, x @ x.T, labels, **settings)
+    assert residual < 1e-4
+
+
+def test_logistic_regression_of_scikit_learn_has_no_gradient_left():
+    x, labels, weight, _ = problem(rows=60)
+    machine = sklearn.linear_model.LogisticRegression(C=0.4, tol=1e-10).fit(
+        x, labels, sample_weight=weight
+    )
+
+    def slope(w, b, x, labels, weight):
+        def value(w, b):
+            return binary.primal(w, b, x, labels, C=0.4, loss="logistic", sample_weight=weight)
+
+        return jax.grad(value, (0, 1))(w, b)
+
+    at = machine.coef_[0], np.array(machine.intercept_[0])
+    for left in oracles.evaluate(slope, *at, x, labels, weight):
+        assert np.abs(left).max() < 1e-6
+
+
+@pytest.mark.parametrize("bias", BIASES)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_residual_is_0_at_the_best_alpha_and_there_only(loss, bias):
+    x, labels, _, _ = problem(rows=12)
+    gram, C = kernel(x), 0.8
+    s = oracles.signs(labels)
+    lifted = gram + (bias == "penalized") + (np.eye(12) / (2 * C) if loss != "hinge" else 0.0)
+    quadratic = s[:, None] * lifted * s
+    balance = {"type": "eq", "fun": lambda a: s @ a, "jac": lambda a: s}
+    best = scipy.optimize.minimize(
+        lambda a: a @ quadratic @ a / 2 - a.sum(), np.full(12, 0.1),
+        jac=lambda a: quadratic @ a - 1, method="SLSQP",
+        bounds=[(0, C if loss == "hinge" else None)] * 12,
+        constraints=balance if bias == "free" else (),
+        options={"ftol": 1e-15, "maxiter": 500},
+    ).x  # fmt: skip
+    best[best < 1e-9] = 0  # SciPy stops a rounding before the bounds
+    if loss == "hinge":
+        best[best > C - 1e-9] = C
+    above, below, residual, outside = sides(loss, bias, best, gram, labels, C)
+    assert outside < 1e-9
+    assert residual < 1e-5
+    assert abs(above - below) < 1e-6
+    other = oracles.evaluate(
+        dual.project, best + np.linspace(-0.3, 0.3, 12), labels, C=C, loss=loss, bias=bias
+    )
+    above, below, residual, _ = sides(loss, bias, other, gram, labels, C)
+    assert above - below > 1e-3
+    assert residual > 1e-2
+
+
+@functools.cache
+def gaps(loss, bias):
+    """Compiled once: three gaps of any primal point and the feasible point nearest to any alpha."""
+
+    def of_points(w, b, anywhere, x, labels, C, weight):
+        settings = {"C": C, "loss": loss, "bias": bias, "sample_weight": weight}
+        alpha = dual.project(anywhere, labels, **settings)
+        small = dual.shrink(alpha, x, labels, bias=bias)
+        return jnp.stack([
+            binary.duality_gap(w, b, alpha, x, labels, **settings),
+            binary.duality_gap(w, b, small, x, labels, penalty="l1", **settings),
+            binary.kernel_duality_gap(alpha, LinearGram(x), labels, **settings),
+            -dual.infeasibility(alpha, labels, **settings),
+        ])  # fmt: skip
+
+    return references.plain_jit(of_points)
+
+
+@pytest.mark.parametrize("bias", BIASES)
+@pytest.mark.parametrize("loss", LOSSES)
+@given(seed=st.integers(0, 10**6), C=st.floats(0.01, 10.0))
+def test_a_feasible_dual_point_bounds_every_primal_point(loss, bias, seed, C):
+    x, labels, weight, rng = problem(seed=seed)
+    b = np.array(0.0 if bias == "none" else rng.normal())
+    weight[3] = 0.0
+    anywhere = 3 * C * rng.normal(size=7)
+    with jax.enable_x64(True):
+        found = gaps(loss, bias)(rng.normal(size=3), b, anywhere, x, labels, np.array(C), weight)
+    assert (np.asarray(found) > -1e-12 * (1 + C)).all()
+
+
+_project = references.plain_jit(box.project)
+
+
+@given(st.integers(0, 10**6), st.sampled_from([0.0, 1.5]), st.sampled_from([1.0, np.inf]))
+def test_the_projection_is_the_nearest_point(seed, total, reach):
+    rng = np.random.default_rng(seed)
+    point, lower = 2 * rng.normal(size=6), -rng.uniform(size=6) * (rng.uniform(size=6) > 0.4)
+    upper = np.where(rng.uniform(size=6) > 0.3, reach, 0.6)
+    with jax.enable_x64(True):
+        nearest = np.asarray(_project(point, lower, upper, np.array(total)))
+    shift: Any = scipy.optimize.brentq(
+        lambda m: np.clip(point - m, lower, upper).sum() - total, -20, 20, xtol=1e-14
+    )
+    laws.agree(box.project, nearest, np.clip(point - shift, lower, upper), by="SciPy", rtol=1e-10)
+
+
+def test_gradients_of_the_projection_are_those_of_differences():
+    laws.check_gradients(
+        jax.jit(lambda p: box.project(p, -jnp.ones_like(p), jnp.ones_like(p), 0.5)),
+        np.array([2.0, 0.3, -0.2, -3.0, 0.1]),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("bias", ["free", "none"])
+def test_projecting_leaves_what_is_feasible(bias):
+    labels = np.array([0, 1, 1, 0])
+    alpha = np.array([0.3, 0.2, 0.1, 0.0])
+    actual = oracles.evaluate(dual.project, alpha, labels, C=0.3, loss="hinge", bias=bias)
+    laws.agree(dual.project, actual, alpha, by="itself, feasible", rtol=1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_no_other_intercept_costs_less(loss):
+    _, labels, weight, rng = problem(rows=15)
+    outputs = rng.normal(size=15)
+    b = oracles.evaluate(binary.best_intercept, outputs, labels, loss=loss, sample_weight=weight)
+
+    def value(b):
+        return oracles.cost(outputs + b, labels, 1.0, weight, None, loss=loss)
+
+    kinks = oracles.signs(labels) - outputs
+    least = min(
+        min(map(value, kinks)),  # the hinge's is at a kink
+        scipy.optimize.minimize_scalar(value, bounds=(kinks.min(), kinks.max())).fun,
+    )
+    assert value(b) <= least * (1 + 1e-10)
+
+
+def test_gradients_pass_the_best_intercept_by():
+    x, labels, weight, _ = problem()
+    laws.check_gradients(
+        jax.jit(lambda a, gram, y: binary.kernel_primal(a, gram, y, C=0.7)),
+        weight, kernel(x), jnp.asarray(labels),
+    )  # fmt: skip
+
+
+def test_the_dual_point_is_minus_the_slope_of_the_cost():
+    _, labels, weight, rng = problem()
+
+    def reference(outputs, labels, C, sample_weight):
+        m = oracles.signs(labels) * outputs
+        return 2 * C * sample_weight * np.maximum(0, 1 - m)
+
+    laws.obey(
+        oracles.with_keywords(binary.dual_point, "C", "sample_weight"),
+        rng.normal(size=7), labels, np.array(0.7), weight,
+        reference=reference, by="NumPy float64",
+    )  # fmt: skip
+
+
+def test_labels_that_are_traced_and_wrong_give_nan():
+    call = jax.jit(lambda y: binary.cost(jnp.ones(2), y, C=1.0))
+    assert np.isnan(call(jnp.array([0, 2])))
+
+
+X, Y, A, G = jnp.ones((2, 3)), jnp.array([0, 1]), jnp.ones(2), jnp.eye(2)
+W = X[0]
+
+
+def primal(weights=W, x=X, labels=Y, C=1.0, **settings):
+    return binary.primal(weights, 0.0, x, labels, C=C, **settings)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: primal(A), "weights: [3], not (2,)"),
+        (lambda: primal(x=W), "x: [rows, features], not (3,)"),
+        (lambda: primal(x=X * jnp.nan), "x: finite numbers, not NaN"),
+        (lambda: primal(C=-1.0), "C: a finite number above 0, not -1.0"),
+        (lambda: primal(C=jnp.nan), "C: a finite number above 0, not nan"),
+        (lambda: primal(labels=Y + 1), "labels: integers in [0, 2), not 2"),
+        (lambda: primal(labels=Y[:1]), "labels: shape (2,) as the rows, not (1,)"),
+        (lambda: primal(loss="hing"), "loss: 'hing' is not one of hinge, squared_hinge, logistic;"),
+        (lambda: primal(penalty="l3"), "penalty: 'l3' is not one of l1, l2"),
+        (lambda: primal(bias="fre"), "bias: 'fre' is not one of free, penalized, none"),
+        (lambda: primal(sample_weight=-A), "sample_weight: 0 or more, not -1"),
+        (lambda: primal(class_weight=W), "class_weight: [2], not (3,)"),
+        (lambda: dual.dual(A, X, Y, C=1.0), "gram: [2, 2] for 2 rows of alpha, not (2, 3)"),
+        (lambda: dual.dual(A, G * jnp.inf, Y, C=1.0), "gram: finite numbers, not NaN or infinity"),
+        (lambda: dual.dual(A, G, Y, C=1.0, loss="logistic"), "loss: 'logistic' is not one of"),
+        (lambda: dual.project(A * jnp.nan, Y, C=1.0), "alpha: finite numbers, not NaN"),
+    ],
+)
+def test_what_does_not_fit_is_told(call, message):
+    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: primal(Y), "weights: floating point, not int32"),
+        (lambda: primal(labels=A), "labels: integers 0 and 1, or booleans"),
+        (
+            lambda: dual.dual(A.astype(jnp.bfloat16), G, Y, C=1.0),
+            "alpha, gram: all float32 or all float64, not bfloat16, float32",
+        ),
+    ],
+)
+def test_dtypes_that_do_not_fit_are_told(call, message):
+    with laws.unchecked(), pytest.raises(TypeError, match=re.escape(message)):
+        call()

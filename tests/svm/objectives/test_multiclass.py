@@ -1,0 +1,277 @@
+"""Machines of several classes against NumPy, SciPy and scikit-learn."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.optimize
+import sklearn.datasets
+import sklearn.svm
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxml.svm import reductions
+from jaxml.svm.objectives import binary, multiclass
+from jaxml.svm.objectives.gram import LinearGram
+from tests import laws, references
+from tests.svm import oracles
+
+LOSSES = ["crammer_singer", "weston_watkins"]
+FORMS = [(loss, squared) for loss in LOSSES for squared in (False, True)]
+WEIGHTS = "C", "sample_weight", "class_weight"
+CLASS_WEIGHT = np.array([0.5, 2.0, 1.0])
+
+
+def problem(rows=8, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(rows, dtype=np.int32) % 3
+    x = rng.normal(size=(rows, 2)) + np.array([[1.0, 0.0], [-0.5, 1.0], [-0.5, -1.0]])[labels]
+    return x, labels, rng.uniform(0.2, 1.5, size=rows), rng
+
+
+def test_one_vs_rest_trains_one_machine_a_class_at_once():
+    x, labels = sklearn.datasets.load_iris(return_X_y=True)
+    machine = sklearn.svm.LinearSVC(C=0.5, tol=1e-8, max_iter=10_000)
+    machine.set_params(dual=False).fit(x, labels)
+
+    def values(weights, intercepts, x, labels):
+        signs = reductions.one_vs_rest(labels, classes=3, dtype=x.dtype)
+
+        def value(w, b, signs):
+            return binary.primal(w, b, x, signs > 0, C=0.5, bias="penalized")
+
+        return signs, jax.vmap(jax.value_and_grad(value))(weights, intercepts, signs)
+
+    signs, (found, slopes) = oracles.evaluate(
+        values, machine.coef_, machine.intercept_, x, labels.astype(np.int32)
+    )
+    expected_signs = np.stack([oracles.signs(labels == c) for c in range(3)])
+    laws.agree(reductions.one_vs_rest, signs, expected_signs, by="NumPy float64")
+    loss = {"loss": "squared_hinge", "bias": "penalized"}
+    expected = [
+        oracles.primal(w, b, x, labels == c, 0.5, None, None, **loss)
+        for c, (w, b) in enumerate(zip(machine.coef_, np.ravel(machine.intercept_), strict=True))
+    ]  # fmt: skip
+    laws.agree(binary.primal, found, np.array(expected), by="NumPy float64", rtol=1e-10)
+    assert np.abs(slopes).max() < 1e-4  # scikit-learn's are the best weights
+
+
+def test_one_vs_one_decides_as_scikit_learn():
+    x, labels = sklearn.datasets.load_digits(return_X_y=True)
+    pairs_of, wide = (
+        sklearn.svm.SVC(decision_function_shape=shape)
+        .set_params(gamma=0.001)
+        .fit(x[:300], labels[:300])
+        for shape in ("ovo", "ovr")
+    )
+    decisions = pairs_of.decision_function(x[300:600])
+    assert decisions.shape[1] == len(reductions.pairs(10)) == 45
+    found = oracles.evaluate(reductions.vote, decisions, classes=10)
+    laws.agree(reductions.vote, found, pairs_of.predict(x[300:600]), by="scikit-learn")
+    found = oracles.evaluate(reductions.one_vs_rest_decisions, decisions, classes=10)
+    laws.agree(
+        reductions.one_vs_rest_decisions, found, wide.decision_function(x[300:600]),
+        by="scikit-learn", rtol=1e-12,
+    )  # fmt: skip
+    # Each machine has seen its two classes only, the first of them positive.
+    signs, mask = oracles.evaluate(reductions.one_vs_one, labels[:300].astype(np.int32), classes=10)
+    for (a, b), s, m in zip(reductions.pairs(10), signs, mask, strict=True):
+        laws.agree(reductions.one_vs_one, m, np.isin(labels[:300], [a, b]), by="NumPy float64")
+        laws.agree(
+            reductions.one_vs_one, s * m, (labels[:300] == a) * 1.0 - (labels[:300] == b),
+            by="NumPy float64",
+        )  # fmt: skip
+    laws.agree(
+        reductions.pairs, reductions.pairs(4), [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)],
+        by="by hand",
+    )  # fmt: skip
+
+
+def test_votes_are_counted_and_ties_go_to_the_first():
+    def reference(decisions):
+        counted = np.zeros((*decisions.shape[:-1], 4))
+        for index in np.ndindex(decisions.shape[:-1]):
+            for d, (a, b) in zip(decisions[index], reductions.pairs(4), strict=True):
+                counted[(*index, a if d > 0 else b)] += 1
+        return counted
+
+    decisions = np.random.default_rng(0).normal(size=(5, 6))
+    decisions[0] = 0.0, -1.0, 1.0, 1.0, -1.0, 1.0
+    votes = functools.partial(reductions.votes, classes=4)
+    functools.update_wrapper(votes, reductions.votes)
+    laws.obey(votes, decisions, reference=reference, by="NumPy float64", grads=0)
+    cycle = jnp.array([1.0, -1.0, 1.0])  # each of three classes wins once
+    assert int(reductions.vote(cycle, classes=3)) == 0
+
+
+@pytest.mark.parametrize(("loss", "squared"), [("crammer_singer", False), ("weston_watkins", True)])
+def test_the_primal_and_the_dual_are_the_textbooks(loss, squared):
+    x, labels, weight, rng = problem()
+    rest = labels, np.array(0.7), weight, CLASS_WEIGHT
+    settings = {"loss": loss, "squared": squared, "by": "NumPy float64"}
+    laws.obey(
+        oracles.with_keywords(multiclass.primal, *WEIGHTS),
+        rng.normal(size=(2, 3)), rng.normal(size=3), x, *rest,
+        reference=oracles.multiclass_primal, bfloat16=4.0, **settings,
+    )  # fmt: skip
+    laws.obey(
+        oracles.with_keywords(multiclass.dual, *WEIGHTS),
+        rng.normal(size=(8, 3)), x @ x.T, *rest,
+        reference=oracles.multiclass_dual, bfloat16=None, **settings,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_crammer_and_singers_optimum_of_scikit_learn_has_a_dual_that_meets_it(fit_intercept):
+    x, labels, _, _ = problem(rows=30)
+    machine = sklearn.svm.LinearSVC(
+        multi_class="crammer_singer", C=0.5, tol=1e-9, max_iter=1_000_000, random_state=0,
+        fit_intercept=fit_intercept,
+    ).fit(x, labels)  # fmt: skip
+    bias = "penalized" if fit_intercept else "none"
+    w, b = machine.coef_.T, np.broadcast_to(machine.intercept_, 3)
+    settings = {"loss": "crammer_singer", "bias": bias}
+    above = oracles.evaluate(multiclass.primal, w, b, x, labels, C=0.5, **settings)
+    alpha, best = best_dual(x, labels, 0.5, squared=False, **settings)
+    laws.agree(multiclass.primal, above, best, by="SciPy", rtol=1e-6)
+    gap = oracles.evaluate(multiclass.duality_gap, w, b, alpha, x, labels, C=0.5, **settings)
+    assert -1e-9 <= gap / above <= 1e-6
+
+
+@pytest.mark.parametrize(("loss", "squared"), FORMS)
+def test_the_residual_is_0_where_primal_and_dual_meet(loss, squared):
+    x, labels, _, _ = problem(rows=12)
+    settings = {"C": 0.5, "loss": loss, "squared": squared}
+    alpha, best = best_dual(x, labels, bias="penalized", **settings)
+    arrays = alpha, x @ x.T, labels
+    laws.agree(
+        multiclass.dual, oracles.evaluate(multiclass.dual, *arrays, **settings), best,
+        by="SciPy", rtol=1e-8,
+    )  # fmt: skip
+    gap = oracles.evaluate(multiclass.kernel_duality_gap, *arrays, **settings)
+    assert -1e-9 <= gap / best <= 1e-5
+    laws.record[("svm.kernel_duality_gap", "SciPy", "float64")] = float(abs(gap / best))
+    assert oracles.evaluate(multiclass.infeasibility, alpha, labels, bias="none", **settings) < 1e-8
+    assert oracles.evaluate(multiclass.kkt_residual, *arrays, **settings) < 2e-3
+    other = 0.5 * alpha
+    assert oracles.evaluate(multiclass.kernel_duality_gap, other, *arrays[1:], **settings) > 1e-2
+    assert oracles.evaluate(multiclass.kkt_residual, other, *arrays[1:], **settings) > 1e-2
+
+
+def best_dual(x, labels, C, *, loss, squared, bias):
+    """SciPy's alpha and its value: the other classes' are variables, the own is minus their sum."""
+    rows = len(x)
+    gram = x @ x.T + (bias == "penalized")
+    others = [[m for m in range(3) if m != y] for y in labels]
+
+    def expand(free):
+        alpha = np.zeros((rows, 3))
+        for i, columns in enumerate(others):
+            alpha[i, columns] = -free[2 * i : 2 * i + 2]
+            alpha[i, labels[i]] = free[2 * i : 2 * i + 2].sum()
+        return alpha
+
+    def minus_dual(free):
+        weight = np.ones(rows)
+        alpha = expand(free)
+        value = oracles.multiclass_dual(
+            alpha, gram, labels, C, weight, None, loss=loss, squared=squared, bias="none"
+        )
+        slope = -(gram @ alpha)
+        if squared and loss == "crammer_singer":
+            slope[np.arange(rows), labels] -= alpha[np.arange(rows), labels] / (2 * C)
+        for i, columns in enumerate(others):
+            slope[i, columns] -= 1
+            if squared and loss == "weston_watkins":
+                slope[i, columns] -= alpha[i, columns] / (2 * C)
+        lead = [slope[i, y] - slope[i, m] for i, y in enumerate(labels) for m in others[i]]
+        return -value, -np.array(lead)
+
+    reach = C if loss == "weston_watkins" and not squared else None
+    constraints = ()
+    if loss == "crammer_singer" and not squared:
+        share = np.kron(np.eye(rows), np.ones((1, 2)))
+        constraints = {"type": "ineq", "fun": lambda f: C - share @ f, "jac": lambda f: -share}
+    found = scipy.optimize.minimize(
+        minus_dual, np.full(2 * rows, C / 4), jac=True, bounds=[(0, reach)] * 2 * rows,
+        method="SLSQP", constraints=constraints, options={"ftol": 1e-14, "maxiter": 1000},
+    ).x  # fmt: skip
+    found[found < 1e-7] = 0  # SciPy stops a little before the bounds
+    if reach is not None:
+        found[found > reach - 1e-7] = reach
+    return expand(found), -minus_dual(found)[0]
+
+
+def nearest(point, lower, upper):
+    """What SciPy finds for the projection onto a box whose entries sum to 0."""
+
+    def total(shift):
+        return np.clip(point - shift, lower, upper).sum()
+
+    return np.clip(point - scipy.optimize.brentq(total, -1e3, 1e3, xtol=1e-13), lower, upper)
+
+
+@functools.cache
+def gaps(loss, squared):
+    """Compiled once: the gaps of any primal point and the feasible point nearest to any alpha."""
+
+    def of_points(w, b, anywhere, x, labels, C, weight):
+        settings = {"C": C, "loss": loss, "squared": squared, "sample_weight": weight}
+        alpha = multiclass.project(anywhere, labels, **settings)
+        return alpha, jnp.stack([
+            multiclass.duality_gap(w, b, alpha, x, labels, **settings),
+            multiclass.kernel_duality_gap(alpha, LinearGram(x), labels, **settings),
+            -multiclass.infeasibility(alpha, labels, bias="penalized", **settings),
+        ])  # fmt: skip
+
+    return references.plain_jit(of_points)
+
+
+@pytest.mark.parametrize(("loss", "squared"), FORMS)
+@given(seed=st.integers(0, 10**6), C=st.floats(0.01, 10.0))
+def test_a_feasible_dual_point_bounds_every_primal_point(loss, squared, seed, C):
+    x, labels, weight, rng = problem(seed=seed)
+    weight[3] = 0.0
+    anywhere = 3 * C * rng.normal(size=(8, 3))
+    with jax.enable_x64(True):
+        alpha, found = gaps(loss, squared)(
+            rng.normal(size=(2, 3)), rng.normal(size=3), anywhere, x, labels, np.array(C), weight
+        )
+    assert (np.asarray(found) > -1e-12 * (1 + C)).all()
+    # No feasible point is nearer: the rest of the way leaves the set.
+    for row, point, y, c in zip(np.asarray(alpha), anywhere, labels, C * weight, strict=True):
+        own = np.arange(3) == y
+        reach = np.inf if squared and c > 0 else c
+        lower = np.where(own, 0.0, -reach) if loss == "weston_watkins" else np.full(3, -np.inf)
+        upper = np.where(own, reach if loss == "crammer_singer" else np.inf, 0.0)
+        np.testing.assert_allclose(row, nearest(point, lower, upper), atol=1e-9)
+
+
+X, Y, A, G = jnp.ones((2, 3)), jnp.array([0, 1]), jnp.ones((2, 2)), jnp.eye(2)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: reductions.one_vs_rest(Y + 1, classes=2), "labels: integers in [0, 2), not 2"),
+        (lambda: reductions.one_vs_one(Y[None], classes=2), "labels: [rows], not (1, 2)"),
+        (lambda: reductions.pairs(1), "classes: at least 2, not 1"),
+        (lambda: reductions.vote(X, classes=4), "decisions: [..., 6] for 4 classes, not (2, 3)"),
+        (lambda: multiclass.primal(A, 0.0, X, Y, C=1.0), "weights: [3, classes], not (2, 2)"),
+        (lambda: multiclass.primal(X.T, 0.0, X, Y, C=-1.0), "C: a finite number above 0, not -1.0"),
+        (lambda: multiclass.primal(X.T, 0.0, X, Y + 1, C=1.0), "labels: integers in [0, 2), not 2"),
+        (lambda: multiclass.dual(A, X, Y, C=1.0), "gram: [2, 2] for 2 rows of alpha, not (2, 3)"),
+        (lambda: multiclass.dual(A, G, Y, C=1.0, loss="ovr"), "loss: 'ovr' is not one of crammer"),
+        (lambda: multiclass.project(A, Y, C=1.0, bias="free"), "bias: 'penalized' or 'none', not"),
+        (
+            lambda: multiclass.kernel_duality_gap(A, G, Y, C=1.0, bias="free"),
+            "intercept: [classes] where it is free, not None",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told(call, message):
+    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+        call()

@@ -1,0 +1,240 @@
+"""The one-class and nu forms against NumPy and scikit-learn's optima."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sklearn.metrics.pairwise
+import sklearn.svm
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxml.svm.objectives import nu_svc, nu_svr, one_class
+from jaxml.svm.objectives.gram import LinearGram
+from tests import laws, references
+from tests.svm import oracles
+
+
+def problem(rows=7, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, 3))
+    labels = (x[:, 0] + rng.normal(scale=0.7, size=rows) > 0).astype(np.int32)
+    labels[:4] = 0, 1, 0, 1
+    return x, labels, rng.uniform(0.2, 1.5, size=rows), rng
+
+
+def kernel(x):
+    return sklearn.metrics.pairwise.rbf_kernel(x, gamma=0.5)
+
+
+def test_the_primals_are_the_textbooks():
+    x, labels, weight, rng = problem()
+    rest = np.array(0.4), weight
+    laws.obey(
+        oracles.with_keywords(one_class.primal, "nu", "sample_weight"),
+        rng.normal(size=3), np.array(0.3), x, *rest,
+        reference=oracles.one_class_primal, by="NumPy float64", bfloat16=4.0,
+    )  # fmt: skip
+    laws.obey(
+        oracles.with_keywords(nu_svc.primal, "nu", "sample_weight"),
+        rng.normal(size=3), np.array(0.1), np.array(0.3), x, labels, *rest,
+        reference=oracles.nu_primal, by="NumPy float64", bfloat16=4.0,
+    )  # fmt: skip
+
+
+def test_the_duals_are_the_textbooks():
+    x, labels, weight, _ = problem()
+
+    def quadratic(alpha, gram):
+        return (
+            -sum(a * b * gram[i, j] for i, a in enumerate(alpha) for j, b in enumerate(alpha)) / 2
+        )
+
+    def signed(alpha, gram, labels):
+        return quadratic(oracles.signs(labels) * alpha, gram)
+
+    def linear_less(beta, gram, targets):
+        return targets @ beta + quadratic(beta, gram)
+
+    laws.obey(
+        oracles.with_keywords(one_class.dual),
+        weight,
+        kernel(x),
+        reference=quadratic,
+        by="NumPy float64",
+        bfloat16=None,
+    )
+    laws.obey(
+        oracles.with_keywords(nu_svc.dual),
+        weight,
+        kernel(x),
+        labels,
+        reference=signed,
+        by="NumPy float64",
+        bfloat16=None,
+    )
+    laws.obey(
+        oracles.with_keywords(nu_svr.dual), weight, kernel(x), x[:, 0],
+        reference=linear_less, by="NumPy float64", bfloat16=None,
+    )  # fmt: skip
+
+
+def test_scikit_learns_one_class_svm_is_where_primal_and_dual_meet():
+    x, _, weight, _ = problem(rows=60)
+    machine = sklearn.svm.OneClassSVM(kernel="precomputed", nu=0.3, tol=1e-9)
+    machine.fit(kernel(x), sample_weight=weight)
+    alpha = np.zeros(60)
+    alpha[machine.support_] = machine.dual_coef_[0]
+    settings = {"nu": 0.3, "sample_weight": weight}
+    gram = kernel(x)
+    above = oracles.evaluate(one_class.kernel_primal, alpha, gram, **settings)
+    gap = oracles.evaluate(one_class.kernel_duality_gap, alpha, gram, **settings)
+    assert -1e-12 <= gap / abs(above) <= 1e-8
+    # libsvm keeps its kernel in single precision.
+    assert oracles.evaluate(one_class.kkt_residual, alpha, gram, **settings) < 2e-6
+    assert oracles.evaluate(one_class.infeasibility, alpha, **settings) < 1e-8
+    outputs = gram @ alpha
+    rho = oracles.evaluate(one_class.best_rho, outputs, **settings)
+    laws.agree(one_class.best_rho, rho, -machine.intercept_[0], by="scikit-learn", rtol=1e-6)
+    features = np.linalg.cholesky(gram + 1e-13 * np.eye(60))
+    expected = oracles.one_class_primal(features.T @ alpha, rho, features, 0.3, weight)
+    laws.agree(one_class.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
+
+
+def test_scikit_learns_nu_svc_is_where_primal_and_dual_meet():
+    x, labels, weight, _ = problem(rows=60)
+    machine = sklearn.svm.NuSVC(kernel="precomputed", nu=0.3, tol=1e-10)
+    machine.fit(kernel(x), labels, sample_weight=weight)
+    # scikit-learn has divided by rho: alpha sums to nu V again, and rho follows.
+    scaled = np.zeros(60)
+    scaled[machine.support_] = np.abs(machine.dual_coef_[0])
+    rho = 0.3 * weight.sum() / scaled.sum()
+    alpha, gram = rho * scaled, kernel(x)
+    # At its bound but for the rounding of the division by rho.
+    alpha = np.where(np.abs(alpha - weight) < 1e-12, weight, alpha)
+    settings = {"nu": 0.3, "sample_weight": weight}
+    arrays = alpha, gram, labels
+    above = oracles.evaluate(nu_svc.kernel_primal, *arrays, **settings)
+    gap = oracles.evaluate(nu_svc.kernel_duality_gap, *arrays, **settings)
+    # libsvm keeps its kernel in single precision.
+    assert -1e-12 <= gap / abs(above) <= 1e-6
+    assert oracles.evaluate(nu_svc.kkt_residual, *arrays, **settings) < 2e-6
+    assert oracles.evaluate(nu_svc.infeasibility, alpha, labels, **settings) < 1e-6
+    outputs = gram @ (oracles.signs(labels) * alpha)
+    b, margin = oracles.evaluate(nu_svc.best_margin, outputs, labels, **settings)
+    laws.agree(nu_svc.best_margin, margin, rho, by="scikit-learn", rtol=1e-5)
+    laws.agree(nu_svc.best_margin, b / margin, machine.intercept_[0], by="scikit-learn", rtol=1e-5)
+    features = np.linalg.cholesky(gram + 1e-13 * np.eye(60))
+    w = features.T @ (oracles.signs(labels) * alpha)
+    expected = oracles.nu_primal(w, b, margin, features, labels, 0.3, weight)
+    laws.agree(nu_svc.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
+
+
+@pytest.mark.parametrize("nu", [0.3, 1.0])
+def test_scikit_learns_nu_svr_is_where_primal_and_dual_meet(nu):
+    x, _, weight, rng = problem(rows=60)
+    targets = np.sin(x[:, 0]) + rng.normal(scale=0.3, size=60)
+    machine = sklearn.svm.NuSVR(kernel="precomputed", nu=nu, C=1.3, tol=1e-9)
+    machine.fit(kernel(x), targets, sample_weight=weight)
+    beta = np.zeros(60)
+    beta[machine.support_] = machine.dual_coef_[0]
+    settings = {"C": 1.3, "nu": nu, "sample_weight": weight}
+    gram = kernel(x)
+    above = oracles.evaluate(nu_svr.kernel_primal, beta, gram, targets, **settings)
+    gap = oracles.evaluate(nu_svr.kernel_duality_gap, beta, gram, targets, **settings)
+    # libsvm keeps its kernel in single precision.
+    assert -1e-12 <= gap / above <= 1e-6
+    assert oracles.evaluate(nu_svr.infeasibility, beta, **settings) < 1e-8
+    outputs, tube = gram @ beta, {"nu": nu, "sample_weight": weight}
+    b, epsilon = oracles.evaluate(nu_svr.best_tube, outputs, targets, **tube)
+    laws.agree(nu_svr.best_tube, b, machine.intercept_[0], by="scikit-learn", rtol=1e-5)
+    assert (epsilon == 0) == (nu == 1.0)
+    errors = np.maximum(np.abs(outputs + b - targets) - epsilon, 0)
+    expected = beta @ outputs / 2 + 1.3 * (nu * weight.sum() * epsilon + weight @ errors)
+    laws.agree(nu_svr.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
+
+
+@functools.cache
+def gaps():
+    """Compiled once: the gaps of any primal point and the feasible point nearest to any alpha."""
+
+    def of_points(w, b, rho, anywhere, x, labels, nu, weight):
+        settings = {"nu": nu, "sample_weight": weight}
+        gram = LinearGram(x)
+        alpha, other = (
+            one_class.project(anywhere, **settings),
+            nu_svc.project(anywhere, labels, **settings),
+        )
+        inside = -jnp.stack([
+            one_class.infeasibility(alpha, **settings),
+            nu_svc.infeasibility(other, labels, **settings),
+        ])  # fmt: skip
+        return inside, jnp.stack([
+            one_class.duality_gap(w, rho, alpha, x, **settings),
+            one_class.kernel_duality_gap(alpha, gram, **settings),
+            nu_svc.primal(w, b, rho, x, labels, **settings) - nu_svc.dual(other, gram, labels),
+            nu_svc.kernel_duality_gap(other, gram, labels, **settings),
+        ])  # fmt: skip
+
+    return references.plain_jit(of_points)
+
+
+@given(seed=st.integers(0, 10**6), nu=st.floats(0.01, 0.3))
+def test_a_feasible_dual_point_bounds_every_primal_point(seed, nu):
+    x, labels, weight, rng = problem(seed=seed)
+    weight[:4] = weight.max()  # so that each class can hold its half
+    b, rho = np.array(rng.normal()), np.array(rng.normal())
+    with jax.enable_x64(True):
+        inside, found = gaps()(
+            rng.normal(size=3), b, rho, 2 * rng.normal(size=7), x, labels, np.array(nu), weight
+        )
+    assert (np.asarray(inside) > -1e-12).all()
+    assert (np.asarray(found) > -1e-12).all()
+    assert (np.asarray(found) > 1e-9).all()  # nothing drawn is the optimum
+
+
+def test_the_projection_is_that_of_each_class():
+    alpha, labels = np.array([3.0, 0.5, 0.0, -2.0, 0.4]), np.array([1, 0, 0, 1, 1])
+    weight = np.array([1.0, 1.0, 0.5, 1.0, 1.0])
+    actual = oracles.evaluate(nu_svc.project, alpha, labels, nu=0.5, sample_weight=weight)
+    # Half of nu V is 1.125: class 1 has (1, 0, 0.125), class 0 (0.8125, 0.3125).
+    expected = np.array([1.0, 0.8125, 0.3125, 0.0, 0.125])
+    laws.agree(nu_svc.project, actual, expected, by="by hand", rtol=1e-12)
+    actual = oracles.evaluate(one_class.project, alpha, nu=0.5)
+    laws.agree(
+        one_class.project, actual, np.array([1.0, 0.7, 0.2, 0.0, 0.6]), by="by hand", rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("nu", [0.2, 0.5, 0.75])
+def test_the_threshold_is_a_quantile(nu):
+    outputs = np.random.default_rng(0).normal(size=11)
+    rho = oracles.evaluate(one_class.best_rho, outputs, nu=nu)
+    expected = np.quantile(outputs, nu, method="inverted_cdf")
+    laws.agree(one_class.best_rho, rho, expected, by="NumPy float64", rtol=1e-10)
+
+
+X, Y, A, G = jnp.ones((3, 2)), jnp.array([0, 1, 1]), jnp.ones(3), jnp.eye(3)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: one_class.primal(A, 0.0, X, nu=0.5), "weights: [2], not (3,)"),
+        (lambda: one_class.primal(X[0], 0.0, X, nu=0.0), "nu: in (0, 1], not 0.0"),
+        (lambda: one_class.primal(X[0], 0.0, X, nu=1.5), "nu: in (0, 1], not 1.5"),
+        (lambda: one_class.dual(A, X), "gram: [3, 3] for 3 rows of alpha, not (3, 2)"),
+        (lambda: one_class.project(A * jnp.nan, nu=0.5), "alpha: finite numbers, not NaN"),
+        (lambda: nu_svc.project(A, Y, nu=0.9), "nu: at most 0.666667, twice the share of the smal"),
+        (lambda: nu_svc.project(A, Y + 1, nu=0.5), "labels: integers in [0, 2), not 2"),
+        (lambda: nu_svc.kkt_residual(A, X, Y, nu=0.5), "gram: [3, 3] for 3 rows of alpha, not (3"),
+        (lambda: nu_svr.infeasibility(A, C=1.0, nu=2.0), "nu: in (0, 1], not 2.0"),
+        (lambda: nu_svr.kernel_primal(A, G, A[:2], C=1.0, nu=0.5), "targets: [3], not (2,)"),
+    ],
+)
+def test_what_does_not_fit_is_told(call, message):
+    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+        call()
