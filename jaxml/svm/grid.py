@@ -168,7 +168,7 @@ def kernel_grid(
             problems,
             space.function,
             space.examples(x, columns.rows),
-            columns.num_groups,
+            columns.starts,
             tolerance=tolerance,
             memory=memory,
         )

@@ -144,7 +144,7 @@ class KernelMachine(BaseEstimator):
             problems,
             self._space.function,
             self._space.examples(x, columns.rows),
-            columns.num_groups,
+            columns.starts,
             start=start,
             tolerance=float(self.tol),
             max_rounds=None if self.max_iter == -1 else int(self.max_iter),

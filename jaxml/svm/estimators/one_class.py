@@ -93,7 +93,8 @@ class OneClassSVM(OutlierMixin, SingleMachine):
         weights = self._read_weights(sample_weight, x)
         self._make_space(x)
         columns = together(len(x))
-        upper = np.where(columns.index >= 0, weights[columns.rows], 0.0)[None]
+        rows = np.maximum(columns.index, 0)
+        upper = np.where(columns.index >= 0, weights[rows], 0.0)[None]
         problems = DualProblems(
             np.zeros((1, 1), int), np.ones_like(upper), np.zeros_like(upper), upper
         )

@@ -109,9 +109,9 @@ class SVR(RegressorMixin, SingleMachine):
         weights = self._read_weights(sample_weight, x)
         self._make_space(x)
         columns = together(len(x))
-        real = columns.index[0] >= 0
-        target = np.where(real, targets[columns.rows], 0.0)
-        upper = np.where(real, self.C * weights[columns.rows], 0.0)
+        real, rows = columns.index[0] >= 0, np.maximum(columns.index[0], 0)
+        target = np.where(real, targets[rows], 0.0)
+        upper = np.where(real, self.C * weights[rows], 0.0)
         problems = DualProblems(
             np.zeros((1, 1), int),
             np.stack([np.ones_like(target), -np.ones_like(target)])[None],

@@ -19,21 +19,18 @@ class KernelCache:
     """Rows of the kernel of examples with all of them, the least recently used making room.
 
     Attributes:
-      rows: `[slots, groups, group size]`; the columns are the examples, group by group.
+      rows: `[slots, columns]`; the columns are the examples.
       num_slots: how many rows there is room for.
       num_computed: how many rows were computed so far, again and again counted.
     """
 
-    def __init__(
-        self, kernel: Kernel, examples: Array, num_groups: int, *, memory: float, least: int
-    ) -> None:
+    def __init__(self, kernel: Kernel, examples: Array, *, memory: float, least: int) -> None:
         """Allocates the cache.
 
         Args:
           kernel: of two sets of examples.
-          examples: `[groups * group size, features]`, or `[examples, examples]` their kernel
-            itself where `kernel` is `precomputed`.
-          num_groups: into how many groups of equal size they fall.
+          examples: `[columns, features]`, or `[columns, columns]` their kernel itself where
+            `kernel` is `precomputed`.
           memory: bytes for the rows.
           least: how many rows are needed at once.
 
@@ -54,7 +51,7 @@ class KernelCache:
         self._norms = squared_norms(examples) if isinstance(self._kernel, NamedKernel) else None
         self._blocks = block_sizes(row_bytes)
         # One more, into which the filling of the last block of rows goes.
-        self.rows = jnp.zeros((self.num_slots + 1, num_groups, count // num_groups), examples.dtype)
+        self.rows = jnp.zeros((self.num_slots + 1, count), examples.dtype)
         self._slot_of = np.full(count, -1, np.int32)
         self._example_in = np.full(self.num_slots, -1, np.int64)
         self._used_at = np.full(self.num_slots, -1, np.int64)
@@ -146,7 +143,7 @@ def _take(examples: Array, index: Array) -> Array:
 
 @partial(jax.jit, donate_argnums=0)
 def _place(rows: Array, kernel: Kernel, chosen: Array, examples: Array, into: Array) -> Array:
-    return rows.at[into].set(kernel(chosen, examples).reshape(len(into), *rows.shape[1:]))
+    return rows.at[into].set(kernel(chosen, examples))
 
 
 @partial(jax.jit, donate_argnums=0)
@@ -157,14 +154,13 @@ def _place_of(
 
     def row(i: Array, rows: Array) -> Array:
         product = jax.lax.dynamic_index_in_dim(products, i)
-        found = kernel.of_products(product, norms[index[i]][None], norms).reshape(rows.shape[1:])
-        return jax.lax.dynamic_update_index_in_dim(rows, found, into[i], 0)
+        found = kernel.of_products(product, norms[index[i]][None], norms)
+        return jax.lax.dynamic_update_index_in_dim(rows, found[0], into[i], 0)
 
     def one_by_one(rows: Array) -> Array:
         return jax.lax.fori_loop(0, len(into), row, rows)
 
     def at_once(rows: Array) -> Array:
-        found = kernel.of_products(products, norms[index], norms)
-        return rows.at[into].set(found.reshape(len(into), *rows.shape[1:]))
+        return rows.at[into].set(kernel.of_products(products, norms[index], norms))
 
     return jax.lax.platform_dependent(rows, cpu=one_by_one, default=at_once)

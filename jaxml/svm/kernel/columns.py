@@ -1,7 +1,8 @@
-"""Where the rows of a data set stand as columns of a kernel matrix: in padded groups.
+"""Where the rows of a data set stand as columns of a kernel matrix: in groups of equal size.
 
-`jaxml.svm.kernel.solver` solves problems over groups of columns of equal size. Sizes are rounded
-up, so that data sets of similar sizes share their compiled programs.
+`jaxml.svm.kernel.solver` solves problems over such groups. Sizes are rounded up, so that data sets
+of similar sizes share their compiled programs. The rows stand close together, group after group; so
+a group that is not full sees the first rows of the next, which are no variables of its problems.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ class Columns:
     """Groups of columns.
 
     Attributes:
-      index: `[groups, size]` integers: the row of the data that each column holds, -1 for none.
+      index: `[groups, size]` integers: the row of the data that each has, then -1.
       owner: `[groups]` integers: the class whose rows a group has; 0 where all stand together.
     """
 
@@ -28,9 +29,17 @@ class Columns:
         return len(self.index)
 
     @property
+    def starts(self) -> np.ndarray:
+        """`[groups]`: the first column of each group."""
+        counts = (self.index >= 0).sum(1)
+        return (np.cumsum(counts) - counts).astype(np.int32)
+
+    @property
     def rows(self) -> np.ndarray:
-        """`[groups * size]`: the row that each column holds, of those that hold none the first."""
-        return np.maximum(self.index, 0).reshape(-1)
+        """The row that each column holds, of those that hold none the first."""
+        held = self.index[self.index >= 0]
+        width = padded_size(int(self.starts.max()) + self.index.shape[1])
+        return np.pad(held, (0, width - len(held)))
 
 
 def padded_size(count: int, least: int = 32) -> int:

@@ -6,9 +6,10 @@ computed as one product of matrices, the working sets are solved, and the scores
 follow. So the work is almost all products, one-vs-one problems share the rows of their examples,
 and memory is what the cache is given.
 
-An example is a column; columns stand in groups of equal size, and a problem sees the columns of
-some groups: one-vs-one problems of two classes each those of two, others those of the only one. A
-problem has one variable a column, or two, as regression has for the errors in both directions.
+An example is a column; `jaxml.svm.kernel.columns` says which stand in a group, and a problem sees
+the columns of some groups: one-vs-one problems of two classes each those of two, others those of
+the only one. A problem has one variable a column, or two, as regression has for the errors in both
+directions.
 """
 
 import math
@@ -102,7 +103,7 @@ def solve(
     problems: DualProblems,
     kernel: Kernel,
     examples: Array,
-    num_groups: int,
+    starts: np.ndarray,
     *,
     start: np.ndarray | None = None,
     tolerance: float = 1e-3,
@@ -116,8 +117,8 @@ def solve(
     Args:
       problems: of one kernel.
       kernel: of two sets of examples.
-      examples: `[columns, ...]`, group by group.
-      num_groups: how many groups there are.
+      examples: `[columns, ...]`.
+      starts: `[groups]`: the first column of each group.
       start: `[problems, sides, columns]` feasible values; None starts at zero.
       tolerance: of the violation, as libsvm's.
       max_rounds: after how many rounds it ends unsolved; None for as many as it takes.
@@ -132,7 +133,7 @@ def solve(
     Raises:
       InputError: the memory does not hold one working set.
     """
-    solver = _Solver(problems, kernel, examples, num_groups, memory=memory, size=working_set_size)
+    solver = _Solver(problems, kernel, examples, starts, memory=memory, size=working_set_size)
     return solver.run(start, tolerance, max_rounds, report)
 
 
@@ -144,7 +145,7 @@ class _Solver:
         problems: DualProblems,
         kernel: Kernel,
         examples: Array,
-        num_groups: int,
+        starts: np.ndarray,
         *,
         memory: float,
         size: int | None,
@@ -153,13 +154,12 @@ class _Solver:
         count, sides, columns = problems.sign.shape
         self.shape = problems.sign.shape
         self.two_families = problems.two_families
-        self.num_groups = num_groups
-        self.group_size = len(examples) // num_groups
         self.groups = np.asarray(problems.groups, np.int32)
+        self.num_groups = len(starts)
+        self.group_size = columns // self.groups.shape[1]
+        self.starts = np.asarray(starts, np.int32)[self.groups]
         self.size = min(size or _good_size(count), sides * columns)
-        self.new_cache = partial(
-            KernelCache, kernel, examples, num_groups, memory=memory, least=self.size
-        )
+        self.new_cache = partial(KernelCache, kernel, examples, memory=memory, least=self.size)
         self.cache = self.new_cache()
         self.sign, self.linear, self.upper = (
             jnp.asarray(part.reshape(count, -1), dtype) for part in problems[1:4]
@@ -282,10 +282,11 @@ class _Solver:
                 state,
                 index,
                 chosen[real],
-                self.groups[real],
+                self.starts[real],
                 self.cache.slots(examples),
                 examples,
                 jnp.asarray(np.where(index < len(chosen), goal[real], np.inf), state.score.dtype),
+                sides=self.shape[1],
                 two_families=self.two_families,
             )
             most += int(steps)
@@ -294,8 +295,8 @@ class _Solver:
     def example_of(self, variables: np.ndarray, problems: np.ndarray) -> np.ndarray:
         """The example of each variable, `[problems, ...]`."""
         column = variables % self.shape[2]
-        group = np.take_along_axis(self.groups[problems], column // self.group_size, axis=1)
-        return (group * self.group_size + column % self.group_size).astype(np.int32)
+        start = np.take_along_axis(self.starts[problems], column // self.group_size, axis=1)
+        return start + (column % self.group_size).astype(np.int32)
 
     def scores(self, value: np.ndarray) -> Array:
         """The scores of values, afresh: by one product with the rows of those that are not 0."""
@@ -311,7 +312,9 @@ class _Solver:
             part = np.zeros((len(weight), len(index)), weight.dtype)
             part[problem[here], place[here]] = weight[problem[here], column[here]]
             slots = self.cache.slots(index)
-            products += np.asarray(_products(self.cache.rows, slots, part, self.groups))
+            products += np.asarray(
+                _products(self.cache.rows, slots, part, self.starts, size=self.group_size)
+            )
         return _scores(self.sign, self.linear, self.upper, products)
 
 
@@ -381,17 +384,18 @@ def _tally(
     return apart.sum(1), examples.sum()
 
 
-@partial(jax.jit, static_argnames="two_families")
+@partial(jax.jit, static_argnames=("sides", "two_families"))
 def _advance(
     rows: Array,
     state: Variables,
     problem: Array,
     chosen: Array,
-    groups: Array,
+    starts: Array,
     slots: Array,
     examples: Array,
     goal: Array,
     *,
+    sides: int,
     two_families: bool,
 ) -> tuple[Variables, Array]:
     """Solves the working sets of some problems and updates all their scores.
@@ -401,24 +405,25 @@ def _advance(
       state: of all problems.
       problem: `[part]`: which ones; those beyond the last are none.
       chosen: `[part, size]` variables.
-      groups: `[part, groups of each]`.
+      starts: `[part, groups of each]` their first columns.
       slots: `[part, size]` where the rows of the variables' examples are.
       examples: `[part, size]` their columns.
       goal: `[part]` the violation at which to end.
+      sides: variables a column.
       two_families: whether pairs must have one sign.
     """
     count = len(state.value)
     part = Variables(*(field[jnp.minimum(problem, count - 1)] for field in state))
     here = Variables(*(jnp.take_along_axis(field, chosen, axis=1) for field in part))
-    flat = rows.reshape(len(rows), -1)
-    kernel = flat[slots[:, :, None], examples[:, None, :]]
+    kernel = rows[slots[:, :, None], examples[:, None, :]]
     value, steps = working_set.solve(
         kernel, here, goal, max_steps=20 * chosen.shape[1], two_families=two_families
     )
     change = here.sign * (value - here.value)
-
-    moved = jax.lax.map(partial(_weighted_rows, rows), (slots, groups, change))
-    sides = part.score.shape[1] // moved.shape[1]
+    columns = part.score.shape[1] // sides
+    moved = jax.lax.map(
+        partial(_weighted_rows, rows, columns // starts.shape[1]), (slots, starts, change)
+    )
     score = part.score - jnp.tile(moved, (1, sides))
     line = jnp.arange(len(part.value))[:, None]
     return state._replace(
@@ -427,43 +432,42 @@ def _advance(
     ), steps
 
 
-def _weighted_rows(rows: Array, problem: tuple[Array, Array, Array]) -> Array:
+def _weighted_rows(rows: Array, size: int, problem: tuple[Array, Array, Array]) -> Array:
     """`[columns]`: the weighted sum of a problem's rows in the columns that it sees.
 
     Most of the time goes into reading rows from memory: those of weight 0 are left out, and sixteen
     at a time are added where they stand, without a copy.
     """
-    slots, groups, weight = problem
+    slots, starts, weight = problem
     chunk = math.gcd(len(slots), 16)
     order = jnp.argsort(weight == 0)
     slots, weight = slots[order].reshape(-1, chunk), weight[order].reshape(-1, chunk)
     count = (weight != 0).any(1).sum()
 
-    def of_group(group: Array) -> Array:
+    def of_group(start: Array) -> Array:
         def add(part: Array, total: Array) -> Array:
             for slot, factor in zip(slots[part], weight[part], strict=True):
-                row = jax.lax.dynamic_index_in_dim(rows, slot, keepdims=False)
-                total += factor * jax.lax.dynamic_index_in_dim(row, group, keepdims=False)
+                total += factor * jax.lax.dynamic_slice(rows, (slot, start), (1, size))[0]
             return total
 
-        return jax.lax.fori_loop(0, count, add, jnp.zeros(rows.shape[2], rows.dtype))
+        return jax.lax.fori_loop(0, count, add, jnp.zeros(size, rows.dtype))
 
-    return jax.lax.map(of_group, groups).reshape(-1)
+    return jax.lax.map(of_group, starts).reshape(-1)
 
 
-@jax.jit
-def _products(rows: Array, slots: Array, weight: Array, groups: Array) -> Array:
+@partial(jax.jit, static_argnames="size")
+def _products(rows: Array, slots: Array, weight: Array, starts: Array, *, size: int) -> Array:
     """`[problems, columns]`: weighted sums of rows, in the columns that each problem sees."""
 
     def add(total: Array, part: tuple[Array, Array]) -> tuple[Array, None]:
         slots, weight = part
-        return total + jnp.einsum("rp,rgm->pgm", weight, rows[slots]), None
+        return total + jnp.matmul(weight.T, rows[slots], precision="highest"), None
 
-    nothing = jnp.zeros((len(weight), *rows.shape[1:]), rows.dtype)
+    nothing = jnp.zeros((len(weight), rows.shape[1]), rows.dtype)
     parts = (slots.reshape(-1, 128), weight.T.reshape(-1, 128, len(weight)))
     every, _ = jax.lax.scan(add, nothing, parts)
-    mine = jnp.take_along_axis(every, groups[:, :, None], axis=1)
-    return mine.reshape(len(groups), -1)
+    seen = starts[:, :, None] + jnp.arange(size, dtype=starts.dtype)[None, None]
+    return jnp.take_along_axis(every, seen.reshape(len(starts), -1), axis=1)
 
 
 @jax.jit

@@ -4,7 +4,9 @@ r"""Linear support vector machines with few weights: the L1 penalty and the squa
 
 By a proximal Newton method: a quadratic model of the loss, with the Gram matrix of the examples
 within the margin, is minimised with the penalty by coordinate descent, for all problems at once,
-and the step is halved until the objective falls as it should.
+and the step is halved until the objective falls as it should. Of many features, each step of each
+problem moves those alone whose weights are not 0 or are most wrong to be 0. Which these are is
+decided anew with each step, from the gradients of all of them, and so is whether it ends.
 
 Source: Yuan, Ho and Lin, "An improved GLMNET for L1-regularized logistic regression", 2012.
 """
@@ -24,7 +26,11 @@ from jaxml.svm.linear.solver import LinearProgress, LinearSolution, LinearState
 from jaxml.types import Array
 
 LOSS = "squared_hinge"
-MOST_FEATURES = 4096
+# Up to so many features all of them are moved; of more, as many as one of the sizes.
+FEW_FEATURES = 4096
+SIZES = (256, 512, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
+# Bytes of the Gram matrices of the problems whose directions are found together.
+GRAM_BYTES = 2**29
 HALVINGS = 12
 
 
@@ -42,7 +48,7 @@ def solve(
     Args:
       problems: over the rows, with the squared hinge; `intercept` is 1 where the intercept is
         penalised and 0 where it is free.
-      rows: the examples, of at most 4096 features.
+      rows: the examples.
       start: where to begin; None begins at zero.
       tolerance: of primal minus dual, as a part of the primal.
       max_steps: of Newton's method, after which it ends unsolved.
@@ -52,20 +58,15 @@ def solve(
       The solution, or how far it came.
 
     Raises:
-      InputError: there are more features.
+      InputError: of more than 4096 features more than 8192 have weights.
     """
-    if rows.num_features > MOST_FEATURES:
-        raise InputError(
-            f"penalty: l1 is not allowed with {rows.num_features} features, "
-            f"it takes at most {MOST_FEATURES}"
-        )
-    count, size = len(problems.target), rows.num_features + 1
-    weights = jnp.zeros((count, size), problems.target.dtype)
+    count = len(problems.target)
+    weights = jnp.zeros((count, rows.num_features + 1), problems.target.dtype)
     if start is not None:
         weights = jnp.concatenate([start.weights, start.intercept[:, None]], axis=1)
     penalty = jnp.ones_like(weights).at[:, -1].set(problems.intercept)
-    gram = [jnp.zeros((size, size), weights.dtype) for _ in range(count)]
-    in_gram = np.zeros(problems.target.shape, weights.dtype)
+    few = rows.num_features <= FEW_FEATURES
+    newton = _NewtonOfAll(rows, weights) if few else _NewtonOfSome(rows)
     progress = LinearProgress(0, np.full(count, np.inf), np.full(count, -np.inf))
     best, interrupted, steps = start, False, 0
     products = rows.products(weights[:, :-1]) + weights[:, -1:]
@@ -82,11 +83,7 @@ def solve(
                 report(progress.with_support(best.dual))
             if (progress.relative_gap <= tolerance).all() or steps >= max_steps:
                 break
-            slope = np.asarray(at.slope)
-            for k in range(count):
-                gram[k] = rows.add_gram(gram[k], slope[k] - in_gram[k])
-            in_gram = slope
-            direction = _direction(jnp.stack(gram), sums, weights, penalty)
+            direction = newton.direction(np.asarray(at.slope), sums, weights, penalty)
             moved = rows.products(direction[:, :-1]) + direction[:, -1:]
             weights, products = _move(problems, products, moved, weights, direction, penalty, sums)
             steps += 1
@@ -95,6 +92,75 @@ def solve(
     assert best is not None
     converged = bool((progress.relative_gap <= tolerance).all())
     return LinearSolution(best, progress, converged, interrupted)
+
+
+class _NewtonOfAll:
+    """Moves all features. The Gram matrices stay, and change by the rows that change."""
+
+    def __init__(self, rows: Rows, weights: Array) -> None:
+        self.rows = rows
+        self.gram = [jnp.zeros((weights.shape[1],) * 2, weights.dtype) for _ in weights]
+        self.slope = np.zeros((len(weights), rows.num_rows), weights.dtype)
+
+    def direction(self, slope: np.ndarray, sums: Array, weights: Array, penalty: Array) -> Array:
+        for k, change in enumerate(slope - self.slope):
+            self.gram[k] = self.rows.add_gram(self.gram[k], change)
+        self.slope = slope
+        return _direction(jnp.stack(self.gram), sums, weights, penalty)
+
+
+class _NewtonOfSome:
+    """Moves some of many features."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+
+    def direction(self, slope: np.ndarray, sums: Array, weights: Array, penalty: Array) -> Array:
+        index = _choose(sums, weights, penalty, size=_size_of_step(sums, weights, penalty))
+        size = index.shape[1]
+        together = max(1, GRAM_BYTES // (size * size * weights.dtype.itemsize))
+        return jnp.concatenate([
+            self._part(slice(k, k + together), slope, index, sums, weights, penalty)
+            for k in range(0, len(weights), together)
+        ])
+
+    def _part(
+        self, part: slice, slope: np.ndarray, index: Array, *of_features: Array
+    ) -> Array:
+        chosen = np.asarray(index[part, :-1])
+        gram = jnp.stack([
+            self.rows.gram_of_features(*each) for each in zip(chosen, slope[part], strict=True)
+        ])
+        some = [jnp.take_along_axis(each[part], index[part], axis=1) for each in of_features]
+        direction = _direction(gram, *some)
+        return _scatter(direction, index[part], size=of_features[0].shape[1])
+
+
+def _size_of_step(sums: Array, weights: Array, penalty: Array) -> int:
+    """How many features a step moves: at most twice as many as have weights, and a few."""
+    used = np.asarray((weights[:, :-1] != 0).sum(1))
+    wrong = np.asarray(((weights == 0) & (jnp.abs(sums) > penalty))[:, :-1].sum(1))
+    if used.max() > SIZES[-1]:
+        raise InputError(
+            f"penalty: l1 is not allowed where {used.max()} of {weights.shape[1] - 1} features "
+            f"have weights, it takes at most {SIZES[-1]}; a smaller C leaves fewer"
+        )
+    needed = (used + np.minimum(wrong, used + SIZES[0])).max()
+    return next((size for size in SIZES if size >= needed), SIZES[-1])
+
+
+@partial(jax.jit, static_argnames="size")
+def _choose(sums: Array, weights: Array, penalty: Array, *, size: int) -> Array:
+    """`[problems, size + 1]`: those with weights, then those of the largest slope; the intercept."""
+    score = jnp.where(weights != 0, jnp.inf, jnp.abs(sums))[:, :-1]
+    index = jax.lax.top_k(score, min(size, score.shape[1]))[1]
+    return jnp.pad(index, ((0, 0), (0, 1)), constant_values=score.shape[1])
+
+
+@partial(jax.jit, static_argnames="size")
+def _scatter(direction: Array, index: Array, *, size: int) -> Array:
+    whole = jnp.zeros((len(index), size), direction.dtype)
+    return whole.at[jnp.arange(len(index))[:, None], index].set(direction)
 
 
 @jax.jit

@@ -4,7 +4,7 @@ Dense examples are one array, on a device or in parts on several; sparse ones ar
 those that do not fit in the memory of a device stay where they are and pass through it in blocks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -54,6 +54,10 @@ class Rows(Protocol):
         """`[len(index)] * 2`: products of some of the examples with one another."""
         ...
 
+    def gram_of_features(self, index: np.ndarray, weight: np.ndarray) -> Array:
+        """`[len(index) + 1] * 2`: as `add_gram` to zeros, of some of the features."""
+        ...
+
     def part(self, index: np.ndarray) -> "Rows":
         """Some of the examples."""
         ...
@@ -99,6 +103,12 @@ class DenseRows:
     def gram_of_rows(self, index: np.ndarray) -> Array:
         """`[len(index)] * 2`."""
         return _gram_of_rows(self.x[index])
+
+    def gram_of_features(self, index: np.ndarray, weight: np.ndarray) -> Array:
+        """`[len(index) + 1] * 2`."""
+        if self._host is None:
+            return _add_gram(_no_gram(index, self.dtype), self.x[:, index], jnp.asarray(weight))
+        return _gram_in_blocks(lambda rows: self._host[np.ix_(rows, index)], index, weight)
 
     def part(self, index: np.ndarray) -> Rows:
         """Some of the examples."""
@@ -149,6 +159,10 @@ class StreamedRows:
     def gram_of_rows(self, index: np.ndarray) -> Array:
         """`[len(index)] * 2`."""
         return _gram_of_rows(jnp.asarray(self.x[index]))
+
+    def gram_of_features(self, index: np.ndarray, weight: np.ndarray) -> Array:
+        """`[len(index) + 1] * 2`."""
+        return _gram_in_blocks(lambda rows: self.x[rows][:, index], index, weight)
 
     def part(self, index: np.ndarray) -> Rows:
         """Some of the examples."""
@@ -208,6 +222,17 @@ class SparseRows:
         """`[len(index)] * 2`."""
         return jnp.asarray((self.x[index] @ self.x[index].T).toarray())
 
+    def gram_of_features(self, index: np.ndarray, weight: np.ndarray) -> Array:
+        """`[len(index) + 1] * 2`."""
+        used = np.flatnonzero(weight)
+        x = self.x[used][:, index]
+        if not self._on_host:
+            return _gram_in_blocks(lambda rows: x[rows].toarray(), index, weight[used])
+        ones = np.ones((len(used), 1), self.dtype)
+        x = scipy.sparse.csr_array(scipy.sparse.hstack([x, ones]))
+        weighted = scipy.sparse.csr_array(x.multiply(weight[used, None]).T)
+        return jnp.asarray((weighted @ x).toarray())
+
     def part(self, index: np.ndarray) -> Rows:
         """Some of the examples."""
         return SparseRows(self.x[index])
@@ -256,6 +281,19 @@ def _changed(change: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         weight = np.zeros(size, change.dtype)
         weight[: len(index)] = change[index]
         yield np.concatenate([index, np.zeros(size - len(index), index.dtype)]), weight
+
+
+def _gram_in_blocks(
+    block: Callable[[np.ndarray], np.ndarray], index: np.ndarray, weight: np.ndarray
+) -> Array:
+    gram = _no_gram(index, weight.dtype)
+    for rows, part in _changed(weight):
+        gram = _add_gram(gram, jnp.asarray(block(rows)), jnp.asarray(part))
+    return gram
+
+
+def _no_gram(index: np.ndarray, dtype: Any) -> Array:
+    return jnp.zeros((len(index) + 1, len(index) + 1), dtype)
 
 
 def _size(count: int) -> int:

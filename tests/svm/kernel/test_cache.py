@@ -13,12 +13,12 @@ EXAMPLES = jnp.asarray(np.random.default_rng(0).normal(size=(COUNT, 8)), jnp.flo
 KERNEL = bind("rbf", gamma=0.1)
 
 
-def cache(slots, least=4, groups=2):
-    return KernelCache(KERNEL, EXAMPLES, groups, memory=float(slots * COUNT * 4), least=least)
+def cache(slots, least=4):
+    return KernelCache(KERNEL, EXAMPLES, memory=float(slots * COUNT * 4), least=least)
 
 
 def held(made, examples):
-    return np.asarray(made.rows)[made.slots(examples)].reshape(len(examples), -1)
+    return np.asarray(made.rows)[made.slots(examples)]
 
 
 def test_rows_are_those_of_the_kernel_whatever_was_asked_before():
@@ -28,12 +28,6 @@ def test_rows_are_those_of_the_kernel_whatever_was_asked_before():
         wanted = rng.integers(COUNT, size=20)
         made.hold(wanted)
         np.testing.assert_allclose(held(made, wanted), whole[wanted], atol=1e-6)
-
-
-def test_groups_are_the_columns_in_their_order():
-    made = cache(20, groups=3)
-    made.hold(np.arange(4))
-    assert made.rows.shape == (21, 3, COUNT // 3)
 
 
 def test_what_is_held_is_not_computed_again():
@@ -61,7 +55,7 @@ def test_there_are_never_more_slots_than_examples():
 
 def test_a_matrix_in_the_place_of_examples():
     matrix = KERNEL(EXAMPLES, EXAMPLES)
-    made = KernelCache(precomputed, matrix, 1, memory=1e9, least=4)
+    made = KernelCache(precomputed, matrix, memory=1e9, least=4)
     made.hold(np.array([7, 2]))
     np.testing.assert_array_equal(held(made, np.array([2, 7])), np.asarray(matrix)[[2, 7]])
 

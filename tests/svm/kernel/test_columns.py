@@ -34,6 +34,17 @@ def test_by_class_holds_every_row_in_a_group_of_its_class(counts):
     assert columns.index.size <= 2 * padded_size(len(labels)) + padded_size(len(labels))
 
 
+@pytest.mark.parametrize("counts", [(40, 40, 40), (2, 300, 5), (1, 1, 1, 2000)])
+def test_each_group_begins_where_its_rows_stand_and_ends_within_the_columns(counts):
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    columns = by_class(labels, len(counts))
+    seen = columns.starts[:, None] + np.arange(columns.index.shape[1])
+    assert seen.max() < len(columns.rows)
+    held = columns.index >= 0
+    np.testing.assert_array_equal(columns.rows[seen[held]], columns.index[held])
+    assert len(columns.rows) <= padded_size(len(labels) + columns.index.shape[1])
+
+
 def test_each_pair_sees_the_groups_of_its_classes_and_else_none_of_them():
     columns = by_class(np.repeat(np.arange(3), (2, 300, 5)), 3)
     pairs = reductions.pairs(3)

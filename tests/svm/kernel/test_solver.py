@@ -36,7 +36,8 @@ def solve(given, x, *, groups=1, kernel=None, x64=True, **settings):
     with jax.enable_x64(x64):
         return solver.solve(
             given, kernel or bind("rbf", gamma=GAMMA),
-            jnp.asarray(x, jnp.float64 if x64 else jnp.float32), groups, **settings,
+            jnp.asarray(x, jnp.float64 if x64 else jnp.float32),
+            np.arange(groups) * (len(x) // groups), **settings,
         )  # fmt: skip
 
 
