@@ -39,7 +39,7 @@ CLASSES = flags.DEFINE_list("classes", ["0"], "how many of the first classes; 0 
 REPEATS = flags.DEFINE_integer("repeats", 3, "fits of each that are timed", lower_bound=1)
 PEER = flags.DEFINE_bool("peer", True, "whether scikit-learn is fitted, too")
 TEST_ROWS = flags.DEFINE_integer("test_rows", 10_000, "rows that are predicted", lower_bound=1)
-CACHE = flags.DEFINE_float("cache_size", 2000, "MiB for rows of the kernel", lower_bound=1)
+CACHE = flags.DEFINE_integer("cache_size", 2000, "MiB for rows of the kernel", lower_bound=1)
 RESULT = flags.DEFINE_string("result", "", "JSON file for the figures")
 PLOT = flags.DEFINE_string("plot", "", "SVG, PNG or PDF file for a plot of them")
 

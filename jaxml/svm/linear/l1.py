@@ -6,13 +6,15 @@ By a proximal Newton method: a quadratic model of the loss, with the Gram matrix
 within the margin, is minimised with the penalty by coordinate descent, for all problems at once,
 and the step is halved until the objective falls as it should. Of many features, each step of each
 problem moves those alone whose weights are not 0 or are most wrong to be 0. Which these are is
-decided anew with each step, from the gradients of all of them, and so is whether it ends.
+decided anew with each step, from the gradients of all of them, and so is whether it ends. The
+penalty begins large there, and falls, so that few have weights from beginning to end.
 
 Source: Yuan, Ho and Lin, "An improved GLMNET for L1-regularized logistic regression", 2012.
 """
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,10 +30,15 @@ from jaxml.types import Array
 LOSS = "squared_hinge"
 # Up to so many features all of them are moved; of more, as many as one of the sizes.
 FEW_FEATURES = 4096
-SIZES = (256, 512, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
+SIZES = (128, 256, 512, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
 # Bytes of the Gram matrices of the problems whose directions are found together.
-GRAM_BYTES = 2**29
+GRAM_BYTES = 2**28
 HALVINGS = 12
+# The penalties of many features begin large and fall by this factor, until they are what they have
+# to be, whenever no slope is larger than they are by the other factor.
+FALL, SETTLED = 4.0, 2.0
+# Of a direction of some of many features: so often sweeps, and after them a leap.
+SWEEPS, LEAPS = 2, 4
 
 
 def solve(
@@ -58,7 +65,7 @@ def solve(
       The solution, or how far it came.
 
     Raises:
-      InputError: of more than 4096 features more than 8192 have weights.
+      InputError: more than 8192 of more than 4096 features have weights.
     """
     count = len(problems.target)
     weights = jnp.zeros((count, rows.num_features + 1), problems.target.dtype)
@@ -67,6 +74,7 @@ def solve(
     penalty = jnp.ones_like(weights).at[:, -1].set(problems.intercept)
     few = rows.num_features <= FEW_FEATURES
     newton = _NewtonOfAll(rows, weights) if few else _NewtonOfSome(rows)
+    factor = np.ones(count) if few or start is not None else np.full(count, np.inf)
     progress = LinearProgress(0, np.full(count, np.inf), np.full(count, -np.inf))
     best, interrupted, steps = start, False, 0
     products = rows.products(weights[:, :-1]) + weights[:, -1:]
@@ -83,9 +91,14 @@ def solve(
                 report(progress.with_support(best.dual))
             if (progress.relative_gap <= tolerance).all() or steps >= max_steps:
                 break
-            direction = newton.direction(np.asarray(at.slope), sums, weights, penalty)
+            open_ = (progress.relative_gap > tolerance) | (factor > 1)
+            largest = np.abs(sums[:, :-1]).max(1)
+            lower = np.maximum(np.minimum(factor, largest) / FALL, 1)
+            factor = np.where(largest <= SETTLED * factor, lower, factor)
+            price = penalty * jnp.asarray(factor, penalty.dtype)[:, None]
+            direction = newton.direction(np.asarray(at.slope), sums, weights, price, open_)
             moved = rows.products(direction[:, :-1]) + direction[:, -1:]
-            weights, products = _move(problems, products, moved, weights, direction, penalty, sums)
+            weights, products = _move(problems, products, moved, weights, direction, price, sums)
             steps += 1
     except KeyboardInterrupt:
         interrupted = True
@@ -102,7 +115,9 @@ class _NewtonOfAll:
         self.gram = [jnp.zeros((weights.shape[1],) * 2, weights.dtype) for _ in weights]
         self.slope = np.zeros((len(weights), rows.num_rows), weights.dtype)
 
-    def direction(self, slope: np.ndarray, sums: Array, weights: Array, penalty: Array) -> Array:
+    def direction(
+        self, slope: np.ndarray, sums: Array, weights: Array, penalty: Array, _: np.ndarray
+    ) -> Array:
         for k, change in enumerate(slope - self.slope):
             self.gram[k] = self.rows.add_gram(self.gram[k], change)
         self.slope = slope
@@ -110,57 +125,58 @@ class _NewtonOfAll:
 
 
 class _NewtonOfSome:
-    """Moves some of many features."""
+    """Moves some of many features, of each problem others."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
+        self.alone = jax.default_backend() == "cpu"
 
-    def direction(self, slope: np.ndarray, sums: Array, weights: Array, penalty: Array) -> Array:
-        index = _choose(sums, weights, penalty, size=_size_of_step(sums, weights, penalty))
-        size = index.shape[1]
-        together = max(1, GRAM_BYTES // (size * size * weights.dtype.itemsize))
-        return jnp.concatenate([
-            self._part(slice(k, k + together), slope, index, sums, weights, penalty)
-            for k in range(0, len(weights), together)
-        ])
-
-    def _part(
-        self, part: slice, slope: np.ndarray, index: Array, *of_features: Array
+    def direction(
+        self, slope: np.ndarray, sums: Array, weights: Array, penalty: Array, open_: np.ndarray
     ) -> Array:
-        chosen = np.asarray(index[part, :-1])
-        gram = jnp.stack([
-            self.rows.gram_of_features(*each) for each in zip(chosen, slope[part], strict=True)
-        ])
-        some = [jnp.take_along_axis(each[part], index[part], axis=1) for each in of_features]
-        direction = _direction(gram, *some)
-        return _scatter(direction, index[part], size=of_features[0].shape[1])
+        used, wrong = (np.asarray(each) for each in _count(sums, weights, penalty))
+        needed = np.where(open_, used + np.minimum(wrong, used // 2 + 2 * SIZES[0]), 0)
+        self._check(((used >= SIZES[-1]) & (wrong > 0) & open_).any())
+        every = np.asarray(_rank(sums, weights, most=_size(needed.max(), weights)))
+        direction = np.zeros(weights.shape, weights.dtype)
+        left = np.argsort(needed, kind="stable")[len(needed) - open_.sum() :]
+        while len(left):
+            size = _size(needed[left[-1]], weights)
+            together = 1 if self.alone else max(1, GRAM_BYTES // (4 * size * size))
+            left, part = left[:-together], left[-together:]
+            index = np.pad(every[part, :size], ((0, 0), (0, 1)), constant_values=-1)
+            grams = [self.rows.gram_of_features(every[k, :size], slope[k]) for k in part]
+            found = _direction_of_some(jnp.stack(grams), part, index, sums, weights, penalty)
+            direction[part[:, None], index] = np.asarray(found)
+        return jnp.asarray(direction)
+
+    def _check(self, full: Any) -> None:
+        if full:
+            raise InputError(
+                f"penalty: l1 is not allowed where more than {SIZES[-1]} of the "
+                f"{self.rows.num_features} features have weights; a smaller C leaves fewer"
+            )
 
 
-def _size_of_step(sums: Array, weights: Array, penalty: Array) -> int:
-    """How many features a step moves: at most twice as many as have weights, and a few."""
-    used = np.asarray((weights[:, :-1] != 0).sum(1))
-    wrong = np.asarray(((weights == 0) & (jnp.abs(sums) > penalty))[:, :-1].sum(1))
-    if used.max() > SIZES[-1]:
-        raise InputError(
-            f"penalty: l1 is not allowed where {used.max()} of {weights.shape[1] - 1} features "
-            f"have weights, it takes at most {SIZES[-1]}; a smaller C leaves fewer"
-        )
-    needed = (used + np.minimum(wrong, used + SIZES[0])).max()
-    return next((size for size in SIZES if size >= needed), SIZES[-1])
+def _size(needed: Any, weights: Array) -> int:
+    """Rounds up to one of few sizes, so that few programs are compiled."""
+    size = next((size for size in SIZES if size >= needed), SIZES[-1])
+    return min(size, weights.shape[1] - 1)
 
 
-@partial(jax.jit, static_argnames="size")
-def _choose(sums: Array, weights: Array, penalty: Array, *, size: int) -> Array:
-    """`[problems, size + 1]`: those with weights, then those of the largest slope; the intercept."""
+@jax.jit
+def _count(sums: Array, weights: Array, penalty: Array) -> tuple[Array, Array]:
+    """`[problems]`: features that have weights, and others that should have some."""
+    used = weights[:, :-1] != 0
+    wrong = ~used & (jnp.abs(sums) > penalty)[:, :-1]
+    return used.sum(1), wrong.sum(1)
+
+
+@partial(jax.jit, static_argnames="most")
+def _rank(sums: Array, weights: Array, *, most: int) -> Array:
+    """`[problems, most]`: features with weights, then those of the largest slopes."""
     score = jnp.where(weights != 0, jnp.inf, jnp.abs(sums))[:, :-1]
-    index = jax.lax.top_k(score, min(size, score.shape[1]))[1]
-    return jnp.pad(index, ((0, 0), (0, 1)), constant_values=score.shape[1])
-
-
-@partial(jax.jit, static_argnames="size")
-def _scatter(direction: Array, index: Array, *, size: int) -> Array:
-    whole = jnp.zeros((len(index), size), direction.dtype)
-    return whole.at[jnp.arange(len(index))[:, None], index].set(direction)
+    return jax.lax.top_k(score, most)[1]
 
 
 @jax.jit
@@ -190,26 +206,124 @@ def _objective(problems: LinearProblems, products: Array, weights: Array, penalt
     return lost + (penalty * jnp.abs(weights)).sum(1)
 
 
-@partial(jax.jit, static_argnames="sweeps")
-def _direction(
-    gram: Array, sums: Array, weights: Array, penalty: Array, *, sweeps: int = 60
-) -> Array:
+class Model(NamedTuple):
+    """Quadratic models of the losses around the weights, and the penalties.
+
+    Attributes:
+      gram: `[problems, features, features]`: second derivatives.
+      diagonal: `[problems, features]`: theirs, above 0.
+      weights: `[problems, features]`: where the models are right.
+      penalty: `[problems, features]`.
+    """
+
+    gram: Array
+    diagonal: Array
+    weights: Array
+    penalty: Array
+
+
+class Moved(NamedTuple):
+    """A point of the models.
+
+    Attributes:
+      by: `[problems, features]`: from the weights.
+      slope: `[problems, features]`: the derivatives there, without the penalty.
+    """
+
+    by: Array
+    slope: Array
+
+
+@jax.jit
+def _direction(gram: Array, sums: Array, weights: Array, penalty: Array) -> Array:
     """From the weights to where the quadratic model and the penalty are least."""
+    model = _model(gram, weights, penalty)
+    return _sweep(model, Moved(jnp.zeros_like(weights), -sums), times=60).by
+
+
+@jax.jit
+def _direction_of_some(
+    gram: Array, problem: Array, index: Array, sums: Array, weights: Array, penalty: Array
+) -> Array:
+    """As `_direction`, of other features of each problem, as near as a step of many is worth.
+
+    So many features depend on each other, and sweeps alone are slow.
+    """
+    sums, weights, penalty = (each[problem[:, None], index] for each in (sums, weights, penalty))
+    model = _model(gram, weights, penalty)
+
+    def value(at: Moved) -> Array:
+        priced = penalty * (jnp.abs(weights + at.by) - jnp.abs(weights))
+        return (at.by * (at.slope - sums) / 2 + priced).sum(1)
+
+    def once(now: tuple[Moved, Array, Array, Array]) -> tuple[Moved, Array, Array, Array]:
+        at, times, _, before = now
+        at = _leap(model, _sweep(model, at, times=SWEEPS))
+        return at, times + 1, before, value(at)
+
+    def goes_on(now: tuple[Moved, Array, Array, Array]) -> Array:
+        _, times, before, after = now
+        return (before - after > -0.1 * after).any() & (times < LEAPS)
+
+    start = Moved(jnp.zeros_like(weights), -sums)
+    none = jnp.zeros_like(sums[:, 0])
+    first = _leap(model, _sweep(model, start, times=SWEEPS))
+    at = jax.lax.while_loop(goes_on, once, (first, jnp.asarray(1), none, value(first)))[0]
+    return _sweep(model, at, times=1).by
+
+
+def _model(gram: Array, weights: Array, penalty: Array) -> Model:
     diagonal = jnp.diagonal(gram, axis1=1, axis2=2)
     diagonal = jnp.maximum(diagonal, 1e-6 * diagonal.max(1, keepdims=True) + 1e-12)
+    return Model(gram, diagonal, weights, penalty)
 
-    def coordinate(j: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
-        moved, slope = now
-        here = weights[:, j] + moved[:, j]
-        target = here - slope[:, j] / diagonal[:, j]
-        threshold = penalty[:, j] / diagonal[:, j]
+
+def _sweep(model: Model, start: Moved, *, times: int) -> Moved:
+    """Minimises by one feature after another."""
+
+    def coordinate(j: Array, at: Moved) -> Moved:
+        here = model.weights[:, j] + at.by[:, j]
+        target = here - at.slope[:, j] / model.diagonal[:, j]
+        threshold = model.penalty[:, j] / model.diagonal[:, j]
         by = target - jnp.clip(target, -threshold, threshold) - here
-        return moved.at[:, j].add(by), slope + by[:, None] * gram[:, j]
+        return Moved(at.by.at[:, j].add(by), at.slope + by[:, None] * model.gram[:, j])
 
-    def sweep(_: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
-        return jax.lax.fori_loop(0, weights.shape[1], coordinate, now)
+    def sweep(_: Array, at: Moved) -> Moved:
+        return jax.lax.fori_loop(0, model.weights.shape[1], coordinate, at)
 
-    return jax.lax.fori_loop(0, sweeps, sweep, (jnp.zeros_like(weights), -sums))[0]
+    return jax.lax.fori_loop(0, times, sweep, start)
+
+
+def _leap(model: Model, at: Moved) -> Moved:
+    """Minimises by all weights that are not 0 at once, as far as their signs stay or they end."""
+    here = model.weights + at.by
+    free = model.penalty == 0
+    used = (here != 0) | free
+    scale = jnp.where(used, jax.lax.rsqrt(model.diagonal), 0)
+    ridge = 0.1 * jnp.finfo(here.dtype).eps ** 0.5
+    system = model.gram * scale[:, :, None] * scale[:, None, :]
+    system = system + jax.vmap(jnp.diag)(jnp.where(used, ridge, 1))
+    slope = at.slope + model.penalty * jnp.sign(here)
+    solved = jax.scipy.linalg.cho_solve(
+        jax.scipy.linalg.cho_factor(system), (scale * slope)[..., None]
+    )
+    whole = -scale * jnp.nan_to_num(solved[..., 0])
+
+    step = 0.5 ** jnp.arange(HALVINGS, dtype=here.dtype)[:, None, None]
+    there = here[None] + step * whole[None]
+    stays = (there * here[None] > 0) | free[None]
+    change = jnp.where(stays, there, 0) - here[None]
+    pushed = jnp.einsum("kde,ske->skd", model.gram, change, precision=jax.lax.Precision.HIGHEST)
+    value = (change * (at.slope[None] + pushed / 2)).sum(2)
+    larger = jnp.abs(here[None] + change) - jnp.abs(here)[None]
+    value += (model.penalty[None] * larger).sum(2)
+    best = value.argmin(0)
+    falls = (value.min(0) < 0)[:, None]
+    problem = jnp.arange(len(here))
+    return Moved(
+        at.by + jnp.where(falls, change[best, problem], 0),
+        at.slope + jnp.where(falls, pushed[best, problem], 0),
+    )
 
 
 @jax.jit

@@ -106,9 +106,10 @@ class DenseRows:
 
     def gram_of_features(self, index: np.ndarray, weight: np.ndarray) -> Array:
         """`[len(index) + 1] * 2`."""
-        if self._host is None:
+        host = self._host
+        if host is None:
             return _add_gram(_no_gram(index, self.dtype), self.x[:, index], jnp.asarray(weight))
-        return _gram_in_blocks(lambda rows: self._host[np.ix_(rows, index)], index, weight)
+        return _gram_in_blocks(lambda rows: host[np.ix_(rows, index)], index, weight)
 
     def part(self, index: np.ndarray) -> Rows:
         """Some of the examples."""
@@ -225,7 +226,7 @@ class SparseRows:
     def gram_of_features(self, index: np.ndarray, weight: np.ndarray) -> Array:
         """`[len(index) + 1] * 2`."""
         used = np.flatnonzero(weight)
-        x = self.x[used][:, index]
+        x: Any = self.x[used][:, index]
         if not self._on_host:
             return _gram_in_blocks(lambda rows: x[rows].toarray(), index, weight[used])
         ones = np.ones((len(used), 1), self.dtype)

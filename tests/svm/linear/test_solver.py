@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.sparse
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from sklearn.datasets import load_digits
 
-from jaxml.svm.linear import solver
-from jaxml.svm.linear.l1 import solve as solve_l1
+from jaxml.svm.linear import l1, solver
 from jaxml.svm.linear.problems import LOSSES, LinearProblems, is_of_classes
 from jaxml.svm.linear.proof import prove
-from jaxml.svm.linear.rows import DenseRows, StreamedRows
+from jaxml.svm.linear.rows import DenseRows, SparseRows, StreamedRows
 
 COUNT = 256
 CLASSES = 3
@@ -172,17 +172,17 @@ def test_every_way_ends_at_the_same_point(monkeypatch, loss, way):
 def test_an_l1_penalty_is_solved_and_proven(intercept):
     x, _ = digits()
     problems, rows = problems_of("squared_hinge", intercept=intercept), DenseRows(jnp.asarray(x))
-    found = solve_l1(problems, rows)
+    found = l1.solve(problems, rows)
     check(problems, rows, x, found, "squared_hinge", l1=True)
     share = np.mean(np.abs(np.asarray(found.state.weights)) < 1e-7, axis=1)
     assert (share > 0.4).all()  # of L2 only those of pixels that are always white
 
 
-@pytest.mark.parametrize("l1", [False, True], ids=["l2", "l1"])
-def test_a_budget_of_steps_can_be_gone_on_with(l1):
+@pytest.mark.parametrize("l1_penalty", [False, True], ids=["l2", "l1"])
+def test_a_budget_of_steps_can_be_gone_on_with(l1_penalty):
     x, _ = digits()
     problems, rows = problems_of("squared_hinge"), DenseRows(jnp.asarray(x))
-    solve = solve_l1 if l1 else lambda *a, **k: solver.solve(*a, loss="squared_hinge", **k)
+    solve = l1.solve if l1_penalty else lambda *a, **k: solver.solve(*a, loss="squared_hinge", **k)
     first = solve(problems, rows, max_steps=2)
     assert not first.converged
     assert first.progress.steps == 2
@@ -192,11 +192,11 @@ def test_a_budget_of_steps_can_be_gone_on_with(l1):
     np.testing.assert_allclose(second.progress.primal, whole.progress.primal, rtol=2e-4)
 
 
-@pytest.mark.parametrize("l1", [False, True], ids=["l2", "l1"])
-def test_an_interruption_keeps_what_was_found(l1):
+@pytest.mark.parametrize("l1_penalty", [False, True], ids=["l2", "l1"])
+def test_an_interruption_keeps_what_was_found(l1_penalty):
     x, _ = digits()
     problems, rows = problems_of("squared_hinge"), DenseRows(jnp.asarray(x))
-    solve = solve_l1 if l1 else lambda *a, **k: solver.solve(*a, loss="squared_hinge", **k)
+    solve = l1.solve if l1_penalty else lambda *a, **k: solver.solve(*a, loss="squared_hinge", **k)
 
     def report(progress):
         if progress.steps == 2:
@@ -226,10 +226,32 @@ def test_an_interruption_before_the_first_step_ends_the_run(monkeypatch):
     assert found.progress.steps == 0
 
 
-def test_too_many_features_for_l1():
+@pytest.mark.parametrize("intercept", [1.0, 0.0], ids=["penalised", "free"])
+def test_some_of_many_features_are_moved_for_the_same_optimum(intercept, monkeypatch):
+    x, _ = digits()
+    problems, rows = problems_of("squared_hinge", intercept=intercept), DenseRows(jnp.asarray(x))
+    expected = l1.solve(problems, rows)
+    monkeypatch.setattr(l1, "FEW_FEATURES", 16)
+    monkeypatch.setattr(l1, "SIZES", (8, 32, 48))
+    found = l1.solve(problems, rows)
+    check(problems, rows, x, found, "squared_hinge", l1=True)
+    np.testing.assert_allclose(found.progress.primal, expected.progress.primal, rtol=2e-4)
+
+
+def test_l1_of_sparse_rows_is_that_of_dense_ones(monkeypatch):
+    x, _ = digits()
     problems = problems_of("squared_hinge")
-    rows = DenseRows(jnp.zeros((COUNT, 5000)))
+    monkeypatch.setattr(l1, "FEW_FEATURES", 16)
+    found = l1.solve(problems, SparseRows(scipy.sparse.csr_matrix(x)))
+    check(problems, DenseRows(jnp.asarray(x)), x, found, "squared_hinge", l1=True)
+
+
+def test_an_l1_penalty_leaves_too_many_weights(monkeypatch):
+    x, _ = digits()
+    monkeypatch.setattr(l1, "FEW_FEATURES", 16)
+    monkeypatch.setattr(l1, "SIZES", (4, 8))
     with pytest.raises(
-        ValueError, match="penalty: l1 is not allowed with 5000 features, it takes at most 4096"
+        ValueError,
+        match="penalty: l1 is not allowed where more than 8 of the 64 features have weights",
     ):
-        solve_l1(problems, rows)
+        l1.solve(problems_of("squared_hinge"), DenseRows(jnp.asarray(x)))
