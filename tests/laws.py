@@ -32,6 +32,19 @@ ROOMS = [
     "jaxml.outputs",
     "jaxml.regularizers",
     "jaxml.schedules",
+    "jaxml.svm.calibration",
+    "jaxml.svm.kernels",
+    "jaxml.svm.nystroem",
+    "jaxml.svm.objectives.binary",
+    "jaxml.svm.objectives.box",
+    "jaxml.svm.objectives.dual",
+    "jaxml.svm.objectives.multiclass",
+    "jaxml.svm.objectives.nu_svc",
+    "jaxml.svm.objectives.nu_svr",
+    "jaxml.svm.objectives.one_class",
+    "jaxml.svm.objectives.regression",
+    "jaxml.svm.random_features",
+    "jaxml.svm.reductions",
 ]
 
 # (function, reference, dtype) -> the largest error, relative to the largest magnitude expected.

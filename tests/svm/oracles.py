@@ -6,7 +6,7 @@ import inspect
 import jax
 import numpy as np
 
-from tests import references
+from tests import laws, references
 
 
 def with_keywords(function, *names):
@@ -37,6 +37,14 @@ def evaluate(function, *arrays, **settings):
         call = references.plain_jit(lambda arrays, weights: function(*arrays, **weights, **rest))
         result = call([as_double(a) for a in arrays], weights)
         return jax.tree.map(np.asarray, result)
+
+
+def agree_that_it_closes(function, gap, value, *, by, within):
+    """Asserts that a gap is 0 but for a share of the value, and records this share."""
+    share = float(gap / abs(value))
+    assert -1e-12 <= share <= within
+    key = laws.name_of(function), by, "float64"
+    laws.record[key] = max(laws.record.get(key, 0.0), abs(share))
 
 
 def signs(labels):

@@ -46,11 +46,36 @@ def test_kernel_obeys_the_laws(name):
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_bound_kernel_is_the_kernel_of_its_settings(name):
+    with jax.enable_x64(True):
+        x, z = map(jnp.asarray, data())
+        bound: Any = kernels.bind(name, **SETTINGS[name])
+        found = jax.jit(lambda kernel, x, z: kernel(x, z))(bound, x, z)
+        norms = kernels.squared_norms(x), kernels.squared_norms(z)
+        of_products = bound.of_products(kernels.linear(x, z), *norms)
+        at_once = kernels.matrix(bound, x, z)
+    expected = REFERENCES[name](x, z, **SETTINGS[name])
+    laws.agree(kernels.bind, found, expected, by="scikit-learn", rtol=1e-12)
+    laws.agree(bound.of_products, of_products, expected, by="scikit-learn", rtol=1e-12)
+    laws.agree(kernels.matrix, at_once, expected, by="scikit-learn", rtol=1e-12)
+
+
+def test_defaults_are_those_of_libsvm():
     x, z = data()
     with jax.enable_x64(True):
-        bound = kernels.bind(name, **SETTINGS[name])
-        found = jax.jit(lambda kernel, x, z: kernel(x, z))(bound, x, z)
-    np.testing.assert_allclose(found, REFERENCES[name](x, z, **SETTINGS[name]), rtol=1e-12)
+        found = {name: kernels.bind(name)(jnp.asarray(x), jnp.asarray(z)) for name in SETTINGS}
+    libsvm = {"gamma": 1.0, "coef0": 0.0, "degree": 3}
+    for name, settings in SETTINGS.items():
+        expected = REFERENCES[name](x, z, **{key: libsvm[key] for key in settings})
+        laws.agree(kernels.bind, found[name], expected, by="scikit-learn", rtol=1e-12)
+
+
+def test_norms_are_those_of_numpy():
+    laws.obey(
+        kernels.squared_norms,
+        data()[0],
+        reference=lambda x: np.linalg.norm(x, axis=1) ** 2,
+        by="NumPy float64",
+    )
 
 
 def test_another_gamma_compiles_nothing_anew():
@@ -71,8 +96,8 @@ def test_equal_examples_have_a_gaussian_of_one():
 
 def test_precomputed_is_what_it_is_given():
     matrix = jnp.eye(3)
-    assert kernels.precomputed(matrix[1:], matrix) is not None
-    np.testing.assert_array_equal(kernels.precomputed(matrix[1:], matrix), np.eye(3)[1:])
+    found = kernels.precomputed(matrix[1:], matrix)
+    laws.agree(kernels.precomputed, found, np.eye(3)[1:], by="itself", rtol=0)
 
 
 def test_callables_are_taken_as_they_are():
@@ -80,6 +105,7 @@ def test_callables_are_taken_as_they_are():
     bound = kernels.bind(kernels.linear)
     assert kernels.bind(bound) is bound
     np.testing.assert_array_equal(bound(x, z), kernels.linear(x, z))
+    np.testing.assert_array_equal(kernels.matrix(bound, x, z), kernels.linear(x, z))
 
 
 def test_errors():

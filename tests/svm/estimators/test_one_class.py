@@ -46,6 +46,22 @@ def test_goes_on():
     assert machine.fit(X).n_iter_ == 0
 
 
+def test_begins_anew_where_the_last_variables_do_not_fit():
+    weights = np.random.default_rng(0).uniform(0.2, 2.0, size=len(X))
+    machine = OneClassSVM(nu=0.3, warm_start=True, tol=1e-5).fit(X, sample_weight=weights)
+    found = machine.fit(X, sample_weight=weights[::-1])
+    np.testing.assert_allclose(found.dual_coef_.sum(), 0.3 * weights.sum(), rtol=1e-5)
+    fresh = OneClassSVM(nu=0.3, tol=1e-5).fit(X, sample_weight=weights[::-1])
+    np.testing.assert_allclose(found.decision_function(X), fresh.decision_function(X), atol=1e-3)
+
+
+def test_what_is_at_the_threshold_is_inside():
+    machine = OneClassSVM(kernel="linear").fit(X)
+    machine.intercept_ = np.zeros(1)
+    machine.intercept_ = -machine.decision_function(X[:1])
+    np.testing.assert_array_equal(machine.predict(X[:1]), [1])
+
+
 def test_a_nu_that_is_not_allowed():
     with pytest.raises(InputError, match=r"nu: 0.0 is not allowed, it is a number above 0 and at"):
         OneClassSVM(nu=0.0).fit(X)

@@ -19,6 +19,8 @@ from sklearn.preprocessing import StandardScaler
 
 from jaxml.errors import InputError
 from jaxml.svm.estimators import SVC
+from jaxml.svm.estimators.base import rescaled
+from jaxml.svm.estimators.space import fit_space
 from jaxml.svm.kernel import solver
 from tests import laws
 
@@ -206,6 +208,62 @@ def test_probabilities_agree_with_predictions():
     assert not hasattr(SVC().fit(X, Y), "predict_proba")
 
 
+def test_the_most_probable_class_is_predicted_where_votes_are_tied():
+    rng = np.random.default_rng(0)
+    machine = SVC(probability=True, random_state=0).fit(X, rng.permutation(Y))
+    grid = X + rng.normal(size=X.shape)
+    predicted = machine.predict(grid)
+    np.testing.assert_array_equal(machine.predict_proba(grid).argmax(1), predicted)
+    by_votes = machine.set_params(probability=False).predict(grid)
+    assert (by_votes != predicted).any()
+
+
+def test_rows_without_weight_have_no_part_in_probabilities():
+    x, y = X[50:], Y[50:]
+    weights = np.where(np.arange(100) % 4 == 0, 0.0, 1.0)
+    far = np.where(weights[:, None] > 0, x, 9.0 - x)
+
+    def probabilities(x):
+        machine = SVC(kernel="linear", probability=True, random_state=0, tol=1e-7)
+        with jax.enable_x64(True):
+            return machine.fit(x, y, weights).predict_proba(X)
+
+    np.testing.assert_allclose(probabilities(far), probabilities(x), atol=1e-6)
+
+
+def test_probabilities_of_a_precomputed_kernel_are_those_of_the_kernel():
+    x, y = X[50:], Y[50:]
+    gram = x @ x.T
+    settings = {"probability": True, "random_state": 0, "tol": 1e-7}
+    with jax.enable_x64(True):
+        by_name = SVC(kernel="linear", **settings).fit(x, y).predict_proba(x)
+        given = SVC(kernel="precomputed", **settings).fit(gram, y).predict_proba(gram)
+    np.testing.assert_allclose(given, by_name, atol=1e-5)
+
+
+def test_a_kernel_that_has_no_products_with_zeros():
+    def cosine(x, z):
+        x, z = (part / jnp.linalg.norm(part, axis=1, keepdims=True) for part in (x, z))
+        return x @ z.T
+
+    decision = SVC(kernel=cosine).fit(X, Y).decision_function(X)
+    peer_kernel: Any = pairwise.cosine_similarity
+    wanted = svm.SVC(kernel=peer_kernel).fit(X, Y).decision_function(X)
+    np.testing.assert_allclose(decision, wanted, atol=0.01)
+
+
+def test_data_without_variance_has_a_gamma_of_one():
+    assert fit_space("rbf", np.ones((5, 3)), gamma="scale", coef0=0.0, degree=3).gamma == 1.0
+    assert fit_space("rbf", np.ones((5, 3)), gamma="auto", coef0=0.0, degree=3).gamma == 1 / 3
+
+
+def test_variables_of_a_higher_price_are_kept_and_those_of_a_lower_one_shrink_together():
+    value = np.array([[[0.5, 1.0, 0.0, 0.25]], [[0.1, 0.1, 0.2, 0.0]]])
+    upper = np.array([[[1.0, 0.5, 1.0, 1.0]], [[1.0, 1.0, 1.0, 1.0]]])
+    expected = np.array([[[0.25, 0.5, 0.0, 0.125]], [[0.1, 0.1, 0.2, 0.0]]])
+    np.testing.assert_allclose(np.asarray(rescaled(value, upper)), expected)
+
+
 def test_ties_are_broken_where_wanted():
     x = np.array([[0.0, 0], [0, 1], [1, 0], [5, 5]])
     settings = {"kernel": "linear", "break_ties": True}
@@ -284,6 +342,8 @@ def test_verbose_tells_each_round(capsys):
 ERRORS = [
     ({"C": -1.0}, r"C: -1.0 is not allowed, it is a number above 0"),
     ({"C": float("nan")}, r"C: nan is not allowed"),
+    ({"C": float("inf")}, r"C: inf is not allowed, it is a number above 0 and at most 3.4"),
+    ({"C": True}, r"C: True is not allowed, it is a number above 0"),
     ({"tol": 0.0}, r"tol: 0.0 is not allowed, it is a number above 0"),
     ({"kernel": "rfb"}, r"kernel: 'rfb' is not one of .*; did you mean 'rbf'\?"),
     ({"gamma": "scael"}, r"gamma: 'scael' is not one of .*; did you mean 'scale'\?"),

@@ -182,3 +182,33 @@ def test_too_little_memory_is_told():
     x, signs = data()
     with pytest.raises(InputError, match=r"cache_size: .* one working set of 8 rows takes"):
         solve(problems(signs), x, working_set_size=8, memory=100.0)
+
+
+def test_what_is_told_of_the_gap_and_the_support_is_so():
+    x, signs = data()
+    seen: list[Any] = []
+    found = solve(
+        problems(signs), x, max_rounds=2, tolerance=1e-3, working_set_size=8, report=seen.append
+    )
+    value, score = found.value[0, 0], found.score[0, 0]
+    outputs = signs - score  # without an intercept
+    hinges = np.maximum(0, 1 - signs * (outputs + found.threshold[0, 0]))
+    norm = (signs * value) @ outputs
+    primal, dual = norm / 2 + C * hinges.sum(), value.sum() - norm / 2
+    assert seen[-1].num_support == np.count_nonzero(value) < ROWS
+    np.testing.assert_allclose(seen[-1].gap, primal - dual, rtol=1e-9)
+    np.testing.assert_allclose(seen[-1].objective, -dual, rtol=1e-9)
+
+
+def test_what_is_no_variable_stays_zero_and_has_no_score():
+    x, signs = data()
+    given = problems(signs)
+    given.upper[..., ::3] = 0.0
+    found = solve(given, x, working_set_size=16)
+    assert found.converged
+    assert (found.value[..., ::3] == 0).all()
+    assert (found.score[..., ::3] == 0).all()
+    kept = np.arange(ROWS) % 3 > 0
+    np.testing.assert_allclose(
+        found.progress.objective, reference(x[kept], signs[kept])[1], rtol=1e-10
+    )

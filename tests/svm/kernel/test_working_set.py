@@ -152,3 +152,23 @@ def test_thresholds_part_the_scores():
         found = np.asarray(working_set.thresholds(as_jax(variables)))
     # The free one; the middle of 3 and 1; the least of those that may only fall.
     np.testing.assert_allclose(found, [[2.0, 2.0, 1.0]])
+
+
+def test_each_family_has_the_threshold_of_its_own_free_variables():
+    value = np.array([[0.5, 0.5, 0.5, 0.5, 0.0, 1.0]])
+    score = np.array([[2.0, 2.4, 2.2, -1.0, -9.0, 9.0]])
+    sign = np.array([[1.0, 1.0, 1.0, -1.0, -1.0, 1.0]])
+    given: Any = (value, score, sign, np.ones((1, 6)))
+    with jax.enable_x64(True):
+        found = np.asarray(working_set.thresholds(as_jax(Variables(*given)), two_families=True))
+    np.testing.assert_allclose(found, [[2.2], [-1.0]])
+
+
+def test_a_move_goes_all_the_way_to_the_least_of_its_pair():
+    kernel = np.array([[[2.0, 0.7], [0.7, 1.5]]])
+    given: Any = (np.zeros((1, 2)), [[1.0, -0.5]], [[1.0, -1.0]], np.full((1, 2), 9.0))
+    with jax.enable_x64(True):
+        variables = Variables(*map(jnp.asarray, given))
+        value, _ = working_set.solve(jnp.asarray(kernel), variables, jnp.zeros(1), max_steps=1)
+    # 1.5 less of the difference in scores for each unit, up to 2 + 1.5 - 2 * 0.7 units.
+    np.testing.assert_allclose(value, np.full((1, 2), 1.5 / 2.1), rtol=1e-12)

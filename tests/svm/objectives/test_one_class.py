@@ -16,6 +16,7 @@ from jaxml.svm.objectives import nu_svc, nu_svr, one_class
 from jaxml.svm.objectives.gram import LinearGram
 from tests import laws, references
 from tests.svm import oracles
+from tests.svm.objectives import definitions
 
 
 def problem(rows=7, seed=0):
@@ -92,7 +93,9 @@ def test_scikit_learns_one_class_svm_is_where_primal_and_dual_meet():
     gram = kernel(x)
     above = oracles.evaluate(one_class.kernel_primal, alpha, gram, **settings)
     gap = oracles.evaluate(one_class.kernel_duality_gap, alpha, gram, **settings)
-    assert -1e-12 <= gap / abs(above) <= 1e-8
+    oracles.agree_that_it_closes(
+        one_class.kernel_duality_gap, gap, above, by="scikit-learn", within=1e-8
+    )
     # libsvm keeps its kernel in single precision.
     assert oracles.evaluate(one_class.kkt_residual, alpha, gram, **settings) < 2e-6
     assert oracles.evaluate(one_class.infeasibility, alpha, **settings) < 1e-8
@@ -120,7 +123,9 @@ def test_scikit_learns_nu_svc_is_where_primal_and_dual_meet():
     above = oracles.evaluate(nu_svc.kernel_primal, *arrays, **settings)
     gap = oracles.evaluate(nu_svc.kernel_duality_gap, *arrays, **settings)
     # libsvm keeps its kernel in single precision.
-    assert -1e-12 <= gap / abs(above) <= 1e-6
+    oracles.agree_that_it_closes(
+        nu_svc.kernel_duality_gap, gap, above, by="scikit-learn", within=1e-6
+    )
     assert oracles.evaluate(nu_svc.kkt_residual, *arrays, **settings) < 2e-6
     assert oracles.evaluate(nu_svc.infeasibility, alpha, labels, **settings) < 1e-6
     outputs = gram @ (oracles.signs(labels) * alpha)
@@ -146,7 +151,9 @@ def test_scikit_learns_nu_svr_is_where_primal_and_dual_meet(nu):
     above = oracles.evaluate(nu_svr.kernel_primal, beta, gram, targets, **settings)
     gap = oracles.evaluate(nu_svr.kernel_duality_gap, beta, gram, targets, **settings)
     # libsvm keeps its kernel in single precision.
-    assert -1e-12 <= gap / above <= 1e-6
+    oracles.agree_that_it_closes(
+        nu_svr.kernel_duality_gap, gap, above, by="scikit-learn", within=1e-6
+    )
     assert oracles.evaluate(nu_svr.infeasibility, beta, **settings) < 1e-8
     outputs, tube = gram @ beta, {"nu": nu, "sample_weight": weight}
     b, epsilon = oracles.evaluate(nu_svr.best_tube, outputs, targets, **tube)
@@ -155,6 +162,111 @@ def test_scikit_learns_nu_svr_is_where_primal_and_dual_meet(nu):
     errors = np.maximum(np.abs(outputs + b - targets) - epsilon, 0)
     expected = beta @ outputs / 2 + 1.3 * (nu * weight.sum() * epsilon + weight @ errors)
     laws.agree(nu_svr.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
+
+
+# Of few digits: in single precision, too, dual variables are on their bounds.
+DYADIC = np.array([1.0, 0.5, 2.0, 0.25, 1.0, 0.25, 0.0])
+NU = "nu", "sample_weight"
+
+
+def test_gaps_and_residuals_are_those_of_their_definitions():
+    x, labels, _, rng = problem()
+    gram, alpha, rest = kernel(x), definitions.corners(DYADIC), (np.array(0.25), DYADIC)
+    for function, reference in [
+        (one_class.kernel_duality_gap, definitions.one_class_kernel_gap),
+        (one_class.kkt_residual, definitions.one_class_residual),
+    ]:
+        definitions.obey(
+            oracles.with_keywords(function, *NU), alpha, gram, *rest, reference=reference
+        )
+    for function, reference in [
+        (nu_svc.kernel_duality_gap, definitions.nu_kernel_gap),
+        (nu_svc.kkt_residual, definitions.nu_residual),
+    ]:
+        definitions.obey(
+            oracles.with_keywords(function, *NU), alpha, gram, labels, *rest, reference=reference
+        )
+    definitions.obey(
+        oracles.with_keywords(one_class.duality_gap, *NU),
+        rng.normal(size=3), np.array(0.3), alpha, x, *rest,
+        reference=definitions.one_class_gap,
+    )  # fmt: skip
+    for nu in (0.3, 1.0):
+        definitions.obey(
+            oracles.with_keywords(nu_svr.kernel_duality_gap, "C", *NU),
+            definitions.corners(DYADIC, signed=True), gram, x[:, 0], np.array(0.5), np.array(nu),
+            DYADIC, reference=definitions.nu_svr_kernel_gap,
+        )  # fmt: skip
+
+
+def test_what_is_infeasible_is_measured():
+    _, labels, weight, rng = problem()
+    rest, mass = (np.array(0.4), weight), 0.4 * weight.sum()
+    # Most have the sums that they have to have.
+    points, zero_sum = (
+        np.zeros((60, 7)),
+        rng.normal(size=(60, 7)) * np.linspace(0.02, 1, 60)[:, None],
+    )
+    for own in (labels == 0, labels == 1):
+        zero_sum[:, own] -= zero_sum[:, own].mean(axis=1, keepdims=True)
+        points[:, own] = mass / 2 * weight[own] / weight[own].sum()
+    off = rng.normal(size=(60, 7)) * (np.arange(60) % 4 == 0)[:, None]
+    points += zero_sum + off
+
+    def one(alpha):
+        return [(-alpha).max(), (alpha - weight).max(), abs(alpha.sum() - mass)]
+
+    def two(alpha):
+        sums = [abs(alpha[labels == y].sum() - mass / 2) for y in (0, 1)]
+        return [(-alpha).max(), (alpha - weight).max(), *sums]
+
+    def width(beta):
+        c = 0.5 * weight
+        over = np.abs(beta).sum() - 0.4 * c.sum()
+        return [(np.abs(beta) - c).max(), abs(beta.sum()), over]
+
+    def each(function, *fixed, **settings):
+        def call(points, nu, weight):
+            given = {"nu": nu, "sample_weight": weight, **settings}
+            return jax.vmap(lambda point: function(point, *fixed, **given))(points)
+
+        return functools.update_wrapper(call, function)
+
+    for call, terms, where in [
+        (each(one_class.infeasibility), one, points),
+        (each(nu_svc.infeasibility, jnp.asarray(labels)), two, points),
+        (each(nu_svr.infeasibility, C=0.5), width, zero_sum + off / 4),
+    ]:
+
+        def reference(points, nu, weight, terms=terms):
+            return np.maximum([max(terms(point)) for point in points], 0.0)
+
+        definitions.obey(call, where, *rest, reference=reference)
+        largest = {int(np.argmax(terms(point))) for point in where}
+        assert largest == set(range(len(terms(where[0]))))
+
+
+def test_quantiles_masses_and_shortfalls():
+    _, _, weight, rng = problem()
+    values, weight = rng.normal(size=7), np.where(np.arange(7) == 3, 0.0, weight)
+
+    def reference(values, weight, mass):
+        order = np.argsort(values)
+        return values[order][np.searchsorted(np.cumsum(weight[order]), mass)]
+
+    values[3] = -9.0  # of no weight
+    for share in (0.02, 0.5, 0.98):
+        definitions.obey(
+            one_class.quantile, values, weight, np.array(share * weight.sum()), reference=reference
+        )
+    definitions.obey(
+        one_class.masses, values, np.array(0.3), weight,
+        reference=lambda values, nu, weight: (weight, nu * weight.sum()),
+    )  # fmt: skip
+    definitions.obey(
+        one_class.shortfall, values, np.array(0.3),
+        reference=lambda values, rho: np.array([max(0.0, rho - v) for v in values]),
+    )  # fmt: skip
 
 
 @functools.cache

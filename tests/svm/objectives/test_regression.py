@@ -17,6 +17,7 @@ from jaxml.svm.objectives import regression
 from jaxml.svm.objectives.gram import KnownProducts, LinearGram
 from tests import laws, references
 from tests.svm import oracles
+from tests.svm.objectives import definitions
 
 LOSSES, BIASES = list(regression.SQUARED), ["free", "penalized", "none"]
 
@@ -100,6 +101,9 @@ def test_scikit_learns_svr_is_where_primal_and_dual_meet(loss):
         beta, outputs, targets, **settings,
     )  # fmt: skip
     np.testing.assert_allclose(gap, above - below, atol=1e-10)
+    oracles.agree_that_it_closes(
+        regression.kernel_duality_gap, gap, above, by="scikit-learn", within=1e-6
+    )
 
 
 @pytest.mark.parametrize(("loss", "bias"), [(LOSSES[0], "penalized"), (LOSSES[1], "none")])
@@ -130,6 +134,60 @@ def test_the_primal_of_scikit_learns_linear_svr_is_the_best_dual_of_scipy(loss, 
     assert oracles.evaluate(regression.kkt_residual, beta, x @ x.T, targets, **settings) < 1e-4
     gap = oracles.evaluate(regression.duality_gap, machine.coef_, b, beta, x, targets, **settings)
     assert abs(gap) < 1e-6 * above
+
+
+@pytest.mark.parametrize("bias", BIASES)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gaps_and_residuals_are_those_of_their_definitions(loss, bias):
+    x, targets, _, rng = problem()
+    weight = np.array([1.0, 0.5, 2.0, 0.25, 1.0, 0.25, 0.0])
+    names, rest = ("C", "epsilon", "sample_weight"), (np.array(0.5), np.array(0.25), weight)
+    beta = definitions.corners(0.5 * weight, signed=True)
+    for function, reference in [
+        (regression.kernel_duality_gap, definitions.svr_kernel_gap),
+        (regression.kkt_residual, definitions.svr_residual),
+    ]:
+        definitions.obey(
+            oracles.with_keywords(function, *names), beta, kernel(x), targets, *rest,
+            reference=reference, loss=loss, bias=bias,
+        )  # fmt: skip
+    definitions.obey(
+        oracles.with_keywords(regression.duality_gap, *names),
+        rng.normal(size=3), np.array(0.3), beta, x, targets, *rest,
+        reference=definitions.svr_gap, loss=loss, bias=bias,
+    )  # fmt: skip
+    if bias == "none":
+        definitions.obey(
+            oracles.with_keywords(regression.cost, *names), x[:, 1], targets, *rest,
+            reference=definitions.svr_cost, loss=loss,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("bias", ["free", "none"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_is_infeasible_is_measured(loss, bias):
+    rng = np.random.default_rng(0)
+    weight = rng.uniform(0.2, 1.5, size=7)
+    points = rng.normal(size=(40, 7))
+    points[:20] *= 0.2
+    reach = definitions.limits(0.5 * weight, loss)
+
+    def terms(beta):
+        above = np.abs(beta) - np.where(np.isinf(reach), np.abs(beta) + 1, reach)
+        return np.array([above.max(), abs(beta.sum()) if bias == "free" else -1.0])
+
+    def infeasibility(points, weight, **kinds):
+        def of_one(beta):
+            return regression.infeasibility(beta, C=0.5, sample_weight=weight, **kinds)
+
+        return jax.vmap(of_one)(points)
+
+    functools.update_wrapper(infeasibility, regression.infeasibility)
+
+    def reference(points, weight, *, loss, bias):
+        return np.maximum([terms(point).max() for point in points], 0.0)
+
+    definitions.obey(infeasibility, points, weight, reference=reference, loss=loss, bias=bias)
 
 
 @functools.cache
