@@ -121,7 +121,9 @@ class _NewtonOfAll:
         for k, change in enumerate(slope - self.slope):
             self.gram[k] = self.rows.add_gram(self.gram[k], change)
         self.slope = slope
-        return _direction(jnp.stack(self.gram), sums, weights, penalty)
+        lower = jnp.tril(jnp.stack(self.gram))
+        whole = lower + jnp.tril(lower, -1).swapaxes(1, 2)
+        return _direction(whole, sums, weights, penalty)
 
 
 class _NewtonOfSome:

@@ -187,6 +187,9 @@ def search_line(
     zero = jnp.zeros_like(linear)
     slope, _ = derivatives(zero)
 
+    def is_open(first: Array) -> Array:
+        return (jnp.abs(first) > 1e-3 * jnp.abs(slope)) & (slope < 0)
+
     def once(search: LineSearch) -> LineSearch:
         step = search.step
         first, second = derivatives(step)
@@ -198,12 +201,12 @@ def search_line(
         between = low + share * (high - low)
         other = jnp.where(jnp.isinf(high), 4 * step, between)
         within = (newton > low) & (newton < high)
-        following = jnp.where(within, newton, other)
+        # At the root itself Newton's next point rounds to this one, which is a bound by now.
+        following = jnp.where(within, newton, jnp.where(is_open(first), other, step))
         return LineSearch(following, low, below, high, above, first, search.tries + 1)
 
     def goes_on(search: LineSearch) -> Array:
-        open_ = (jnp.abs(search.first) > 1e-3 * jnp.abs(slope)) & (slope < 0)
-        return open_.any() & (search.tries < most)
+        return is_open(search.first).any() & (search.tries < most)
 
     start = LineSearch(zero + 1, zero, slope, zero + jnp.inf, zero, slope, jnp.asarray(0))
     end = jax.lax.while_loop(goes_on, once, start)

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 import scipy.sparse
 
 from jaxml.types import Array
@@ -46,7 +47,8 @@ class Rows(Protocol):
     def add_gram(self, gram: Array, change: np.ndarray) -> Array:
         """`[features + 1] * 2` and `[rows]`: adds each example's square by its weight.
 
-        The examples have a last feature of 1 here, for the intercept.
+        The examples have a last feature of 1 here, for the intercept. Of the result only the lower
+        half is right.
         """
         ...
 
@@ -96,9 +98,7 @@ class DenseRows:
         """The Gram matrix with the change."""
         if self._host is None:
             return _add_gram(gram, self.x, jnp.asarray(change))
-        for index, weight in _changed(change):
-            gram = _add_gram(gram, self._host[index], weight)
-        return gram
+        return jnp.asarray(_add_gram_by_blas(gram, self._host, change))
 
     def gram_of_rows(self, index: np.ndarray) -> Array:
         """`[len(index)] * 2`."""
@@ -329,6 +329,22 @@ def _gram_of_rows(x: Array) -> Array:
 def _add_gram(gram: Array, x: Array, weight: Array) -> Array:
     x = jnp.pad(x, ((0, 0), (0, 1)), constant_values=1)
     return gram + jnp.einsum("nd,ne->de", x * weight[:, None], x, precision=_HIGHEST)
+
+
+def _add_gram_by_blas(gram: Array, x: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """The half that is computed takes half of the time of XLA's product on a processor."""
+    result = np.array(gram)
+    add: Any = scipy.linalg.get_blas_funcs("syrk", dtype=result.dtype)
+    root = np.sqrt(np.abs(change))[:, None]
+    for sign in (1, -1):
+        every = np.flatnonzero(sign * change > 0)
+        for part in _slices(len(every), 2048):
+            index = every[part]
+            rows = np.append(x[index], np.ones((len(index), 1), x.dtype), axis=1)
+            rows *= root[index]
+            # BLAS takes the transposed matrix for its own, and its upper half is our lower one.
+            add(sign, rows.T, beta=1, c=result.T, overwrite_c=True)
+    return result
 
 
 def _entries(x: Any) -> tuple[Array, Array, Array]:
