@@ -63,7 +63,7 @@ KERNEL = [
     large("heart_scale", 1.0, "scale", 1e-3),
     large("pendigits", 10.0, "scale", 1e-4),
     large("a9a", 1.0, 1 / 123, 1e-3),
-    large("mnist", 10.0, "scale", 3e-5),
+    large("mnist", 10.0, "scale", 3e-4),
 ]
 MNIST_ROWS = 20_000  # of the kernel machine
 

@@ -3,6 +3,7 @@
 from typing import Any, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
@@ -10,6 +11,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from jaxml.errors import InputError
 from jaxml.svm.linear import fit as linear_fit
+from jaxml.svm.linear.solver import LinearState
 
 
 class LinearSVC(ClassifierMixin, BaseEstimator):
@@ -26,11 +28,11 @@ class LinearSVC(ClassifierMixin, BaseEstimator):
         objective over the optimum, evaluated in float64. scikit-learn's is of the gradient.
       C: above 0: weight of the summed loss.
       fit_intercept: whether there is an intercept.
-      intercept_scaling: s, above 0: the larger, the less the intercept is penalised; None leaves it
-        free, as libsvm does.
+      intercept_scaling: s, above 0: the larger, the less the intercept is penalised, as b / s; None
+        leaves it free, as libsvm does.
       class_weight: factors of C by class, or "balanced".
       max_iter: steps of Newton's method, of which ten are many.
-      warm_start: whether `fit` goes on from the last solution.
+      warm_start: whether `fit` goes on from the last solution, of data of the same shape.
       verbose: whether each step is printed, or who is told of it.
 
     Attributes:
@@ -100,24 +102,26 @@ class LinearSVC(ClassifierMixin, BaseEstimator):
                 f"y: one class only, {self.classes_[0]}; a classifier needs two or more"
             )
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        weight = (
-            weight * compute_class_weight(self.class_weight, classes=self.classes_, y=y)[labels]
-        )
+        factor = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        if not (factor >= 0).all():
+            raise InputError(f"class_weight: {factor.min():g} is not allowed, it is at least 0")
+        weight = weight * factor[labels]
         ones = np.arange(len(self.classes_))[:, None] == labels
         if len(self.classes_) == 2:
             ones = ones[1:]
         target = np.where(ones, 1.0, -1.0)
-        start = self._state if self.warm_start and hasattr(self, "_state") else None
         found = linear_fit.fit(
             X,
             target,
             np.broadcast_to(self.C * weight, target.shape),
             loss=self.loss,
             penalty=self.penalty,
-            intercept=intercept_weight(self.fit_intercept, self.intercept_scaling),
+            intercept=intercept_weight(
+                self.fit_intercept, self.intercept_scaling, power=1 if self.penalty == "l1" else 2
+            ),
             tolerance=self.tol,
             max_steps=self.max_iter,
-            start=start,
+            start=kept_state(self, X, len(target)),
             report=reporter(self.verbose),
         )
         self.coef_, self.intercept_, self.n_iter_ = found.weights, found.intercept, found.steps
@@ -126,8 +130,7 @@ class LinearSVC(ClassifierMixin, BaseEstimator):
         self.objective_ = float(found.proof.primal.sum())
         self.support_ = np.flatnonzero(found.proof.variables.any(0))
         self.converged_ = found.converged
-        if self.warm_start:
-            self._state = found.state
+        keep_state(self, X, found)
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -183,11 +186,27 @@ def check_linear(estimator: Any) -> None:
         )
 
 
-def intercept_weight(fit_intercept: bool, scaling: float | None) -> float:
-    """The weight of the intercept's penalty."""
+def intercept_weight(fit_intercept: bool, scaling: float | None, *, power: int = 2) -> float:
+    """The weight of the intercept's penalty, which is its square or, with 1, its magnitude."""
     if not fit_intercept:
         return linear_fit.NO_INTERCEPT
-    return 0.0 if scaling is None else 1 / float(scaling) ** 2
+    return 0.0 if scaling is None else 1 / float(scaling) ** power
+
+
+def keep_state(estimator: Any, x: Any, found: linear_fit.LinearFit) -> None:
+    """So that the next fit can go on from where this one ends."""
+    estimator._state = None
+    if estimator.warm_start or not found.converged:
+        estimator._state = (found.weights.shape[0], x.shape, issparse(x)), found.state
+
+
+def kept_state(estimator: Any, x: Any, num_problems: int) -> LinearState | None:
+    """Of the fit before, where that was of as many problems, examples and features."""
+    kept = getattr(estimator, "_state", None)
+    if not estimator.warm_start or kept is None:
+        return None
+    of, state = kept
+    return state if of == (num_problems, x.shape, issparse(x)) else None
 
 
 def reporter(verbose: Any) -> Any:

@@ -12,6 +12,8 @@ from jaxml.svm.estimators.linear_svc import (
     check_linear,
     intercept_weight,
     is_number,
+    keep_state,
+    kept_state,
     reporter,
 )
 from jaxml.svm.linear import fit as linear_fit
@@ -98,7 +100,6 @@ class LinearSVR(RegressorMixin, BaseEstimator):
             self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], y_numeric=True
         )
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        start = self._state if self.warm_start and hasattr(self, "_state") else None
         found = linear_fit.fit(
             X,
             np.asarray(y, np.float64)[None],
@@ -108,7 +109,7 @@ class LinearSVR(RegressorMixin, BaseEstimator):
             intercept=intercept_weight(self.fit_intercept, self.intercept_scaling),
             tolerance=self.tol,
             max_steps=self.max_iter,
-            start=start,
+            start=kept_state(self, X, 1),
             report=reporter(self.verbose),
         )
         self.coef_, self.intercept_, self.n_iter_ = found.weights[0], found.intercept, found.steps
@@ -117,8 +118,7 @@ class LinearSVR(RegressorMixin, BaseEstimator):
         self.objective_ = float(found.proof.primal[0])
         self.support_ = np.flatnonzero(found.proof.variables.any(0))
         self.converged_ = found.converged
-        if self.warm_start:
-            self._state = found.state
+        keep_state(self, X, found)
         return self
 
     def predict(self, X: Any) -> np.ndarray:

@@ -24,7 +24,7 @@ from jaxml.errors import InputError
 from jaxml.svm.linear import problems as linear_problems
 from jaxml.svm.linear.problems import LinearProblems
 from jaxml.svm.linear.rows import Rows
-from jaxml.svm.linear.solver import LinearProgress, LinearSolution, LinearState
+from jaxml.svm.linear.solver import LinearProgress, LinearSolution, LinearState, Stall
 from jaxml.types import Array
 
 LOSS = "squared_hinge"
@@ -53,8 +53,8 @@ def solve(
     """Minimises each problem until its relative duality gap is within the tolerance.
 
     Args:
-      problems: over the rows, with the squared hinge; `intercept` is 1 where the intercept is
-        penalised and 0 where it is free.
+      problems: over the rows, with the squared hinge; `intercept` is the weight of the
+        intercept's magnitude, 0 where it is free.
       rows: the examples.
       start: where to begin; None begins at zero.
       tolerance: of primal minus dual, as a part of the primal.
@@ -76,7 +76,9 @@ def solve(
     newton = _NewtonOfAll(rows, weights) if few else _NewtonOfSome(rows)
     factor = np.ones(count) if few or start is not None else np.full(count, np.inf)
     progress = LinearProgress(0, np.full(count, np.inf), np.full(count, -np.inf))
-    best, interrupted, steps = start, False, 0
+    intercept, ones = weights[:, -1], jnp.ones(count)
+    best = start or LinearState(weights[:, :-1], intercept, jnp.zeros_like(problems.cost), ones)
+    stall, interrupted, steps = Stall(), False, 0
     products = rows.products(weights[:, :-1]) + weights[:, -1:]
     try:
         while True:
@@ -91,6 +93,8 @@ def solve(
                 report(progress.with_support(best.dual))
             if (progress.relative_gap <= tolerance).all() or steps >= max_steps:
                 break
+            if stall.seen(progress):
+                break
             open_ = (progress.relative_gap > tolerance) | (factor > 1)
             largest = np.abs(sums[:, :-1]).max(1)
             lower = np.maximum(np.minimum(factor, largest) / FALL, 1)
@@ -102,7 +106,6 @@ def solve(
             steps += 1
     except KeyboardInterrupt:
         interrupted = True
-    assert best is not None
     converged = bool((progress.relative_gap <= tolerance).all())
     return LinearSolution(best, progress, converged, interrupted)
 

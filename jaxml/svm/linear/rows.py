@@ -16,9 +16,9 @@ import scipy.sparse
 
 from jaxml.types import Array
 
-# Sparse examples become dense ones where those take at most so many bytes, or little more than the
-# sparse ones: products of dense matrices are so much faster.
-DENSE_BYTES = 2**28
+# Products of dense matrices are so much faster that sparse examples become dense ones where those
+# take few bytes, or more bytes with so large a share of entries that are not 0.
+FEW_BYTES, MOST_BYTES = 2**28, 2**32
 DENSE_SHARE = 0.02
 # Rows of a block that is made on the way.
 BLOCK = 8192
@@ -262,10 +262,15 @@ def as_rows(x: Any) -> Rows:
         return x
     if not scipy.sparse.issparse(x):
         return DenseRows(jnp.asarray(x))
+    return SparseRows(x) if stays_sparse(x) else DenseRows(jnp.asarray(x.toarray()))
+
+
+def stays_sparse(x: Any) -> bool:
+    """Whether `as_rows` makes `SparseRows` of a matrix of SciPy."""
     size = x.shape[0] * x.shape[1]
-    if size * x.dtype.itemsize <= DENSE_BYTES or x.nnz >= DENSE_SHARE * size:
-        return DenseRows(jnp.asarray(x.toarray()))
-    return SparseRows(x)
+    dense_bytes = size * x.dtype.itemsize
+    dense = x.nnz >= DENSE_SHARE * size and dense_bytes <= MOST_BYTES
+    return not dense and dense_bytes > FEW_BYTES
 
 
 def _slices(count: int, size: int = BLOCK) -> Iterator[slice]:

@@ -13,6 +13,7 @@ Source: Keerthi and DeCoste, "A modified finite Newton method", 2005; Yan and Li
 augmented Lagrangian method for support vector machine", 2022.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -69,12 +70,29 @@ class LinearProgress:
 
     @property
     def relative_gap(self) -> np.ndarray:
-        """`[problems]`: primal minus dual, as a part of the primal."""
-        return (self.primal - self.dual) / np.maximum(np.abs(self.primal), 1e-300)
+        """`[problems]`: primal minus dual, as a part of the primal; NaN before any is known."""
+        with np.errstate(invalid="ignore"):
+            return (self.primal - self.dual) / np.maximum(np.abs(self.primal), 1e-300)
 
     def with_support(self, dual: Array) -> "LinearProgress":
         """The same, with the examples counted that these variables `[problems, rows]` use."""
         return replace(self, num_support=int(np.asarray(dual).any(0).sum()))
+
+
+@dataclass
+class Stall:
+    """Notices numbers beyond the dtype, and that no gap gets smaller any more."""
+
+    patience: int = 100
+    least: float = math.inf
+    waited: int = 0
+
+    def seen(self, progress: LinearProgress) -> bool:
+        """Whether going on is of no use."""
+        gap = float(progress.relative_gap.sum())
+        self.waited = 0 if gap < 0.9 * self.least else self.waited + 1
+        self.least = min(self.least, gap)
+        return not np.isfinite(progress.primal).all() or self.waited >= self.patience
 
 
 @dataclass(frozen=True)
@@ -195,7 +213,7 @@ class _Newton:
         """Steps until solved, stopped or told to end."""
         products = self.products(state.weights, state.intercept)
         progress = LinearProgress(0, *(np.full(len(products), v) for v in (np.inf, -np.inf)))
-        best, interrupted = state, False
+        best, stall, interrupted = state, Stall(), False
         try:
             while True:
                 now = self.measure(state, products)
@@ -208,7 +226,7 @@ class _Newton:
                 if report:
                     report(progress.with_support(best.dual))
                 unsolved = ~(progress.relative_gap <= tolerance)
-                if not unsolved.any() or progress.steps >= max_steps:
+                if not unsolved.any() or progress.steps >= max_steps or stall.seen(progress):
                     break
                 if not is_squared(self.loss):
                     state, now = self.multiply(state, products, now, progress, unsolved)

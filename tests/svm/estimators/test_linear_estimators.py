@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from jaxml.svm.estimators import LinearSVC, LinearSVR
 from jaxml.svm.linear import fit as linear_fit
+from jaxml.svm.linear import rows
 
 EXACT: dict[str, Any] = {"tol": 1e-10, "max_iter": 10**6}
 
@@ -101,6 +102,28 @@ def test_few_weights_without_an_intercept():
     assert ours.converged_
 
 
+def test_an_intercept_that_is_scaled_among_few_weights():
+    x, y = digits()
+    settings: Any = {"intercept_scaling": 10.0, "C": 0.1}
+    ours = LinearSVC("l1", tol=1e-5, **settings).fit(x, y)
+    exact: Any = settings | {"tol": 1e-6, "max_iter": 10**5, "random_state": 0, "dual": False}
+    theirs = sklearn.svm.LinearSVC("l1", **exact).fit(x, y)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=2e-3)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=2e-2)
+
+
+def test_large_sparse_rows_are_solved_in_float64(monkeypatch):
+    monkeypatch.setattr(rows, "FEW_BYTES", 10)
+    monkeypatch.setattr(rows, "DENSE_SHARE", 1.0)
+    x, y = digits()
+    counts = scipy.sparse.csr_matrix(x * np.geomspace(1, 1e4, x.shape[1]))
+    ours = LinearSVC(tol=1e-7).fit(counts, y)
+    settings: Any = {"dual": False, **EXACT}
+    theirs = sklearn.svm.LinearSVC(**settings).fit(counts, y)
+    least = objective(theirs, counts, y, C=1.0, loss="squared_hinge")
+    assert objective(ours, counts, y, C=1.0, loss="squared_hinge") <= least * (1 + 1e-7)
+
+
 def test_weights_are_factors_of_the_cost():
     x, y = digits()
     weight = np.random.default_rng(0).uniform(0, 2, len(y))
@@ -135,6 +158,42 @@ def test_a_budget_is_told_and_gone_on_with():
         if model.converged_:
             break
     assert model.relative_gap_ <= 1e-4 < first
+
+
+@pytest.mark.parametrize(
+    "model", [LinearSVC("l2", "hinge", max_iter=2), LinearSVR(max_iter=2)], ids=["svc", "svr"]
+)
+def test_what_a_budget_leaves_can_be_gone_on_with(model):
+    x, y = digits()
+    with pytest.warns(ConvergenceWarning, match="warm_start=True and fit again, goes on"):
+        model.fit(x, y)
+    untouched: Any = clone(model)
+    whole = untouched.set_params(max_iter=1000).fit(x, y)
+    model.set_params(warm_start=True, max_iter=1000).fit(x, y)
+    assert model.converged_
+    assert model.n_iter_ < whole.n_iter_
+
+
+@pytest.mark.parametrize("change", ["classes", "features", "rows"])
+def test_a_solution_of_other_data_is_not_gone_on_from(change):
+    x, y = digits()
+    model = LinearSVC(warm_start=True).fit(x, y)
+    if change == "classes":
+        y = y % 3
+    elif change == "features":
+        x = x[:, :40]
+    else:
+        x, y = x[:100], y[:100]
+    model.fit(x, y)
+    assert model.objective_ == LinearSVC().fit(x, y).objective_
+
+
+def test_an_end_that_cannot_come_is_not_waited_for():
+    x, y = digits()
+    model = LinearSVC(C=1e30)
+    with pytest.warns(ConvergenceWarning, match="the relative duality gap is"):
+        model.fit(x, y)
+    assert model.n_iter_ < 500
 
 
 def test_a_proof_that_fails_is_tried_again(monkeypatch):
@@ -174,6 +233,7 @@ def test_manners():
         (LinearSVC("l1", "hinge"), "loss: 'hinge' is not allowed, it is squared_hinge"),
         (LinearSVC(max_iter=0), "max_iter: 0 is not allowed, it is an int of at least 1"),
         (LinearSVC(intercept_scaling=0.0), "intercept_scaling: 0.0 is not allowed"),
+        (LinearSVC(class_weight={0: -1, 1: 1, 2: 1, 3: 1}), "class_weight: -1 is not allowed"),
         (LinearSVR(epsilon=-1.0), "epsilon: -1.0 is not allowed, it is at least 0"),
     ],
     ids=str,
@@ -189,5 +249,7 @@ def test_mistakes_in_the_data():
         LinearSVC().fit(x, 0 * y)
     with pytest.raises(ValueError, match="NaN"):
         LinearSVC().fit(np.full_like(x, np.nan), y)
+    with pytest.raises(ValueError, match=r"X: values beyond .* are not allowed; scale the data"):
+        LinearSVC().fit(1e200 * x, y)
     with pytest.raises(ValueError, match="60 features, but LinearSVC is expecting 64"):
         LinearSVC().fit(x, y).predict(x[:, :60])

@@ -80,9 +80,13 @@ def test_blocks_are_all_of_it(rows):
     np.testing.assert_array_equal(np.concatenate(found), examples())
 
 
-@pytest.mark.parametrize(("share", "size", "kind"), [(1, 10, SparseRows), (0.3, 10, DenseRows)])
-def test_sparse_rows_become_dense_where_they_are_nearly(monkeypatch, share, size, kind):
-    monkeypatch.setattr(rows_module, "DENSE_BYTES", size)
+@pytest.mark.parametrize(
+    ("share", "most", "kind"),
+    [(1, 2**20, SparseRows), (0.3, 2**20, DenseRows), (0.3, 100, SparseRows)],
+)
+def test_sparse_rows_become_dense_where_they_are_nearly(monkeypatch, share, most, kind):
+    monkeypatch.setattr(rows_module, "FEW_BYTES", 10)
+    monkeypatch.setattr(rows_module, "MOST_BYTES", most)
     monkeypatch.setattr(rows_module, "DENSE_SHARE", share)
     rows = as_rows(scipy.sparse.csr_matrix(examples()))
     assert isinstance(rows, kind)

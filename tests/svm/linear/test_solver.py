@@ -209,6 +209,16 @@ def test_an_interruption_keeps_what_was_found(l1_penalty):
     np.testing.assert_array_equal(found.state.weights, budget.state.weights)
 
 
+def test_an_interruption_before_anything_is_known_leaves_the_start(monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(l1, "_respond", stopped)
+    found = l1.solve(problems_of("squared_hinge"), DenseRows(jnp.asarray(digits()[0])))
+    assert found.interrupted
+    assert not np.asarray(found.state.weights).any()
+
+
 def test_an_interruption_before_the_first_step_ends_the_run(monkeypatch):
     x, _ = digits()
     monkeypatch.setattr(solver, "LEAST_NESTED", COUNT)
