@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import sklearn.preprocessing
 import sklearn.svm
 from sklearn.datasets import load_breast_cancer, load_digits
 
@@ -55,6 +56,7 @@ LINEAR = [
     large("a9a", "squared_hinge"),
     large("a9a", "hinge"),
     large("news20", "squared_hinge"),
+    large("news20 of length 1", "squared_hinge"),
     large("mnist", "squared_hinge"),
 ]
 # With C, gamma and the tolerance.
@@ -218,7 +220,9 @@ def load(name):
     if name in EMBEDDED:
         x, y = EMBEDDED[name](return_X_y=True)
     else:
-        x, y = read("news20.bz2" if name == "news20" else name)
+        x, y = read("news20.bz2" if name.startswith("news20") else name)
+    if name.endswith("of length 1"):
+        x = sklearn.preprocessing.normalize(x)
     if name in TEST_FILES:
         test, _ = read(TEST_FILES[name], num_features=x.shape[1], zero_based=False)
     else:  # the last fifth is not fitted

@@ -23,6 +23,57 @@ from jaxml.svm.objectives.problem import Scalar
 from jaxml.types import Array, Float
 
 
+def primal(
+    weights: Float[Array, " features"],
+    intercept: Scalar,
+    epsilon: Scalar,
+    x: Float[Array, "rows features"],
+    targets: Float[Array, " rows"],
+    *,
+    C: Scalar,
+    nu: Scalar,
+    sample_weight: Float[Array, " rows"] | None = None,
+) -> Float[Array, ""]:
+    r"""What a linear machine minimises.
+
+    .. math::
+      P = \tfrac12 |w|^2 + \nu \Sigma \epsilon
+      + \sum_i c_i \max(0, |w \cdot x_i + b - y_i| - \epsilon)
+
+    Args:
+      weights: `[features]`, w.
+      intercept: b.
+      epsilon: half of the width of the tube, 0 or more, in the unit of the targets.
+      x: `[rows, features]`.
+      targets: `[rows]`, floating point.
+      C: above 0.
+      nu: in (0, 1], the largest share of rows out of the tube.
+      sample_weight: `[rows]`, v, 0 or more; None is 1.
+
+    Returns:
+      A scalar, in float32 at least.
+
+    Raises:
+      TypeError: arrays that are not floating point.
+      ValueError: shapes that do not fit; where values are known, C that is not above 0, nu outside
+        (0, 1], epsilon below 0, NaN, negative weights.
+
+    Example:
+      >>> x, targets = jnp.array([[1.0], [2.0]]), jnp.array([1.0, 3.0])
+      >>> float(primal(jnp.array([1.0]), 0.0, 0.5, x, targets, C=2.0, nu=0.25))
+      2.0
+
+    Source: Schoelkopf, Smola, Williamson and Bartlett, "New support vector algorithms", 2000, in
+    the scale of libsvm.
+    """
+    problem.check_scalar("nu", nu, largest=1.0)
+    value = regression.primal(
+        weights, intercept, x, targets, C=C, epsilon=epsilon, sample_weight=sample_weight
+    )
+    costs = problem.row_costs(None, value.dtype, rows=len(x), C=C, sample_weight=sample_weight)
+    return value + (jnp.asarray(nu) * jnp.asarray(epsilon)).astype(value.dtype) * costs.sum()
+
+
 def dual(
     beta: Float[Array, " rows"], gram: Gram, targets: Float[Array, " rows"]
 ) -> Float[Array, ""]:

@@ -44,6 +44,20 @@ def test_the_primals_are_the_textbooks():
         rng.normal(size=3), np.array(0.1), np.array(0.3), x, labels, *rest,
         reference=oracles.nu_primal, by="NumPy float64", bfloat16=4.0,
     )  # fmt: skip
+    laws.obey(
+        oracles.with_keywords(nu_svr.primal, "C", "nu", "sample_weight"),
+        rng.normal(size=3), np.array(0.1), np.array(0.3), x, rng.normal(size=len(x)),
+        np.array(0.7), *rest,
+        reference=nu_svr_primal, by="NumPy float64", bfloat16=4.0,
+    )  # fmt: skip
+
+
+def nu_svr_primal(w, b, epsilon, x, targets, C, nu, weight):
+    """Row by row."""
+    value = (w * w).sum() / 2 + C * nu * weight.sum() * epsilon
+    for row, target, v in zip(x, targets, weight, strict=True):
+        value += C * v * max(0.0, abs((w * row).sum() + b - target) - epsilon)
+    return value
 
 
 def test_the_duals_are_the_textbooks():
@@ -344,6 +358,7 @@ X, Y, A, G = jnp.ones((3, 2)), jnp.array([0, 1, 1]), jnp.ones(3), jnp.eye(3)
         (lambda: nu_svc.project(A, Y + 1, nu=0.5), "labels: integers in [0, 2), not 2"),
         (lambda: nu_svc.kkt_residual(A, X, Y, nu=0.5), "gram: [3, 3] for 3 rows of alpha, not (3"),
         (lambda: nu_svr.infeasibility(A, C=1.0, nu=2.0), "nu: in (0, 1], not 2.0"),
+        (lambda: nu_svr.primal(A, 0.0, 0.1, G, A, C=1.0, nu=0.0), "nu: in (0, 1], not 0.0"),
         (lambda: nu_svr.kernel_primal(A, G, A[:2], C=1.0, nu=0.5), "targets: [3], not (2,)"),
     ],
 )
