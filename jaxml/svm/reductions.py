@@ -163,7 +163,7 @@ def vote(decisions: Float[Array, "*batch pairs"], *, classes: int) -> Integer[Ar
       ValueError: a number of decisions that is not that of the pairs.
 
     Example:
-      >>> int(vote(jnp.array([-1.0, 2.0, -0.5]), classes=3))  # one each, but for class 1: two
+      >>> int(vote(jnp.array([-1.0, 2.0, -0.5]), classes=3))  # votes are 1, 1, 1
       0
 
     Source: libsvm, and scikit-learn's `SVC.predict` unless `break_ties` is set.

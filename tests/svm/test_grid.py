@@ -6,6 +6,7 @@ import sklearn.svm
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.model_selection import GridSearchCV, PredefinedSplit
 
+from jaxml.errors import InputError
 from jaxml.svm.grid import kernel_grid, linear_grid
 
 
@@ -61,11 +62,56 @@ def test_folds_are_stratified():
         linear_grid(x, y, C=[1.0], folds=51)
 
 
-def test_mistakes():
-    x, y, _ = iris()
-    with pytest.raises(ValueError, match=r"C: \[1.0, -1.0\] is not allowed, it is a list"):
-        kernel_grid(x, y, C=[1.0, -1.0])
-    with pytest.raises(ValueError, match="y: one class only, 0; a classifier needs two"):
-        kernel_grid(x, 0 * y, C=[1.0])
-    with pytest.raises(ValueError, match=r"kernel: 'rfb' is not one of .* did you mean 'rbf'"):
-        kernel_grid(x, y, C=[1.0], kernel="rfb")
+@pytest.mark.parametrize("grid", [linear_grid, kernel_grid])
+def test_integers_lists_and_counts_of_any_kind_are_taken(grid):
+    x, y, fold = iris()
+    x = np.round(10 * x)
+    expected = grid(x, y, C=[0.01], folds=fold).accuracy
+    found = grid(x.astype(int).tolist(), y.tolist(), C=[0.01], folds=fold.astype(np.uint8))
+    np.testing.assert_array_equal(found.accuracy, expected)
+    counted = grid(x.astype(np.int16), y, C=[0.01], folds=np.int64(3)).accuracy
+    np.testing.assert_array_equal(counted, grid(x, y, C=[0.01], folds=3).accuracy)
+
+
+X, Y, FOLD = iris()
+NAN = np.where(np.arange(150)[:, None] == 7, np.nan, X)
+
+
+@pytest.mark.parametrize("grid", [linear_grid, kernel_grid])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"C": [1.0, -1.0]}, r"C: \[1.0, -1.0\] is not allowed, it is a list"),
+        ({"C": [np.inf]}, r"C: \[inf\] is not allowed, it is a list of numbers above 0 and at"),
+        ({"C": [np.nan]}, r"C: \[nan\] is not allowed"),
+        ({"x": NAN}, "x, y: Input X contains NaN"),
+        ({"x": X[0]}, "x, y: Expected 2D array, got 1D array"),
+        ({"y": Y[:-1]}, r"x, y: .* inconsistent numbers of samples: \[150, 149\]"),
+        ({"y": Y + 0.5}, "y: Unknown label type: continuous"),
+        ({"y": 0 * Y}, "y: one class only, 0; a classifier needs two"),
+        ({"folds": FOLD[:-1]}, r"folds: int64 of shape \(149,\) .* an int or \[150\] integers"),
+        ({"folds": FOLD * 1.0}, r"folds: float64 of shape \(150,\) is not allowed"),
+        ({"folds": 5.0}, r"folds: float64 of shape \(\) is not allowed"),
+        ({"folds": FOLD * 2}, r"folds: the numbers \[0, 2, 4\] are not allowed, .* 0 to 2, the "),
+        ({"folds": FOLD - 1}, r"folds: the numbers \[-1, 0, 1\] are not allowed"),
+        ({"folds": Y}, "folds: 0 holds out all of the class 0, of which nothing is left to fit"),
+        ({"folds": np.where(Y == 2, 1, FOLD % 2)}, "folds: 1 holds out all of the class 2"),
+    ],
+)
+def test_mistakes(grid, settings, message):
+    with pytest.raises(InputError, match=message) as caught:
+        grid(**{"x": X, "y": Y, "C": [1.0], **settings})
+    assert "\n" not in str(caught.value)
+
+
+def test_mistakes_of_one_grid():
+    with pytest.raises(InputError, match="loss: 'hing' is not one of .*; did you mean 'hinge'"):
+        linear_grid(X, Y, C=[1.0], loss="hing")
+    with pytest.raises(InputError, match="loss: 'epsilon_insensitive' is not one of squared_h"):
+        linear_grid(X, Y, C=[1.0], loss="epsilon_insensitive")
+    with pytest.raises(InputError, match=r"kernel: 'rfb' is not one of .* did you mean 'rbf'"):
+        kernel_grid(X, Y, C=[1.0], kernel="rfb")
+    with pytest.raises(InputError, match="kernel: 'precomputed' is not one of linear, poly"):
+        kernel_grid(X, Y, C=[1.0], kernel="precomputed")
+    with pytest.raises(InputError, match="x, y: Input X contains infinity or a value too large"):
+        linear_grid(np.float64(X) * 1e39, Y, C=[1.0])

@@ -235,7 +235,7 @@ def _set_space(
         estimator.support_ = model.support[order]
         estimator.support_vectors_ = np.empty((0, 0))
         least = int(estimator.support_.max(initial=-1)) + 1
-        estimator.n_features_in_ = num_features or least
+        estimator.n_features_in_ = max(num_features or 0, least)
         estimator._space = Space(kernel, "matrix", dtype)
         return
     assert model.support_vectors is not None

@@ -16,7 +16,7 @@ from jaxml import atomic
 from jaxml.errors import InputError
 from jaxml.svm.command.fitted_machine import Machine, Say, Stopped, fit, load_machine, save_machine
 from jaxml.svm.command.machine_settings import MachineSettings
-from jaxml.svm.command.tables import Table, read_table
+from jaxml.svm.command.tables import Table
 from jaxml.svm.files.libsvm_lines import shortest
 
 
@@ -45,11 +45,20 @@ class Outputs:
           InputError: there is no such folder, a folder of that name, or nothing to write.
         """
         for name, path in vars(self).items():
-            if path is not None and (path.is_dir() or not path.parent.is_dir()):
-                problem = "is a folder" if path.is_dir() else "its folder does not exist"
-                raise InputError(f"{name}: {path}: {problem}")
+            check_output(name, path)
         if self.predictions_out and not tested:
             raise InputError("predictions_out: needs a test set")
+
+
+def check_output(name: str, path: Path | None) -> None:
+    """Checks that a file can be written, or that there is none to write.
+
+    Raises:
+      InputError: there is no such folder, or a folder of that name.
+    """
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        problem = "is a folder" if path.is_dir() else "its folder does not exist"
+        raise InputError(f"{name}: {path}: {problem}")
 
 
 def run(
@@ -80,6 +89,11 @@ def run(
       InputError: settings or examples that are not allowed, or a file that cannot be written.
       KeyboardInterrupt: it was stopped in the cross-validation.
     """
+    if outputs.model_out and train.zero_based and settings.is_linear:
+        raise InputError(
+            f"model_out: {train.name} counts features from 0, which liblinear's model files "
+            f"cannot; count them from 1"
+        )
     say(_describe(settings, train))
     validated = cross_validate(settings, train, cv, say, stopped) if cv else {}
     for name, value in validated.items():
@@ -113,8 +127,7 @@ def run_model(path: Path, test: Path, *, outputs: Outputs, say: Say) -> dict[str
     Raises:
       InputError: a file cannot be read or written, or does not fit the other one.
     """
-    machine = load_machine(path)
-    table = read_table(test, machine.estimator.n_features_in_)
+    machine, table = load_machine(path, test)
     result = predict(machine, table, outputs.predictions_out, say)
     if outputs.result:
         save_result(result, outputs.result)

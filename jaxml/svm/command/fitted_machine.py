@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from jaxml.errors import InputError
 from jaxml.svm.command.compile_clock import CompileClock
 from jaxml.svm.command.estimator_models import to_estimator, to_model
 from jaxml.svm.command.machine_settings import MachineSettings
-from jaxml.svm.command.scaling import Scaling, fit_scaling, read_scaling
-from jaxml.svm.command.tables import Table
+from jaxml.svm.command.scaling import LARGEST, Scaling, fit_scaling, read_scaling
+from jaxml.svm.command.tables import Table, read_table
+from jaxml.svm.files.libsvm_model import LibsvmModel
 from jaxml.svm.files.model_file import read_model, write_model
 from jaxml.svm.kernel.solver import Progress
 from jaxml.svm.linear.solver import LinearProgress
@@ -32,11 +34,13 @@ class Machine:
       estimator: of scikit-learn's interface.
       scaling: of its features, or None.
       facts: numbers of the fit, as the result holds them.
+      zero_based: whether its first feature had the index 0 in a file.
     """
 
     estimator: Any
     scaling: Scaling | None
     facts: dict[str, Any]
+    zero_based: bool = False
 
     def predict(self, x: Any) -> np.ndarray:
         """Classes or values of `[n, features]`."""
@@ -73,7 +77,7 @@ def fit(settings: MachineSettings, table: Table, say: Say, stopped: Stopped) -> 
         "fit_seconds": max(seconds - clock.seconds, 0.0),
         "compile_seconds": clock.seconds,
     }
-    return Machine(estimator, scaling, facts)
+    return Machine(estimator, scaling, facts, table.zero_based)
 
 
 def save_machine(machine: Machine, path: Path) -> None:
@@ -82,23 +86,47 @@ def save_machine(machine: Machine, path: Path) -> None:
     Raises:
       InputError: a file cannot be written.
     """
-    write_model(path, to_model(machine.estimator))
+    write_model(path, to_model(machine.estimator), zero_based=machine.zero_based)
     if machine.scaling is None:
         _ranges_of(path).unlink(missing_ok=True)  # those of the model that was there before
     else:
-        machine.scaling.write(_ranges_of(path))
+        machine.scaling.write(_ranges_of(path), zero_based=machine.zero_based)
 
 
-def load_machine(path: Path) -> Machine:
-    """Reads a model file, and the file of ranges where one stands beside it.
+def load_machine(path: Path, test: Path) -> tuple[Machine, Table]:
+    """Reads a model file, the file of ranges where one stands beside it, and what is predicted.
+
+    As libsvm has it, a feature of the test set that no support vector has is 0 in all of them; one
+    that a linear machine does not know is left out.
+
+    Args:
+      path: of the model.
+      test: file in libsvm's format.
+
+    Returns:
+      The machine, and the test set with as many features.
 
     Raises:
-      InputError: a file cannot be read, or is of a machine that no estimator is.
+      InputError: a file cannot be read, is of a machine that no estimator is, or does not fit the
+        others.
     """
-    estimator: Any = to_estimator(read_model(path))
+    model = read_model(path, zero_based=True)
+    # An index is the number of its column, as in libsvm, which so takes files from 0 or 1 on.
+    by_index = isinstance(model, LibsvmModel) and model.support is None
+    table = read_table(test, zero_based=True if by_index else None)
+    if table.zero_based and not by_index:
+        raise InputError(
+            f"{test}: has features of index 0, which {path} cannot have; count them from 1"
+        )
     ranges = _ranges_of(path)
-    scaling = read_scaling(ranges, estimator.n_features_in_) if ranges.exists() else None
-    return Machine(estimator, scaling, {})
+    scaling = read_scaling(ranges, zero_based=by_index) if ranges.exists() else None
+    width = max(table.x.shape[1], 0 if scaling is None else len(scaling.low), 1)
+    if isinstance(model, LibsvmModel) and model.support_vectors is not None:
+        _check_width(model.support_vectors, table, width)
+    estimator: Any = to_estimator(model, num_features=width)
+    features = estimator.n_features_in_
+    table.x.resize((len(table.y), features))
+    return Machine(estimator, None if scaling is None else scaling.resized(features), {}), table
 
 
 class _Narrator:
@@ -145,6 +173,17 @@ def _objectives(estimator: Any) -> dict[str, Any]:
         "n_iter": int(np.max(estimator.n_iter_)),
         "converged": bool(converged),
     }
+
+
+def _check_width(vectors: Any, table: Table, width: int) -> None:
+    """Refuses a far index, up to which all features would become dense."""
+    rows, known = vectors.shape
+    rows += len(table.y)
+    if width > known and 8 * rows * width > LARGEST:
+        raise InputError(
+            f"{table.name}: {rows} rows of it and of support vectors would become dense, with "
+            f"{width} features where the support vectors have {known}; leave out the last ones"
+        )
 
 
 def _ranges_of(path: Path) -> Path:

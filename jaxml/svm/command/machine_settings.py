@@ -1,5 +1,6 @@
 """Which machine an experiment fits."""
 
+import contextlib
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,12 +26,12 @@ class MachineSettings:
     Attributes:
       kernel: one of `KERNELS`.
       C: the price of an error, above 0.
-      gamma: of rbf, poly and sigmoid: scale, auto, or a number.
-      degree: of poly.
+      gamma: of rbf, poly and sigmoid: scale, auto, or a number above 0.
+      degree: of poly, at least 0.
       coef0: of poly and sigmoid.
       loss: one of `LOSSES`; squared_hinge for one-vs-rest and hinge for kernels.
       multiclass: one_vs_rest, which is linear, or one_vs_one, in the dual.
-      epsilon: half the width of the tube of regression.
+      epsilon: half the width of the tube of regression, at least 0.
       penalty: l2, or l1 for the linear squared hinge.
       intercept: penalized, as liblinear has it, free, as libsvm has it, or none.
       tolerance: the relative gap, 1e-4, to which linear problems are solved; the violation of the
@@ -85,10 +86,7 @@ class MachineSettings:
                 raise InputError(
                     f"{name}: {value!r} is not one of {allowed}{nearest(value, known)}"
                 )
-        for name in ("C", "tolerance", "cache_size", "max_iter"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise InputError(f"{name}: {value} is not allowed, it is above 0")
+        self._check_numbers()
         if not self.is_linear:
             self._check_kernel()
         elif self.penalty == "l1" and self.loss not in ("", "squared_hinge"):
@@ -112,6 +110,21 @@ class MachineSettings:
         names = ("loss", "multiclass", "intercept", "tolerance", "max_iter")
         pairs = zip(names, own, strict=True)
         return replace(self, **{name: getattr(self, name) or value for name, value in pairs})
+
+    def _check_numbers(self) -> None:
+        for name in ("C", "tolerance", "cache_size", "max_iter"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise InputError(f"{name}: {value} is not allowed, it is above 0")
+        for name in ("epsilon", "degree"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise InputError(
+                    f"{name}: {value} is not allowed, it is a finite number of at least 0"
+                )
+        if not math.isfinite(self.coef0):
+            raise InputError(f"coef0: {self.coef0} is not allowed, it is a finite number")
+        self._gamma()
 
     def _check_kernel(self) -> None:
         machine = f"kernel {self.kernel}" if self.kernel != "linear" else "multiclass one_vs_one"
@@ -154,9 +167,7 @@ class MachineSettings:
     def _gamma(self) -> str | float:
         if self.gamma in ("scale", "auto"):
             return self.gamma
-        try:
-            return float(self.gamma)
-        except ValueError:
-            raise InputError(
-                f"gamma: {self.gamma!r} is not one of scale, auto or a number"
-            ) from None
+        with contextlib.suppress(ValueError):
+            if 0 < (value := float(self.gamma)) < math.inf:
+                return value
+        raise InputError(f"gamma: {self.gamma!r} is not one of scale, auto or a number above 0")

@@ -1,6 +1,6 @@
 """Features brought to one range, and the files in which svm-scale keeps the ranges."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +67,30 @@ class Scaling:
             x = x.toarray()
         return x * factor + offset
 
-    def write(self, path: Path) -> None:
+    def resized(self, num_features: int) -> "Scaling":
+        """With fewer features, or more, which become 0."""
+        low, high = np.zeros((2, num_features))
+        low[: len(self.low)] = self.low[:num_features]
+        high[: len(self.high)] = self.high[:num_features]
+        return replace(self, low=low, high=high)
+
+    def write(self, path: Path, *, zero_based: bool = False) -> None:
         """Writes what `svm-scale -r` reads, at once.
+
+        Args:
+          path: the file.
+          zero_based: whether the first feature gets the index 0 or 1.
 
         Raises:
           InputError: the file cannot be written; what was there before is left.
         """
         kept = np.flatnonzero(self.low != self.high)
-        rows = zip(kept + 1, shortest(self.low[kept]), shortest(self.high[kept]), strict=True)
+        rows = zip(
+            kept + (not zero_based),
+            shortest(self.low[kept]),
+            shortest(self.high[kept]),
+            strict=True,
+        )
         lines = ["x", " ".join(shortest(np.array([self.lower, self.upper])))]
         lines += [f"{index} {low} {high}" for index, low, high in rows]
         try:
@@ -102,9 +118,9 @@ def fit_scaling(scale: str, x: Any) -> Scaling | None:
     if scale == "none":
         return None
     if scale == "standard":
-        mean, variance = _moments(x)
-        return Scaling(-1.0, 1.0, mean - np.sqrt(variance), mean + np.sqrt(variance))
-    low, high = (_dense(extreme) for extreme in (x.min(axis=0), x.max(axis=0)))
+        mean, deviation = _moments(x)
+        return Scaling(-1.0, 1.0, mean - deviation, mean + deviation)
+    low, high = _extremes(x)
     if scale == "min_max":
         return Scaling(0.0, 1.0, low, high)
     if scale == "max_abs":
@@ -113,12 +129,16 @@ def fit_scaling(scale: str, x: Any) -> Scaling | None:
     raise InputError(f"scale: {scale!r} is not one of {', '.join(SCALES)}")
 
 
-def read_scaling(path: Path, num_features: int) -> Scaling:
+def read_scaling(path: Path, *, zero_based: bool = False) -> Scaling:
     """Reads a file of svm-scale's ranges.
 
     Args:
       path: the file.
-      num_features: how many there are; those that the file lacks become 0.
+      zero_based: whether the first feature has the index 0 or 1.
+
+    Returns:
+      The scaling of as many features as the largest index needs; those that the file lacks
+      become 0.
 
     Raises:
       InputError: the file cannot be read or is no such file.
@@ -126,29 +146,42 @@ def read_scaling(path: Path, num_features: int) -> Scaling:
     try:
         head, bounds, *rows = path.read_text().splitlines()
         lower, upper = (float(word) for word in bounds.split())
-        low, high = np.zeros(num_features), np.zeros(num_features)
+        ends: dict[int, list[float]] = {}
         for row in rows:
-            index, least, most = row.split()
-            if not 1 <= int(index) <= num_features:
+            index, *words = row.split()
+            least, most = map(float, words)
+            feature = int(index) - (not zero_based)
+            if not 0 <= feature < LARGEST // 16:
                 raise ValueError(f"no feature {index}")
-            low[int(index) - 1], high[int(index) - 1] = float(least), float(most)
+            ends[feature] = [least, most]
+        low, high = np.zeros((2, max(ends, default=-1) + 1))
+        low[list(ends)], high[list(ends)] = np.array(list(ends.values())).reshape(-1, 2).T
         if head != "x" or not np.isfinite([lower, upper, *low, *high]).all():
             raise ValueError(head)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except ValueError:
         raise InputError(
-            f"{path}: is no file of ranges for {num_features} features as svm-scale writes it"
+            f"{path}: is no file of ranges of features as svm-scale writes it"
         ) from None
     return Scaling(lower, upper, low, high)
 
 
-def _dense(extreme: Any) -> np.ndarray:
-    return extreme.toarray().reshape(-1) if sparse.issparse(extreme) else np.asarray(extreme)
+def _extremes(x: Any) -> tuple[np.ndarray, np.ndarray]:
+    low, high = x.min(axis=0), x.max(axis=0)
+    if sparse.issparse(x):
+        low, high = (extreme.toarray().reshape(-1) for extreme in (low, high))
+    return np.asarray(low, np.float64), np.asarray(high, np.float64)
 
 
 def _moments(x: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and the standard deviation, which is 0 where it would be one of rounding only."""
     if sparse.issparse(x):
-        moments: Any = mean_variance_axis(sparse.csr_matrix(x), axis=0)
-        return moments
-    return x.mean(0, dtype=np.float64), x.var(0, dtype=np.float64)
+        moments: Any = mean_variance_axis(sparse.csr_matrix(x, dtype=np.float64), axis=0)
+        mean, variance = moments
+    else:
+        mean, variance = x.mean(0, dtype=np.float64), x.var(0, dtype=np.float64)
+    low, high = _extremes(x)  # whose difference a sum of many rows may exceed by rounding
+    deviation = np.minimum(np.sqrt(np.maximum(variance, 0)), high - low)
+    least = 10 * np.finfo(np.float64).eps * np.abs(mean)
+    return mean, np.where(deviation > least, deviation, 0.0)

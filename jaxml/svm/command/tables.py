@@ -19,11 +19,13 @@ class Table:
       name: where they come from.
       x: `[n, features]`, dense or sparse.
       y: `[n]` labels or targets.
+      zero_based: whether the first feature had the index 0 in a file.
     """
 
     name: str
     x: Any
     y: np.ndarray
+    zero_based: bool = False
 
     def __post_init__(self) -> None:
         values = self.x.data if sparse.issparse(self.x) else self.x
@@ -71,13 +73,15 @@ def read_tables(train: Path, test: Path | None) -> tuple[Table, Table | None]:
     features = x.shape[1]
     if not features:
         raise InputError(f"{train}: no line has a feature")
-    table = Table(str(train), x, examples.labels)
+    table = Table(str(train), x, examples.labels, examples.zero_based)
     if test is None:
         return table, None
-    return table, read_table(test, features, zero_based=examples.zero_based)
+    return table, read_table(test, num_features=features, zero_based=examples.zero_based)
 
 
-def read_table(path: Path, num_features: int, *, zero_based: bool = False) -> Table:
-    """Reads a file in libsvm's text format that has known features."""
+def read_table(
+    path: Path, *, num_features: int | None = None, zero_based: bool | None = None
+) -> Table:
+    """Reads a file in libsvm's text format, of which something may be known."""
     found = libsvm_format.read(path, num_features=num_features, zero_based=zero_based)
-    return Table(str(path), found.x, found.labels)
+    return Table(str(path), found.x, found.labels, found.zero_based)

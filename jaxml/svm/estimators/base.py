@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from jaxml.errors import InputError
-from jaxml.svm.estimators.space import Space, fit_space
+from jaxml.svm.estimators.space import Space, fit_space, is_number
 from jaxml.svm.kernel import solver
 from jaxml.svm.kernel.columns import Columns
 from jaxml.svm.kernel.solver import DualProblems, DualSolution, Progress
@@ -48,6 +48,8 @@ class KernelMachine(BaseEstimator):
 
     # Name -> the lowest value, whether it is allowed itself, and the highest.
     _bounds: ClassVar[dict[str, tuple[float, bool, float]]] = {}
+    # Whether the intercept costs nothing, and so the weights of the vectors sum to 0.
+    _free_intercept: ClassVar[bool] = True
 
     kernel: Any
     degree: int
@@ -90,8 +92,9 @@ class KernelMachine(BaseEstimator):
         bounds = {"tol": (0.0, False, math.inf), "cache_size": (0.0, False, math.inf)}
         for name, (low, inclusive, high) in {**bounds, **self._bounds}.items():
             value = getattr(self, name)
-            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-            if not (number and (low <= value if inclusive else low < value) and value <= high):
+            if not (
+                is_number(value) and (low <= value if inclusive else low < value) and value <= high
+            ):
                 least = f"{'at least' if inclusive else 'above'} {low:g}"
                 most = f" and at most {high:g}" if high < math.inf else ""
                 raise InputError(f"{name}: {value!r} is not allowed, it is a number {least}{most}")
@@ -119,7 +122,12 @@ class KernelMachine(BaseEstimator):
     def _make_space(self, x: np.ndarray) -> Space:
         self.shape_fit_ = x.shape
         self._space = fit_space(
-            self.kernel, x, gamma=self.gamma, coef0=self.coef0, degree=self.degree
+            self.kernel,
+            x,
+            gamma=self.gamma,
+            coef0=self.coef0,
+            degree=self.degree,
+            free_intercept=self._free_intercept,
         )
         return self._space
 
@@ -151,7 +159,7 @@ class KernelMachine(BaseEstimator):
             memory=float(self.cache_size) * 2**20,
             report=self.verbose if callable(self.verbose) else _tell if self.verbose else None,
         )
-        solved = _in_double(problems, solution)
+        solved = _in_double(problems, solution, balanced=self._free_intercept)
         with jax.enable_x64(True):
             self.primal_, self.dual_ = (np.asarray(bound) for bound in certify(solved))
         self.duality_gap_ = self.primal_ - self.dual_
@@ -160,20 +168,18 @@ class KernelMachine(BaseEstimator):
         self.n_iter_ = solution.rounds
         self.fit_status_ = 0 if solution.converged else 1
         goes_on = self.warm_start or not solution.converged
-        self._variables = (columns, solution.value) if goes_on else None
+        self._variables = (columns.index, problems.sign, solution.value) if goes_on else None
         self._warn(solution)
         return solved
 
-    def _last_variables(self, columns: Columns, shape: tuple[int, ...]) -> np.ndarray | None:
-        """The variables of the last fit of the same data, where fits go on."""
+    def _last_variables(self, columns: Columns, sign: np.ndarray) -> np.ndarray | None:
+        """The variables of the last fit of problems of the same equations, where fits go on."""
         last = getattr(self, "_variables", None) if self.warm_start else None
-        if (
-            last is None
-            or last[1].shape != shape
-            or not np.array_equal(last[0].index, columns.index)
-        ):
+        if last is None:
             return None
-        return last[1]
+        index, last_sign, value = last
+        same = np.array_equal(index, columns.index) and np.array_equal(last_sign, sign)
+        return value if same else None
 
     def _warn(self, solution: DualSolution) -> None:
         if solution.converged:
@@ -182,6 +188,8 @@ class KernelMachine(BaseEstimator):
             cause = "interrupted by the keyboard"
         elif solution.stalled:
             cause = f"the digits of {self._space.dtype} hold no better values; scale the data"
+            if self._space.dtype == np.float32:
+                cause += ", or give it in float64 with jax_enable_x64 set"
         else:
             cause = f"max_iter={self.max_iter} is reached"
         warnings.warn(
@@ -196,6 +204,12 @@ class KernelMachine(BaseEstimator):
         self.support_ = rows.astype(np.int32)
         known = self._space.kernel != "precomputed"
         self.support_vectors_ = x[rows] if known else np.empty((0, 0), x.dtype)
+
+    def _set_intercept(self, intercept: np.ndarray) -> None:
+        """Sets the intercepts of the data as given, from those of the examples."""
+        self.intercept_ = intercept
+        if self._space.kernel == "linear" and self._space.origin is not None:
+            self.intercept_ = intercept - self.coef_ @ self._space.origin
 
     def _outputs(self, x: np.ndarray) -> np.ndarray:
         """`[rows, problems]`: the outputs of each problem with its intercept, in float64."""
@@ -232,14 +246,28 @@ class SingleMachine(KernelMachine):
         return self._outputs(self._read_fitted(X))[:, 0]
 
 
-def _in_double(problems: DualProblems, solution: DualSolution) -> Solved:
+def _in_double(problems: DualProblems, solution: DualSolution, *, balanced: bool) -> Solved:
     value = solution.value.astype(np.float64)
     score = solution.score.astype(np.float64)
     sign, linear, upper = problems.sign, problems.linear, problems.upper
+    if balanced:
+        value = _balanced(value, sign, upper)
     output = np.where(upper > 0, -sign * linear - score, 0).sum(1)
     output /= np.maximum((upper > 0).sum(1), 1)  # the same on all sides
     threshold = solution.threshold.astype(np.float64)
     return Solved(value, (sign * value).sum(1), output, threshold)
+
+
+def _balanced(value: np.ndarray, sign: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """Variables with the signed sums of 0 that those of float32 nearly have.
+
+    Times a distant mean of the data, what is missing would spoil the weights of features.
+    """
+    excess = (sign * value).sum((1, 2), keepdims=True)
+    room = np.maximum(np.minimum(value, upper - value), 0)
+    share = np.where(np.abs(excess) <= room.sum((1, 2), keepdims=True), room, value)
+    total = share.sum((1, 2), keepdims=True)
+    return value - sign * share * (excess / np.where(total > 0, total, 1))
 
 
 def feasible_start(

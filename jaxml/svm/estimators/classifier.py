@@ -85,7 +85,7 @@ class KernelClassifier(ClassifierMixin, KernelMachine):
         self._make_space(x)
         columns, parts = self._pairs(labels, self._costs(labels, weights))
         problems = self._problems(parts)
-        start = self._start(problems, self._last_variables(columns, problems.sign.shape))
+        start = self._start(problems, self._last_variables(columns, problems.sign))
 
         def certify(solved: Solved) -> tuple[Any, Any]:
             alpha, sign, upper = solved.value[:, 0], problems.sign[:, 0], problems.upper[:, 0]
@@ -216,7 +216,8 @@ class KernelClassifier(ClassifierMixin, KernelMachine):
         self._set_support(x, rows)
         self.n_support_ = np.bincount(labels[rows], minlength=len(self.classes_)).astype(np.int32)
         side = -1.0 if len(pairs) == 1 else 1.0  # of two classes the second one is positive
-        self.dual_coef_, self.intercept_ = side * by_row[:, rows], side * intercept
+        self.dual_coef_ = side * by_row[:, rows]
+        self._set_intercept(side * intercept)
 
     def _pair_weights(self) -> np.ndarray:
         owner = np.repeat(np.arange(len(self.classes_)), self.n_support_)
@@ -251,7 +252,8 @@ class KernelClassifier(ClassifierMixin, KernelMachine):
                 if pairwise
                 else (x[train], x[test])
             )
-            machine.fit(here, labels[train], None if weights is None else weights[train])
+            known = None if weights is None else weights[train]
+            machine.fit(here, self.classes_[labels[train]], known)
             decision = machine.decision_function(there)
             if decisions is None:
                 decisions = np.zeros((len(x), *decision.shape[1:]))

@@ -47,6 +47,7 @@ class OneClassSVM(OutlierMixin, SingleMachine):
     """
 
     _bounds: ClassVar = {"nu": (0.0, False, 1.0)}
+    _free_intercept: ClassVar = False
 
     def __init__(
         self,
@@ -103,11 +104,11 @@ class OneClassSVM(OutlierMixin, SingleMachine):
         def certify(solved: Solved) -> Any:
             return _bounds_of_support(solved.value[:, 0], solved.output, upper[:, 0], nu)
 
-        last = self._last_variables(columns, upper.shape)
+        last = self._last_variables(columns, problems.sign)
         start = feasible_start(upper, self.nu * upper.sum(), last)
         solved = self._solve(x, columns, problems, start, certify)
         self._set_coefficients(x, columns, solved.weight[0])
-        self.intercept_ = solved.threshold[0]
+        self._set_intercept(solved.threshold[0])
         self.offset_ = -self.intercept_
         return self
 

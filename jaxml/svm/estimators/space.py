@@ -30,8 +30,9 @@ class Space:
       coef0: of poly and sigmoid.
       degree: of poly.
       dtype: of the examples on the device.
-      origin: `[features]`: the mean of the data for rbf, which only knows distances, so that they
-        keep their digits; else None.
+      origin: `[features]`: the mean of the data, so that products keep their digits, for rbf, which
+        only knows distances, and for linear where another origin only changes the intercept; else
+        None.
     """
 
     kernel: str | Callable[[Any, Any], Any]
@@ -110,6 +111,11 @@ class Space:
         return out
 
 
+def is_number(value: Any) -> bool:
+    """Whether it is a real number; True and False are none."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
 def fit_space(
     kernel: str | Callable[[Any, Any], Any],
     x: np.ndarray,
@@ -117,6 +123,7 @@ def fit_space(
     gamma: str | float,
     coef0: float,
     degree: int,
+    free_intercept: bool = True,
 ) -> Space:
     """The space of a kernel for data.
 
@@ -126,6 +133,7 @@ def fit_space(
       gamma: "scale", 1 / (features * variance); "auto", 1 / features; or a number.
       coef0: of poly and sigmoid.
       degree: of poly.
+      free_intercept: whether the weights sum to 0, so that the linear kernel may have any origin.
 
     Raises:
       InputError: settings that are not allowed, a matrix that is not square.
@@ -146,9 +154,12 @@ def fit_space(
             f"kernel: {kernel!r} is not one of {', '.join(known)} or a callable"
             f"{nearest(str(kernel), known)}"
         )
-    if not isinstance(degree, int | np.integer) or degree < 0:
+    if not isinstance(degree, int | np.integer) or isinstance(degree, bool) or degree < 0:
         raise InputError(f"degree: {degree!r} is not allowed, it is an int of at least 0")
-    origin = x.mean(0, dtype=np.float64) if kernel == "rbf" else None
+    if not (is_number(coef0) and np.isfinite(coef0)):
+        raise InputError(f"coef0: {coef0!r} is not allowed, it is a finite number")
+    centred = kernel == "rbf" or (kernel == "linear" and free_intercept)
+    origin = x.mean(0, dtype=np.float64) if centred else None
     return Space(kernel, "named", dtype, _gamma(gamma, x), float(coef0), int(degree), origin)
 
 
@@ -163,8 +174,10 @@ def _gamma(gamma: str | float, x: np.ndarray) -> float:
             )
         variance = _variance(x)
         return 1 / (x.shape[1] * variance) if variance > 0 else 1.0
-    if not 0 <= gamma < np.inf:
-        raise InputError(f"gamma: {gamma!r} is not allowed, it is a number of at least 0")
+    if not (is_number(gamma) and 0 <= gamma < np.inf):
+        raise InputError(
+            f"gamma: {gamma!r} is not allowed, it is scale, auto or a number of at least 0"
+        )
     return float(gamma)
 
 

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
+from jaxml.errors import InputError
 from jaxml.svm.estimators.base import LARGEST, Solved, rescaled
 from jaxml.svm.estimators.classifier import KernelClassifier
 from jaxml.svm.kernel.solver import DualProblems
@@ -55,10 +56,13 @@ class SVC(KernelClassifier):
       n_iter_: `[pairs]` rounds in which each took part.
       fit_status_: 0 where all problems are solved to the tolerance, else 1.
       shape_fit_: of the data.
-      primal_: `[pairs]`: the primal of each, with the best intercept.
-      dual_: `[pairs]`: the lower bound that the variables prove.
-      duality_gap_: `[pairs]`: primal less dual, of scores computed afresh and summed in float64.
-        A bound of what is left where the kernel is an inner product, which sigmoid may not be.
+      primal_: `[pairs]`: the primal of each, with the intercept that is best for the scores of the
+        rows. Those are computed afresh in the dtype of the device and then summed in float64: in
+        float32 each is off by some 1e-7 of the largest of the terms it is a sum of, and so where
+        data is badly scaled the primal of `coef_` and `intercept_` may be another.
+      dual_: `[pairs]`: the lower bound that the variables prove, to the same digits.
+      duality_gap_: `[pairs]`: primal less dual. A bound of what is left, to the same digits, where
+        the kernel is an inner product, which sigmoid may not be.
       relative_gap_: the sum of the gaps over that of the primals.
 
     Example:
@@ -115,6 +119,10 @@ class SVC(KernelClassifier):
             compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_[labels]),
             np.float64,
         )
+        if not (np.isfinite(self.class_weight_) & (self.class_weight_ > 0)).all():
+            raise InputError(
+                f"class_weight: {self.class_weight!r} is not allowed, its factors are numbers above 0"
+            )
         return self.C * weights * self.class_weight_[labels]
 
     def _problems(self, parts: DualProblems) -> DualProblems:

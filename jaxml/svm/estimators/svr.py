@@ -44,9 +44,10 @@ class SVR(RegressorMixin, SingleMachine):
       n_iter_: rounds.
       fit_status_: 0 where it is solved to the tolerance, else 1.
       shape_fit_: of the data.
-      primal_: the primal, with the best intercept.
-      dual_: the lower bound that the variables prove.
-      duality_gap_: primal less dual, of scores computed afresh and summed in float64.
+      primal_: the primal, with the intercept that is best for the scores of the rows, to the digits
+        that `SVC` tells.
+      dual_: the lower bound that the variables prove, to the same digits.
+      duality_gap_: primal less dual.
       relative_gap_: the gap over the primal.
 
     Example:
@@ -118,7 +119,7 @@ class SVR(RegressorMixin, SingleMachine):
             np.stack([self.epsilon - target, self.epsilon + target])[None],
             np.stack([upper, upper])[None],
         )
-        last = self._last_variables(columns, problems.sign.shape)
+        last = self._last_variables(columns, problems.sign)
         epsilon = np.float64(self.epsilon)
 
         def certify(solved: Solved) -> Any:
@@ -126,7 +127,7 @@ class SVR(RegressorMixin, SingleMachine):
 
         solved = self._solve(x, columns, problems, rescaled(last, problems.upper), certify)
         self._set_coefficients(x, columns, solved.weight[0])
-        self.intercept_ = solved.threshold[0]
+        self._set_intercept(solved.threshold[0])
         return self
 
     def predict(self, X: Any) -> np.ndarray:

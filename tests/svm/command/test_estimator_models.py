@@ -164,6 +164,7 @@ def test_a_precomputed_kernel_keeps_its_rows(tmp_path):
     np.testing.assert_array_equal(model.support, machine.support_)
     again = _estimator(model, num_features=len(x))
     np.testing.assert_array_equal(again.predict(gram), machine.predict(gram))
+    assert _estimator(model, num_features=1).n_features_in_ == machine.support_.max() + 1
 
 
 @pytest.mark.parametrize("classes", [2, 3])

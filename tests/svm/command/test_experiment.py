@@ -74,7 +74,91 @@ def test_a_kernel_machine_of_scaled_features_is_scikit_learns(tmp_path):
     again = experiment.run_model(model, tmp_path / "test", outputs=Outputs(), say=lines.append)
     assert again["accuracy"] == result["accuracy"]
     save_machine(fit(MachineSettings(), train, lines.append, lambda: False), model)
-    assert load_machine(model).scaling is None
+    assert load_machine(model, tmp_path / "test")[0].scaling is None
+
+
+def _write_rows(path, first_index, x, y):
+    """As a user's file: what is not zero, with indices from the first one on."""
+    lines = [
+        " ".join([f"{label:g}", *(f"{j + first_index}:{row[j]!r}" for j in np.flatnonzero(row))])
+        for row, label in zip(x.tolist(), y.tolist(), strict=True)
+    ]
+    path.write_text("\n".join([*lines, ""]))
+
+
+def _fitted(folder, first_index, **settings):
+    """A regression, written; its machine, and rows of which the last ones support nothing."""
+    x = np.zeros((8, 5))
+    x[:, 1] = np.arange(-4, 4) * 3
+    x[:, 2] = np.arange(8) % 3
+    x[6, 0] = x[7, 4] = 0.25
+    y = np.array([1.0, 0.02, -0.05, -1, 0.03, -0.01, 0.02, 0])
+    _write_rows(folder / "train", first_index, x, y)
+    table, _ = read_tables(folder / "train", None)
+    loss = "epsilon_insensitive"
+    machine = fit(MachineSettings(loss=loss, **settings), table, lambda _: None, lambda: False)
+    save_machine(machine, folder / "model")
+    return machine, x
+
+
+KERNELS = [
+    {"kernel": "rbf", "gamma": "0.5"},
+    {"kernel": "rbf", "gamma": "0.5", "scale": "min_max"},
+    {"kernel": "poly", "gamma": "0.01", "coef0": 1.0},
+    {"multiclass": "one_vs_one", "scale": "max_abs"},
+]
+LINEAR = [{}, {"scale": "standard"}]
+
+
+def _reload(folder, first_index, x):
+    _write_rows(folder / "test", first_index, x, np.ones(len(x)))
+    machine, test = load_machine(folder / "model", folder / "test")
+    return machine.predict(test.x)
+
+
+@pytest.mark.parametrize(
+    ("settings", "first_index"),
+    [(one, first) for first in (1, 0) for one in KERNELS] + [(one, 1) for one in LINEAR],
+)
+def test_a_model_file_predicts_what_its_machine_does(settings, first_index, tmp_path):
+    machine, x = _fitted(tmp_path, first_index, **settings)
+    if settings == KERNELS[0]:
+        assert not machine.estimator.support_vectors_[:, [0, 4]].any()
+    new = np.random.default_rng(0).normal(0, 2, (20, 5))
+    for test in (x, new, new[:, :2], new[:, :1] * 0):
+        expected = machine.predict(np.pad(test, ((0, 0), (0, 5 - test.shape[1]))))
+        found = _reload(tmp_path, first_index, test)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", KERNELS + LINEAR)
+def test_features_that_training_lacks_count_in_distances_only(settings, tmp_path):
+    machine, x = _fitted(tmp_path, 1, **settings)
+    expected = machine.predict(x)
+    if settings == KERNELS[0]:  # the others weigh it by 0, or a constant feature becomes 0
+        intercept = machine.estimator.intercept_
+        expected = (expected - intercept) * math.exp(-0.5 * 6 * 0.7**2) + intercept
+    found = _reload(tmp_path, 1, np.pad(x, ((0, 0), (0, 6)), constant_values=0.7))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_features_from_zero_on_are_refused_where_liblinear_has_no_word_for_them(tmp_path):
+    _, x = _fitted(tmp_path, 1)
+    with pytest.raises(InputError, match=r"test: has features of index 0, .* count them from 1"):
+        _reload(tmp_path, 0, x)
+    train = Table("train", x, np.array([0, 1] * 4), zero_based=True)
+    outputs = Outputs(model_out=tmp_path / "model")
+    with pytest.raises(InputError, match=r"model_out: train counts features from 0, .* from 1"):
+        _run(MachineSettings(), train, outputs=outputs)
+
+
+def test_a_far_index_is_refused_where_it_would_take_all_memory(tmp_path):
+    _fitted(tmp_path, 1, **KERNELS[0])
+    (tmp_path / "test").write_text("1 2147483647:1\n")
+    with pytest.raises(
+        InputError, match=r"test: .* would become dense, with 2147483648 features where"
+    ):
+        load_machine(tmp_path / "model", tmp_path / "test")
 
 
 def test_regression_has_an_error_in_the_place_of_accuracy():
@@ -126,7 +210,7 @@ def test_scaling_is_scikit_learns_and_in_a_file(scale, scaler, tmp_path):
     scaling = _scaling(scale, x)
     expected = scaler.fit(x).transform(new)
     scaling.write(tmp_path / "ranges")
-    again = read_scaling(tmp_path / "ranges", 4)
+    again = read_scaling(tmp_path / "ranges")
     for found in (
         scaling.apply(new),
         again.apply(new),
@@ -151,6 +235,20 @@ def test_a_constant_feature_becomes_zero(tmp_path):
     np.testing.assert_array_equal(scaling.apply(np.array([[7.0, 2.0]])), [[0, 0.5]])
 
 
+@pytest.mark.parametrize("rows", [60, 60_000])
+@pytest.mark.parametrize("value", [0.1, 0.1 + 2e-17])
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_a_standard_deviation_by_rounding_is_that_of_a_constant(rows, value, kind):
+    x = np.full((rows, 1), 0.1)
+    x[0] = value
+    scaling = _scaling("standard", kind(x))
+    found = scaling.apply(np.array([[0.1], [0.2]]))
+    np.testing.assert_array_equal(found, [[0], [0]])
+    varied = np.linspace(1e6, 1e6 + 1, 64)[:, None]
+    expected = StandardScaler().fit_transform(varied)
+    np.testing.assert_allclose(_scaling("standard", kind(varied)).apply(varied), expected, 1e-6)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -163,11 +261,21 @@ def test_a_constant_feature_becomes_zero(tmp_path):
         ({"penalty": "l1", "loss": "hinge"}, "penalty: l1 needs loss squared_hinge, not hinge"),
         ({"scale": "log"}, "scale: 'log' is not one of none, min_max"),
         ({"tolerance": 0.0}, "tolerance: 0.0 is not allowed"),
+        ({"coef0": math.nan}, "coef0: nan is not allowed, it is a finite number"),
+        ({"coef0": -math.inf}, "coef0: -inf is not allowed, it is a finite number"),
+        ({"epsilon": math.nan}, "epsilon: nan is not allowed, it is a finite number of at least 0"),
+        ({"epsilon": math.inf}, "epsilon: inf is not allowed"),
+        ({"epsilon": -0.1}, "epsilon: -0.1 is not allowed"),
+        ({"degree": -1}, "degree: -1 is not allowed, it is a finite number of at least 0"),
+        ({"gamma": "0"}, "gamma: '0' is not one of scale, auto or a number above 0"),
+        ({"gamma": "-1"}, "gamma: '-1' is not one of"),
+        ({"gamma": "nan"}, "gamma: 'nan' is not one of"),
+        ({"gamma": "inf"}, "gamma: 'inf' is not one of"),
     ],
 )
 def test_settings_that_are_not_allowed(settings, message):
     with pytest.raises(InputError, match=message):
-        MachineSettings(**settings).estimator()
+        MachineSettings(**settings).check()
 
 
 @pytest.mark.parametrize(

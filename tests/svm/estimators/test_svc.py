@@ -10,7 +10,7 @@ import pytest
 from scipy import sparse
 from sklearn import svm
 from sklearn.base import clone
-from sklearn.datasets import load_digits, load_iris
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise
 from sklearn.model_selection import GridSearchCV
@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from jaxml.errors import InputError
-from jaxml.svm.estimators import SVC
+from jaxml.svm.estimators import SVC, base
 from jaxml.svm.estimators.base import rescaled
 from jaxml.svm.estimators.space import fit_space
 from jaxml.svm.kernel import solver
@@ -170,10 +170,44 @@ def test_callables_and_precomputed_matrices(kernel):
     np.testing.assert_array_equal(called.support_, wanted.support_)
 
 
-def test_data_far_from_the_origin_keeps_its_digits():
-    wanted = svm.SVC(tol=1e-6).fit(X, Y).decision_function(X)
-    found = SVC(gamma="scale", tol=1e-5).fit(X + 3e4, Y).decision_function(X + 3e4)
+@pytest.mark.parametrize("kernel", ["rbf", "linear"])
+def test_data_far_from_the_origin_keeps_its_digits(kernel):
+    wanted = svm.SVC(kernel=kernel, tol=1e-6).fit(X, Y).decision_function(X)
+    found = SVC(kernel=kernel, tol=1e-5).fit(X + 3e4, Y).decision_function(X + 3e4)
     np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize("count", [100, 150])
+def test_linear_coefficients_are_of_the_data_as_given(count):
+    x, y = X[:count] + 300.0, Y[:count]
+    found = SVC(kernel="linear", decision_function_shape="ovo").fit(x, y)
+    decision = found.decision_function(x)
+    by_features = (x @ found.coef_.T + found.intercept_).reshape(decision.shape)
+    np.testing.assert_allclose(by_features, decision, atol=1e-9)
+    wanted = svm.SVC(kernel="linear", tol=1e-6).fit(x, y)
+    np.testing.assert_allclose(found.coef_, wanted.coef_, atol=2e-3)
+    np.testing.assert_allclose(found.intercept_, wanted.intercept_, rtol=2e-3)
+    # Of each pair as if in float64, though it was fitted in float32.
+    np.testing.assert_allclose(found._pair_weights().sum(0), 0, atol=1e-14)
+
+
+def test_variables_sum_to_zero_by_those_within_their_bounds():
+    sign, upper = np.array([[[1.0, 1, -1, -1]]]), np.array([[[1.0, 1, 1, 1]]])
+    value = np.array([[[1.0, 0.25, 1.0, 0.24]]])
+    found = base._balanced(value, sign, upper)
+    np.testing.assert_allclose(found, [[[1.0, 0.25 - 0.01 * 25 / 49, 1.0, 0.24 + 0.01 * 24 / 49]]])
+    bounded = base._balanced(np.array([[[1.0, 0, 0.999, 0]]]), sign, upper)
+    np.testing.assert_allclose(bounded, [[[0.999499749, 0, 0.999499749, 0]]])
+    np.testing.assert_array_equal(base._balanced(0 * value, sign, upper), 0 * value)
+
+
+def test_badly_scaled_data_in_float32_predicts_and_the_warning_says_what_helps():
+    x, y = load_breast_cancer(return_X_y=True)
+    wanted = svm.SVC(kernel="linear").fit(x, y).score(x, y)
+    machine = SVC(kernel="linear")
+    with pytest.warns(ConvergenceWarning, match="scale the data, or give it .* jax_enable_x64"):
+        machine.fit(x, y)
+    assert machine.score(x, y) > wanted - 0.01
 
 
 def test_classes_of_very_different_sizes():
@@ -239,6 +273,14 @@ def test_probabilities_of_a_precomputed_kernel_are_those_of_the_kernel():
         by_name = SVC(kernel="linear", **settings).fit(x, y).predict_proba(x)
         given = SVC(kernel="precomputed", **settings).fit(gram, y).predict_proba(gram)
     np.testing.assert_allclose(given, by_name, atol=1e-5)
+
+
+def test_probabilities_with_weights_of_named_classes():
+    names = np.array(["a", "b", "c"])
+    machine = SVC(probability=True, random_state=0, class_weight={"a": 1.0, "b": 2.0, "c": 0.5})
+    numbered = SVC(probability=True, random_state=0, class_weight={0: 1.0, 1: 2.0, 2: 0.5})
+    found = machine.fit(X, names[Y]).predict_proba(X)
+    np.testing.assert_array_equal(found, numbered.fit(X, Y).predict_proba(X))
 
 
 def test_a_kernel_that_has_no_products_with_zeros():
@@ -313,6 +355,15 @@ def test_warm_starts_of_other_prices_and_other_data():
     np.testing.assert_allclose(other, fresh.decision_function(X), atol=1e-6)
 
 
+def test_warm_starts_of_other_labels_begin_at_zero():
+    x, labels = X[50:], np.random.default_rng(0).permutation(Y[50:])
+    machine = SVC(warm_start=True, tol=1e-5).fit(x, Y[50:]).fit(x, labels)
+    fresh = SVC(tol=1e-5).fit(x, labels)
+    np.testing.assert_allclose(machine.dual_coef_.sum(), 0, atol=1e-9)
+    np.testing.assert_array_equal(machine.decision_function(X), fresh.decision_function(X))
+    assert machine.relative_gap_ >= 0
+
+
 def test_an_interruption_keeps_the_best_and_tells(monkeypatch):
     advance, calls = solver._advance, []
 
@@ -347,7 +398,14 @@ ERRORS = [
     ({"tol": 0.0}, r"tol: 0.0 is not allowed, it is a number above 0"),
     ({"kernel": "rfb"}, r"kernel: 'rfb' is not one of .*; did you mean 'rbf'\?"),
     ({"gamma": "scael"}, r"gamma: 'scael' is not one of .*; did you mean 'scale'\?"),
-    ({"gamma": -0.1}, r"gamma: -0.1 is not allowed, it is a number of at least 0"),
+    ({"gamma": -0.1}, r"gamma: -0.1 is not allowed, it is scale, auto or a number of at least 0"),
+    ({"gamma": None}, r"gamma: None is not allowed, it is scale, auto or a number of at least 0"),
+    ({"coef0": float("nan")}, r"coef0: nan is not allowed, it is a finite number"),
+    ({"coef0": "1"}, r"coef0: '1' is not allowed, it is a finite number"),
+    ({"degree": None}, r"degree: None is not allowed, it is an int of at least 0"),
+    ({"degree": True}, r"degree: True is not allowed, it is an int of at least 0"),
+    ({"class_weight": {1: -2.0}}, r"class_weight: \{1: -2.0\} is not allowed, its factors are num"),
+    ({"class_weight": {1: float("nan")}}, r"class_weight: \{1: nan\} is not allowed"),
     ({"kernel": "poly", "degree": -1}, r"degree: -1 is not allowed, it is an int of at least 0"),
     ({"max_iter": 0}, r"max_iter: 0 is not allowed, it is -1 or an int above 0"),
     ({"cache_size": 1e-3}, r"cache_size: 0.001 MiB is not allowed, one working set of"),
@@ -371,6 +429,8 @@ def test_data_that_is_not_allowed():
         SVC(kernel="precomputed").fit(X, Y)
     with pytest.raises(ValueError, match="X has 3 features, but SVC is expecting 4"):
         SVC().fit(X, Y).predict(X[:, :3])
+    with pytest.raises(ValueError, match="sample_weight contains NaN"):
+        SVC().fit(X, Y, np.where(Y == 1, np.nan, 1.0))
     with pytest.raises(InputError, match="sample_weight: all are 0 or less"):
         SVC().fit(X, Y, -np.ones(150))
     with pytest.raises(InputError, match="sample_weight: every class needs a row above 0"):

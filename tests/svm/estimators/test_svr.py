@@ -38,6 +38,14 @@ def test_float32_is_near():
     assert found.relative_gap_ < 1e-4
 
 
+def test_linear_coefficients_are_of_the_data_as_given():
+    far = 100 * X + 3e3
+    found = SVR(kernel="linear", C=0.1, epsilon=5.0).fit(far, Y)
+    wanted = svm.SVR(kernel="linear", C=0.1, epsilon=5.0, tol=1e-6).fit(far, Y)
+    np.testing.assert_allclose(found.predict(far), wanted.predict(far), atol=0.05)
+    np.testing.assert_allclose(far @ found.coef_[0] + found.intercept_, found.predict(far))
+
+
 def test_goes_on_with_another_price():
     machine = SVR(C=10.0, warm_start=True).fit(X, Y)
     assert machine.fit(X, Y).n_iter_ == 0
