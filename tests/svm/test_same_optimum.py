@@ -15,6 +15,7 @@ import functools
 import itertools
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ import pytest
 import sklearn.preprocessing
 import sklearn.svm
 from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.exceptions import ConvergenceWarning
 
 from jaxml.data import idx
 from jaxml.svm.estimators import SVC, LinearSVC
@@ -37,8 +39,9 @@ SCALED = ("digits", "breast_cancer", "pendigits")
 
 # How far an objective may be from the peer's, and which part of the predictions has to agree.
 OBJECTIVE, AGREEMENT = 1e-4, 0.999
-# Digits of sums of many rows in float64, and of outputs by kernels in float32.
-DOUBLE, SINGLE = 1e-9, 1e-5
+# Digits of sums of many rows in float64, and of sums of outputs by kernels in float32, each off by
+# some 1e-7 of terms as large as C.
+DOUBLE, SINGLE = 1e-9, 3e-5
 
 
 def large(*case):
@@ -65,7 +68,7 @@ KERNEL = [
     large("heart_scale", 1.0, "scale", 1e-3),
     large("pendigits", 10.0, "scale", 1e-4),
     large("a9a", 1.0, 1 / 123, 1e-3),
-    large("mnist", 10.0, "scale", 3e-4),
+    large("mnist", 10.0, "scale", 3e-5),
 ]
 MNIST_ROWS = 20_000  # of the kernel machine
 
@@ -99,7 +102,11 @@ def test_kernel_machines(name, C, gamma, tol):
     if name == "mnist":
         x, y = x[:MNIST_ROWS], y[:MNIST_ROWS]
     x, test = (part if isinstance(part, np.ndarray) else part.toarray() for part in (x, test))
-    ours = SVC(C=C, gamma=gamma, tol=tol).fit(x, y)
+    with (
+        warnings.catch_warnings()
+    ):  # where float32 has no digits for the tolerance, the gap decides
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        ours = SVC(C=C, gamma=gamma, tol=tol).fit(x, y)
     x, wide_test = x.astype(float), test.astype(float)
     peer: Any = sklearn.svm.SVC(C=C, gamma=gamma, tol=1e-6, cache_size=2000).fit(x, y)
 
