@@ -7,6 +7,7 @@ machine with a cache of 2000 MB. Each line ends with both objectives, which must
 How time grows: --rows=1000,4000,16000, or --features, or --classes, with --plot=FILE.svg.
 """
 
+import importlib
 import itertools
 import json
 import statistics
@@ -24,6 +25,8 @@ from sklearn.exceptions import ConvergenceWarning
 from jaxml.data import idx
 from jaxml.errors import InputError
 from jaxml.svm.command.compile_clock import CompileClock
+from jaxml.svm.command.experiment import check_output
+from jaxml.svm.command.machine_settings import MachineSettings
 from jaxml.svm.estimators import SVC, LinearSVC
 from jaxml.svm.files import libsvm_format
 from launch import cli
@@ -48,15 +51,32 @@ def main() -> None:
     """Prints a line for each machine and size."""
     if not TRAIN.value:
         raise InputError("--train: a file is needed")
+    MachineSettings(C=COST.value, gamma=GAMMA.value).check()
+    sizes = list(itertools.product(*map(_sizes, (ROWS, FEATURES, CLASSES))))
+    _check_outputs()
     x, y = _read(Path(TRAIN.value))
     figures = []
-    for rows, features, classes in itertools.product(*map(_sizes, (ROWS, FEATURES, CLASSES))):
+    for rows, features, classes in sizes:
         figures += (found := _compare(*_part(x, y, rows, features, classes)))
         print("\n".join(map(_line, found)), flush=True)
     if RESULT.value:
         Path(RESULT.value).write_text(json.dumps(figures, indent=1), encoding="utf-8")
     if PLOT.value:
         _plot(figures, Path(PLOT.value))
+
+
+def _check_outputs() -> None:
+    """Checks that what is written at the end can be."""
+    for flag in (RESULT, PLOT):
+        check_output(f"--{flag.name}", Path(flag.value) if flag.value else None)
+    if not PLOT.value:
+        return
+    if Path(PLOT.value).suffix.lower() not in (".svg", ".png", ".pdf"):
+        raise InputError(f"--plot: {PLOT.value} is no .svg, .png or .pdf file")
+    try:
+        importlib.import_module("matplotlib.figure")
+    except ImportError as error:
+        raise InputError("--plot: matplotlib is not installed: pip install matplotlib") from error
 
 
 def _sizes(flag: flags.FlagHolder[list[str]]) -> list[int]:
@@ -123,10 +143,8 @@ def _line(figure: dict[str, Any]) -> str:
 
 def _plot(figures: Sequence[dict[str, Any]], file: Path) -> None:
     """Seconds of a fit over whatever differs in size, both in logarithms."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError("--plot: matplotlib is not installed: pip install matplotlib") from error
+    from matplotlib.figure import Figure
+
     sizes = ("rows", "features", "classes")
     axis = next((name for name in sizes if len({f[name] for f in figures}) > 1), "rows")
     figure = Figure(figsize=(6, 4), layout="constrained")
@@ -208,11 +226,18 @@ def _dual(model: Any) -> float:
 
 def _read(path: Path) -> tuple[Any, np.ndarray]:
     if path.is_dir():
-        found = [sorted(path.glob(f"train-{kind}*"))[0] for kind in ("images", "labels")]
-        images, labels = (idx.read(file) for file in found)
+        images, labels = (idx.read(_find(path, f"train-{kind}*")) for kind in ("images", "labels"))
         return images.reshape(len(images), -1).astype(np.float32) / 255, labels
     examples = libsvm_format.read(path, dtype=np.float32)
     return examples.x, examples.labels
+
+
+def _find(folder: Path, pattern: str) -> Path:
+    """The first file of a pattern."""
+    found = sorted(folder.glob(pattern))
+    if not found:
+        raise InputError(f"--train: {folder}: holds no {pattern}")
+    return found[0]
 
 
 if __name__ == "__main__":

@@ -5,23 +5,31 @@ fold is a problem in which the examples that are held out cost nothing. So a gri
 its kernel once, where a search by fits computes them anew for each value and fold.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.model_selection import StratifiedKFold
-from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import check_X_y
+from sklearn.utils.multiclass import check_classification_targets
 
-from jaxml.errors import InputError
+from jaxml.errors import InputError, nearest
 from jaxml.svm import reductions
+from jaxml.svm.estimators.base import LARGEST
 from jaxml.svm.estimators.space import Space, fit_space
 from jaxml.svm.kernel import solver as kernel_solver
 from jaxml.svm.kernel.columns import by_class, groups_of_pairs, together
 from jaxml.svm.kernel.solver import DualProblems, DualSolution
+from jaxml.svm.kernels import KERNELS
 from jaxml.svm.linear import solver as linear_solver
 from jaxml.svm.linear.problems import LinearProblems
 from jaxml.svm.linear.rows import as_rows
+
+_LOSSES = ("squared_hinge", "hinge")
 
 
 @dataclass(frozen=True)
@@ -48,21 +56,21 @@ class Grid:
 
 
 def linear_grid(
-    x: np.ndarray,
-    y: np.ndarray,
+    x: ArrayLike,
+    y: ArrayLike,
     *,
     C: Sequence[float],
-    folds: int | np.ndarray = 5,
+    folds: int | ArrayLike = 5,
     loss: str = "squared_hinge",
     tolerance: float = 1e-3,
 ) -> Grid:
     """Cross-validates linear one-vs-rest machines, with a penalised intercept, for values of C.
 
     Args:
-      x: `[examples, features]`, floating point.
+      x: `[examples, features]`, finite.
       y: `[examples]` labels, of two classes at least.
-      C: values above 0.
-      folds: how many, stratified and shuffled; or `[examples]` the number of each one's.
+      C: finite values above 0.
+      folds: how many, stratified and shuffled; or `[examples]` the number of each one's, from 0.
       loss: squared_hinge or hinge.
       tolerance: of the duality gap, as a part of the primal.
 
@@ -70,7 +78,8 @@ def linear_grid(
       The grid, `[Cs, folds]`.
 
     Raises:
-      InputError: a C that is not above 0, a single class, a fold that holds out all of a class.
+      InputError: a C that is not above 0, an unknown loss, data of other shapes or not finite, a
+        single class, a fold that holds out all of a class.
 
     Example:
       >>> from sklearn.datasets import load_iris
@@ -78,14 +87,15 @@ def linear_grid(
       >>> linear_grid(x, y, C=[0.01, 1.0, 100.0], folds=3).accuracy.shape
       (3, 3)
     """
-    labels, fold = _labels_and_folds(y, folds)
+    _check_choice("loss", loss, _LOSSES)
     costs = _costs(C)
+    x, labels, fold = _read(x, y, folds, np.float32)
     num_classes, num_folds = int(labels.max()) + 1, int(fold.max()) + 1
     signs = np.where(np.arange(num_classes)[:, None] == labels, 1.0, -1.0)
     takes_part = fold != np.arange(num_folds)[:, None]
     shape = (len(costs), num_folds, num_classes, len(labels))
     cost = costs[:, None, None, None] * takes_part[:, None]
-    rows = as_rows(np.asarray(x, np.float32))
+    rows = as_rows(x)
     count = len(costs) * num_folds * num_classes
     problems = LinearProblems(
         jnp.asarray(np.broadcast_to(signs, shape).reshape(count, -1), jnp.float32),
@@ -100,29 +110,29 @@ def linear_grid(
 
 
 def kernel_grid(
-    x: np.ndarray,
-    y: np.ndarray,
+    x: ArrayLike,
+    y: ArrayLike,
     *,
     C: Sequence[float],
     gamma: Sequence[float | str] = ("scale",),
     kernel: str = "rbf",
     coef0: float = 0.0,
     degree: int = 3,
-    folds: int | np.ndarray = 5,
+    folds: int | ArrayLike = 5,
     tolerance: float = 1e-3,
     memory: float = 2e9,
 ) -> Grid:
     """Cross-validates one-vs-one machines with a kernel for values of C and gamma.
 
     Args:
-      x: `[examples, features]`, floating point.
+      x: `[examples, features]`, finite.
       y: `[examples]` labels, of two classes at least.
-      C: values above 0.
+      C: finite values above 0.
       gamma: of the kernel, numbers, "scale" or "auto" of all examples.
       kernel: one of `jaxml.svm.kernels.KERNELS`.
       coef0: of poly and sigmoid.
       degree: of poly.
-      folds: how many, stratified and shuffled; or `[examples]` the number of each one's.
+      folds: how many, stratified and shuffled; or `[examples]` the number of each one's, from 0.
       tolerance: of the violation, as libsvm's.
       memory: bytes for rows of the kernel.
 
@@ -130,7 +140,8 @@ def kernel_grid(
       The grid, `[gammas, Cs, folds]`.
 
     Raises:
-      InputError: a C that is not above 0, a single class, an unknown kernel.
+      InputError: a C that is not above 0, an unknown kernel, data of other shapes or not finite, a
+        single class, a fold that holds out all of a class.
 
     Example:
       >>> from sklearn.datasets import load_iris
@@ -138,8 +149,9 @@ def kernel_grid(
       >>> kernel_grid(x, y, C=[1.0, 10.0], gamma=[0.1, 1.0], folds=3).accuracy.shape
       (2, 2, 3)
     """
-    labels, fold = _labels_and_folds(y, folds)
+    _check_choice("kernel", kernel, KERNELS)
     costs = _costs(C)
+    x, labels, fold = _read(x, y, folds, [np.float64, np.float32])
     num_classes, num_folds = int(labels.max()) + 1, int(fold.max()) + 1
     pairs = reductions.pairs(num_classes)
     columns = by_class(labels, num_classes) if num_classes > 2 else together(len(labels))
@@ -212,12 +224,27 @@ def _accuracy(right: np.ndarray, fold: np.ndarray) -> np.ndarray:
     return np.stack(held_out, axis=1)
 
 
-def _labels_and_folds(y: np.ndarray, folds: int | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    labels = np.asarray(LabelEncoder().fit_transform(y))
-    if labels.max() < 1:
-        raise InputError(f"y: one class only, {y[0]}; a classifier needs two or more")
-    if not isinstance(folds, int):
-        return labels, np.asarray(folds)
+def _read(
+    x: ArrayLike, y: ArrayLike, folds: int | ArrayLike, dtype: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The examples, their labels from 0 on, and the number of each one's fold."""
+    try:
+        with np.errstate(over="ignore"):  # which is told as infinity
+            features, target = check_X_y(x, y, dtype=dtype)
+        check_classification_targets(target)
+    except ValueError as error:
+        raise InputError(f"x, y: {str(error).splitlines()[0]}") from None
+    classes, labels = np.unique(target, return_inverse=True)
+    if len(classes) < 2:
+        raise InputError(f"y: one class only, {classes[0]}; a classifier needs two or more")
+    if isinstance(folds, Integral):
+        return features, labels, _stratified(labels, int(folds))
+    fold = np.asarray(folds)
+    _check_folds(fold, labels, classes)
+    return features, labels, fold
+
+
+def _stratified(labels: np.ndarray, folds: int) -> np.ndarray:
     least = np.bincount(labels).min()
     if not 2 <= folds <= least:
         raise InputError(
@@ -228,11 +255,42 @@ def _labels_and_folds(y: np.ndarray, folds: int | np.ndarray) -> tuple[np.ndarra
     parts = StratifiedKFold(folds, shuffle=True, random_state=0).split(labels, labels)
     for number, (_, held_out) in enumerate(parts):
         fold[held_out] = number
-    return labels, fold
+    return fold
+
+
+def _check_folds(fold: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> None:
+    """Checks the numbers of the folds: integers, none left out, some of each class in the rest."""
+    if fold.dtype.kind not in "iu" or fold.shape != labels.shape:
+        raise InputError(
+            f"folds: {fold.dtype} of shape {fold.shape} is not allowed, it is an int or "
+            f"[{len(labels)}] integers"
+        )
+    found = np.unique(fold)
+    if not np.array_equal(found, np.arange(len(found))):
+        raise InputError(
+            f"folds: the numbers {found.tolist()} are not allowed, they are 0 to "
+            f"{len(found) - 1}, the folds that hold out something"
+        )
+    held_out = np.zeros((len(found), len(classes)), int)
+    np.add.at(held_out, (fold, labels), 1)
+    for number, label in np.argwhere(held_out == held_out.sum(0)):
+        raise InputError(
+            f"folds: {number} holds out all of the class {classes[label]}, of which nothing is "
+            f"left to fit"
+        )
+
+
+def _check_choice(name: str, value: str, known: Collection[str]) -> None:
+    if value not in known:
+        raise InputError(
+            f"{name}: {value!r} is not one of {', '.join(known)}{nearest(str(value), known)}"
+        )
 
 
 def _costs(C: Sequence[float]) -> np.ndarray:
     costs = np.asarray(C, np.float64)
-    if costs.ndim != 1 or not len(costs) or not (costs > 0).all():
-        raise InputError(f"C: {C} is not allowed, it is a list of numbers above 0")
+    if costs.ndim != 1 or not len(costs) or not ((costs > 0) & (costs <= LARGEST)).all():
+        raise InputError(
+            f"C: {C} is not allowed, it is a list of numbers above 0 and at most {LARGEST:g}"
+        )
     return costs

@@ -1,6 +1,7 @@
 """The benchmark of support vector machines, in a process of its own."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,10 +24,11 @@ def train(tmp_path_factory):
     return file
 
 
-def _run(*arguments):
+def _run(*arguments, **environment):
     return subprocess.run(
         [sys.executable, "-m", "launch.bench_svm", *map(str, arguments)],
         cwd=ROOT,
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -64,10 +66,27 @@ def test_sizes_are_timed_beside_the_peer_told_written_and_drawn(train, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("flag", "message"),
-    [("--rows=ten", "--rows: ten is not a list of integers"), ("", "--train: a file is needed")],
+    ("flags", "message"),
+    [
+        (["--rows=ten"], "--rows: ten is not a list of integers"),
+        (["--train="], "--train: a file is needed"),
+        (["--train={}"], "--train: {}: holds no train-images*"),
+        (["--kernel=rbf", "--gamma=abc"], "gamma: 'abc' is not one of scale, auto or a number"),
+        (["--result={}/no/figures"], "--result: {}/no/figures: its folder does not exist"),
+        (["--plot={}"], "--plot: {}: is a folder"),
+        (["--plot={}/growth.txt"], "--plot: {}/growth.txt is no .svg, .png or .pdf file"),
+    ],
 )
-def test_bad_flags_are_one_line(train, flag, message):
-    done = _run(*([f"--train={train}", flag] if flag else []))
+def test_bad_flags_are_one_line_before_the_first_fit(train, flags, message, tmp_path):
+    done = _run(f"--train={train}", *(flag.format(tmp_path) for flag in flags))
     assert done.returncode == 2
-    assert done.stderr.strip() == f"error: {message}"
+    assert done.stderr.startswith(f"error: {message.format(tmp_path)}")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_a_plot_needs_matplotlib_before_the_first_fit(train, tmp_path):
+    (tmp_path / "matplotlib.py").write_text("raise ImportError('none here')\n")
+    done = _run(f"--train={train}", f"--plot={tmp_path / 'growth.svg'}", PYTHONPATH=str(tmp_path))
+    assert done.stderr == "error: --plot: matplotlib is not installed: pip install matplotlib\n"
+    assert (done.returncode, done.stdout) == (2, "")

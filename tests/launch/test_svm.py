@@ -130,6 +130,7 @@ def test_bad_input_is_one_line_and_status_2_and_writes_nothing(files, tmp_path):
         "nan, line 2": [f"--train={tmp_path / 'nan'}"],
         "C: -1.0 is not allowed": [train, "--C=-1"],
         "cache_size: 0.001 MiB is not allowed": [train, "--kernel=rbf", "--cache_size=0.001"],
+        "coef0: nan is not allowed": ["--train=not/there", "--kernel=poly", "--coef0=nan"],
         "--train: it is missing": [],
         "--features_of=not/there: holds no run": ["--features_of=not/there"],
     }
