@@ -160,6 +160,9 @@ class KernelMachine(BaseEstimator):
             report=self.verbose if callable(self.verbose) else _tell if self.verbose else None,
         )
         solved = _in_double(problems, solution, balanced=self._free_intercept)
+        if self._space.kernel == "linear":
+            output = self._linear_outputs(x, columns, problems, solved.weight)
+            solved = solved._replace(output=output)
         with jax.enable_x64(True):
             self.primal_, self.dual_ = (np.asarray(bound) for bound in certify(solved))
         self.duality_gap_ = self.primal_ - self.dual_
@@ -171,6 +174,18 @@ class KernelMachine(BaseEstimator):
         self._variables = (columns.index, problems.sign, solution.value) if goes_on else None
         self._warn(solution)
         return solved
+
+    def _linear_outputs(
+        self, x: np.ndarray, columns: Columns, problems: DualProblems, weight: np.ndarray
+    ) -> np.ndarray:
+        """What `Solved.output` is, from the data: the scores of the device may have few digits."""
+        output = np.zeros_like(weight)
+        origin = 0.0 if self._space.origin is None else self._space.origin
+        for problem, groups in enumerate(problems.groups):
+            used = problems.upper[problem].any(0)
+            part = x[columns.index[groups].reshape(-1)[used]].astype(np.float64) - origin
+            output[problem, used] = part @ (weight[problem, used] @ part)
+        return output
 
     def _last_variables(self, columns: Columns, sign: np.ndarray) -> np.ndarray | None:
         """The variables of the last fit of problems of the same equations, where fits go on."""

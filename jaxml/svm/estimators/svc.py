@@ -56,13 +56,12 @@ class SVC(KernelClassifier):
       n_iter_: `[pairs]` rounds in which each took part.
       fit_status_: 0 where all problems are solved to the tolerance, else 1.
       shape_fit_: of the data.
-      primal_: `[pairs]`: the primal of each, with the intercept that is best for the scores of the
-        rows. Those are computed afresh in the dtype of the device and then summed in float64: in
-        float32 each is off by some 1e-7 of the largest of the terms it is a sum of, and so where
-        data is badly scaled the primal of `coef_` and `intercept_` may be another.
-      dual_: `[pairs]`: the lower bound that the variables prove, to the same digits.
-      duality_gap_: `[pairs]`: primal less dual. A bound of what is left, to the same digits, where
-        the kernel is an inner product, which sigmoid may not be.
+      primal_: `[pairs]`: the primal of each, with the intercept that is best for its variables.
+      dual_: `[pairs]`: the lower bound that the variables prove.
+      duality_gap_: `[pairs]`: primal less dual, in float64 from the data for the linear kernel; for
+        others from scores that are computed afresh in the dtype of the device, which in float32 are
+        off by some 1e-7 of the largest term of their sums. A bound of what is left where the kernel
+        is an inner product, which sigmoid may not be.
       relative_gap_: the sum of the gaps over that of the primals.
 
     Example:
@@ -121,7 +120,8 @@ class SVC(KernelClassifier):
         )
         if not (np.isfinite(self.class_weight_) & (self.class_weight_ > 0)).all():
             raise InputError(
-                f"class_weight: {self.class_weight!r} is not allowed, its factors are numbers above 0"
+                f"class_weight: {self.class_weight!r} is not allowed, its factors of C are numbers "
+                f"above 0"
             )
         return self.C * weights * self.class_weight_[labels]
 

@@ -44,10 +44,9 @@ class SVR(RegressorMixin, SingleMachine):
       n_iter_: rounds.
       fit_status_: 0 where it is solved to the tolerance, else 1.
       shape_fit_: of the data.
-      primal_: the primal, with the intercept that is best for the scores of the rows, to the digits
-        that `SVC` tells.
-      dual_: the lower bound that the variables prove, to the same digits.
-      duality_gap_: primal less dual.
+      primal_: the primal, with the intercept that is best for the variables.
+      dual_: the lower bound that the variables prove.
+      duality_gap_: primal less dual, to the digits of that of `SVC`.
       relative_gap_: the gap over the primal.
 
     Example:

@@ -39,11 +39,15 @@ def test_float32_is_near():
 
 
 def test_linear_coefficients_are_of_the_data_as_given():
-    far = 100 * X + 3e3
+    near = 100 * np.asarray(X)
+    far = near + 3e3
     found = SVR(kernel="linear", C=0.1, epsilon=5.0).fit(far, Y)
-    wanted = svm.SVR(kernel="linear", C=0.1, epsilon=5.0, tol=1e-6).fit(far, Y)
-    np.testing.assert_allclose(found.predict(far), wanted.predict(far), atol=0.05)
+    wanted = svm.SVR(kernel="linear", C=0.1, epsilon=5.0, tol=1e-6).fit(near, Y)
+    np.testing.assert_allclose(found.predict(far), wanted.predict(near), atol=0.01)
     np.testing.assert_allclose(far @ found.coef_[0] + found.intercept_, found.predict(far))
+    errors = np.maximum(0, np.abs(found.predict(far) - Y) - 5.0)
+    primal = found.coef_[0] @ found.coef_[0] / 2 + 0.1 * errors.sum()
+    np.testing.assert_allclose(found.primal_, primal, rtol=1e-6)
 
 
 def test_goes_on_with_another_price():
