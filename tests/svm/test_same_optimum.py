@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import sklearn.preprocessing
+import scipy.sparse.linalg
 import sklearn.svm
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.exceptions import ConvergenceWarning
@@ -58,7 +58,6 @@ LINEAR = [
     large("pendigits", "hinge"),
     large("a9a", "squared_hinge"),
     large("a9a", "hinge"),
-    large("news20", "squared_hinge"),
     large("news20 of length 1", "squared_hinge"),
     large("mnist", "squared_hinge"),
 ]
@@ -94,6 +93,20 @@ def test_linear_machines(name, loss, monkeypatch):
     assert (primal - ours.duality_gap_ <= other * (1 + DOUBLE)).all()
     assert abs(primal.sum() / other.sum() - 1) <= OBJECTIVE
     assert agreement >= AGREEMENT
+
+
+@pytest.mark.parametrize("name", [large("news20")])
+def test_counts_are_proven(name, monkeypatch):
+    """Of words, up to 549: liblinear is 0.5 % above the optimum after its 1000 iterations."""
+    x, y, _ = load(name)
+    found = kept_fits(monkeypatch)
+    ours = LinearSVC().fit(x, y)
+    x, signs = x.astype(float), np.where(y[:, None] == ours.classes_, 1, -1)
+    primal = linear_primal(ours, x, signs, "squared_hinge")
+    bound = linear_dual(found[0].proof.variables.T, x, signs, "squared_hinge")
+    tell(name, primal, bound, ours.duality_gap_, np.nan)
+    np.testing.assert_allclose(ours.duality_gap_, primal - bound, atol=DOUBLE * primal.max())
+    assert (primal - bound <= 1e-4 * primal).all()
 
 
 @pytest.mark.parametrize(("name", "C", "gamma", "tol"), KERNEL)
@@ -229,7 +242,7 @@ def load(name):
     else:
         x, y = read("news20.bz2" if name.startswith("news20") else name)
     if name.endswith("of length 1"):
-        x = sklearn.preprocessing.normalize(x)
+        x = scipy.sparse.diags_array(1 / scipy.sparse.linalg.norm(x, axis=1)) @ x
     if name in TEST_FILES:
         test, _ = read(TEST_FILES[name], num_features=x.shape[1], zero_based=False)
     else:  # the last fifth is not fitted

@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from jaxml.errors import InputError
+from jaxml.svm.estimators.space import is_number
 from jaxml.svm.linear import fit as linear_fit
 from jaxml.svm.linear.solver import LinearState
 
@@ -162,11 +163,6 @@ def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     """Raises `InputError` unless the value is one of those that are allowed."""
     if value not in allowed:
         raise InputError(f"{name}: {value!r} is not allowed, it is {' or '.join(allowed)}")
-
-
-def is_number(value: Any) -> bool:
-    """Whether it is a real number; True and False are none."""
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
 def check_linear(estimator: Any) -> None:

@@ -11,11 +11,11 @@ from jaxml.svm.estimators.linear_svc import (
     check_choice,
     check_linear,
     intercept_weight,
-    is_number,
     keep_state,
     kept_state,
     reporter,
 )
+from jaxml.svm.estimators.space import is_number
 from jaxml.svm.linear import fit as linear_fit
 
 
