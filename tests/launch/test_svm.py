@@ -105,7 +105,8 @@ def test_an_interrupted_fit_keeps_its_best_point(tmp_path):
     told = np.eye(10)[np.where(np.arange(1000) % 10, y, 0)]
     noise = 0.1 * scipy.sparse.random_array((1000, 1800), density=0.003, rng=rng)
     # With ten classes and so many features each step takes long, and this tolerance needs many.
-    libsvm_format.write(tmp_path / "train", scipy.sparse.hstack([told, noise]), y)
+    x = scipy.sparse.csr_array(scipy.sparse.hstack([told, noise]))
+    libsvm_format.write(tmp_path / "train", x, y)
     process = _start(
         f"--train={tmp_path / 'train'}",
         f"--test={tmp_path / 'train'}",
