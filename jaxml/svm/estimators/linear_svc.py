@@ -5,11 +5,11 @@ from typing import Any, Self
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from jaxml.errors import InputError
+from jaxml.svm.estimators.class_weights import class_weights
 from jaxml.svm.estimators.space import is_number
 from jaxml.svm.linear import fit as linear_fit
 from jaxml.svm.linear.solver import LinearState
@@ -103,10 +103,7 @@ class LinearSVC(ClassifierMixin, BaseEstimator):
                 f"y: one class only, {self.classes_[0]}; a classifier needs two or more"
             )
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        factor = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        if not (factor >= 0).all():
-            raise InputError(f"class_weight: {factor.min():g} is not allowed, it is at least 0")
-        weight = weight * factor[labels]
+        weight = weight * class_weights(self.class_weight, self.classes_, labels)[labels]
         ones = np.arange(len(self.classes_))[:, None] == labels
         if len(self.classes_) == 2:
             ones = ones[1:]

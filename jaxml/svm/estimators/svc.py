@@ -4,10 +4,9 @@ from typing import Any, ClassVar
 
 import jax
 import numpy as np
-from sklearn.utils.class_weight import compute_class_weight
 
-from jaxml.errors import InputError
 from jaxml.svm.estimators.base import LARGEST, Solved, rescaled
+from jaxml.svm.estimators.class_weights import class_weights
 from jaxml.svm.estimators.classifier import KernelClassifier
 from jaxml.svm.kernel.solver import DualProblems
 from jaxml.svm.objectives import binary, dual
@@ -114,15 +113,7 @@ class SVC(KernelClassifier):
         self.warm_start = warm_start
 
     def _costs(self, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        self.class_weight_ = np.asarray(
-            compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_[labels]),
-            np.float64,
-        )
-        if not (np.isfinite(self.class_weight_) & (self.class_weight_ > 0)).all():
-            raise InputError(
-                f"class_weight: {self.class_weight!r} is not allowed, its factors of C are numbers "
-                f"above 0"
-            )
+        self.class_weight_ = class_weights(self.class_weight, self.classes_, labels)
         return self.C * weights * self.class_weight_[labels]
 
     def _problems(self, parts: DualProblems) -> DualProblems:

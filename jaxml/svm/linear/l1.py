@@ -124,9 +124,7 @@ class _NewtonOfAll:
         for k, change in enumerate(slope - self.slope):
             self.gram[k] = self.rows.add_gram(self.gram[k], change)
         self.slope = slope
-        lower = jnp.tril(jnp.stack(self.gram))
-        whole = lower + jnp.tril(lower, -1).swapaxes(1, 2)
-        return _direction(whole, sums, weights, penalty)
+        return _direction(jnp.stack(self.gram), sums, weights, penalty)
 
 
 class _NewtonOfSome:
@@ -278,6 +276,8 @@ def _direction_of_some(
 
 
 def _model(gram: Array, weights: Array, penalty: Array) -> Model:
+    """Of the Gram matrices' lower halves."""
+    gram = jnp.tril(gram) + jnp.tril(gram, -1).swapaxes(1, 2)
     diagonal = jnp.diagonal(gram, axis1=1, axis2=2)
     diagonal = jnp.maximum(diagonal, 1e-6 * diagonal.max(1, keepdims=True) + 1e-12)
     return Model(gram, diagonal, weights, penalty)

@@ -57,7 +57,7 @@ class Rows(Protocol):
         ...
 
     def gram_of_features(self, index: np.ndarray, weight: np.ndarray) -> Array:
-        """`[len(index) + 1] * 2`: as `add_gram` to zeros, of some of the features."""
+        """`[len(index) + 1] * 2`: as `add_gram` to zeros, its lower half, of some features."""
         ...
 
     def part(self, index: np.ndarray) -> "Rows":
@@ -96,9 +96,10 @@ class DenseRows:
 
     def add_gram(self, gram: Array, change: np.ndarray) -> Array:
         """The Gram matrix with the change."""
-        if self._host is None:
+        host = self._host
+        if host is None:
             return _add_gram(gram, self.x, jnp.asarray(change))
-        return jnp.asarray(_add_gram_by_blas(gram, self._host, change))
+        return _add_gram_in_blocks(gram, lambda rows: host[rows], change)
 
     def gram_of_rows(self, index: np.ndarray) -> Array:
         """`[len(index)] * 2`."""
@@ -106,10 +107,10 @@ class DenseRows:
 
     def gram_of_features(self, index: np.ndarray, weight: np.ndarray) -> Array:
         """`[len(index) + 1] * 2`."""
-        host = self._host
+        gram, host = _no_gram(index, self.dtype), self._host
         if host is None:
-            return _add_gram(_no_gram(index, self.dtype), self.x[:, index], jnp.asarray(weight))
-        return _gram_in_blocks(lambda rows: host[np.ix_(rows, index)], index, weight)
+            return _add_gram(gram, self.x[:, index], jnp.asarray(weight))
+        return _add_gram_in_blocks(gram, lambda rows: host[np.ix_(rows, index)], weight)
 
     def part(self, index: np.ndarray) -> Rows:
         """Some of the examples."""
@@ -153,9 +154,7 @@ class StreamedRows:
 
     def add_gram(self, gram: Array, change: np.ndarray) -> Array:
         """The Gram matrix with the change."""
-        for index, weight in _changed(change):
-            gram = _add_gram(gram, jnp.asarray(self.x[index]), jnp.asarray(weight))
-        return gram
+        return _add_gram_in_blocks(gram, lambda rows: self.x[rows], change)
 
     def gram_of_rows(self, index: np.ndarray) -> Array:
         """`[len(index)] * 2`."""
@@ -163,7 +162,8 @@ class StreamedRows:
 
     def gram_of_features(self, index: np.ndarray, weight: np.ndarray) -> Array:
         """`[len(index) + 1] * 2`."""
-        return _gram_in_blocks(lambda rows: self.x[rows][:, index], index, weight)
+        gram = _no_gram(index, self.dtype)
+        return _add_gram_in_blocks(gram, lambda rows: self.x[rows][:, index], weight)
 
     def part(self, index: np.ndarray) -> Rows:
         """Some of the examples."""
@@ -215,9 +215,7 @@ class SparseRows:
 
     def add_gram(self, gram: Array, change: np.ndarray) -> Array:
         """The Gram matrix with the change."""
-        for index, weight in _changed(change):
-            gram = _add_gram(gram, jnp.asarray(self.x[index].toarray()), jnp.asarray(weight))
-        return gram
+        return _add_gram_in_blocks(gram, lambda rows: self.x[rows].toarray(), change)
 
     def gram_of_rows(self, index: np.ndarray) -> Array:
         """`[len(index)] * 2`."""
@@ -228,7 +226,8 @@ class SparseRows:
         used = np.flatnonzero(weight)
         x: Any = self.x[used][:, index]
         if not self._on_host:
-            return _gram_in_blocks(lambda rows: x[rows].toarray(), index, weight[used])
+            gram = _no_gram(index, self.dtype)
+            return _add_gram_in_blocks(gram, lambda rows: x[rows].toarray(), weight[used])
         ones = np.ones((len(used), 1), self.dtype)
         x = scipy.sparse.csr_array(scipy.sparse.hstack([x, ones]))
         weighted = scipy.sparse.csr_array(x.multiply(weight[used, None]).T)
@@ -289,12 +288,14 @@ def _changed(change: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield np.concatenate([index, np.zeros(size - len(index), index.dtype)]), weight
 
 
-def _gram_in_blocks(
-    block: Callable[[np.ndarray], np.ndarray], index: np.ndarray, weight: np.ndarray
+def _add_gram_in_blocks(
+    gram: Array, block: Callable[[np.ndarray], np.ndarray], change: np.ndarray
 ) -> Array:
-    gram = _no_gram(index, weight.dtype)
-    for rows, part in _changed(weight):
-        gram = _add_gram(gram, jnp.asarray(block(rows)), jnp.asarray(part))
+    """Adds the squares of the examples that `block` gives for some rows; see `Rows.add_gram`."""
+    if jax.default_backend() == "cpu":
+        return jnp.asarray(_add_gram_by_blas(gram, block, change))
+    for rows, weight in _changed(change):
+        gram = _add_gram(gram, jnp.asarray(block(rows)), jnp.asarray(weight))
     return gram
 
 
@@ -336,7 +337,9 @@ def _add_gram(gram: Array, x: Array, weight: Array) -> Array:
     return gram + jnp.einsum("nd,ne->de", x * weight[:, None], x, precision=_HIGHEST)
 
 
-def _add_gram_by_blas(gram: Array, x: np.ndarray, change: np.ndarray) -> np.ndarray:
+def _add_gram_by_blas(
+    gram: Array, block: Callable[[np.ndarray], np.ndarray], change: np.ndarray
+) -> np.ndarray:
     """The half that is computed takes half of the time of XLA's product on a processor."""
     result = np.array(gram)
     add: Any = scipy.linalg.get_blas_funcs("syrk", dtype=result.dtype)
@@ -345,7 +348,8 @@ def _add_gram_by_blas(gram: Array, x: np.ndarray, change: np.ndarray) -> np.ndar
         every = np.flatnonzero(sign * change > 0)
         for part in _slices(len(every), 2048):
             index = every[part]
-            rows = np.append(x[index], np.ones((len(index), 1), x.dtype), axis=1)
+            rows = block(index)
+            rows = np.append(rows, np.ones((len(index), 1), rows.dtype), axis=1)
             rows *= root[index]
             # BLAS takes the transposed matrix for its own, and its upper half is our lower one.
             add(sign, rows.T, beta=1, c=result.T, overwrite_c=True)

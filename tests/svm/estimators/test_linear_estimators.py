@@ -233,7 +233,7 @@ def test_manners():
         (LinearSVC("l1", "hinge"), "loss: 'hinge' is not allowed, it is squared_hinge"),
         (LinearSVC(max_iter=0), "max_iter: 0 is not allowed, it is an int of at least 1"),
         (LinearSVC(intercept_scaling=0.0), "intercept_scaling: 0.0 is not allowed"),
-        (LinearSVC(class_weight={0: -1, 1: 1, 2: 1, 3: 1}), "class_weight: -1 is not allowed"),
+        (LinearSVC(class_weight={0: 0, 1: 1}), r"class_weight: \{0: 0, 1: 1\} is not allowed"),
         (LinearSVR(epsilon=-1.0), "epsilon: -1.0 is not allowed, it is at least 0"),
     ],
     ids=str,

@@ -55,6 +55,12 @@ def test_products_and_sums(rows):
     np.testing.assert_allclose(squares, coefficients @ exact**2, atol=2e-5)
 
 
+@pytest.fixture(params=["cpu", "gpu"])
+def platform(request, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: request.param)
+
+
+@pytest.mark.usefixtures("platform")
 def test_a_gram_matrix_follows_a_change(rows):
     change = np.where(np.arange(COUNT) % 3 == 0, 0, np.arange(COUNT) - 70.0).astype(np.float32)
     before = np.eye(FEATURES + 1, dtype=np.float32)
@@ -63,6 +69,15 @@ def test_a_gram_matrix_follows_a_change(rows):
     expected = np.tril(before + (exact * change[:, None]).T @ exact)
     np.testing.assert_allclose(after, expected, rtol=1e-5, atol=1e-2)
     assert np.array_equal(rows.add_gram(jnp.asarray(before), np.zeros_like(change)), before)
+
+
+@pytest.mark.usefixtures("platform")
+def test_a_gram_matrix_of_some_features(rows):
+    weight = np.where(np.arange(COUNT) % 3 == 0, 0, np.arange(COUNT) / 10).astype(np.float32)
+    index = np.array([2, 0, 5])
+    found = np.tril(rows.gram_of_features(index, weight))
+    some = np.c_[examples()[:, index], np.ones(COUNT)].astype(np.float64)
+    np.testing.assert_allclose(found, np.tril((some * weight[:, None]).T @ some), rtol=1e-5)
 
 
 def test_some_of_the_rows(rows):
