@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxml.layers.conv_on_cpu import conv_on_cpu
 from jaxml.layers.dense import check_dtypes
 from jaxml.layers.padding import Padding, each_dimension, explicit_padding
 from jaxml.types import Array, Float
@@ -70,8 +71,10 @@ def conv(
     pads = explicit_padding(padding, x.shape[first:-1], window, strides, dilation)
     images = x.reshape(math.prod(x.shape[:first]), *x.shape[first:])
     plain = len(window) == 2 and max(dilation) == groups == 1
-    if plain and max(x.shape[first:-1]) < min(window) and jax.default_backend() == "cpu":
-        y = _conv_of_small_image(images, kernel, strides, pads)
+    if plain and jax.default_backend() == "cpu":
+        small = max(x.shape[first:-1]) < min(window)
+        on_cpu = _conv_of_small_image if small else conv_on_cpu
+        y = on_cpu(images, kernel, strides=strides, pads=pads)
     else:
         axes = "DHW"[-len(window) :]
         y = lax.conv_general_dilated(
@@ -124,7 +127,7 @@ def _check_channels(x: Array, kernel: Array, groups: int) -> None:
 
 
 def _conv_of_small_image(
-    x: Array, kernel: Array, strides: Sequence[int], pads: Sequence[tuple[int, int]]
+    x: Array, kernel: Array, *, strides: Sequence[int], pads: Sequence[tuple[int, int]]
 ) -> Array:
     """Convolution as one matrix product, for images smaller than the kernel.
 

@@ -1,0 +1,156 @@
+"""Convolution by oneDNN: values and gradients in float64, and where a program may not call it."""
+
+import sys
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxml.layers import conv
+from jaxml.layers.conv_on_cpu import conv_on_cpu
+from tests import references
+
+pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="oneDNN is for CPUs")
+
+
+@pytest.fixture
+def uncached():
+    """Programs that call oneDNN cannot be kept, and so are made only where none is kept."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_enable_compilation_cache", True)
+    compilation_cache.reset_cache()
+
+
+def example(shape, window, out=4, dtype=np.float32):
+    rng = np.random.default_rng(0)
+    shapes = [shape, (*window, shape[-1], out)]
+    return [rng.normal(size=shape).astype(dtype) for shape in shapes]
+
+
+def with_gradients(**settings):
+    """A new function each time, for compiled programs are kept by function."""
+
+    def call(x, kernel, cotangent):
+        y, vjp = jax.vjp(partial(conv, **settings), x, kernel)
+        return y, *vjp(cotangent)
+
+    return call
+
+
+CASES = {
+    "same": ((19, 8, 9, 5), (3, 3), 1, 1),
+    "few images": ((3, 8, 9, 5), (3, 3), 1, 1),
+    "uneven window": ((16, 7, 6, 3), (3, 2), 1, "SAME"),
+    "strides": ((16, 9, 8, 3), (3, 3), 2, 1),
+    "strides that leave pixels over": ((16, 8, 8, 3), (1, 1), 2, 0),
+    "padding wider than the window": ((16, 6, 6, 2), (2, 2), 1, 3),
+    "no padding": ((16, 8, 8, 3), (5, 5), 1, "VALID"),
+    "as large as the image": ((16, 7, 7, 3), (7, 7), 1, "VALID"),
+}
+
+
+@pytest.mark.usefixtures("uncached")
+@pytest.mark.parametrize(("shape", "window", "strides", "padding"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize("block_bytes", [None, 4 * 10 * 8 * 9 * 5], ids=["one block", "blocks"])
+def test_values_and_gradients(monkeypatch, shape, window, strides, padding, block_bytes):
+    if block_bytes:
+        module = sys.modules[conv_on_cpu.__module__]
+        monkeypatch.setattr(module, "BLOCK_BYTES", block_bytes)
+    x, kernel = example(shape, window)
+    pads = references.explicit_padding(shape[1:3], window, strides, padding)
+    y = references.conv(*references.float64([x, kernel]), strides=strides, pads=pads)
+    cotangent = np.random.default_rng(1).normal(size=y.shape).astype(np.float32)
+    wide = references.float64([x, kernel, cotangent])
+    expected = (y, *references.conv_gradients(*wide, strides=strides, pads=pads))
+    program = jax.jit(with_gradients(strides=strides, padding=padding)).lower(x, kernel, cotangent)
+    assert "onednn" in program.as_text()
+    # Roundings of a sum add up like a random walk.
+    terms = [kernel[..., 0].size, kernel[..., 0, :].size, y[..., 0].size]
+    results = program.compile()(x, kernel, cotangent)
+    for got, wanted, count in zip(results, expected, terms, strict=True):
+        references.assert_close(got, wanted, max(1e-6, 2.0**-24 * count**0.5))
+
+
+@pytest.mark.usefixtures("uncached")
+@pytest.mark.parametrize("strides", [1, 2])
+def test_derivatives_of_derivatives_are_those_of_xlas_convolution(strides):
+    x, kernel = (jnp.asarray(array) for array in example((9, 4, 4, 2), (3, 3), out=2))
+
+    def by_xla(x, kernel):
+        axes = ("NHWC", "HWIO", "NHWC")
+        pads = ((1, 1), (1, 1))
+        return jax.lax.conv_general_dilated(
+            x, kernel, (strides, strides), pads, dimension_numbers=axes
+        )
+
+    def curvature(conv):
+        gradient = jax.grad(lambda x, kernel: jnp.sum(conv(x, kernel) ** 3), argnums=(0, 1))
+        forward = jax.jvp(gradient, (x, kernel), (x + 1, kernel - 1))[1]
+        backward = jax.grad(lambda *at: sum(jnp.sum(part**2) for part in gradient(*at)))
+        return *forward, backward(x, kernel)
+
+    ours = jax.jit(lambda: curvature(partial(conv, strides=strides, padding=1)))()
+    for got, wanted in zip(ours, curvature(by_xla), strict=True):
+        references.assert_close(got, wanted, 2e-6)
+
+
+@pytest.mark.usefixtures("uncached")
+def test_vmap_is_a_loop():
+    x, kernel = example((2, 4, 5, 3), (3, 3))
+    xs, kernels = np.stack([x, 2 * x, x - 1]), np.stack([kernel, 2 * kernel, kernel - 1])
+    references.assert_vmap_is_loop(partial(conv, strides=2, padding=1), xs, kernels)
+    references.assert_vmap_is_loop(lambda x: conv(x, jnp.asarray(kernel)), xs)
+    references.assert_vmap_is_loop(lambda kernel: conv(jnp.asarray(x), kernel), kernels)
+
+
+def lowered(*arrays, **settings):
+    return jax.jit(lambda x, kernel: conv(x, kernel, **settings)).lower(*arrays).as_text()
+
+
+@pytest.mark.usefixtures("uncached")
+def test_other_dtypes_and_empty_results_are_for_xla():
+    x, kernel = example((2, 5, 5, 3), (3, 3))
+    assert "onednn" in lowered(x, kernel)
+    assert "onednn" not in lowered(*(jnp.asarray(a, jnp.bfloat16) for a in (x, kernel)))
+    assert "onednn" not in lowered(x[:0], kernel)
+    assert "onednn" not in lowered(x[:, :, :2], kernel, padding="VALID")
+    with jax.enable_x64(True):
+        assert "onednn" not in lowered(*references.float64([x, kernel]))
+
+
+def test_a_program_that_is_kept_does_not_call_it(uncached):
+    x, kernel = map(jnp.asarray, example((2, 5, 5, 3), (3, 3)))
+    assert "onednn" in lowered(x, kernel)
+    exported = jax.export.export(jax.jit(lambda x, kernel: conv(x, kernel)))(x, kernel)
+    assert "onednn" not in exported.mlir_module()
+    references.assert_close(exported.call(x, kernel), conv(x, kernel), 1e-6)
+    jax.config.update("jax_enable_compilation_cache", True)
+    assert "onednn" not in lowered(x, kernel)
+
+
+@pytest.mark.usefixtures("uncached")
+def test_a_program_for_many_devices_does_not_call_it():
+    x, kernel = example((2, 5, 5, 3), (3, 3))
+    mesh = jax.make_mesh((2,), ("data",))
+    parts = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data")))
+    everywhere = jax.device_put(kernel, NamedSharding(mesh, PartitionSpec()))
+    assert "onednn" not in lowered(parts, everywhere)
+    references.assert_close(conv(parts, everywhere), conv(*map(jnp.asarray, (x, kernel))), 1e-6)
+
+
+@pytest.mark.usefixtures("uncached")
+def test_a_version_that_was_not_tried_does_not_call_it(monkeypatch):
+    module = sys.modules[conv_on_cpu.__module__]
+    monkeypatch.setattr(module, "TRIED", set())
+    module._is_tried.cache_clear()
+    x, kernel = example((2, 5, 5, 3), (3, 3))
+    assert "onednn" not in lowered(x, kernel)
+    monkeypatch.undo()
+    module._is_tried.cache_clear()
+    assert "onednn" in lowered(x, kernel)
