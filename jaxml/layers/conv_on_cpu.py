@@ -31,7 +31,8 @@ from jaxml.types import Array
 TRIED = {"0.10.2"}
 # Images whose kernel gradient is computed at once take about so many bytes, which a cache holds.
 BLOCK_BYTES = 2**20
-# oneDNN sums over the images of a block where others sum over channels, and is slow with few.
+# oneDNN sums over the images of a block where others sum over channels, and is slow with few; so it
+# is with few channels of an image, which stand in the place of pixels.
 LEAST_BLOCK = 8
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -144,7 +145,9 @@ def _kernel_gradient_by_onednn(x: Array, gradient: Array, *, geometry: Geometry)
     A loop keeps XLA from computing `x` and `gradient` anew as a part of the transposition.
     """
     batch, *size = x.shape
-    if batch < LEAST_BLOCK:
+    if x.shape[:3] == gradient.shape[:3] and geometry.window == (1, 1):
+        return lax.dot_general(x, gradient, (((0, 1, 2), (0, 1, 2)), ((), ())))[None, None]
+    if min(batch, x.shape[3]) < LEAST_BLOCK:
         return _kernel_gradient(x, gradient, geometry=geometry)
     bytes_of_image = x.dtype.itemsize * size[0] * size[1] * size[2]
     block = min(batch, max(LEAST_BLOCK, BLOCK_BYTES // bytes_of_image))
