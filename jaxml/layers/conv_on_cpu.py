@@ -29,6 +29,11 @@ from jaxml.types import Array
 # XLA promises nothing of the name or the settings of oneDNN's convolution, so that only versions
 # which were tried call it.
 TRIED = {"0.10.2"}
+# Smaller convolutions, in products of two numbers, are left to XLA: a step of small ones takes as
+# long either way, while XLA's can be kept in JAX's cache of compiled programs, and oneDNN's cannot
+# (JAX warns where it should). ResNet-20 has 10 million a convolution with 64 images of 8x8, and 300
+# million with 128 of 32x32.
+LEAST_PRODUCTS = 2**26
 # Images whose kernel gradient is computed at once take about so many bytes, which a cache holds.
 BLOCK_BYTES = 2**20
 # oneDNN sums over the images of a block where others sum over channels, and is slow with few; so it
@@ -44,6 +49,12 @@ class Geometry(NamedTuple):
     window: tuple[int, int]
     strides: tuple[int, int]
     pads: tuple[tuple[int, int], tuple[int, int]]
+
+    @property
+    def result_size(self) -> int:
+        """Pixels of the result."""
+        height, width = self.spread_result
+        return -(-height // self.strides[0]) * -(-width // self.strides[1])
 
     @property
     def spread_result(self) -> tuple[int, int]:
@@ -253,21 +264,28 @@ def _is_tried() -> bool:
 def _has_onednn(context: Any) -> bool:
     """Whether a program that is lowered may call oneDNN.
 
-    Such a program can be kept neither in an export nor in JAX's cache of compiled programs, and
-    XLA would not know how to divide it among devices.
+    An export may be loaded by another version, and XLA would not know how to divide the work among
+    devices.
     """
     module = context.module_context
-    kept = jax.config.jax_enable_compilation_cache and jax.config.jax_compilation_cache_dir
     return (
         _is_tried()
-        and not kept
         and not module.lowering_parameters.for_export
         and getattr(module.axis_context, "num_devices", 0) == 1
     )
 
 
-def _create(name: str, plain: Callable[..., Array], by_onednn: Callable[..., Array]) -> Primitive:
-    """A primitive with the value of `plain`."""
+def _create(
+    name: str, plain: Callable[..., Array], by_onednn: Callable[..., Array], *, kernel: int
+) -> Primitive:
+    """A primitive with the value of `plain`.
+
+    Args:
+      name: as programs are printed with.
+      plain: by XLA.
+      by_onednn: the same.
+      kernel: which of the two arguments and the result has a kernel's shape; the first has images.
+    """
     primitive = Primitive(name)
 
     @partial(jax.jit, static_argnames="geometry")
@@ -275,9 +293,10 @@ def _create(name: str, plain: Callable[..., Array], by_onednn: Callable[..., Arr
         return primitive.bind(x, y, geometry=geometry)
 
     def lower(context: Any, *arrays: Any, geometry: Geometry) -> Any:
-        empty = any(not aval.size for aval in (*context.avals_in, *context.avals_out))
-        floats = context.avals_out[0].dtype == jnp.float32
-        chosen = by_onednn if floats and not empty and _has_onednn(context) else plain
+        all_arrays = (*context.avals_in, *context.avals_out)
+        products = all_arrays[0].shape[0] * geometry.result_size * all_arrays[kernel].size
+        large = all_arrays[0].dtype == jnp.float32 and products >= max(LEAST_PRODUCTS, 1)
+        chosen = by_onednn if large and _has_onednn(context) else plain
         return mlir.lower_fun(chosen, multiple_results=False)(context, *arrays, geometry=geometry)
 
     def batch(arrays: Sequence[Array], axes: Sequence[Any], *, geometry: Geometry) -> Any:
@@ -295,9 +314,13 @@ def _create(name: str, plain: Callable[..., Array], by_onednn: Callable[..., Arr
     return primitive
 
 
-_conv_p = _create("conv_on_cpu", _conv, _conv_by_onednn)
-_image_gradient_p = _create("image_gradient_on_cpu", _image_gradient, _image_gradient_by_onednn)
-_kernel_gradient_p = _create("kernel_gradient_on_cpu", _kernel_gradient, _kernel_gradient_by_onednn)
+_conv_p = _create("conv_on_cpu", _conv, _conv_by_onednn, kernel=1)
+_image_gradient_p = _create(
+    "image_gradient_on_cpu", _image_gradient, _image_gradient_by_onednn, kernel=1
+)
+_kernel_gradient_p = _create(
+    "kernel_gradient_on_cpu", _kernel_gradient, _kernel_gradient_by_onednn, kernel=2
+)
 
 ad.defbilinear(
     _conv_p,

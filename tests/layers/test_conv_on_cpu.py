@@ -14,12 +14,14 @@ from jaxml.layers import conv
 from jaxml.layers.conv_on_cpu import conv_on_cpu
 from tests import references
 
+module = sys.modules[conv_on_cpu.__module__]
 pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="oneDNN is for CPUs")
 
 
 @pytest.fixture
-def uncached():
-    """Programs that call oneDNN cannot be kept, and so are made only where none is kept."""
+def any_size(monkeypatch):
+    """Small convolutions call oneDNN, too; such programs cannot be kept."""
+    monkeypatch.setattr(module, "LEAST_PRODUCTS", 0)
     jax.config.update("jax_enable_compilation_cache", False)
     compilation_cache.reset_cache()
     yield
@@ -55,12 +57,11 @@ CASES = {
 }
 
 
-@pytest.mark.usefixtures("uncached")
+@pytest.mark.usefixtures("any_size")
 @pytest.mark.parametrize(("shape", "window", "strides", "padding"), CASES.values(), ids=CASES)
 @pytest.mark.parametrize("block_bytes", [None, 4 * 10 * 8 * 9 * 5], ids=["one block", "blocks"])
 def test_values_and_gradients(monkeypatch, shape, window, strides, padding, block_bytes):
     if block_bytes:
-        module = sys.modules[conv_on_cpu.__module__]
         monkeypatch.setattr(module, "BLOCK_BYTES", block_bytes)
     x, kernel = example(shape, window)
     pads = references.explicit_padding(shape[1:3], window, strides, padding)
@@ -77,7 +78,7 @@ def test_values_and_gradients(monkeypatch, shape, window, strides, padding, bloc
         references.assert_close(got, wanted, max(1e-6, 2.0**-24 * count**0.5))
 
 
-@pytest.mark.usefixtures("uncached")
+@pytest.mark.usefixtures("any_size")
 @pytest.mark.parametrize("strides", [1, 2])
 def test_derivatives_of_derivatives_are_those_of_xlas_convolution(strides):
     x, kernel = (jnp.asarray(array) for array in example((9, 4, 4, 2), (3, 3), out=2))
@@ -100,7 +101,7 @@ def test_derivatives_of_derivatives_are_those_of_xlas_convolution(strides):
         references.assert_close(got, wanted, 2e-6)
 
 
-@pytest.mark.usefixtures("uncached")
+@pytest.mark.usefixtures("any_size")
 def test_vmap_is_a_loop():
     x, kernel = example((2, 4, 5, 3), (3, 3))
     xs, kernels = np.stack([x, 2 * x, x - 1]), np.stack([kernel, 2 * kernel, kernel - 1])
@@ -113,7 +114,7 @@ def lowered(*arrays, **settings):
     return jax.jit(lambda x, kernel: conv(x, kernel, **settings)).lower(*arrays).as_text()
 
 
-@pytest.mark.usefixtures("uncached")
+@pytest.mark.usefixtures("any_size")
 def test_other_dtypes_and_empty_results_are_for_xla():
     x, kernel = example((2, 5, 5, 3), (3, 3))
     assert "onednn" in lowered(x, kernel)
@@ -124,17 +125,30 @@ def test_other_dtypes_and_empty_results_are_for_xla():
         assert "onednn" not in lowered(*references.float64([x, kernel]))
 
 
-def test_a_program_that_is_kept_does_not_call_it(uncached):
+@pytest.mark.usefixtures("any_size")
+def test_an_export_does_not_call_it():
     x, kernel = map(jnp.asarray, example((2, 5, 5, 3), (3, 3)))
     assert "onednn" in lowered(x, kernel)
     exported = jax.export.export(jax.jit(lambda x, kernel: conv(x, kernel)))(x, kernel)
     assert "onednn" not in exported.mlir_module()
     references.assert_close(exported.call(x, kernel), conv(x, kernel), 1e-6)
-    jax.config.update("jax_enable_compilation_cache", True)
-    assert "onednn" not in lowered(x, kernel)
 
 
-@pytest.mark.usefixtures("uncached")
+def test_small_convolutions_and_their_gradients_are_for_xla():
+    def calls(batch):
+        x, kernel, cotangent = (
+            jax.ShapeDtypeStruct(shape, jnp.float32)
+            for shape in ((batch, 16, 16, 16), (3, 3, 16, 32), (batch, 8, 8, 32))
+        )
+        program = jax.jit(with_gradients(strides=2, padding=1)).lower(x, kernel, cotangent)
+        return program.as_text().count("__onednn$convolution")
+
+    least = module.LEAST_PRODUCTS // (8 * 8 * 3 * 3 * 16 * 32)
+    assert calls(least) == 0
+    assert calls(least + 1) > 1
+
+
+@pytest.mark.usefixtures("any_size")
 def test_a_program_for_many_devices_does_not_call_it():
     x, kernel = example((2, 5, 5, 3), (3, 3))
     mesh = jax.make_mesh((2,), ("data",))
@@ -144,13 +158,13 @@ def test_a_program_for_many_devices_does_not_call_it():
     references.assert_close(conv(parts, everywhere), conv(*map(jnp.asarray, (x, kernel))), 1e-6)
 
 
-@pytest.mark.usefixtures("uncached")
+@pytest.mark.usefixtures("any_size")
 def test_a_version_that_was_not_tried_does_not_call_it(monkeypatch):
-    module = sys.modules[conv_on_cpu.__module__]
+    tried = module.TRIED
     monkeypatch.setattr(module, "TRIED", set())
     module._is_tried.cache_clear()
     x, kernel = example((2, 5, 5, 3), (3, 3))
     assert "onednn" not in lowered(x, kernel)
-    monkeypatch.undo()
+    monkeypatch.setattr(module, "TRIED", tried)
     module._is_tried.cache_clear()
     assert "onednn" in lowered(x, kernel)
