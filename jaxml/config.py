@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import json
 import math
+import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -25,6 +26,8 @@ def setting(
     high: float | None = None,
     below: float | None = None,
     choices: Sequence[str] = (),
+    steps: bool = False,
+    compared: bool = True,
 ) -> T:
     """A field of the tree: its default, what it means, and what is allowed.
 
@@ -36,9 +39,12 @@ def setting(
       high: the greatest value.
       below: a bound that the value must not reach.
       choices: the strings allowed; empty for any.
+      steps: whether a string has to be what `parse_steps` takes.
+      compared: whether it makes another run of the same folder; if not, it may change on the way.
     """
     rules = {"low": low, "above": above, "high": high, "below": below, "choices": tuple(choices)}
-    return dataclasses.field(default=default, metadata={"doc": doc, **rules})
+    metadata = {"doc": doc, **rules, "steps": steps, "compared": compared}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass
@@ -306,6 +312,13 @@ class Config:
         "convolution gradients are slow inside a loop",
         low=0,
     )
+    profile: str = setting(
+        "",
+        "training steps that are profiled, counted from 0 and without the last, so 10:20 is 10 to "
+        "19: a trace comes into the folder of the run, and what took the time is printed",
+        steps=True,
+        compared=False,
+    )
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     weights: WeightsConfig = dataclasses.field(default_factory=WeightsConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -385,6 +398,8 @@ def allowed(field: dataclasses.Field[Any]) -> str:
     'a float above 0'
     """
     rules = field.metadata
+    if rules["steps"]:
+        return "empty, or two steps such as 10:20, of which the second is the larger"
     if rules["choices"]:
         return "one of " + ", ".join(choice or "''" for choice in rules["choices"])
     bounds = [
@@ -392,6 +407,35 @@ def allowed(field: dataclasses.Field[Any]) -> str:
     ]
     kind = KINDS[typing.cast(Any, field.type)]
     return " ".join([kind, " and ".join(bounds)]).strip()
+
+
+def parse_steps(text: str) -> range:
+    """The steps of a setting such as `10:20`, as a slice of Python takes them.
+
+    Raises:
+      ValueError: it is not of this form, or there is no step between the two.
+
+    Example:
+      >>> parse_steps("10:20")
+      range(10, 20)
+      >>> parse_steps("")
+      range(0, 0)
+    """
+    if not text:
+        return range(0)
+    match = re.fullmatch(r"([0-9]{1,10}):([0-9]{1,10})", text)
+    steps = range(int(match[1]), int(match[2])) if match else range(0)
+    if not steps:
+        raise ValueError(f"{text!r} is not of the form first:end")
+    return steps
+
+
+def _is_steps(text: str) -> bool:
+    try:
+        parse_steps(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_a(value: Any, kind: Any) -> bool:
@@ -412,6 +456,7 @@ def _in_range(value: Any, rules: Mapping[str, Any]) -> bool:
         and (rules["high"] is None or value <= rules["high"])
         and (rules["below"] is None or value < rules["below"])
         and (not rules["choices"] or value in rules["choices"])
+        and (not rules["steps"] or _is_steps(value))
     )
 
 
@@ -445,17 +490,18 @@ def from_json(text: str) -> Config:
 
 
 def differences(config: Config, stored: str) -> list[str]:
-    """What differs between a config and the JSON of another, one phrase a setting.
+    """What makes another run of a config than of the JSON of another, one phrase a setting.
 
     >>> differences(Config(seed=1), to_json(Config()))
     ['config.seed is 0 there, 1 here']
     """
     there = dict(_flatten(json.loads(stored)))
     here = dict(_flatten(json.loads(to_json(config))))
+    free = {name for name, field, _ in fields(config) if not field.metadata["compared"]}
     return [
         f"config.{name} is {there.get(name, 'not set')} there, {here.get(name, 'not set')} here"
         for name in here | there
-        if there.get(name) != here.get(name)
+        if name not in free and there.get(name) != here.get(name)
     ]
 
 

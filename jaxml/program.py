@@ -1,6 +1,8 @@
 """A run bound to its devices: the data placed, the steps compiled, nothing written yet."""
 
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxml import averages, optim
-from jaxml.config import Config
+from jaxml.config import Config, parse_steps
 from jaxml.data import DATASETS, augment, pipeline
 from jaxml.data.dataset import Split
 from jaxml.errors import InputError, choose
@@ -102,6 +104,7 @@ class Program:
         self._compiled: dict[Any, Any] = {}
         self._weights: PyTree = None
         self._abstract_state: Any = None
+        self._create: Any = self._create_state  # one object, so that JAX traces it once
         self._check_inputs()
         self._check_frozen()
 
@@ -143,11 +146,8 @@ class Program:
 
     def initial_state(self) -> TrainState:
         """The state before the first step, on the devices."""
-        # It runs once: drawing is fast enough unoptimised, and compiling takes a third of the time.
-        hasty = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
         arguments = (self._init_key, self._normalizer)
-        self._compile("init", self._create_state, arguments, options=hasty)
-        state = self._compiled["init"](*arguments)
+        state = self._run("init", self._create, *arguments, hasty=True)
         if self._weights is None:
             self.read_weights()
         return self._with_weights(state) if self._weights else state
@@ -155,7 +155,7 @@ class Program:
     def abstract_state(self) -> TrainState:
         """Shapes, dtypes and shardings of the state."""
         if self._abstract_state is None:  # a deep network takes seconds
-            state = jax.eval_shape(self._create_state, self._init_key, self._normalizer)
+            state = jax.eval_shape(self._create, self._init_key, self._normalizer)
             place = partial(jax.ShapeDtypeStruct, sharding=self._replicated)
             self._abstract_state = jax.tree.map(lambda leaf: place(leaf.shape, leaf.dtype), state)
         return self._abstract_state
@@ -181,6 +181,10 @@ class Program:
             donate=True,
         )
 
+    def text(self, num_steps: int) -> str:
+        """The compiled call that takes some steps, as HLO text."""
+        return self._compiled["train", num_steps].as_text()
+
     def evaluate(self, state: TrainState) -> dict[str, int | float]:
         """The metrics of the whole test split, each example counted once."""
         state = self._settled(state)
@@ -195,24 +199,39 @@ class Program:
         """The parameters and statistics that are evaluated."""
         return evaluated(self._method, self._settled(state))
 
-    def compile(self) -> None:
-        """Compiles what the loop calls, so that none of its steps waits for it."""
-        state = self.abstract_state()
-        order = self.order(0)
-        remainder = self.steps_per_epoch % self.steps_per_call
-        for steps in {self.steps_per_call, remainder} - {0}:
-            self._compile(
-                ("train", steps),
-                partial(self._train_steps, num_steps=steps),
-                (state, self._train_data, order, self._step_key),
-                donate=True,
-            )
-        arguments = (state, state.metrics, self._test_data, self._number(0))
-        self._compile("evaluate", self._eval_batch, arguments)
-        if self._method.averaging.reestimates and state.batch_stats:
-            arguments = (state, self._train_data, order, self._number(0), self._step_key)
-            self._compile("moments", self._batch_moments, arguments)
-        self._run("zero", self.objective.metrics.zero)
+    def compile(self, *, initial: bool = False) -> None:
+        """Compiles what the loop calls, so that none of its steps waits for it.
+
+        XLA compiles a program mostly on one core, so all of them are compiled at once.
+
+        Args:
+          initial: whether `initial_state` is to come, too.
+        """
+        begin = time.perf_counter()
+        state, number = self.abstract_state(), self._number(0)
+        size = len(self._train_data.targets)
+        order = jax.ShapeDtypeStruct((size,), jnp.int32, sharding=self._replicated)
+        compiled = {}
+        with ThreadPoolExecutor() as pool:
+
+            def start(name: Any, function: Any, *arguments: Any, **how: Any) -> None:
+                compiled[name] = pool.submit(self._lower(function, arguments, **how))
+
+            remainder = self.steps_per_epoch % self.steps_per_call
+            for steps in {self.steps_per_call, remainder} - {0}:  # the longest to compile
+                function = partial(self._train_steps, num_steps=steps)
+                arguments = (state, self._train_data, order, self._step_key)
+                start(("train", steps), function, *arguments, donate=True)
+            if initial:
+                start("init", self._create, self._init_key, self._normalizer, hasty=True)
+            start("evaluate", self._eval_batch, state, state.metrics, self._test_data, number)
+            if self._method.averaging.reestimates and state.batch_stats:
+                arguments = (state, self._train_data, order, number, self._step_key)
+                start("moments", self._batch_moments, *arguments)
+            start("order", partial(pipeline.epoch_order, size=size), self._order_key, number)
+            start("zero", self.objective.metrics.zero)
+        self._compiled |= {name: program.result() for name, program in compiled.items()}
+        self.compile_seconds += time.perf_counter() - begin
 
     def _create_state(self, key: Key, normalizer: Any) -> TrainState:
         shape = self._train_data.inputs.shape[1:]
@@ -340,26 +359,31 @@ class Program:
     def _number(self, value: int) -> Array:
         return jax.device_put(np.int32(value), self._replicated)
 
-    def _run(self, name: Any, function: Any, *arguments: Any, donate: bool = False) -> Any:
+    def _run(self, name: Any, function: Any, *arguments: Any, **how: bool) -> Any:
         if name not in self._compiled:
-            self._compile(name, function, arguments, donate=donate)
+            begin = time.perf_counter()
+            self._compiled[name] = self._lower(function, arguments, **how)()
+            self.compile_seconds += time.perf_counter() - begin
         return self._compiled[name](*arguments)
 
-    def _compile(
-        self,
-        name: Any,
-        function: Any,
-        arguments: Any,
-        *,
-        donate: bool = False,
-        options: dict[str, Any] | None = None,
-    ) -> None:
-        start = time.perf_counter()
+    def _lower(
+        self, function: Any, arguments: Any, *, donate: bool = False, hasty: bool = False
+    ) -> Callable[[], Any]:
+        """Traces a function; what is returned compiles it, on any thread.
+
+        Args:
+          function: whose results are replicated.
+          arguments: arrays, or their shapes.
+          donate: whether the first argument is given away.
+          hasty: whether it is called once, so that compiling it takes longer than running it: on a
+            CPU it is left unoptimised, and compiled in a third of the time.
+        """
         jitted = jax.jit(
             function, donate_argnums=(0,) if donate else (), out_shardings=self._replicated
         )
-        self._compiled[name] = jitted.lower(*arguments).compile(options)
-        self.compile_seconds += time.perf_counter() - start
+        unoptimised = hasty and jax.default_backend() == "cpu"
+        options: Any = {"xla_backend_optimization_level": 0} if unoptimised else None
+        return partial(jitted.lower(*arguments).compile, options)
 
 
 def _fit_normalizer(config: Config, inputs: np.ndarray) -> Normalizer:
@@ -393,6 +417,10 @@ def _check_length(config: Config, num_steps: int) -> None:
         raise InputError(
             f"config.num_epochs: {config.num_epochs} is not allowed, "
             f"it makes {num_steps} steps, and the most is {2**31 - 1}"
+        )
+    if parse_steps(config.profile).stop > num_steps:
+        raise InputError(
+            f"config.profile: {config.profile!r} is not allowed, the run has {num_steps} steps"
         )
     if config.optim.accumulate_steps > num_steps:
         raise InputError(

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from jaxml.config import Config
 from jaxml.errors import DivergedError
 from jaxml.interrupt import Interrupted, StopSignals
 from jaxml.meter import Clock, Meter
+from jaxml.profile import Profile
 from jaxml.program import Program
 from jaxml.progress import Display, describe, headline
 from jaxml.step import TrainState
@@ -32,6 +34,7 @@ class Run(NamedTuple):
     checkpoints: Checkpoints
     display: Display
     signals: StopSignals
+    profile: Profile
 
 
 def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
@@ -61,8 +64,13 @@ def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
     ):
         result = files.read_result()
         if result is None:
-            with display, StopSignals() as signals:
-                result = train(Run(program, files, checkpoints, display, signals))
+            steps = settings.parse_steps(config.profile)
+            with (
+                display,
+                StopSignals() as signals,
+                Profile(steps, files.profile, display.say) as profile,
+            ):
+                result = train(Run(program, files, checkpoints, display, signals, profile))
             files.write_result(result)
         else:
             display.say(f"the run in {workdir} is finished")
@@ -85,14 +93,14 @@ def conclusion(split: str, result: Mapping[str, Any]) -> str:
 
 def train(run: Run) -> dict[str, Any]:
     """Starts or goes on, takes the steps that are left, and sums up."""
-    program, files, checkpoints, display, _ = run
+    program, files, checkpoints, display, *_ = run
     saved = checkpoints.steps()
     restored = checkpoints.restore(saved[-1], program.abstract_state()) if saved else None
+    program.compile(initial=not restored)
     state = restored.state if restored else program.initial_state()
     clock = Clock(**restored.notes["clock"]) if restored else Clock()
     step = int(state.step)
     files.rewind_metrics(step)
-    program.compile()
     display.say(f"{program}, compiled in {program.compile_seconds:.1f} s")
     if restored:
         display.say(f"going on from step {step}")
@@ -116,7 +124,7 @@ def take_steps(run: Run, state: TrainState, meter: Meter) -> tuple[TrainState, M
     Returns:
       The last state, and its evaluation if a step was left to take.
     """
-    program, config, signals = run.program, run.program.config, run.signals
+    program, config, signals, profile = run.program, run.program.config, run.signals, run.profile
     per_epoch, save_every = program.steps_per_epoch, config.checkpoint.every_steps
     step, order, metrics = int(state.step), None, None
     while step < program.num_steps:
@@ -125,8 +133,10 @@ def take_steps(run: Run, state: TrainState, meter: Meter) -> tuple[TrainState, M
             order = program.order(epoch)
             meter.start_epoch()
         count = min(program.steps_per_call, per_epoch - index)
+        profile.begin(step, count, state)
         state, step_metrics = program.train(state, order, count)
         step += count
+        profile.end(step, state, partial(program.text, count))
         meter.add(step, step_metrics)
 
         metrics = None
@@ -150,7 +160,7 @@ def end_epoch(
     Raises:
       DivergedError: the loss of the evaluation is not finite.
     """
-    program, files, _, display, _ = run
+    program, files, _, display, *_ = run
     step = int(state.step)
     epoch = step // program.steps_per_epoch
     line = {"step": step, "epoch": epoch, "split": "train"}

@@ -17,6 +17,7 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 RESULT = "result.json"
 CHECKPOINTS = "checkpoints"
+PROFILE = "profile"
 
 
 class Workdir:
@@ -25,6 +26,7 @@ class Workdir:
     Attributes:
       path: the folder.
       checkpoints: the folder of the checkpoints.
+      profile: the folder of the profiles.
     """
 
     def __init__(self, path: Path, config: Config) -> None:
@@ -35,6 +37,7 @@ class Workdir:
         """
         self.path = path
         self.checkpoints = path / CHECKPOINTS
+        self.profile = path / PROFILE
         self._config = config
         self._check()
 

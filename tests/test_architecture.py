@@ -22,7 +22,7 @@ ORDER = [
     {"weights"},
     {"averages", "data", "objective", "optim", "schedules"},
     {"step"},
-    {"interrupt", "program", "progress", "seal", "workdir"},
+    {"interrupt", "profile", "program", "progress", "seal", "workdir"},
     {"checkpoint"},
     {"meter"},
     {"evaluate", "features", "train"},

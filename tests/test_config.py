@@ -11,6 +11,7 @@ from jaxml import config as settings
 from jaxml.config import Config
 from jaxml.errors import InputError
 
+STEPS = "empty, or two steps such as 10:20, of which the second is the larger"
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
 
 
@@ -43,6 +44,10 @@ def test_every_recipe_is_allowed_and_named_in_its_docstring(path):
         ("optim.step_boundaries", (0.5, 2.0), "a tuple of floats of at least 0 and at most 1"),
         ("optim.step_boundaries", [0.5], "a tuple of floats of at least 0 and at most 1"),
         ("data.dir", None, "a string"),
+        *[
+            ("profile", value, STEPS)
+            for value in ("10", "a:b", "20:10", "5:5", "-1:3", "1:2:3", 10)
+        ],
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(name, value, wanted):
@@ -107,6 +112,13 @@ def test_differences_are_named_with_both_values():
         "config.seed is not set there, 0 here",
         "config.old is 3 there, not set here",
     ]
+
+
+def test_a_profile_makes_no_other_run():
+    stored = json.loads(settings.to_json(Config(profile="1:2")))
+    assert settings.differences(Config(profile="3:4"), json.dumps(stored)) == []
+    del stored["profile"]  # of a run from before there were profiles
+    assert settings.differences(Config(), json.dumps(stored)) == []
 
 
 def test_every_setting_is_described_with_its_value():

@@ -172,6 +172,7 @@ def test_the_mean_network_is_evaluated_by_statistics_of_its_own(tmp_path):
             {"data": DataConfig(name="breast_cancer", normalization="per_image")},
             "config.data.normalization: per_image is not for breast_cancer",
         ),
+        ({"profile": "50:57"}, "config.profile: '50:57' is not allowed, the run has 56 steps"),
         ({"num_epochs": 10**12}, r"config.num_epochs: 10{12} is not allowed, it makes 14"),
         (
             {"optim": OptimConfig(accumulate_steps=999)},

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxml.data import embedded
 from jaxml.data.dataset import Dataset, Split
 
 TEST_SIZE = 360  # the last images in the order of the file are by writers who are not in the rest
@@ -22,11 +23,9 @@ def load(directory: Path) -> Dataset:
       Images `[n, 8, 8, 1]`; the 17 grey levels are spread over 0 to 255.
     """
     del directory
-    from sklearn.datasets import load_digits  # here, for it takes seconds to import
-
-    pixels, labels = load_digits(return_X_y=True)
+    rows = np.loadtxt(embedded.path("digits.csv.gz"), np.int32, delimiter=",")
+    pixels, labels = rows[:, :-1], rows[:, -1]
     images = np.rint(pixels.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
-    labels = labels.astype(np.int32)
     train = Split(images[:-TEST_SIZE], labels[:-TEST_SIZE])
     test = Split(images[-TEST_SIZE:], labels[-TEST_SIZE:])
     return Dataset(train, test, num_classes=10)

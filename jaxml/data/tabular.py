@@ -1,10 +1,10 @@
 """The tables of features that are embedded in scikit-learn."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from jaxml.data import embedded
 from jaxml.data.dataset import Dataset, Split
 
 TEST_EVERY = 5  # every fifth row is for the test: the rows are in no order that matters
@@ -19,10 +19,9 @@ def load_diabetes(directory: Path) -> Dataset:
     Source: Efron, Hastie, Johnstone, Tibshirani, "Least Angle Regression", 2004.
     """
     del directory
-    from sklearn.datasets import load_diabetes  # here, for it takes seconds to import
-
-    table: Any = load_diabetes(scaled=False)
-    return _split(table.data, table.target.astype(np.float32), num_classes=0)
+    features = np.loadtxt(embedded.path("diabetes_data_raw.csv.gz"))
+    targets = np.loadtxt(embedded.path("diabetes_target.csv.gz"), np.float32)
+    return _split(features, targets, num_classes=0)
 
 
 def load_breast_cancer(directory: Path) -> Dataset:
@@ -34,10 +33,8 @@ def load_breast_cancer(directory: Path) -> Dataset:
     Source: Wolberg, Mangasarian, Street, "Breast Cancer Wisconsin (Diagnostic)", UCI, 1995.
     """
     del directory
-    from sklearn.datasets import load_breast_cancer
-
-    table: Any = load_breast_cancer()
-    return _split(table.data, table.target.astype(np.int32), num_classes=2)
+    rows = np.loadtxt(embedded.path("breast_cancer.csv"), delimiter=",", skiprows=1)
+    return _split(rows[:, :-1], rows[:, -1].astype(np.int32), num_classes=2)
 
 
 def _split(features: np.ndarray, targets: np.ndarray, *, num_classes: int) -> Dataset:
