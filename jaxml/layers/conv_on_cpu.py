@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -304,7 +305,7 @@ def _create(
 
     def shape(*arrays: Any, geometry: Geometry) -> Any:
         result = jax.eval_shape(partial(plain, geometry=geometry), *arrays)
-        return jax.core.ShapedArray(result.shape, result.dtype)
+        return ShapedArray(result.shape, result.dtype)
 
     primitive.def_impl(run)
     primitive.def_abstract_eval(shape)

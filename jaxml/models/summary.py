@@ -116,6 +116,8 @@ def _cost(program: Any) -> tuple[int, int]:
         if name == "conv_general_dilated":
             kernel = equation.invars[1].aval.shape
             taps = math.prod(kernel) // kernel[parameters["dimension_numbers"].rhs_spec[0]]
+        elif name == "conv_on_cpu":
+            taps = math.prod(equation.invars[1].aval.shape[:3])
         elif name == "dot_general":
             (contracted, _), _ = parameters["dimension_numbers"]
             taps = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)

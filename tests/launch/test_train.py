@@ -125,12 +125,3 @@ def test_evaluate_prints_what_the_run_ended_with(whole):
         2,
         "error: --workdir=not/there: holds no run, there is no config.json in it\n",
     )
-
-
-def test_the_benchmark_compares_the_same_network():
-    arguments = ("--model=resnet_tiny", "--batch_size=4", "--image_size=8", "--repeats=2")
-    status, out, err = _finish(_start(*arguments, module="launch.bench"))
-    assert status == 0, err
-    assert re.search(r"jaxml +[\d,.]+ images/s", out)
-    assert re.search(r"plain Flax +[\d,.]+ images/s", out)
-    assert re.search(r"jaxml is [\d.]+ times as fast", out)

@@ -1,0 +1,142 @@
+"""Ours beside its peers, one batch size after another."""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from jaxml.models import MODELS, network_class
+from launch.benchmark import competitors
+from launch.benchmark.ceilings import COPY, PRODUCT
+from launch.benchmark.competitors import OURS
+from launch.benchmark.figures import (
+    Figures,
+    achieved,
+    ceilings,
+    figures,
+    flops_table,
+    share,
+    table,
+)
+from launch.benchmark.rounds import rounds
+from launch.benchmark.settings import Settings
+from launch.benchmark.task import CHANNELS, Task, cores
+from launch.benchmark.worker import About, Worker, WorkerError
+
+# Calls that are not counted. What has a long call warms up while it gets ready.
+WARM_UP = {"train_step": 3, "inference": 3, "conv": 3}
+
+
+def compare(settings: Settings) -> dict[str, Any]:
+    """Prints a table for each batch size; returns all figures.
+
+    Raises:
+      WorkerError: ours cannot be timed.
+    """
+    results, about = [], {}
+    for name, reason in _left_out(settings, settings.task(settings.batch_sizes[0])).items():
+        print(f"{name}: left out, {reason}", flush=True)
+    for batch_size in settings.batch_sizes:
+        task = settings.task(batch_size)
+        found, about = (_compile if task.what == "compile" else _in_turns)(settings, task)
+        results += [{"batch_size": batch_size, **result} for result in found]
+    versions = {key: value for each in about.values() for key, value in each.versions.items()}
+    return {"device": about[OURS].device, "versions": versions, "results": results}
+
+
+def names(settings: Settings, task: Task) -> list[str]:
+    """Ours, and the peers that can do it."""
+    ours = [OURS]
+    fields = dataclasses.fields(network_class(MODELS[task.model]))
+    if task.what == "compile" and "scan" in {field.name for field in fields}:
+        ours.append("jaxml_scan")
+    left_out = _left_out(settings, task)
+    return ours + [peer for peer in dict.fromkeys(settings.peers) if peer not in left_out]
+
+
+def _left_out(settings: Settings, task: Task) -> dict[str, str]:
+    reasons = {peer: competitors.why_not(peer, task) for peer in settings.peers}
+    return {peer: reason for peer, reason in reasons.items() if reason}
+
+
+def _in_turns(settings: Settings, task: Task) -> tuple[list[Figures], dict[str, About]]:
+    """Each operation of a task, every competitor in the process that it keeps."""
+    with contextlib.ExitStack() as stack:
+        workers = _start(names(settings, task), task, stack)
+        about = {name: worker.about for name, worker in workers.items()}
+        print(_title(task, about[OURS].device), flush=True)
+        ours, work = workers[OURS], about[OURS].operations
+        found: dict[str, dict[str, Figures]] = {}
+        for operation in work:
+            if operation not in (PRODUCT, COPY):
+                found[operation] = _time(settings, task, workers, operation)
+        limits = ceilings(
+            {name: [ours.seconds(name) for _ in range(5)] for name in (PRODUCT, COPY)}, work
+        )
+    results = []
+    for operation, line in found.items():
+        reached = achieved(work[operation], line[OURS]["median_seconds"], limits)
+        results.append(
+            {"operation": operation, "competitors": line, "ceilings": limits, "achieved": reached}
+        )
+    if task.what == "conv":
+        print("\n".join(flops_table(found, work, limits)), flush=True)
+    else:
+        print("\n".join(table(found[task.what], base=OURS)))
+        print(share(results[0]["achieved"], limits, base=OURS), flush=True)
+    return results, about
+
+
+def _start(names: Sequence[str], task: Task, stack: contextlib.ExitStack) -> dict[str, Worker]:
+    workers = {}
+    for name in names:
+        try:
+            workers[name] = stack.enter_context(_worker(name, task))
+        except WorkerError as error:
+            if name == OURS:
+                raise WorkerError(f"{name}: {error}") from None
+            print(f"{name}: left out, {error}", flush=True)
+    return workers
+
+
+def _time(
+    settings: Settings, task: Task, workers: dict[str, Worker], operation: str
+) -> dict[str, Figures]:
+    def seconds_of(name: str) -> float:
+        return workers[name].seconds(operation)
+
+    well = rounds(workers, seconds_of, WARM_UP.get(task.what, 0))
+    taken = rounds(well, seconds_of, settings.rounds)
+    for name in workers.keys() - taken.keys():  # its process has ended
+        del workers[name]
+    return figures(taken, base=OURS, images=task.counted)
+
+
+def _compile(settings: Settings, task: Task) -> tuple[list[Figures], dict[str, About]]:
+    """Every time in a fresh process, for what was compiled once is quicker the next time."""
+    about: dict[str, About] = {}
+
+    def seconds_of(name: str) -> float:
+        with _worker(name, task) as worker:
+            about[name] = worker.about
+            return worker.seconds("compile")
+
+    taken = rounds(names(settings, task), seconds_of, settings.rounds)
+    found = figures(taken, base=OURS, images=0)
+    print(_title(task, about[OURS].device))
+    print("\n".join(table(found, base=OURS)), flush=True)
+    return [{"operation": "compile", "competitors": found}], about
+
+
+def _worker(name: str, task: Task) -> Worker:
+    return Worker(functools.partial(competitors.prepare, name, task))
+
+
+def _title(task: Task, device: str) -> str:
+    where = f"{device}, {cores()} cores"
+    what = "a training step compiled" if task.what == "compile" else task.what
+    shape = "x".join(map(str, (task.batch_size, task.image_size, task.image_size, CHANNELS)))
+    if task.what == "conv":
+        return f"3x3 convolutions, batch {task.batch_size}, {task.precision}, {where}"
+    return f"{task.model}, {what}, {shape}, {task.precision}, {where}"

@@ -1,0 +1,198 @@
+"""jaxml as its users run it: tuned as by a launcher, with the same functions as in a run."""
+
+import dataclasses
+import functools
+import importlib.metadata
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self, cast
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from jaxml import layers, optim
+from jaxml.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig
+from jaxml.data import DATASETS
+from jaxml.data.dataset import Dataset, Split
+from jaxml.errors import InputError
+from jaxml.models import MODELS, create_model, network_class
+from jaxml.models.summary import summarize
+from jaxml.normalize import UnitInterval
+from jaxml.objective import create_objective
+from jaxml.program import Program
+from jaxml.step import Method, TrainState, train_step
+from jaxml.types import Batch
+from launch import memory, xla
+from launch.benchmark import ceilings, convolutions
+from launch.benchmark.task import Operation, Prepared, Task, random_images
+
+
+def prepare(name: str, task: Task) -> Prepared:
+    """Gets ready for what the task says; "jaxml_scan" runs identical blocks as a loop."""
+    memory.keep_freed()
+    xla.tune_cpu(os.environ)
+    if task.devices > 1:
+        jax.config.update("jax_num_cpu_devices", task.devices)
+    if len(jax.devices()) < task.devices:
+        raise InputError(f"--devices: {task.devices} is not allowed, there are {jax.devices()}")
+    parameters = 0
+    if task.what == "conv":
+        conv = functools.partial(layers.conv, padding=1)
+        operations = convolutions.jax_operations(task, conv)
+    else:
+        config = model_config(task, scan=name == "jaxml_scan")
+        model = create_model(config, num_classes=task.num_classes)
+        cost = summarize(model, task.batch_shape[1:])
+        parameters = cost.parameters
+        flops = 2.0 * cost.multiply_adds * task.counted
+        operations = {task.what: _operation(task, config, _Training.of(model, task), flops)}
+    if task.what != "compile":
+        operations |= ceilings.operations(jnp.dtype(task.precision))
+    return Prepared(
+        operations,
+        f"{task.devices} x {jax.devices()[0].device_kind}",
+        {package: importlib.metadata.version(package) for package in ("jax", "jaxlib")},
+        parameters,
+    )
+
+
+def _operation(task: Task, config: ModelConfig, training: "_Training", flops: float) -> Operation:
+    """What is timed; `flops` are those of the forward passes in it."""
+    if task.what == "inference":
+        return _inference(training, flops)
+    if task.what == "compile":
+        return Operation(_compile(training))
+    # The gradients of the inputs and of the kernels cost as much again, each.
+    if task.what == "epoch":
+        return Operation(_epoch(config, task), 3 * flops)
+    return _train_step(training, 3 * flops)
+
+
+def model_config(task: Task, *, scan: bool = False) -> ModelConfig:
+    """The network as the peers have it: projections as shortcuts, no auxiliary head."""
+    fields = {field.name for field in dataclasses.fields(network_class(MODELS[task.model]))}
+    projects = "shortcut" in fields and not task.model.endswith("_keras")
+    return ModelConfig(
+        name=task.model,
+        shortcut="projection" if projects else "",
+        auxiliary=False,
+        dtype=task.precision,
+        scan=scan,
+    )
+
+
+class _Training(NamedTuple):
+    """What a training step needs.
+
+    Attributes:
+      method: what is done.
+      create: the state of a key.
+      batch: on the devices.
+      replicated: where the state is.
+    """
+
+    method: Method
+    create: Callable[[jax.Array], TrainState]
+    batch: Batch
+    replicated: NamedSharding
+
+    @classmethod
+    def of(cls, model: Any, task: Task) -> Self:
+        """The network with the optimiser and the batch of the benchmark."""
+        method = Method(
+            model,
+            create_objective(LossConfig(), num_classes=task.num_classes),
+            optim.create_optimizer(OptimConfig(), lambda _: OptimConfig().learning_rate),
+        )
+        create = functools.partial(
+            TrainState.create,
+            method=method,
+            normalizer=UnitInterval(),
+            input_shape=task.batch_shape[1:],
+        )
+        devices = jax.devices()[: task.devices]
+        mesh = jax.make_mesh((len(devices),), ("data",), (AxisType.Auto,), devices=devices)
+        sharded = NamedSharding(mesh, PartitionSpec("data"))
+        batch = Batch(*jax.device_put(random_images(task, task.batch_size), sharded))
+        return cls(method, create, batch, NamedSharding(mesh, PartitionSpec()))
+
+    def state(self) -> TrainState:
+        """Before the first step, on the devices."""
+        return jax.jit(self.create, out_shardings=self.replicated)(jax.random.key(0))
+
+    def step(self) -> Any:
+        """The jitted step; the state is donated."""
+        step = functools.partial(train_step, jax.random.key(0), self.method)
+        return jax.jit(step, donate_argnums=0, out_shardings=self.replicated)
+
+
+def _train_step(training: _Training, flops: float) -> Operation:
+    state = training.state()
+    compiled = training.step().lower(state, training.batch).compile()
+
+    def take() -> None:
+        nonlocal state
+        state, metrics = compiled(state, training.batch)
+        jax.block_until_ready((state, metrics))
+
+    return Operation(take, flops, _bytes_moved(compiled))
+
+
+def _inference(training: _Training, flops: float) -> Operation:
+    state = training.state()
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+
+    def forward(variables: Any, images: jax.Array) -> Any:
+        images = state.normalizer.apply(images)
+        return training.method.model.apply(variables, images, train=False)
+
+    images = training.batch.inputs
+    compiled = jax.jit(forward).lower(variables, images).compile()
+    return Operation(
+        lambda: jax.block_until_ready(compiled(variables, images)), flops, _bytes_moved(compiled)
+    )
+
+
+def _compile(training: _Training) -> Callable[[], object]:
+    """Traces, lowers and compiles a training step."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    state = jax.eval_shape(training.create, jax.random.key(0))
+    place = functools.partial(jax.ShapeDtypeStruct, sharding=training.replicated)
+    state = jax.tree.map(lambda leaf: place(leaf.shape, leaf.dtype), state)
+    return lambda: training.step().lower(state, training.batch).compile()
+
+
+def _epoch(model: ModelConfig, task: Task) -> Callable[[], object]:
+    """An epoch as a run takes it: the set on the device, as many steps a call as there."""
+    test = Split(*random_images(task, task.batch_size))
+    dataset = Dataset(Split(*random_images(task, task.images)), test, task.num_classes)
+    # In this process alone, there is one set more that settings can name.
+    cast(dict[str, Any], DATASETS)["random"] = lambda _: dataset
+    program = Program(
+        Config(
+            batch_size=task.batch_size,
+            eval_batch_size=task.batch_size,
+            model=model,
+            data=DataConfig(name="random", normalization="unit"),
+            optim=OptimConfig(schedule="constant"),
+        )
+    )
+    state = program.initial_state()
+    program.compile()
+
+    def epoch() -> None:
+        nonlocal state
+        order, left = program.order(0), program.steps_per_epoch
+        while left:
+            count = min(program.steps_per_call, left)
+            state, _ = program.train(state, order, count)
+            left -= count
+        jax.block_until_ready(state)
+
+    return epoch
+
+
+def _bytes_moved(compiled: Any) -> float:
+    """By XLA's count of what each of its operations reads and writes."""
+    return float((compiled.cost_analysis() or {}).get("bytes accessed", 0.0))

@@ -1,0 +1,72 @@
+"""Single 3x3 convolutions of the shapes of the ResNets for small images."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from launch.benchmark.task import Operation, Task
+
+SHAPES = ((32, 16), (16, 32), (8, 64))  # height and width, channels
+WAYS = ("forward", "input gradient", "kernel gradient")
+
+Conv = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def name(size: int, channels: int, way: str) -> str:
+    """Of the operation.
+
+    >>> name(32, 16, "forward")
+    '32x32x16 forward'
+    """
+    return f"{size}x{size}x{channels} {way}"
+
+
+def flops(task: Task, size: int, channels: int) -> float:
+    """Of each of the ways, what meets the zeros around the image included."""
+    return 2.0 * task.batch_size * size**2 * 9 * channels**2
+
+
+def jax_operations(task: Task, conv: Conv) -> dict[str, Operation]:
+    """All shapes and ways of a function of images and a kernel, in JAX.
+
+    Args:
+      task: its batch size and precision.
+      conv: its result has the shape of the images.
+    """
+    found = {}
+    for size, channels in SHAPES:
+        x, y, kernel = _arrays(task, size, channels)
+        calls: dict[str, tuple[Any, ...]] = {
+            "forward": (conv, x, kernel),
+            "input gradient": (
+                lambda x, kernel, y: jax.vjp(lambda x: conv(x, kernel), x)[1](y),
+                *(x, kernel, y),
+            ),
+            "kernel gradient": (
+                lambda x, kernel, y: jax.vjp(lambda kernel: conv(x, kernel), kernel)[1](y),
+                *(x, kernel, y),
+            ),
+        }
+        for way in WAYS:
+            call = _compiled(*calls[way])
+            found[name(size, channels, way)] = Operation(call, flops(task, size, channels))
+    return found
+
+
+def _compiled(function: Callable[..., Any], *arguments: jax.Array) -> Callable[[], object]:
+    compiled = jax.jit(function).lower(*arguments).compile()
+    return lambda: jax.block_until_ready(compiled(*arguments))
+
+
+def _arrays(task: Task, size: int, channels: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Images, a gradient of their shape, and a kernel."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    images = (task.batch_size, size, size, channels)
+    shapes = (images, images, (3, 3, channels, channels))
+    x, y, kernel = (
+        jax.random.normal(key, shape, jnp.dtype(task.precision))
+        for key, shape in zip(keys, shapes, strict=True)
+    )
+    return x, y, kernel

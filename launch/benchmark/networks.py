@@ -1,0 +1,171 @@
+"""The networks of the peers, each written once: a peer brings the layers of its library.
+
+They are those of `jaxml.models` of the same names, the ResNets for small images with projections as
+shortcuts and the small Inception without its auxiliary head.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from jaxml.models import inception_small
+from jaxml.models.inception_blocks import Unit, average
+from jaxml.models.resnet import BLOCKS
+
+
+class Layers(Protocol):
+    """The layers of a library; x is whatever stands for an array there."""
+
+    def conv(self, x: Any, features: int, kernel_size: int = 3, strides: int = 1) -> Any:
+        """Without a bias; `1 / strides` of the size."""
+
+    def norm(self, x: Any) -> Any:
+        """Batch norm."""
+
+    def relu(self, x: Any) -> Any:
+        """It may take the place of x, which a norm or a sum has given."""
+
+    def add(self, new: Any, x: Any) -> Any:
+        """The sum may take the place of `new`, which nothing else uses."""
+
+    def concatenate(self, xs: Sequence[Any]) -> Any:
+        """By the channels."""
+
+    def average_pool(self, x: Any, window: int, strides: int) -> Any:
+        """The mean of what is in the image; `1 / strides` of the size."""
+
+    def max_pool(self, x: Any, window: int, strides: int) -> Any:
+        """`1 / strides` of the size."""
+
+
+Body = Callable[[Layers, Any], Any]
+
+
+class Network(NamedTuple):
+    """All but the head, which is a dense layer over the global average.
+
+    Attributes:
+      body: images in [0, 1] to the last features.
+      epsilon: of batch norm.
+    """
+
+    body: Body
+    epsilon: float = 1e-5
+
+
+def unit(net: Layers, x: Any, features: int, kernel_size: int = 3, strides: int = 1) -> Any:
+    """Convolution, norm, ReLU."""
+    return net.relu(net.norm(net.conv(x, features, kernel_size, strides)))
+
+
+def residual_v1(net: Layers, x: Any, y: Any, features: int, strides: int, *, new: bool) -> Any:
+    """`relu(x + y)`, where x is projected if the shape is a new one."""
+    if new:
+        x = net.norm(net.conv(x, features, 1, strides))
+    return net.relu(net.add(y, x))
+
+
+def basic_block(net: Layers, x: Any, features: int, strides: int, *, new: bool) -> Any:
+    """Two 3x3."""
+    y = net.norm(net.conv(unit(net, x, features, 3, strides), features))
+    return residual_v1(net, x, y, features, strides, new=new)
+
+
+def bottleneck(net: Layers, x: Any, features: int, strides: int, *, new: bool) -> Any:
+    """1x1, 3x3 with the strides, 1x1 to four times the features."""
+    y = unit(net, unit(net, x, features, 1), features, 3, strides)
+    y = net.norm(net.conv(y, 4 * features, 1))
+    return residual_v1(net, x, y, 4 * features, strides, new=new)
+
+
+def preact_bottleneck(
+    net: Layers, x: Any, features: int, strides: int, *, new: bool, preact: bool
+) -> Any:
+    """v2: norm and ReLU before each of 1x1, 3x3, 1x1; the first 1x1 has the strides."""
+    start = net.relu(net.norm(x)) if preact else x
+    y = net.conv(start, features, 1, strides)
+    y = net.conv(net.relu(net.norm(y)), features)
+    y = net.conv(net.relu(net.norm(y)), 4 * features, 1)
+    if new:
+        x = net.conv(start, 4 * features, 1, strides)
+    return net.add(y, x)
+
+
+def cifar_v1(net: Layers, x: Any, *, blocks: int, features: Sequence[int] = (16, 32, 64)) -> Any:
+    """6n+2 layers."""
+    x = unit(net, x, features[0])
+    for stage, number in itertools.product(range(len(features)), range(blocks)):
+        new = stage > 0 and number == 0
+        x = basic_block(net, x, features[stage], 2 if new else 1, new=new)
+    return x
+
+
+def cifar_v2(net: Layers, x: Any, *, blocks: int, features: Sequence[int] = (16, 32, 64)) -> Any:
+    """9n+2 layers."""
+    x = unit(net, x, features[0])
+    for stage, number in itertools.product(range(len(features)), range(blocks)):
+        strides = 2 if stage > 0 and number == 0 else 1
+        preact = stage + number > 0  # the stem ends in norm and ReLU itself
+        x = preact_bottleneck(net, x, features[stage], strides, new=number == 0, preact=preact)
+    return net.relu(net.norm(x))
+
+
+def imagenet_v1(net: Layers, x: Any, *, depth: int) -> Any:
+    """Of 18 to 200 layers; from 50 on of bottlenecks, with the stride in the 3x3."""
+    block = bottleneck if depth >= 50 else basic_block
+    x = net.max_pool(unit(net, x, 64, 7, 2), 3, 2)
+    for stage, count in enumerate(BLOCKS[depth]):
+        for number in range(count):
+            strides = 2 if stage > 0 and number == 0 else 1
+            new = number == 0 and (stage > 0 or depth >= 50)
+            x = block(net, x, 64 * 2**stage, strides, new=new)
+    return x
+
+
+def small_inception(net: Layers, x: Any) -> Any:
+    """By the tables of ours."""
+    network = inception_small.InceptionSmall
+    x = chain(net, network.start, x)
+    for level in network.levels:
+        for _, branches in level.entry:
+            x = side_by_side(net, branches, x)
+        for _ in range(level.repeats):
+            x = side_by_side(net, level.block, x)
+    return x
+
+
+def side_by_side(net: Layers, branches: Sequence[Sequence[Any]], x: Any) -> Any:
+    """Chains of the same x, joined by their channels."""
+    return net.concatenate([chain(net, steps, x) for steps in branches])
+
+
+def chain(net: Layers, steps: Sequence[Any], x: Any) -> Any:
+    """Units and poolings, one after the other."""
+    for step in steps:
+        if isinstance(step, Unit):
+            assert isinstance(step.kernel_size, int)
+            x = unit(net, x, step.features, step.kernel_size, step.strides)
+        elif step is average:
+            x = net.average_pool(x, 3, 1)
+        else:
+            x = net.average_pool(x, 2, 2)
+    return x
+
+
+def _named() -> dict[str, Network]:
+    tiny = functools.partial(cifar_v1, blocks=1, features=(4, 8))
+    networks = {"resnet_tiny": Network(tiny)}
+    for depth in (20, 32, 44, 56, 110):
+        body = functools.partial(cifar_v1, blocks=(depth - 2) // 6)
+        networks[f"resnet{depth}v1"] = Network(body)
+    for depth in (20, 29, 56, 110, 164):
+        body = functools.partial(cifar_v2, blocks=(depth - 2) // 9)
+        networks[f"resnet{depth}v2"] = Network(body)
+    for depth in (18, 34, 50, 101, 152):
+        networks[f"resnet{depth}"] = Network(functools.partial(imagenet_v1, depth=depth))
+    networks["inception_small"] = Network(small_inception, epsilon=1e-3)
+    return networks
+
+
+NETWORKS = _named()

@@ -1,0 +1,89 @@
+"""How long a person waits, from the command to the first training step."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from launch import cache, cli
+from launch.benchmark.figures import figures, table
+from launch.benchmark.settings import Settings
+from launch.benchmark.worker import WorkerError
+
+COLD, WARM = "jaxml_cold", "jaxml_warm"
+COMMAND = (sys.executable, "-m", "launch.train")
+
+
+def startup(settings: Settings) -> dict[str, Any]:
+    """Starts the default command with an empty compilation cache, and once more with a full one.
+
+    Raises:
+      WorkerError: the command ended before its first step.
+    """
+    taken: dict[str, list[float]] = {COLD: [], WARM: []}
+    for _ in range(settings.rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            for name in taken:
+                taken[name].append(_seconds(Path(folder), name))
+    found = figures(taken, base=COLD, images=0)
+    print("python -m launch.train, from the command to the first step")
+    print("\n".join(table(found, base=COLD)), flush=True)
+    return {
+        "device": "",
+        "versions": {"jax": jax.__version__},
+        "results": [{"operation": "startup", "competitors": found}],
+    }
+
+
+def _seconds(folder: Path, name: str) -> float:
+    """Of one start.
+
+    Args:
+      folder: of the runs, and of all that is kept between them.
+      name: of the run.
+    """
+    path = os.pathsep.join(filter(None, (str(cli.ROOT), os.environ.get("PYTHONPATH"))))
+    environment = os.environ | {"PYTHONPATH": path}
+    environment.pop(cache.FOLDER, None)  # what other runs left there would make no start a cold one
+    metrics = folder / name / "metrics.jsonl"
+    start = time.time()
+    process = subprocess.Popen(  # noqa: S603
+        [*COMMAND, f"--workdir={metrics.parent}"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while (lines := _whole_lines(metrics)) == [] and process.poll() is None:
+            time.sleep(0.005)
+        end = time.time()
+    finally:
+        process.kill()
+        _, told = process.communicate()
+    if not lines:
+        reason = told.strip().splitlines() or ["without a word"]
+        raise WorkerError(f"the training command ended: {reason[-1]}")
+    return end - start - _after_the_first_step(json.loads(lines[0]))
+
+
+def _whole_lines(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _after_the_first_step(line: dict[str, Any]) -> float:
+    """Seconds of all steps but the first, for an epoch is what is reported first.
+
+    >>> line = {"step": 4, "count": 400, "images_per_second": 100.0}
+    >>> _after_the_first_step(line)
+    3.0
+    """
+    return line["count"] / line["images_per_second"] * (1 - 1 / line["step"])

@@ -1,0 +1,65 @@
+"""Support vector machines beside scikit-learn, on its digits."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from jaxml.svm.files import libsvm_format
+from launch import cli
+from launch.benchmark.settings import Settings
+from launch.benchmark.worker import WorkerError
+
+KERNELS = ("linear", "rbf")
+
+
+def svm(settings: Settings) -> dict[str, Any]:
+    """Runs `launch.bench_svm` for each kernel; returns the figures of the fits.
+
+    Raises:
+      WorkerError: it failed.
+    """
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        train, result = Path(folder) / "train", Path(folder) / "result.json"
+        x, y = load_digits(return_X_y=True)
+        libsvm_format.write(train, np.float64(x), np.float64(y))
+        for kernel in KERNELS:
+            flags = (f"--kernel={kernel}", f"--repeats={settings.rounds}", f"--result={result}")
+            _run(f"--train={train}", *flags)
+            machines = json.loads(result.read_text())
+            results.append(
+                {
+                    "operation": f"{kernel} fit",
+                    "competitors": {machine["machine"]: _figures(machine) for machine in machines},
+                }
+            )
+    return {"device": "cpu", "versions": {}, "results": results}
+
+
+def _run(*arguments: str) -> None:
+    path = os.pathsep.join(filter(None, (str(cli.ROOT), os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "launch.bench_svm", *arguments],
+        env=os.environ | {"PYTHONPATH": path},
+        check=False,
+    )
+    if done.returncode:
+        raise WorkerError(f"launch.bench_svm ended with status {done.returncode}")
+
+
+def _figures(machine: dict[str, Any]) -> dict[str, Any]:
+    """Under the names that the other benchmarks have; each row is an image."""
+    return {
+        "median_seconds": machine["fit_seconds"],
+        "min_seconds": machine["fit_min_seconds"],
+        "max_seconds": machine["fit_max_seconds"],
+        "images_per_second": machine["rows"] / machine["fit_seconds"],
+        "ratio": machine["fit_ratio"],
+    }

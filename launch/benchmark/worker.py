@@ -1,0 +1,144 @@
+"""A process of its own for each competitor, started as its users start theirs."""
+
+import contextlib
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple, Self
+
+from jaxml.errors import JaxmlError
+from launch.benchmark.task import Prepared
+
+STOP = ""
+
+
+class WorkerError(JaxmlError):
+    """A competitor cannot go on; the message says in one line why."""
+
+
+class Work(NamedTuple):
+    """What one call of an operation does; 0 where it is not known."""
+
+    flops: float
+    bytes_moved: float
+
+
+class About(NamedTuple):
+    """What a competitor says of itself: as `Prepared`, without what cannot be sent."""
+
+    operations: Mapping[str, Work]
+    device: str
+    versions: Mapping[str, str]
+    parameters: int
+
+    @classmethod
+    def of(cls, prepared: Prepared) -> Self:
+        """Of a competitor that is ready."""
+        work = {
+            name: Work(operation.flops, operation.bytes_moved)
+            for name, operation in prepared.operations.items()
+        }
+        return cls(work, prepared.device, prepared.versions, prepared.parameters)
+
+
+class _Failure(NamedTuple):
+    reason: str
+
+
+class Worker:
+    """A process that holds one competitor and does what it is told.
+
+    Attributes:
+      about: what the competitor says of itself.
+    """
+
+    def __init__(self, prepare: Callable[[], Prepared]) -> None:
+        """Starts the process and waits until it is ready.
+
+        Args:
+          prepare: called there.
+
+        Raises:
+          WorkerError: it never is.
+        """
+        context = multiprocessing.get_context("spawn")
+        self._connection, there = context.Pipe()
+        self._process = context.Process(target=_serve, args=(there, prepare), daemon=True)
+        self._process.start()
+        there.close()  # held by the process alone, the connection ends when the process does
+        try:
+            self.about: About = self._receive()
+        except WorkerError:
+            self.stop()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def seconds(self, operation: str) -> float:
+        """Times one call.
+
+        Raises:
+          WorkerError: the call failed, or the process died.
+        """
+        try:
+            self._connection.send(operation)
+        except OSError:
+            raise self._ended() from None
+        return self._receive()
+
+    def stop(self) -> None:
+        """Ends the process."""
+        with contextlib.suppress(OSError):  # it may have ended
+            self._connection.send(STOP)
+        self._process.join(timeout=5)
+        self._process.kill()
+        self._process.join()
+
+    def _receive(self) -> Any:
+        try:
+            answer = self._connection.recv()
+        except (EOFError, OSError):
+            raise self._ended() from None
+        if isinstance(answer, _Failure):
+            raise WorkerError(answer.reason)
+        return answer
+
+    def _ended(self) -> WorkerError:
+        self._process.join(timeout=5)
+        return WorkerError(f"its process ended with status {self._process.exitcode}")
+
+
+def _serve(connection: Connection, prepare: Callable[[], Prepared]) -> None:
+    # Competitors share one accelerator, of which JAX would take most for itself.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    try:
+        prepared = prepare()
+        connection.send(About.of(prepared))
+        while (name := connection.recv()) != STOP:
+            call = prepared.operations[name].call
+            start = time.perf_counter()
+            call()
+            connection.send(time.perf_counter() - start)
+    except (EOFError, KeyboardInterrupt):
+        pass  # nobody is waiting for an answer any more
+    except Exception as error:  # noqa: BLE001 (of any library, and told by whoever waits)
+        connection.send(_Failure(_in_one_line(error)))
+
+
+def _in_one_line(error: Exception) -> str:
+    r"""What is wrong, without the traceback or the source that some libraries add.
+
+    >>> _in_one_line(ValueError("\nno compiler\n\nSet VERBOSE=1"))
+    'ValueError: no compiler'
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    message = lines[0][:200] if lines else ""
+    if isinstance(error, JaxmlError):
+        return message
+    return f"{type(error).__name__}: {message}".removesuffix(": ")

@@ -1,0 +1,80 @@
+"""Every competitor does all that it can be timed with."""
+
+import dataclasses
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launch.benchmark.competitors import COMPETITORS, why_not
+from launch.benchmark.task import Task
+
+ROOT = Path(__file__).parent.parent.parent.parent
+TASK = Task("train_step", "resnet_tiny", 2, 8, 10, images=5)
+
+# Each way in a task of its own, two calls of each operation, the precision changing.
+CODE = """
+import dataclasses
+from launch.benchmark.competitors import prepare
+from launch.benchmark.task import Task
+for what, precision in {ways}:
+    prepared = prepare({name!r}, dataclasses.replace({task}, what=what, precision=precision))
+    for name, operation in prepared.operations.items():
+        if name not in ("matrix_product", "copy"):
+            operation.call(), operation.call()
+    print(what, prepared.parameters, *prepared.operations, sep=",")
+"""
+CONVOLUTIONS = [
+    f"{shape} {way}"
+    for shape in ("32x32x16", "16x16x32", "8x8x64")
+    for way in ("forward", "input gradient", "kernel gradient")
+]
+
+
+def _do(name, *ways):
+    code = CODE.format(name=name, ways=ways, task=TASK)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return [line.split(",") for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("name", ["jaxml", "flax", "keras", "torch"])
+def test_a_competitor_does_what_it_is_asked(name):
+    competitor = COMPETITORS[name]
+    if importlib.util.find_spec(competitor.package) is None:
+        pytest.skip(f"{competitor.package} is not installed")
+    ways = ["train_step", "inference", "epoch"]
+    found = _do(name, *((way, "float32") for way in ways), ("train_step", "bfloat16"))
+    assert [line[0] for line in found] == [*ways, "train_step"]
+    for what, parameters, *operations in found:
+        assert operations[0] == what
+        assert parameters == "1454"
+    ceilings = ["matrix_product", "copy"] if name == "jaxml" else []
+    if "conv" not in competitor.leaves_out:
+        assert _do(name, ("conv", "float32")) == [["conv", "0", *CONVOLUTIONS, *ceilings]]
+    if "compile" not in competitor.leaves_out:
+        assert _do(name, ("compile", "float32")) == [["compile", "1454", "compile"]]
+
+
+def test_a_loop_over_blocks_is_compiled_too():
+    assert _do("jaxml_scan", ("compile", "float32")) == [["compile", "1454", "compile"]]
+
+
+def test_who_is_left_out_is_told_why(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name != "keras" or None)
+    assert why_not("flax", TASK) == why_not("torch_compile", TASK) == ""
+    assert why_not("keras", TASK) == "keras is not installed"
+    several, other = (
+        dataclasses.replace(TASK, **change) for change in ({"devices": 2}, {"model": "mlp"})
+    )
+    assert why_not("flax", several) == "only ours is timed on several devices"
+    assert why_not("flax", other).startswith("has no network mlp; there are resnet_tiny, ")
+    compiled, conv = (dataclasses.replace(TASK, what=what) for what in ("compile", "conv"))
+    assert why_not("torch", compiled) == "it compiles nothing"
+    assert why_not("torch_compile", conv) == "a single convolution has nothing to fuse with"

@@ -1,0 +1,47 @@
+"""What a benchmark refuses before anything is started."""
+
+import pytest
+
+from jaxml.errors import InputError
+from launch.benchmark.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"what": "nothing"}, "--what: 'nothing' is not one of train_step, inference, epoch"),
+        ({"model": "resnet2v1"}, "--model: 'resnet2v1' is not one of linear, mlp"),
+        (
+            {"peers": ("flax", "touch")},
+            "--peers: 'touch' is not one of flax, keras, torch, torch_compile; "
+            "did you mean 'torch'?",
+        ),
+        ({"batch_sizes": ()}, "--batch_size: at least one is needed"),
+        ({"batch_sizes": (4, 0)}, "--batch_size: 0 is not allowed"),
+        (
+            {"batch_sizes": (4, 6), "devices": 4},
+            "--batch_size: 6 is not allowed, it must be a multiple of --devices=4",
+        ),
+        ({"what": "conv", "devices": 2}, "--devices: 2 is not allowed with --what=conv"),
+        (
+            {"what": "epoch", "images": 100},
+            "--images: 100 is not allowed, a batch has 128",
+        ),
+    ],
+)
+def test_mistakes_are_told(settings, message):
+    with pytest.raises(InputError) as caught:
+        Settings(**settings).check()
+    assert str(caught.value).startswith(message)
+
+
+def test_what_is_not_said_is_what_suits(tmp_path):
+    settings = Settings(model="resnet50", what="compile", json=tmp_path / "figures.json")
+    settings.check()
+    assert settings.rounds == 3
+    assert settings.task(8).batch_shape == (8, 224, 224, 3)
+    assert settings.task(8).num_classes == 1000
+    small = Settings(image_size=16, repeats=5).task(8)
+    assert small.batch_shape == (8, 16, 16, 3)
+    with pytest.raises(InputError, match=r"^--json: .*: its folder does not exist$"):
+        Settings(json=tmp_path / "no" / "figures.json").check()
