@@ -59,7 +59,7 @@ def test_torch_learns_and_computes_as_much(name):
 def test_keras_learns_as_much():
     if importlib.util.find_spec("keras") is None:
         pytest.skip("Keras is not installed")
-    tasks = [_cost(name) for name in ("resnet_tiny", "resnet20v1", "inception_small")]
+    tasks = [_cost(name) for name in ("resnet_tiny", "inception_small")]
     code = f"""
 import importlib, os
 os.environ["KERAS_BACKEND"] = "jax"
