@@ -34,7 +34,7 @@ TRIED = {"0.10.2"}
 # long either way, while XLA's can be kept in JAX's cache of compiled programs, and oneDNN's cannot
 # (JAX warns where it should). ResNet-20 has 10 million a convolution with 64 images of 8x8, and 300
 # million with 128 of 32x32.
-LEAST_PRODUCTS = 2**26
+LEAST_PRODUCTS = 2**24
 # Images whose kernel gradient is computed at once take about so many bytes, which a cache holds.
 BLOCK_BYTES = 2**20
 # oneDNN sums over the images of a block where others sum over channels, and is slow with few; so it
