@@ -51,6 +51,8 @@ CASES = {
     "uneven window": ((16, 7, 6, 3), (3, 2), 1, "SAME"),
     "strides": ((16, 9, 8, 3), (3, 3), 2, 1),
     "strides that leave pixels over": ((16, 8, 8, 3), (1, 1), 2, 0),
+    "one pixel": ((16, 5, 4, 8), (1, 1), 1, 0),
+    "one pixel, as many results": ((16, 3, 3, 8), (1, 1), 2, 1),
     "padding wider than the window": ((16, 6, 6, 2), (2, 2), 1, 3),
     "no padding": ((16, 8, 8, 3), (5, 5), 1, "VALID"),
     "as large as the image": ((16, 7, 7, 3), (7, 7), 1, "VALID"),
@@ -99,6 +101,33 @@ def test_derivatives_of_derivatives_are_those_of_xlas_convolution(strides):
     ours = jax.jit(lambda: curvature(partial(conv, strides=strides, padding=1)))()
     for got, wanted in zip(ours, curvature(by_xla), strict=True):
         references.assert_close(got, wanted, 2e-6)
+
+
+@pytest.mark.usefixtures("any_size")
+def test_without_jit():
+    x, kernel = map(jnp.asarray, example((9, 5, 5, 3), (3, 3)))
+    cotangent = jnp.ones((9, 5, 5, 4))
+    wanted = with_gradients()(x, kernel, cotangent)
+    with jax.disable_jit():
+        references.assert_trees_close(with_gradients()(x, kernel, cotangent), wanted, 2e-6)
+
+
+@pytest.mark.usefixtures("any_size")
+def test_each_device_convolves_its_part():
+    x, kernel = map(jnp.asarray, example((8, 5, 5, 3), (3, 3)))
+    parts, everywhere = PartitionSpec("data"), PartitionSpec()
+
+    def loss(x, kernel):
+        return jax.lax.psum(jnp.sum(conv(x, kernel) ** 2), "data")
+
+    each = jax.shard_map(
+        jax.value_and_grad(loss, argnums=(0, 1)),
+        mesh=jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,)),
+        in_specs=(parts, everywhere),
+        out_specs=(everywhere, (parts, everywhere)),
+    )
+    wanted = jax.value_and_grad(lambda *a: jnp.sum(conv(*a) ** 2), argnums=(0, 1))(x, kernel)
+    references.assert_trees_close(jax.jit(each)(x, kernel), wanted, 2e-6)
 
 
 @pytest.mark.usefixtures("any_size")
