@@ -296,7 +296,8 @@ def _create(
         return primitive.bind(x, y, geometry=geometry)
 
     def run(x: Array, y: Array, *, geometry: Geometry) -> Array:
-        now = plain if jax.config.jax_disable_jit else compiled
+        config: Any = jax.config  # its settings are not declared
+        now = plain if config.jax_disable_jit else compiled
         return now(x, y, geometry=geometry)
 
     def lower(context: Any, *arrays: Any, geometry: Geometry) -> Any:
