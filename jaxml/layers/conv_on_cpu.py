@@ -292,10 +292,10 @@ def _create(
     primitive = Primitive(name)
 
     @partial(jax.jit, static_argnames="geometry")
-    def compiled(x: Array, y: Array, *, geometry: Geometry) -> Array:
+    def compiled(x: Any, y: Any, *, geometry: Geometry) -> Any:
         return primitive.bind(x, y, geometry=geometry)
 
-    def run(x: Array, y: Array, *, geometry: Geometry) -> Array:
+    def run(x: Any, y: Any, *, geometry: Geometry) -> Any:
         config: Any = jax.config  # its settings are not declared
         now = plain if config.jax_disable_jit else compiled
         return now(x, y, geometry=geometry)
