@@ -14,7 +14,7 @@ from jaxml import config as settings
 from jaxml.config import Config
 from jaxml.errors import InputError, JaxmlError, nearest
 from jaxml.interrupt import Interrupted
-from launch import memory, xla
+from launch import cpu
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP = {"--help", "-h", "--helpfull"}
@@ -28,12 +28,11 @@ def run(main: Callable[[], None], *, config: str | None = None, tune: bool = Tru
     Args:
       main: reads its flags.
       config: file of the settings where no `--config` is given; None for a launcher without.
-      tune: whether memory and XLA are tuned, as `launch.memory` and `launch.xla` say.
+      tune: whether memory and XLA are tuned, as `launch.cpu` says.
     """
     logging.set_verbosity(logging.ERROR)  # the progress notes of libraries
     if tune:
-        memory.keep_freed()
-        xla.tune_cpu(os.environ)
+        cpu.tune(os.environ)
     try:
         app.run(lambda _: main(), flags_parser=lambda argv: parse(argv, config))
     except JaxmlError as error:

@@ -1,7 +1,6 @@
 """How long a person waits, from the command to the first training step."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -11,7 +10,8 @@ from typing import Any
 
 import jax
 
-from launch import cache, cli
+from launch import cache
+from launch.benchmark import command
 from launch.benchmark.figures import figures, table
 from launch.benchmark.settings import Settings
 from launch.benchmark.worker import WorkerError
@@ -48,8 +48,7 @@ def _seconds(folder: Path, name: str) -> float:
       folder: of the runs, and of all that is kept between them.
       name: of the run.
     """
-    path = os.pathsep.join(filter(None, (str(cli.ROOT), os.environ.get("PYTHONPATH"))))
-    environment = os.environ | {"PYTHONPATH": path}
+    environment = command.environment()
     environment.pop(cache.FOLDER, None)  # what other runs left there would make no start a cold one
     metrics = folder / name / "metrics.jsonl"
     start = time.time()

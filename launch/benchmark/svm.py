@@ -1,7 +1,6 @@
 """Support vector machines beside scikit-learn, on its digits."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -12,7 +11,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from jaxml.svm.files import libsvm_format
-from launch import cli
+from launch.benchmark import command
 from launch.benchmark.settings import Settings
 from launch.benchmark.worker import WorkerError
 
@@ -44,10 +43,9 @@ def svm(settings: Settings) -> dict[str, Any]:
 
 
 def _run(*arguments: str) -> None:
-    path = os.pathsep.join(filter(None, (str(cli.ROOT), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "launch.bench_svm", *arguments],
-        env=os.environ | {"PYTHONPATH": path},
+        env=command.environment(),
         check=False,
     )
     if done.returncode:

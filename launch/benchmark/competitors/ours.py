@@ -23,15 +23,14 @@ from jaxml.objective import create_objective
 from jaxml.program import Program
 from jaxml.step import Method, TrainState, train_step
 from jaxml.types import Batch
-from launch import memory, xla
+from launch import cpu
 from launch.benchmark import ceilings, convolutions
 from launch.benchmark.task import Operation, Prepared, Task, random_images
 
 
 def prepare(name: str, task: Task) -> Prepared:
     """Gets ready for what the task says; "jaxml_scan" runs identical blocks as a loop."""
-    memory.keep_freed()
-    xla.tune_cpu(os.environ)
+    cpu.tune(os.environ)
     if task.devices > 1:
         jax.config.update("jax_num_cpu_devices", task.devices)
     if len(jax.devices()) < task.devices:

@@ -1,0 +1,95 @@
+"""What is asked of XLA and the C library, and what is left to the user."""
+
+import importlib.metadata
+import importlib.util
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from launch import cpu
+
+FUSION, HEAP = (f"{flag}={value}" for flag, value in cpu.FLAGS.items())
+# Prints the MiB that stay with the process when 144 are freed on a thread as those
+# of XLA, then 144 on the main one.
+PROGRAM = """
+import ctypes, os, sys, threading
+from launch import cpu
+
+if sys.argv[1] == "tuned":
+    cpu.tune(os.environ)
+
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+library.malloc.argtypes = [ctypes.c_size_t]
+library.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+library.free.argtypes = [ctypes.c_void_p]
+
+def held():
+    pages = int(open("/proc/self/statm").read().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+def take_and_free(size=48 * 2**20):
+    blocks = [library.malloc(size) for _ in range(3)]
+    for block in blocks:
+        library.memset(block, 1, size)
+    for block in blocks:
+        library.free(block)
+
+before = held()
+thread = threading.Thread(target=take_and_free)
+thread.start()
+thread.join()
+take_and_free()
+print(held() - before)
+"""
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    def machine(*, jaxlib="0.10.2", plugins=(), libtpu=None):
+        monkeypatch.setattr(importlib.metadata, "version", lambda name: jaxlib)
+        monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: plugins)
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: libtpu)
+
+    return machine
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, f"{FUSION} {HEAP}"),
+        ({"XLA_FLAGS": "--xla_dump_to=x"}, f"--xla_dump_to=x {FUSION} {HEAP}"),
+        (
+            {"XLA_FLAGS": FUSION.replace("reduce", "dot")},
+            f"{FUSION.replace('reduce', 'dot')} {HEAP}",
+        ),
+    ],
+)
+def test_what_the_user_set_is_left_as_it_is(machine, before, after):
+    machine()
+    cpu.tune(before)
+    assert before["XLA_FLAGS"] == after
+
+
+@pytest.mark.parametrize(
+    "kind", [{"jaxlib": "0.11.0"}, {"plugins": ("jax_cuda13_plugin",)}, {"libtpu": "libtpu"}]
+)
+def test_nothing_is_asked_of_other_versions_and_accelerators(machine, kind):
+    machine(**kind)
+    environment = {}
+    cpu.tune(environment)
+    assert not environment
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="these are settings of the GNU C library"
+)
+def test_what_is_freed_stays_with_the_process():
+    kept = {}
+    for setting in ("tuned", "default"):
+        command = [sys.executable, "-c", PROGRAM, setting]
+        kept[setting] = int(subprocess.run(command, check=True, capture_output=True).stdout)
+    assert kept["tuned"] >= 280
+    assert kept["default"] < 20
