@@ -125,10 +125,13 @@ def places(program: str) -> dict[str, Place]:
     """
     found = {}
     for line in program.splitlines():
-        if match := re.match(r"\s*(?:ROOT )?%?([\w.$-]+) = (\(.*?\)|\S+) \w", line):
+        if match := re.match(r"\s*(?:ROOT )?%?([\w.-]+) = (\(.*?\)|\S+) \w", line):
             path = re.search(r'op_name="([^"]*)"', line)
             shape = re.sub(r"{.*?}|/\*.*?\*/", "", match[2])
             found[match[1]] = Place(_cut(shape), _path(path[1]) if path else "")
+            # A trace of a CPU adds to the name of a call what is called.
+            if target := re.search(r'custom_call_target="([^"]*)"', line):
+                found[match[1] + target[1]] = found[match[1]]
     return found
 
 

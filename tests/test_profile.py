@@ -80,13 +80,15 @@ def test_a_program_says_the_shape_and_the_place_of_its_operations():
 metadata={op_name="jit(f)/transpose(jvp(ResNet))/ResNet.stages/stem/conv" source_line=3}
   conv = bf16[8]{0} convolution(%a, %b), metadata={op_name="jit(f)/jvp(ResNet)/a/add;jit(f)/mul"}
   %copy = (f32[3,3,16,16], f32[3,3,16,16], f32[16]) copy(%a)
-  %ffi_call.1__onednn$convolution = f32[4]{0} custom-call(%a)
+  %ffi_call.1 = f32[4]{0} custom-call(%a), custom_call_target="__onednn$convolution", \
+metadata={op_name="jit(f)/jvp(ResNet)/stem/conv/ffi_call"}
 }"""
     assert places(text) == {
         "fusion.2": Place("(f32[4,2], s32[])", "backward stem/conv"),
         "conv": Place("bf16[8]", "forward a/add"),
         "copy": Place("(f32[3,3,16,16], f32[3,3,16,1...", ""),
-        "ffi_call.1__onednn$convolution": Place("f32[4]", ""),
+        "ffi_call.1": Place("f32[4]", "forward stem/conv/ffi_call"),
+        "ffi_call.1__onednn$convolution": Place("f32[4]", "forward stem/conv/ffi_call"),
     }
 
 
