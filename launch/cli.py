@@ -31,6 +31,7 @@ def run(main: Callable[[], None], *, config: str | None = None, tune: bool = Tru
       tune: whether memory and XLA are tuned, as `launch.cpu` says.
     """
     logging.set_verbosity(logging.ERROR)  # the progress notes of libraries
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # and the warnings of XLA
     if tune:
         cpu.tune(os.environ)
     try:

@@ -17,8 +17,9 @@ FLAGS = {
     # default in the place of it.
     "--xla_cpu_experimental_ynn_fusion_type": "reduce",
     # What a program keeps between its operations is a single allocation otherwise, 300 MB for a
-    # step of ResNet-20 with 128 images.
-    "--xla_multiheap_size_constraint_per_heap": str(LARGEST_HEAP * 3 // 4),
+    # step of ResNet-20 with 128 images. Two of this size fit a heap of glibc, and with them the
+    # small ones that come between, as those of a profiler do.
+    "--xla_multiheap_size_constraint_per_heap": str(LARGEST_HEAP * 3 // 8),
 }
 # Names and numbers of `mallopt` in glibc's malloc.h.
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX, ARENA_MAX = -1, -2, -4, -8

@@ -1,5 +1,7 @@
 """The command line: settings are typed, and every mistake is answered in one line."""
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -113,3 +115,23 @@ def test_help_explains_every_setting_with_its_value(parse, capsys):
     assert "--config.batch_size=77\n      examples a step, over all devices" in text
     assert "--config.optim.learning_rate=" in text
     assert "--config.checkpoint.keep=" in text
+
+
+def test_what_xla_says_to_its_makers_is_not_printed():
+    program = """
+from launch import cli
+
+def main():
+    import jax.numpy as jnp
+    print(jnp.cumsum(jnp.ones(2**16))[::-1].sum())
+
+cli.run(main)
+"""
+    # XLA warns of each array that is larger.
+    environment = os.environ | {"XLA_FLAGS": "--xla_multiheap_size_constraint_per_heap=1024"}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout
+    assert not ran.stderr
