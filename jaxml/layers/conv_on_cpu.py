@@ -12,11 +12,12 @@ made of the three.
 
 import importlib.metadata
 import json
+import operator
 import platform
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -91,6 +92,26 @@ class Geometry(NamedTuple):
         return rows, columns
 
 
+class Tiles(NamedTuple):
+    """One dimension of an image, cut into tiles as long as the stride.
+
+    Pixel i of a tile takes part in the results `tile + last - t` for t from 0 to `reach - 1`, by
+    the taps `stride * t + i - front`, where the kernel has them.
+    """
+
+    count: int
+    reach: int
+    last: int
+    front: int
+
+    @classmethod
+    def of(cls, size: int, window: int, stride: int, pads: tuple[int, int]) -> Self:
+        """The tiles of an image with so many pixels in this dimension."""
+        last = -(-pads[0] // stride)
+        front = stride * last - pads[0]
+        return cls(-(-size // stride), -(-(window + front) // stride), last, front)
+
+
 def conv_on_cpu(
     x: Array, kernel: Array, *, strides: Sequence[int], pads: Sequence[tuple[int, int]]
 ) -> Array:
@@ -120,7 +141,7 @@ def _conv_by_onednn(x: Array, kernel: Array, *, geometry: Geometry) -> Array:
 def _image_gradient(gradient: Array, kernel: Array, *, geometry: Geometry) -> Array:
     return lax.conv_general_dilated(
         gradient,
-        _turned(kernel),
+        kernel[::-1, ::-1].swapaxes(2, 3),
         (1, 1),
         geometry.gradient_pads,
         lhs_dilation=geometry.strides,
@@ -129,14 +150,42 @@ def _image_gradient(gradient: Array, kernel: Array, *, geometry: Geometry) -> Ar
 
 
 def _image_gradient_by_onednn(gradient: Array, kernel: Array, *, geometry: Geometry) -> Array:
-    pads = geometry.gradient_pads
-    if geometry.strides != (1, 1) or min(map(min, pads)) < 0:
+    """As a convolution whose results are tiles of the image, their pixels beside the channels.
+
+    XLA's convolution of a gradient with zeros between its pixels can take hundreds of times longer,
+    as for 32 images of 4x4x1024.
+    """
+    strides = geometry.strides
+    if any(map(operator.lt, geometry.window, strides)):  # most taps would be zeros
         return _image_gradient(gradient, kernel, geometry=geometry)
-    return _onednn(gradient, _turned(kernel), strides=(1, 1), pads=pads)
+    rows, columns = map(Tiles.of, *geometry)
+    channels, out = kernel.shape[2:]
+    ends = [
+        tiles.reach * stride - window - tiles.front
+        for tiles, stride, window in zip((rows, columns), strides, geometry.window, strict=True)
+    ]
+    kernel = jnp.pad(kernel, [(rows.front, ends[0]), (columns.front, ends[1]), (0, 0), (0, 0)])
+    kernel = kernel.reshape(rows.reach, strides[0], columns.reach, strides[1], channels, out)
+    kernel = kernel[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4)
+    gradient, pads = _cropped(
+        gradient,
+        [
+            (tiles.reach - 1 - tiles.last, tiles.count + tiles.last - results)
+            for tiles, results in zip((rows, columns), gradient.shape[1:3], strict=True)
+        ],
+    )
+    kernel = kernel.reshape(rows.reach, columns.reach, out, -1)
+    x = _onednn(gradient, kernel, strides=(1, 1), pads=pads)
+    x = x.reshape(-1, rows.count, columns.count, *strides, channels).transpose(0, 1, 3, 2, 4, 5)
+    x = x.reshape(-1, rows.count * strides[0], columns.count * strides[1], channels)
+    return x[:, : geometry.image[0], : geometry.image[1]]
 
 
-def _turned(kernel: Array) -> Array:
-    return kernel[::-1, ::-1].swapaxes(2, 3)
+def _cropped(x: Array, pads: Sequence[tuple[int, int]]) -> tuple[Array, list[tuple[int, int]]]:
+    """Images without what pads below 0 take away, and the other pads."""
+    crop = [(0, 0, 0), *((min(a, 0), min(b, 0), 0) for a, b in pads), (0, 0, 0)]
+    x = lax.pad(x, jnp.zeros((), x.dtype), crop)
+    return x, [(max(a, 0), max(b, 0)) for a, b in pads]
 
 
 def _kernel_gradient(x: Array, gradient: Array, *, geometry: Geometry) -> Array:
@@ -184,14 +233,12 @@ def _kernel_gradient_of_block(x: Array, gradient: Array, *, geometry: Geometry) 
     a third dimension in space, with a window of 1: so many pixels share what is loaded of the
     window, while the taps of a kernel are too few to.
     """
-    pads = geometry.used_pads
-    crop = [(0, 0, 0), *((min(a, 0), min(b, 0), 0) for a, b in pads), (0, 0, 0)]
-    x = lax.pad(x, jnp.zeros((), x.dtype), crop)
+    x, pads = _cropped(x, geometry.used_pads)
     return _onednn(
         x.transpose(1, 2, 3, 0)[None],
         gradient.transpose(1, 2, 0, 3)[:, :, None],
         strides=(1, 1, 1),
-        pads=[*((max(a, 0), max(b, 0)) for a, b in pads), (0, 0)],
+        pads=[*pads, (0, 0)],
         dilation=(*geometry.strides, 1),
     )[0]
 
