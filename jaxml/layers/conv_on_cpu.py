@@ -97,19 +97,26 @@ class Tiles(NamedTuple):
 
     Pixel i of a tile takes part in the results `tile + last - t` for t from 0 to `reach - 1`, by
     the taps `stride * t + i - front`, where the kernel has them.
+
+    Attributes:
+      number: of tiles, the last of which may be longer than what is left of the image.
+      reach: how many results a tile takes part in.
+      last: how many tiles further on the last of these is.
+      zeros: before and after the taps of the kernel; `front` above is the first of them.
     """
 
-    count: int
+    number: int
     reach: int
     last: int
-    front: int
+    zeros: tuple[int, int]
 
     @classmethod
     def of(cls, size: int, window: int, stride: int, pads: tuple[int, int]) -> Self:
         """The tiles of an image with so many pixels in this dimension."""
         last = -(-pads[0] // stride)
         front = stride * last - pads[0]
-        return cls(-(-size // stride), -(-(window + front) // stride), last, front)
+        reach = -(-(window + front) // stride)
+        return cls(-(-size // stride), reach, last, (front, stride * reach - window - front))
 
 
 def conv_on_cpu(
@@ -160,24 +167,20 @@ def _image_gradient_by_onednn(gradient: Array, kernel: Array, *, geometry: Geome
         return _image_gradient(gradient, kernel, geometry=geometry)
     rows, columns = map(Tiles.of, *geometry)
     channels, out = kernel.shape[2:]
-    ends = [
-        tiles.reach * stride - window - tiles.front
-        for tiles, stride, window in zip((rows, columns), strides, geometry.window, strict=True)
-    ]
-    kernel = jnp.pad(kernel, [(rows.front, ends[0]), (columns.front, ends[1]), (0, 0), (0, 0)])
+    kernel = jnp.pad(kernel, [rows.zeros, columns.zeros, (0, 0), (0, 0)])
     kernel = kernel.reshape(rows.reach, strides[0], columns.reach, strides[1], channels, out)
     kernel = kernel[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4)
     gradient, pads = _cropped(
         gradient,
         [
-            (tiles.reach - 1 - tiles.last, tiles.count + tiles.last - results)
+            (tiles.reach - 1 - tiles.last, tiles.number + tiles.last - results)
             for tiles, results in zip((rows, columns), gradient.shape[1:3], strict=True)
         ],
     )
     kernel = kernel.reshape(rows.reach, columns.reach, out, -1)
     x = _onednn(gradient, kernel, strides=(1, 1), pads=pads)
-    x = x.reshape(-1, rows.count, columns.count, *strides, channels).transpose(0, 1, 3, 2, 4, 5)
-    x = x.reshape(-1, rows.count * strides[0], columns.count * strides[1], channels)
+    x = x.reshape(-1, rows.number, columns.number, *strides, channels).transpose(0, 1, 3, 2, 4, 5)
+    x = x.reshape(-1, rows.number * strides[0], columns.number * strides[1], channels)
     return x[:, : geometry.image[0], : geometry.image[1]]
 
 
