@@ -202,6 +202,10 @@ def best_dual(x, labels, C, *, loss, squared, bias):
     found[found < 1e-7] = 0  # SciPy stops a little before the bounds
     if reach is not None:
         found[found > reach - 1e-7] = reach
+    if constraints:  # the bound is on the sum of a row
+        for pair in found.reshape(rows, 2):
+            if pair.sum() > C - 1e-7:
+                pair[pair.argmax()] = C - pair.min()
     return expand(found), -minus_dual(found)[0]
 
 
