@@ -11,8 +11,8 @@ import pytest
 from launch import cpu
 
 FUSION, HEAP = (f"{flag}={value}" for flag, value in cpu.FLAGS.items())
-# Prints the MiB that stay with the process when 144 are freed on a thread as those
-# of XLA, then 144 on the main one.
+# Prints the MiB that stay with the process when 144 are freed on a thread as those of XLA, then 144
+# on the main one.
 PROGRAM = """
 import ctypes, os, sys, threading
 from launch import cpu
@@ -81,6 +81,15 @@ def test_nothing_is_asked_of_other_versions_and_accelerators(machine, kind):
     environment = {}
     cpu.tune(environment)
     assert not environment
+
+
+def test_the_installed_xla_knows_the_flags():
+    code = (
+        "import os\nfrom launch import cpu\ncpu.tune(os.environ)\n"
+        "import jax\nprint(jax.numpy.ones(3).sum())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "3.0\n"
 
 
 @pytest.mark.skipif(
