@@ -21,9 +21,9 @@ from jaxml.errors import InputError, nearest
 from jaxml.svm import reductions
 from jaxml.svm.estimators.base import LARGEST
 from jaxml.svm.estimators.space import Space, fit_space
-from jaxml.svm.kernel import solver as kernel_solver
+from jaxml.svm.kernel import certified
 from jaxml.svm.kernel.columns import by_class, groups_of_pairs, together
-from jaxml.svm.kernel.solver import DualProblems, DualSolution
+from jaxml.svm.kernel.solver import DualProblems
 from jaxml.svm.kernels import KERNELS
 from jaxml.svm.linear import solver as linear_solver
 from jaxml.svm.linear.problems import LinearProblems
@@ -176,16 +176,15 @@ def kernel_grid(
     spaces = [fit_space(kernel, x, gamma=value, coef0=coef0, degree=degree) for value in gamma]
     accuracy = np.empty((len(spaces), len(costs), num_folds))
     for space, entry in zip(spaces, accuracy, strict=True):
-        solution = kernel_solver.solve(
+        solution = certified.solve(
             problems,
-            space.function,
             space.examples(x, columns.rows),
             columns.starts,
             tolerance=tolerance,
             memory=memory,
         )
         weight = (solution.value * all_signs).reshape(shape)
-        intercept = _intercepts(solution, problems).reshape(shape[:3])
+        intercept = solution.threshold[0].reshape(shape[:3])
         for held_out in range(num_folds):
             rows = np.flatnonzero(fold == held_out)
             values = _outputs(space, x, rows, weight[:, held_out], seen)
@@ -206,16 +205,6 @@ def _outputs(
     matrix = np.zeros((len(vectors), weight.shape[0] * weight.shape[1]))
     matrix[place, c * weight.shape[1] + pair] = weight[c, pair, column]
     return space.outputs(x[rows], x[vectors], matrix)
-
-
-def _intercepts(solution: DualSolution, problems: DualProblems) -> np.ndarray:
-    """The middle between the scores of what may still rise and what may fall."""
-    value, score, sign, upper = solution.value, solution.score, problems.sign, problems.upper
-    rising = np.where(sign > 0, value < upper, value > 0)
-    falling = np.where(sign > 0, value > 0, value < upper)
-    high = np.where(rising, score, -np.inf).max((1, 2))
-    low = np.where(falling, score, np.inf).min((1, 2))
-    return (high + low) / 2
 
 
 def _accuracy(right: np.ndarray, fold: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
-import jax
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
@@ -15,9 +14,10 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from jaxml.errors import InputError
 from jaxml.svm.estimators.space import Space, fit_space, is_number
-from jaxml.svm.kernel import solver
+from jaxml.svm.kernel import certified
+from jaxml.svm.kernel.certified import Certified
 from jaxml.svm.kernel.columns import Columns
-from jaxml.svm.kernel.solver import DualProblems, DualSolution, Progress
+from jaxml.svm.kernel.solver import DualProblems, Progress
 
 # The device's numbers are of float32, where float64 is not switched on.
 LARGEST = float(np.finfo(np.float32).max)
@@ -29,13 +29,11 @@ class Solved(NamedTuple):
     Attributes:
       value: `[problems, sides, columns]` variables.
       weight: `[problems, columns]`: of each column in the output, the signed sum of its sides.
-      output: `[problems, columns]`: without an intercept; 0 where there is no variable.
       threshold: `[families, problems]`: the score that parts the variables.
     """
 
     value: np.ndarray
     weight: np.ndarray
-    output: np.ndarray
     threshold: np.ndarray
 
 
@@ -87,6 +85,9 @@ class KernelMachine(BaseEstimator):
         """`[support vectors, problems]`: what each counts in the output of each problem."""
         return self.dual_coef_.T
 
+    # The unit of the tolerance, from the thresholds of a problem; None for that of the scores.
+    _score_scale: ClassVar[Callable[[np.ndarray], float] | None] = None
+
     def _check_settings(self) -> None:
         """Checks the numbers among the settings."""
         bounds = {"tol": (0.0, False, math.inf), "cache_size": (0.0, False, math.inf)}
@@ -112,15 +113,23 @@ class KernelMachine(BaseEstimator):
         return (x, *rest) if rest else x
 
     def _read_weights(self, sample_weight: Any, x: np.ndarray) -> np.ndarray:
-        """Weights of rows in float64, of which those of 0 or less do not count."""
+        """Weights of samples in float64; those without a positive one do not take part."""
         weights = _check_sample_weight(sample_weight, x, dtype=np.float64)
         weights = np.maximum(weights, 0.0)
         if not weights.any():
-            raise InputError("sample_weight: all are 0 or less, some have to be above 0")
+            raise InputError("sample_weight: at least one must be positive, all are 0 or negative")
+        self.shape_fit_ = x.shape
+        self._taken = np.flatnonzero(weights)
         return weights
 
+    def _take(self, x: np.ndarray) -> np.ndarray:
+        """The samples that take part: one of weight 0 is as if it was not there."""
+        if len(self._taken) == len(x):
+            return x
+        is_square = self.kernel == "precomputed" and x.shape[0] == x.shape[1]
+        return x[np.ix_(self._taken, self._taken)] if is_square else x[self._taken]
+
     def _make_space(self, x: np.ndarray) -> Space:
-        self.shape_fit_ = x.shape
         self._space = fit_space(
             self.kernel,
             x,
@@ -137,7 +146,6 @@ class KernelMachine(BaseEstimator):
         columns: Columns,
         problems: DualProblems,
         start: np.ndarray | None,
-        certify: Callable[[Solved], tuple[Any, Any]],
     ) -> Solved:
         """Solves the problems and sets what tells about it.
 
@@ -146,46 +154,29 @@ class KernelMachine(BaseEstimator):
           columns: where its rows are.
           problems: over those columns.
           start: feasible values of variables, or None.
-          certify: to the primal and the dual of each problem, compiled and in float64.
         """
-        solution = solver.solve(
+        solution = certified.solve(
             problems,
-            self._space.function,
             self._space.examples(x, columns.rows),
             columns.starts,
             start=start,
             tolerance=float(self.tol),
+            scale=self._score_scale,
             max_rounds=None if self.max_iter == -1 else int(self.max_iter),
             memory=float(self.cache_size) * 2**20,
-            report=self.verbose if callable(self.verbose) else _tell if self.verbose else None,
+            report=self.verbose if callable(self.verbose) else _print if self.verbose else None,
         )
-        solved = _in_double(problems, solution, balanced=self._free_intercept)
-        if self._space.kernel == "linear":
-            output = self._linear_outputs(x, columns, problems, solved.weight)
-            solved = solved._replace(output=output)
-        with jax.enable_x64(True):
-            self.primal_, self.dual_ = (np.asarray(bound) for bound in certify(solved))
-        self.duality_gap_ = self.primal_ - self.dual_
+        self.primal_, self.dual_ = solution.dual + solution.gap, solution.dual
+        self.duality_gap_ = solution.gap
         size = float(np.abs(self.primal_).sum())
         self.relative_gap_ = float(self.duality_gap_.sum()) / size if size else 0.0
         self.n_iter_ = solution.rounds
         self.fit_status_ = 0 if solution.converged else 1
-        goes_on = self.warm_start or not solution.converged
-        self._variables = (columns.index, problems.sign, solution.value) if goes_on else None
+        is_kept = self.warm_start or not solution.converged
+        self._variables = (columns.index, problems.sign, solution.value) if is_kept else None
         self._warn(solution)
-        return solved
-
-    def _linear_outputs(
-        self, x: np.ndarray, columns: Columns, problems: DualProblems, weight: np.ndarray
-    ) -> np.ndarray:
-        """What `Solved.output` is, from the data: the scores of the device may have few digits."""
-        output = np.zeros_like(weight)
-        origin = 0.0 if self._space.origin is None else self._space.origin
-        for problem, groups in enumerate(problems.groups):
-            used = problems.upper[problem].any(0)
-            part = x[columns.index[groups].reshape(-1)[used]].astype(np.float64) - origin
-            output[problem, used] = part @ (weight[problem, used] @ part)
-        return output
+        weight = (problems.sign * solution.value).sum(1)
+        return Solved(solution.value, weight, solution.threshold)
 
     def _last_variables(self, columns: Columns, sign: np.ndarray) -> np.ndarray | None:
         """The variables of the last fit of problems of the same equations, where fits go on."""
@@ -196,27 +187,25 @@ class KernelMachine(BaseEstimator):
         same = np.array_equal(index, columns.index) and np.array_equal(last_sign, sign)
         return value if same else None
 
-    def _warn(self, solution: DualSolution) -> None:
+    def _warn(self, solution: Certified) -> None:
         if solution.converged:
             return
         if solution.interrupted:
             cause = "interrupted by the keyboard"
-        elif solution.stalled:
-            cause = f"the digits of {self._space.dtype} hold no better values; scale the data"
-            if self._space.dtype == np.float32:
-                cause += ", or give it in float64 with jax_enable_x64 set"
+        elif self.max_iter != -1 and solution.rounds.max() >= self.max_iter:
+            cause = f"max_iter={self.max_iter} reached; increase it"
         else:
-            cause = f"max_iter={self.max_iter} is reached"
+            cause = "no further progress in float64; scale the features, or increase tol"
         warnings.warn(
-            f"{cause}: after {solution.progress.rounds} rounds the violation is "
-            f"{solution.progress.violation:.3g}, above tol={self.tol:g}, and the relative gap "
-            f"{self.relative_gap_:.3g}; with warm_start=True another fit goes on from there",
+            f"{cause}. The violation is {solution.largest_violation:.3g}, above tol={self.tol:g}, "
+            f"and the relative gap {self.relative_gap_:.3g}. With warm_start=True, another fit "
+            f"resumes from here.",
             ConvergenceWarning,
             stacklevel=4,
         )
 
     def _set_support(self, x: np.ndarray, rows: np.ndarray) -> None:
-        self.support_ = rows.astype(np.int32)
+        self.support_ = self._taken[rows].astype(np.int32)
         known = self._space.kernel != "precomputed"
         self.support_vectors_ = x[rows] if known else np.empty((0, 0), x.dtype)
 
@@ -233,7 +222,10 @@ class KernelMachine(BaseEstimator):
         weights = self._pair_weights()
         if self._space.kernel == "linear":
             return x @ (weights.T @ self.support_vectors_).T + self.intercept_
-        return self._space.outputs(x, self.support_vectors_, weights) + self.intercept_
+        return (
+            self._space.outputs(x, self.support_vectors_, weights, tolerance=self.tol)
+            + self.intercept_
+        )
 
     def _read_fitted(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
@@ -261,30 +253,6 @@ class SingleMachine(KernelMachine):
         return self._outputs(self._read_fitted(X))[:, 0]
 
 
-def _in_double(problems: DualProblems, solution: DualSolution, *, balanced: bool) -> Solved:
-    value = solution.value.astype(np.float64)
-    score = solution.score.astype(np.float64)
-    sign, linear, upper = problems.sign, problems.linear, problems.upper
-    if balanced:
-        value = _balanced(value, sign, upper)
-    output = np.where(upper > 0, -sign * linear - score, 0).sum(1)
-    output /= np.maximum((upper > 0).sum(1), 1)  # the same on all sides
-    threshold = solution.threshold.astype(np.float64)
-    return Solved(value, (sign * value).sum(1), output, threshold)
-
-
-def _balanced(value: np.ndarray, sign: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    """Variables with the signed sums of 0 that those of float32 nearly have.
-
-    Times a distant mean of the data, what is missing would spoil the weights of features.
-    """
-    excess = (sign * value).sum((1, 2), keepdims=True)
-    room = np.maximum(np.minimum(value, upper - value), 0)
-    share = np.where(np.abs(excess) <= room.sum((1, 2), keepdims=True), room, value)
-    total = share.sum((1, 2), keepdims=True)
-    return value - sign * share * (excess / np.where(total > 0, total, 1))
-
-
 def feasible_start(
     upper: np.ndarray, total: np.ndarray | float, last: np.ndarray | None = None
 ) -> np.ndarray:
@@ -309,7 +277,7 @@ def rescaled(value: np.ndarray | None, upper: np.ndarray) -> np.ndarray | None:
     return np.minimum(value * factor, upper)
 
 
-def _tell(progress: Progress) -> None:
+def _print(progress: Progress) -> None:
     sys.stdout.write(
         f"round {progress.rounds}: violation {progress.violation:.3g}, dual "
         f"{-progress.objective:.8g}, {progress.num_unsolved} problems unsolved\n"

@@ -52,12 +52,6 @@ class KernelClassifier(ClassifierMixin, KernelMachine):
         """Feasible variables to begin at, by the last ones where they are feasible still."""
         raise NotImplementedError
 
-    def _bounds_of(
-        self, alpha: np.ndarray, output: np.ndarray, labels: np.ndarray, upper: np.ndarray
-    ) -> tuple[Any, Any]:
-        """The primal and the dual of problems, from `[problems, columns]` of each."""
-        raise NotImplementedError
-
     def _scale(self, solved: Solved) -> tuple[np.ndarray, np.ndarray]:
         """By what each problem's variables are multiplied, and its intercept after that."""
         raise NotImplementedError
@@ -82,19 +76,16 @@ class KernelClassifier(ClassifierMixin, KernelMachine):
         self.classes_, labels = np.unique(y, return_inverse=True)
         weights = self._read_weights(sample_weight, x)
         self._check_classes(labels, weights)
+        x, labels, weights = self._take(x), labels[self._taken], weights[self._taken]
         self._make_space(x)
         columns, parts = self._pairs(labels, self._costs(labels, weights))
         problems = self._problems(parts)
         start = self._start(problems, self._last_variables(columns, problems.sign))
 
-        def certify(solved: Solved) -> tuple[Any, Any]:
-            alpha, sign, upper = solved.value[:, 0], problems.sign[:, 0], problems.upper[:, 0]
-            return self._bounds_of(alpha, solved.output, sign > 0, upper)
-
-        solved = self._solve(x, columns, problems, start, certify)
+        solved = self._solve(x, columns, problems, start)
         self._set_machine(x, labels, columns, problems, solved)
         if self.probability:
-            self._slopes = self._calibrate(x, labels, sample_weight)
+            self._slopes = self._calibrate(x, labels, weights)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -235,7 +226,7 @@ class KernelClassifier(ClassifierMixin, KernelMachine):
     def _class_decisions(self, decision: np.ndarray) -> np.ndarray:
         return _compiled(reductions.one_vs_rest_decisions, decision, classes=len(self.classes_))
 
-    def _calibrate(self, x: np.ndarray, labels: np.ndarray, sample_weight: Any) -> np.ndarray:
+    def _calibrate(self, x: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """The slopes of probabilities, by decisions on rows that were not fitted."""
         fewest = np.bincount(labels).min()
         if fewest < 2:
@@ -244,7 +235,6 @@ class KernelClassifier(ClassifierMixin, KernelMachine):
         machine: Any = clone(self)
         machine.set_params(probability=False, decision_function_shape="ovr", warm_start=False)
         decisions = None
-        weights = None if sample_weight is None else np.asarray(sample_weight, float)
         for train, test in folds.split(labels, labels):
             pairwise = self._space.kernel == "precomputed"
             here, there = (
@@ -252,8 +242,7 @@ class KernelClassifier(ClassifierMixin, KernelMachine):
                 if pairwise
                 else (x[train], x[test])
             )
-            known = None if weights is None else weights[train]
-            machine.fit(here, self.classes_[labels[train]], known)
+            machine.fit(here, self.classes_[labels[train]], weights[train])
             decision = machine.decision_function(there)
             if decisions is None:
                 decisions = np.zeros((len(x), *decision.shape[1:]))
@@ -262,7 +251,7 @@ class KernelClassifier(ClassifierMixin, KernelMachine):
             slopes = calibration.calibration_slopes(
                 jnp.asarray(decisions),
                 jnp.asarray(labels),
-                sample_weight=None if weights is None else jnp.maximum(weights, 0.0),
+                sample_weight=jnp.asarray(weights),
             )
             return np.asarray(slopes)
 

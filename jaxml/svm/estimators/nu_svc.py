@@ -1,18 +1,19 @@
 """Support vector classification with a share of margin errors in the place of a price."""
 
-from functools import partial
 from typing import Any, ClassVar
 
-import jax
 import numpy as np
 
 from jaxml.errors import InputError
 from jaxml.svm.estimators.base import Solved, feasible_start
 from jaxml.svm.estimators.classifier import KernelClassifier
 from jaxml.svm.kernel.solver import DualProblems
-from jaxml.svm.objectives import nu_svc
-from jaxml.svm.objectives.gram import KnownProducts
-from jaxml.types import Array
+
+
+def _margin_of_thresholds(threshold: np.ndarray) -> float:
+    """By which the outputs are divided: half the distance of the thresholds of the classes."""
+    positive, negative = threshold
+    return float(negative - positive) / 2
 
 
 class NuSVC(KernelClassifier):
@@ -28,7 +29,7 @@ class NuSVC(KernelClassifier):
       gamma: as of `SVC`.
       coef0: as of `SVC`.
       probability: as of `SVC`.
-      tol: as of `SVC`, before the division by the margin.
+      tol: as of `SVC`, after the division by the margin; libsvm's is before it.
       cache_size: as of `SVC`.
       verbose: as of `SVC`.
       max_iter: as of `SVC`.
@@ -51,6 +52,7 @@ class NuSVC(KernelClassifier):
     """
 
     _bounds: ClassVar = {"nu": (0.0, False, 1.0)}
+    _score_scale: ClassVar = staticmethod(_margin_of_thresholds)
 
     def __init__(
         self,
@@ -107,11 +109,6 @@ class NuSVC(KernelClassifier):
         )
         return positive + negative
 
-    def _bounds_of(
-        self, alpha: np.ndarray, output: np.ndarray, labels: np.ndarray, upper: np.ndarray
-    ) -> tuple[Any, Any]:
-        return _bounds_of_share(alpha, output, labels, upper, np.float64(self.nu))
-
     def _scale(self, solved: Solved) -> tuple[np.ndarray, np.ndarray]:
         positive, negative = solved.threshold
         margin = (negative - positive) / 2
@@ -123,13 +120,3 @@ class NuSVC(KernelClassifier):
 def _sides(problems: DualProblems) -> list[np.ndarray]:
     """The upper bounds of either sign alone."""
     return [np.where(problems.sign == sign, problems.upper, 0.0) for sign in (1, -1)]
-
-
-@jax.jit
-@partial(jax.vmap, in_axes=(0, 0, 0, 0, None))
-def _bounds_of_share(
-    alpha: Array, output: Array, labels: Array, upper: Array, nu: Array
-) -> tuple[Array, Array]:
-    gram = KnownProducts(output)
-    primal = nu_svc.kernel_primal(alpha, gram, labels, nu=nu, sample_weight=upper)
-    return primal, nu_svc.dual(alpha, gram, labels)

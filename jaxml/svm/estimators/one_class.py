@@ -2,16 +2,12 @@
 
 from typing import Any, ClassVar, Self
 
-import jax
 import numpy as np
 from sklearn.base import OutlierMixin
 
-from jaxml.svm.estimators.base import SingleMachine, Solved, feasible_start
+from jaxml.svm.estimators.base import SingleMachine, feasible_start
 from jaxml.svm.kernel.columns import together
 from jaxml.svm.kernel.solver import DualProblems
-from jaxml.svm.objectives import one_class
-from jaxml.svm.objectives.gram import KnownProducts
-from jaxml.types import Array
 
 
 class OneClassSVM(OutlierMixin, SingleMachine):
@@ -92,6 +88,7 @@ class OneClassSVM(OutlierMixin, SingleMachine):
         self._check_settings()
         x = self._read(X, reset=True)
         weights = self._read_weights(sample_weight, x)
+        x, weights = self._take(x), weights[self._taken]
         self._make_space(x)
         columns = together(len(x))
         rows = np.maximum(columns.index, 0)
@@ -99,14 +96,9 @@ class OneClassSVM(OutlierMixin, SingleMachine):
         problems = DualProblems(
             np.zeros((1, 1), int), np.ones_like(upper), np.zeros_like(upper), upper
         )
-        nu = np.float64(self.nu)
-
-        def certify(solved: Solved) -> Any:
-            return _bounds_of_support(solved.value[:, 0], solved.output, upper[:, 0], nu)
-
         last = self._last_variables(columns, problems.sign)
         start = feasible_start(upper, self.nu * upper.sum(), last)
-        solved = self._solve(x, columns, problems, start, certify)
+        solved = self._solve(x, columns, problems, start)
         self._set_coefficients(x, columns, solved.weight[0])
         self._set_intercept(solved.threshold[0])
         self.offset_ = -self.intercept_
@@ -144,11 +136,3 @@ class OneClassSVM(OutlierMixin, SingleMachine):
           `[rows]`: 1 inside, -1 outside.
         """
         return np.where(self.decision_function(X) >= 0, 1, -1)
-
-
-@jax.jit
-def _bounds_of_support(alpha: Array, output: Array, upper: Array, nu: Array) -> tuple[Array, Array]:
-    """The primal and the dual, `[1]` each."""
-    gram = KnownProducts(output[0])
-    primal = one_class.kernel_primal(alpha[0], gram, nu=nu, sample_weight=upper[0])
-    return primal[None], one_class.dual(alpha[0], gram)[None]

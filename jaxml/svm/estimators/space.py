@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,11 +12,14 @@ import numpy as np
 from jaxml.errors import InputError, nearest
 from jaxml.svm import kernels
 from jaxml.svm.kernel.columns import padded_size
+from jaxml.svm.kernel.host_kernel import HostKernel, Rows, product_error, take
 from jaxml.svm.kernels import Kernel
 from jaxml.types import Array
 
 # Entries of the kernel that are computed at once when outputs are.
 _BLOCK = 2**24
+# Outputs of so little work are computed on the host, without compilation.
+_HOST_WORK = 2**28
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,43 @@ class Space:
     origin: np.ndarray | None = None
 
     @property
+    def host_kernel(self) -> HostKernel:
+        """The kernel in float64."""
+        if callable(self.kernel):
+            return HostKernel("other", function=partial(_in_double, self.kernel))
+        return HostKernel(str(self.kernel), self.gamma, self.coef0, self.degree)
+
+    def host_rows(self, x: np.ndarray) -> Rows:
+        """Data with respect to the origin, in float64."""
+        x = np.asarray(x, np.float64)
+        return self.host_kernel.rows(x if self.origin is None else x - self.origin)
+
+    def rounding(self, rows: Rows, dtype: np.dtype) -> float:
+        """Bounds the error of the kernel's entries when computed in a dtype.
+
+        Args:
+          rows: of `host_rows`.
+          dtype: of the device.
+
+        Returns:
+          An absolute error, for a callable kernel an estimate.
+        """
+        unit = float(np.finfo(dtype).eps) / 2
+        x = rows[0]
+        if callable(self.kernel):
+            sample = x[:: max(1, len(x) // 64)]
+            return 64 * unit * float(np.abs(self.host_kernel.function(sample, sample)).max())
+        radius = float(np.einsum("nf,nf->n", x, x).max(initial=0.0))
+        products = product_error(radius, x.shape[1], dtype)
+        if self.kernel == "linear":
+            return products
+        products *= self.gamma
+        if self.kernel == "poly":
+            inner = self.gamma * radius + abs(self.coef0)
+            return self.degree * inner ** max(self.degree - 1, 0) * (products + 4 * unit * inner)
+        return products + 4 * unit
+
+    @property
     def device_dtype(self) -> np.dtype:
         """The dtype, or float32 where float64 was switched off since."""
         return jax.dtypes.canonicalize_dtype(self.dtype)
@@ -55,16 +96,14 @@ class Space:
             return kernels.precomputed
         return kernels.bind(self.kernel, gamma=self.gamma, coef0=self.coef0, degree=self.degree)
 
-    def examples(self, x: np.ndarray, rows: np.ndarray) -> Array:
+    def examples(self, x: np.ndarray, rows: np.ndarray) -> "SpaceExamples":
         """The examples in columns that hold these rows, for the solver."""
-        if self.kind == "matrix":
-            return jnp.asarray(self.products(x, x)[np.ix_(rows, rows)], self.device_dtype)
-        return jnp.asarray(self.place(x)[rows])
+        return SpaceExamples(self, x, rows)
 
     def place(self, x: np.ndarray) -> np.ndarray:
         """Data with respect to the origin, features padded with zeros."""
         if self.origin is not None:
-            x = x - self.origin.astype(x.dtype)
+            x = x - self.origin
         x = np.asarray(x, self.device_dtype)
         fill = -x.shape[1] % 8
         return np.pad(x, ((0, 0), (0, fill))) if fill and self.kind == "named" else x
@@ -81,22 +120,36 @@ class Space:
             )
         return matrix
 
-    def outputs(self, x: np.ndarray, vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def outputs(
+        self, x: np.ndarray, vectors: np.ndarray, weights: np.ndarray, *, tolerance: float = 1e-3
+    ) -> np.ndarray:
         """Weighted sums of the products with support vectors.
 
         Args:
           x: `[rows, features]`; for "precomputed", `[rows, vectors]` products.
-          vectors: `[vectors, features]`; not looked at for "precomputed".
+          vectors: `[vectors, features]`; not used for "precomputed".
           weights: `[vectors, outputs]`.
+          tolerance: the expected error above which the device's dtype is not used.
 
         Returns:
           `[rows, outputs]`, float64.
         """
         if self.kind == "matrix":
             return self.products(x, vectors).astype(np.float64) @ weights
-        size = padded_size(max(len(weights), 1), least=128)
+        rows, held = self.host_rows(x), self.host_rows(vectors)
+        work = len(x) * len(vectors) * (x.shape[1] + 64)
+        error = max(self.rounding(part, self.device_dtype) for part in (rows, held))
+        error *= float(np.sqrt(np.square(weights).sum(0)).max(initial=0.0))
+        if work <= _HOST_WORK or not error <= tolerance or not len(weights):
+            return self.host_kernel.weighted(rows, held, weights)
+        return self._device_outputs(x, vectors, weights)
+
+    def _device_outputs(
+        self, x: np.ndarray, vectors: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        size = padded_size(len(weights), least=128)
         vectors = np.pad(self.place(vectors), ((0, size - len(vectors)), (0, 0)))
-        if callable(self.kernel) and len(weights):
+        if callable(self.kernel):
             vectors[len(weights) :] = vectors[0]  # zeros may have no products
         fill = ((0, size - len(weights)), (0, 0))
         device = [jnp.asarray(vectors), jnp.asarray(np.pad(weights, fill), self.device_dtype)]
@@ -109,6 +162,32 @@ class Space:
             found = _weighted(products, device[1])
             out[start : start + most] = np.asarray(found)[: len(part)]
         return out
+
+
+class SpaceExamples:
+    """The columns of a kernel matrix, for `jaxml.svm.kernel.certified`."""
+
+    def __init__(self, space: Space, x: np.ndarray, index: np.ndarray) -> None:
+        """Columns that hold rows of the data, for a kernel of kind "matrix" those of a matrix."""
+        self.function = space.function
+        self._space, self._x, self._index = space, x, index
+        if space.kind == "matrix":
+            self._matrix = np.asarray(space.products(x, x), np.float64)
+            self.kernel = HostKernel("other", function=lambda i, j: self._matrix[np.ix_(i, j)])
+            self.rows = index, np.empty(len(index))
+            self.rounding = float(np.finfo(space.device_dtype).eps * np.abs(self._matrix).max())
+            return
+        self.kernel = space.host_kernel
+        self.rows = take(space.host_rows(x), index)
+        self.rounding = space.rounding(self.rows, space.device_dtype)
+
+    def on_device(self) -> Array:
+        """`[columns, ...]` examples for `function`."""
+        space = self._space
+        if space.kind == "matrix":
+            matrix = self._matrix[np.ix_(self._index, self._index)]
+            return jnp.asarray(matrix, space.device_dtype)
+        return jnp.asarray(space.place(self._x)[self._index])
 
 
 def is_number(value: Any) -> bool:
@@ -161,6 +240,12 @@ def fit_space(
     centred = kernel == "rbf" or (kernel == "linear" and free_intercept)
     origin = x.mean(0, dtype=np.float64) if centred else None
     return Space(kernel, "named", dtype, _gamma(gamma, x), float(coef0), int(degree), origin)
+
+
+def _in_double(kernel: Callable[[Any, Any], Any], x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """The matrix of a callable of JAX arrays, in float64."""
+    with jax.enable_x64(True):
+        return np.asarray(kernel(jnp.asarray(x), jnp.asarray(z)))
 
 
 def _gamma(gamma: str | float, x: np.ndarray) -> float:

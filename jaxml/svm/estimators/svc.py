@@ -2,16 +2,12 @@
 
 from typing import Any, ClassVar
 
-import jax
 import numpy as np
 
 from jaxml.svm.estimators.base import LARGEST, Solved, rescaled
 from jaxml.svm.estimators.class_weights import class_weights
 from jaxml.svm.estimators.classifier import KernelClassifier
 from jaxml.svm.kernel.solver import DualProblems
-from jaxml.svm.objectives import binary, dual
-from jaxml.svm.objectives.gram import KnownProducts
-from jaxml.types import Array
 
 
 class SVC(KernelClassifier):
@@ -122,23 +118,5 @@ class SVC(KernelClassifier):
     def _start(self, problems: DualProblems, last: np.ndarray | None) -> np.ndarray | None:
         return rescaled(last, problems.upper)
 
-    def _bounds_of(
-        self, alpha: np.ndarray, output: np.ndarray, labels: np.ndarray, upper: np.ndarray
-    ) -> tuple[Any, Any]:
-        return _bounds_of_hinge(alpha, output, labels, upper)
-
     def _scale(self, solved: Solved) -> tuple[np.ndarray, np.ndarray]:
         return np.ones(len(solved.value)), solved.threshold[0]
-
-
-@jax.jit
-@jax.vmap
-def _bounds_of_hinge(
-    alpha: Array, output: Array, labels: Array, upper: Array
-) -> tuple[Array, Array]:
-    gram = KnownProducts(output)
-    settings: dict[str, Any] = {"C": 1.0, "loss": "hinge", "sample_weight": upper}
-    return (
-        binary.kernel_primal(alpha, gram, labels, **settings),
-        dual.dual(alpha, gram, labels, **settings),
-    )

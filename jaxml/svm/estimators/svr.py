@@ -2,16 +2,12 @@
 
 from typing import Any, ClassVar, Self
 
-import jax
 import numpy as np
 from sklearn.base import RegressorMixin
 
-from jaxml.svm.estimators.base import LARGEST, SingleMachine, Solved, rescaled
+from jaxml.svm.estimators.base import LARGEST, SingleMachine, rescaled
 from jaxml.svm.kernel.columns import together
 from jaxml.svm.kernel.solver import DualProblems
-from jaxml.svm.objectives import regression
-from jaxml.svm.objectives.gram import KnownProducts
-from jaxml.types import Array
 
 
 class SVR(RegressorMixin, SingleMachine):
@@ -107,6 +103,10 @@ class SVR(RegressorMixin, SingleMachine):
         x, y = self._read(X, reset=True, y=y, y_numeric=True)
         targets = np.asarray(y, np.float64)
         weights = self._read_weights(sample_weight, x)
+        x, targets, weights = self._take(x), targets[self._taken], weights[self._taken]
+        # The intercept is free, so that an offset of the targets only changes the intercept.
+        offset = np.average(targets, weights=weights)
+        targets = targets - offset
         self._make_space(x)
         columns = together(len(x))
         real, rows = columns.index[0] >= 0, np.maximum(columns.index[0], 0)
@@ -119,14 +119,9 @@ class SVR(RegressorMixin, SingleMachine):
             np.stack([upper, upper])[None],
         )
         last = self._last_variables(columns, problems.sign)
-        epsilon = np.float64(self.epsilon)
-
-        def certify(solved: Solved) -> Any:
-            return _bounds_of_tube(solved.weight, solved.output, target, upper, epsilon)
-
-        solved = self._solve(x, columns, problems, rescaled(last, problems.upper), certify)
+        solved = self._solve(x, columns, problems, rescaled(last, problems.upper))
         self._set_coefficients(x, columns, solved.weight[0])
-        self._set_intercept(solved.threshold[0])
+        self._set_intercept(solved.threshold[0] + offset)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -139,16 +134,3 @@ class SVR(RegressorMixin, SingleMachine):
           `[rows]`, float64.
         """
         return self._output(X)
-
-
-@jax.jit
-def _bounds_of_tube(
-    beta: Array, output: Array, targets: Array, upper: Array, epsilon: Array
-) -> tuple[Array, Array]:
-    """The primal and the dual, `[1]` each."""
-    gram = KnownProducts(output[0])
-    settings = {"C": 1.0, "epsilon": epsilon, "sample_weight": upper}
-    return (
-        regression.kernel_primal(beta[0], gram, targets, **settings)[None],
-        regression.dual(beta[0], gram, targets, **settings)[None],
-    )
