@@ -29,12 +29,14 @@ class Solved(NamedTuple):
     Attributes:
       value: `[problems, sides, columns]` variables.
       weight: `[problems, columns]`: of each column in the output, the signed sum of its sides.
-      threshold: `[families, problems]`: the score that parts the variables.
+      threshold: `[families, problems]`: the score that separates rising from falling variables.
+      noise: `[problems]`: scores that differ by less are equal, up to rounding.
     """
 
     value: np.ndarray
     weight: np.ndarray
     threshold: np.ndarray
+    noise: np.ndarray
 
 
 class KernelMachine(BaseEstimator):
@@ -176,7 +178,7 @@ class KernelMachine(BaseEstimator):
         self._variables = (columns.index, problems.sign, solution.value) if is_kept else None
         self._warn(solution)
         weight = (problems.sign * solution.value).sum(1)
-        return Solved(solution.value, weight, solution.threshold)
+        return Solved(solution.value, weight, solution.threshold, solution.noise)
 
     def _last_variables(self, columns: Columns, sign: np.ndarray) -> np.ndarray | None:
         """The variables of the last fit of problems of the same equations, where fits go on."""

@@ -1,5 +1,6 @@
 """Support vector classification with a share of margin errors in the place of a price."""
 
+import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -112,8 +113,15 @@ class NuSVC(KernelClassifier):
     def _scale(self, solved: Solved) -> tuple[np.ndarray, np.ndarray]:
         positive, negative = solved.threshold
         margin = (negative - positive) / 2
-        # Without a margin the classes are not parted at all, and the output is 0.
-        factor = 1 / np.where(margin > 0, margin, 1.0)
+        has_margin = margin > 10 * solved.noise
+        if not has_margin.all():
+            warnings.warn(
+                f"nu={self.nu:g} leaves no margin: the optimal weights are 0, and so is the output "
+                f"up to rounding; decrease nu, or choose another kernel",
+                UserWarning,
+                stacklevel=3,
+            )
+        factor = 1 / np.where(has_margin, margin, 1.0)
         return factor, (positive + negative) / 2 * factor
 
 

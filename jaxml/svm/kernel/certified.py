@@ -25,6 +25,8 @@ _HOST_SECONDS = 0.5
 _SHARED_COLUMNS = 2048
 # How much larger than the tolerance the expected error of a score may be for float32 to help.
 _HOPELESS = 100.0
+# The part of the largest term of a score below which its digits mean nothing.
+_NOISE = 1e-10
 # The part of the tolerance that the device solves to, which leaves some for its rounding errors.
 _DEVICE_PART = 0.9
 
@@ -57,6 +59,7 @@ class Certified:
       tolerance: `[problems]`: of the violation.
       gap: `[problems]`: primal minus dual, with the thresholds as the intercepts.
       dual: `[problems]`: the dual objective, to be maximised: a lower bound of the primal.
+      noise: `[problems]`: scores that differ by less are equal, up to rounding.
       interrupted: whether the keyboard stopped it.
       steps: pairs that were moved.
     """
@@ -69,6 +72,7 @@ class Certified:
     tolerance: np.ndarray
     gap: np.ndarray
     dual: np.ndarray
+    noise: np.ndarray
     interrupted: bool = False
     steps: int = 0
 
@@ -162,6 +166,7 @@ class _Run:
             tolerance=np.full(count, tolerance),
             gap=np.full(count, np.inf),
             dual=np.zeros(count),
+            noise=np.zeros(count),
         )
         self.tolerance = tolerance
         self.shared: np.ndarray | None = None
@@ -262,10 +267,13 @@ class _Run:
 
     def rescale(self, scale: Callable[[np.ndarray], float]) -> bool:
         """Tightens the tolerances of problems whose scores are small; whether any is unsolved."""
-        for number, threshold in enumerate(self.found.threshold.T):
-            # A solution that is far from the optimum does not know the unit: in small steps.
-            unit = min(1.0, max(scale(threshold), 1e-9))
-            self.found.tolerance[number] = self.tolerance * unit
+        found = self.found
+        largest = self.examples.kernel.largest(self.examples.rows)
+        for number, threshold in enumerate(found.threshold.T):
+            found.noise[number] = _NOISE * largest * np.abs(found.value[number]).sum()
+            least = min(found.noise[number], self.tolerance)
+            wanted = self.tolerance * min(1.0, scale(threshold))
+            found.tolerance[number] = max(wanted, least)
         return bool(self.found.unsolved.any())
 
     def block_of(self, columns: np.ndarray) -> host_solver.Block:

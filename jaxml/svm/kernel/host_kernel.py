@@ -68,6 +68,19 @@ class HostKernel:
             np.minimum(exponent, 0, out=exponent)
         return np.exp(exponent, out=exponent)
 
+    def largest(self, x: Rows) -> float:
+        """The largest entry of the kernel of rows with themselves; of a callable one of some."""
+        if self.function is not None:
+            some = take(x, np.arange(0, len(x[0]), max(1, len(x[0]) // 64)))
+            return float(np.abs(self.block(some, some)).max(initial=0.0))
+        squares = np.einsum("nf,nf->n", x[0], x[0])
+        size = float(squares.max(initial=0.0))
+        if self.name == "linear":
+            return size
+        if self.name == "poly":
+            return (abs(self.gamma) * size + abs(self.coef0)) ** self.degree
+        return 1.0
+
     def weighted(self, x: Rows, z: Rows, weights: np.ndarray) -> np.ndarray:
         """`[n, outputs]`: the kernel of rows times weights `[m, outputs]`."""
         if self.name == "linear":

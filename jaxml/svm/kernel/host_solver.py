@@ -108,13 +108,14 @@ def _solve_dense(
     best = _at(problem, kernel, value, HostSolution(value, value, np.inf))
     now = best
     try:
-        for number in range(6):
-            if now.violation <= tolerance or now.rounds == max_rounds:
+        for number, budget in enumerate((1, None, 1, 20, 20)):
+            before = best.violation
+            if before <= tolerance or now.rounds == max_rounds:
                 break
-            if number == 1:
+            if budget is None:
                 value, taken = interior_point.solve(problem, kernel, 0.5 * tolerance), 0
             else:
-                steps = pair_steps(kernel, len(now.value)) * (20 if number > 2 else 1)
+                steps = budget * pair_steps(kernel, len(now.value))
                 value, taken = move_pairs(problem, kernel, best, 0.5 * tolerance, steps)
             last = replace(now, rounds=now.rounds + 1, steps=now.steps + taken)
             now = _at(problem, kernel, value, last)
@@ -122,6 +123,8 @@ def _solve_dense(
                 report(now)
             if now.violation < best.violation:
                 best = now
+            if number > 1 and best.violation > 0.5 * before:
+                break
     except KeyboardInterrupt:
         best = replace(best, interrupted=True)
     return replace(best, rounds=now.rounds, steps=now.steps)
