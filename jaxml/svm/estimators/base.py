@@ -88,7 +88,7 @@ class KernelMachine(BaseEstimator):
         return self.dual_coef_.T
 
     # The unit of the tolerance, from the thresholds of a problem; None for that of the scores.
-    _score_scale: ClassVar[Callable[[np.ndarray], float] | None] = None
+    _score_scale: ClassVar[Any] = None
 
     def _check_settings(self) -> None:
         """Checks the numbers among the settings."""

@@ -113,7 +113,7 @@ class NuSVC(KernelClassifier):
     def _scale(self, solved: Solved) -> tuple[np.ndarray, np.ndarray]:
         positive, negative = solved.threshold
         margin = (negative - positive) / 2
-        has_margin = margin > 10 * solved.noise
+        has_margin = self.tol * margin > solved.noise
         if not has_margin.all():
             warnings.warn(
                 f"nu={self.nu:g} leaves no margin: the optimal weights are 0, and so is the output "

@@ -73,7 +73,7 @@ class Space:
         x = rows[0]
         if callable(self.kernel):
             sample = x[:: max(1, len(x) // 64)]
-            return 64 * unit * float(np.abs(self.host_kernel.function(sample, sample)).max())
+            return 64 * unit * float(np.abs(_in_double(self.kernel, sample, sample)).max())
         radius = float(np.einsum("nf,nf->n", x, x).max(initial=0.0))
         products = product_error(radius, x.shape[1], dtype)
         if self.kernel == "linear":

@@ -49,14 +49,12 @@ class SVC(KernelClassifier):
       coef_: `[pairs, features]`, of the linear kernel.
       class_weight_: `[classes]`.
       n_iter_: `[pairs]` rounds in which each took part.
-      fit_status_: 0 where all problems are solved to the tolerance, else 1.
+      fit_status_: 0 if all problems are solved to the tolerance in float64, else 1.
       shape_fit_: of the data.
-      primal_: `[pairs]`: the primal of each, with the intercept that is best for its variables.
+      primal_: `[pairs]`: the primal of each, at the fitted intercept.
       dual_: `[pairs]`: the lower bound that the variables prove.
-      duality_gap_: `[pairs]`: primal less dual, in float64 from the data for the linear kernel; for
-        others from scores that are computed afresh in the dtype of the device, which in float32 are
-        off by some 1e-7 of the largest term of their sums. A bound of what is left where the kernel
-        is an inner product, which sigmoid may not be.
+      duality_gap_: `[pairs]`: primal minus dual, from scores in float64. It bounds the distance to
+        the optimum where the kernel is an inner product, which sigmoid may not be.
       relative_gap_: the sum of the gaps over that of the primals.
 
     Example:
@@ -66,8 +64,10 @@ class SVC(KernelClassifier):
 
     Source: scikit-learn's and libsvm's names and layouts. scikit-learn's `shrinking` is left out:
     solved problems are left out of rounds, always. Its `max_iter` counts single steps. Its
-    probabilities may contradict its predictions; these do not. Data in float64 is computed with in
-    float32 unless `jax_enable_x64` is set; sparse data is made dense.
+    probabilities may contradict its predictions; these do not. The solver computes in float32 where
+    that reaches `tol` and in float64 where it does not. Decisions are computed in float32 where
+    their expected error is below `tol`. Sparse data is made dense, and samples of weight 0 are
+    dropped.
     """
 
     _bounds: ClassVar = {"C": (0.0, False, LARGEST)}

@@ -40,9 +40,9 @@ class SVR(RegressorMixin, SingleMachine):
       n_iter_: rounds.
       fit_status_: 0 where it is solved to the tolerance, else 1.
       shape_fit_: of the data.
-      primal_: the primal, with the intercept that is best for the variables.
+      primal_: the primal, at the fitted intercept.
       dual_: the lower bound that the variables prove.
-      duality_gap_: primal less dual, to the digits of that of `SVC`.
+      duality_gap_: primal minus dual, from scores in float64.
       relative_gap_: the gap over the primal.
 
     Example:

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from jaxml.svm.kernel import host_solver, solver
-from jaxml.svm.kernel.host_kernel import HostKernel, Rows, take
+from jaxml.svm.kernel.host_kernel import HostKernel, Rows, for_each, take
 from jaxml.svm.kernel.host_problem import HostProblem, host_problem
 from jaxml.svm.kernel.solver import DualProblems, Progress
 from jaxml.svm.kernels import Kernel
@@ -26,7 +26,9 @@ _SHARED_COLUMNS = 2048
 # How much larger than the tolerance the expected error of a score may be for float32 to help.
 _HOPELESS = 100.0
 # The part of the largest term of a score below which its digits mean nothing.
-_NOISE = 1e-10
+_NOISE = 1e-12
+# How often the unit of the tolerance is taken from a better solution.
+_RESCALINGS = 6
 # The part of the tolerance that the device solves to, which leaves some for its rounding errors.
 _DEVICE_PART = 0.9
 
@@ -130,8 +132,11 @@ def solve(
     if not run.is_for_host():
         run.on_device(memory)
     run.on_host()
-    if scale is not None and run.rescale(scale):
-        run.on_host()
+    if scale is not None:
+        for _ in range(_RESCALINGS):
+            if not run.rescale(scale):
+                break
+            run.on_host()
     return run.found
 
 
@@ -206,7 +211,8 @@ class _Run:
         self.found.rounds = np.asarray(solution.rounds)
         self.found.steps = solution.progress.steps
         self.found.interrupted = solution.interrupted
-        for number in range(self.count):
+
+        def evaluate(number: int) -> None:
             problem, index, columns = self.parts(number)
             value = solution.value[number].reshape(-1)[index]
             # Bounds are met exactly, in the digits of the device.
@@ -216,6 +222,8 @@ class _Run:
             score = self.exact_scores(problem, columns, value, score)
             violation = problem.violation(value, score)
             self.settle(number, problem, index, value, score, violation)
+
+        for_each(evaluate, range(self.count), threads=self.examples.kernel.is_ours)
 
     def exact_scores(
         self, problem: HostProblem, columns: np.ndarray, value: np.ndarray, score: np.ndarray
@@ -232,7 +240,10 @@ class _Run:
         used = np.flatnonzero(weight)
         rows = self.examples.rows
         products = self.examples.kernel.weighted(
-            take(rows, columns[wanted]), take(rows, columns[used]), weight[used]
+            take(rows, columns[wanted]),
+            take(rows, columns[used]),
+            weight[used],
+            threads=self.count == 1,
         )
         place = np.full(problem.num_columns, -1)
         place[wanted] = np.arange(len(wanted))

@@ -81,7 +81,9 @@ class HostKernel:
             return (abs(self.gamma) * size + abs(self.coef0)) ** self.degree
         return 1.0
 
-    def weighted(self, x: Rows, z: Rows, weights: np.ndarray) -> np.ndarray:
+    def weighted(
+        self, x: Rows, z: Rows, weights: np.ndarray, *, threads: bool = True
+    ) -> np.ndarray:
         """`[n, outputs]`: the kernel of rows times weights `[m, outputs]`."""
         if self.name == "linear":
             return x[0] @ (z[0].T @ weights)
@@ -96,7 +98,7 @@ class HostKernel:
                 there = slice(column, column + width)
                 out[here] += self.block(part, (z[0][there], z[1][there])) @ weights[there]
 
-        _for_each(fill, range(0, len(x[0]), height), threads=self.function is None)
+        for_each(fill, range(0, len(x[0]), height), threads=threads and self.is_ours)
         return out
 
     def matrix(self, x: Rows, z: Rows) -> np.ndarray:
@@ -108,11 +110,16 @@ class HostKernel:
             here = slice(start, start + height)
             out[here] = self.block((x[0][here], x[1][here]), z)
 
-        _for_each(fill, range(0, len(x[0]), height), threads=self.function is None)
+        for_each(fill, range(0, len(x[0]), height), threads=self.is_ours)
         return out
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it may be called by several threads: a function of the user's may not."""
+        return self.function is None
 
-def _for_each(function: Callable[[int], None], items: range, *, threads: bool) -> None:
+
+def for_each(function: Callable[[int], None], items: range, *, threads: bool) -> None:
     """Calls the function with each item, in threads whose BLAS has one thread each."""
     if len(items) < 2 or not threads:
         for item in items:

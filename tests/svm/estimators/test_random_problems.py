@@ -1,5 +1,7 @@
 """The kernel estimators on random problems of all scales, beside libsvm and float64 sums."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from tests.svm.estimators.random_problems import ESTIMATORS, faults, random_case
 LARGE = 1000
 
 
-def check(name, seeds, dtype=np.float64):
+def check(name, seeds, dtype: Any = np.float64):
     found = {}
     warned = 0
     for seed in seeds:

@@ -415,7 +415,8 @@ def test_an_interruption_on_the_host_keeps_the_best():
     def stop(progress):
         raise KeyboardInterrupt
 
-    machine = SVC(kernel="linear", verbose=stop, warm_start=True)
+    callback: Any = stop
+    machine = SVC(kernel="linear", verbose=callback, warm_start=True)
     with pytest.warns(ConvergenceWarning, match="interrupted by the keyboard"):
         machine.fit(x, y)
     assert machine.fit_status_ == 1
