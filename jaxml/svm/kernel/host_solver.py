@@ -119,10 +119,10 @@ def _solve_dense(
                 value, taken = move_pairs(problem, kernel, best, 0.5 * tolerance, steps)
             last = replace(now, rounds=now.rounds + 1, steps=now.steps + taken)
             now = _at(problem, kernel, value, last)
-            if report:
-                report(now)
             if now.violation < best.violation:
                 best = now
+            if report:
+                report(now)
             if number > 1 and best.violation > 0.5 * before:
                 break
     except KeyboardInterrupt:

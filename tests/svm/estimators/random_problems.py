@@ -72,18 +72,18 @@ def random_case(name: str, seed: int) -> Case:
         y = signal * target_scale + rng.choice([0.0, 10.0, 1e4]) * target_scale
     elif name != "OneClassSVM":
         y = (signal > np.quantile(signal, rng.uniform(0.2, 0.8))).astype(int)
+    if rng.random() < 0.2:  # samples that occur several times
+        twice = rng.integers(0, count, size=count // 4)
+        x[twice], y[twice] = x[twice[::-1]], y[twice[::-1]]
     weight = np.ones(count)
     if rng.random() < 0.3:
         weight = rng.choice([0.0, 0.5, 1.0, 3.0], size=count)
-        weight[[int(np.argmin(signal)), int(np.argmax(signal))]] = 1.0
+        weight[[int(np.argmin(y)), int(np.argmax(y))]] = 1.0  # of either class one
     if name == "NuSVC":
         mass = np.bincount(y, weight)
         settings["nu"] = float(rng.uniform(0.05, 0.95) * 2 * mass.min() / mass.sum())
     if name == "OneClassSVM":
         settings["nu"] = float(rng.uniform(0.02, 0.9))
-    if rng.random() < 0.2:  # samples that occur several times
-        twice = rng.integers(0, count, size=count // 4)
-        x[twice], y[twice] = x[twice[::-1]], y[twice[::-1]]
     return Case(name, settings, x, y, weight)
 
 

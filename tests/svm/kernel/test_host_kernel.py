@@ -1,0 +1,81 @@
+"""Kernel matrices in float64, beside scikit-learn's and beside extended precision."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import pairwise
+
+from jaxml.svm.kernel import host_kernel
+from jaxml.svm.kernel.host_kernel import HostKernel, for_each, product_error, take
+
+RNG = np.random.default_rng(0)
+X, Z = RNG.normal(size=(300, 5)), RNG.normal(size=(70, 5))
+KERNELS = {
+    "linear": (HostKernel("linear"), pairwise.linear_kernel(X, Z)),
+    "rbf": (HostKernel("rbf", gamma=0.3), pairwise.rbf_kernel(X, Z, gamma=0.3)),
+    "poly": (
+        HostKernel("poly", gamma=0.3, coef0=0.5, degree=4),
+        pairwise.polynomial_kernel(X, Z, gamma=0.3, coef0=0.5, degree=4),
+    ),
+    "sigmoid": (
+        HostKernel("sigmoid", gamma=0.3, coef0=0.5),
+        pairwise.sigmoid_kernel(X, Z, gamma=0.3, coef0=0.5),
+    ),
+    "other": (
+        HostKernel("other", function=pairwise.laplacian_kernel),
+        pairwise.laplacian_kernel(X, Z),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_the_matrix_is_that_of_scikit_learn(name, monkeypatch):
+    monkeypatch.setattr(host_kernel, "_BLOCK", 1000)  # many blocks
+    kernel, wanted = KERNELS[name]
+    x, z = kernel.rows(X), kernel.rows(Z)
+    np.testing.assert_allclose(kernel.matrix(x, z), wanted, atol=1e-13)
+    weights = RNG.normal(size=(70, 3))
+    np.testing.assert_allclose(kernel.weighted(x, z, weights), wanted @ weights, atol=1e-12)
+    some = np.array([5, 2])
+    np.testing.assert_allclose(kernel.block(take(x, some), z), wanted[some], atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["linear", "rbf", "poly"])
+def test_the_largest_entry_is_on_the_diagonal(name):
+    kernel, _ = KERNELS[name]
+    x = kernel.rows(X)
+    np.testing.assert_allclose(kernel.largest(x), np.abs(kernel.matrix(x, x)).max(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e3, 1e6, 1e8])
+def test_distant_clusters_keep_the_digits_of_their_distances(distance):
+    shift = np.where(np.arange(len(X)) % 2, distance, -distance)
+    x = X.copy()
+    x[:, 0] += shift
+    kernel = HostKernel("rbf", gamma=0.7)
+    wide = x.astype(np.longdouble)
+    squares = np.square(wide[:, None] - wide[None]).sum(-1)
+    wanted = np.exp(-0.7 * squares).astype(float)
+    rows = kernel.rows(x)
+    np.testing.assert_allclose(kernel.matrix(rows, rows), wanted, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_error_of_products_is_bounded(dtype):
+    for features in (1, 30, 1000):
+        x = RNG.normal(size=(200, features)) * 37 + 11
+        narrow = x.astype(dtype)
+        norms = np.square(narrow).sum(1)
+        squares = norms[:, None] + norms - 2 * narrow @ narrow.T
+        wide = narrow.astype(np.longdouble)
+        exact = np.square(wide[:, None] - wide[None]).sum(-1)
+        error = float(np.abs(squares - exact).max())
+        assert error <= product_error(float(np.square(x).sum(1).max()), features, dtype)
+
+
+def test_for_each_calls_with_every_item_and_raises_what_is_raised():
+    for threads in (False, True):
+        seen = []
+        for_each(seen.append, range(7), threads=threads)
+        assert sorted(seen) == list(range(7))
+        with pytest.raises(ZeroDivisionError):
+            for_each(lambda item: 1 // item, range(3), threads=threads)
