@@ -9,6 +9,7 @@ Source: Mehrotra, "On the implementation of a primal-dual interior point method"
 Munson, "Interior-point methods for massive support vector machines", 2002.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,11 +55,11 @@ def solve(problem: HostProblem, kernel: np.ndarray, tolerance: float) -> np.ndar
         gap = point.value @ point.low + point.room @ point.high
         if gap > 0.1 * (size + abs(problem.linear @ point.value)):
             continue
-        found = _rounded(problem, kernel, point, diagonal)
-        violation = problem.violation(found, problem.scores(kernel, found))
-        if violation < least:
-            best, least = found, violation
-        if violation <= tolerance:
+        for found in _rounded(problem, kernel, point, diagonal):
+            violation = problem.violation(found, problem.scores(kernel, found))
+            if violation < least:
+                best, least = found, violation
+        if least <= tolerance:
             break
     return problem.project(point.value) if best is None else best
 
@@ -160,18 +161,19 @@ class _System:
 
 def _rounded(
     problem: HostProblem, kernel: np.ndarray, point: _Point, diagonal: float
-) -> np.ndarray:
-    """The variables near their bounds put onto them, and the others solved for exactly."""
+) -> Iterator[np.ndarray]:
+    """The variables near their bounds put onto them; then the others solved for exactly."""
     value = point.value.copy()
     value[point.value * diagonal < point.low] = 0
     at_top = point.room * diagonal < point.high
     value[at_top] = problem.upper[at_top]
-    for _ in range(3):
+    yield problem.project(value)
+    for _ in range(4):
         free = np.flatnonzero((value > 0) & (value < problem.upper))
         if not len(free):
             break
         value = _solved_within(problem, kernel, value, free)
-    return problem.project(value)
+    yield problem.project(value)
 
 
 def _solved_within(
@@ -181,7 +183,8 @@ def _solved_within(
     column = problem.column[free]
     sign = problem.sign[free]
     inner = kernel[np.ix_(column, column)] * sign * sign[:, None]
-    np.einsum("ii->i", inner)[...] += 1e-13 * np.diagonal(inner).max() + 1e-300
+    # Singular where many samples lie on the margin: then the nearest solution is wanted.
+    np.einsum("ii->i", inner)[...] += 1e-9 * np.diagonal(inner).max() + 1e-300
     members = (sign[:, None] * problem.members[column]).astype(float)
     used = members.any(0)
     members = members[:, used]
