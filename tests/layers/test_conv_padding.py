@@ -47,6 +47,7 @@ class Reference:
         return self._groups(kernel)  # [*window, in of a group, groups, out of a group]
 
     def conv(self, x, kernel):
+        """The result."""
         padded, kernel = self._padded(x), self._kernel(kernel)
         y = sum(
             np.einsum("...gi,igo->...go", padded[:, *place], kernel[tap])
@@ -55,6 +56,7 @@ class Reference:
         return y.reshape(*y.shape[:-2], -1)
 
     def image_gradient(self, cotangent, kernel):
+        """The gradient by the images."""
         cotangent, kernel = self._groups(cotangent), self._kernel(kernel)
         whole = [size + sum(pad) for size, pad in zip(self.size, self.pads, strict=True)]
         x = np.zeros((len(cotangent), *whole, self.groups, kernel.shape[-3]))
@@ -65,6 +67,7 @@ class Reference:
         return cut.reshape(*cut.shape[:-2], -1)
 
     def kernel_gradient(self, x, cotangent):
+        """The gradient by the kernel."""
         padded, cotangent = self._padded(x), self._groups(cotangent)
         kernel = np.stack(
             [
