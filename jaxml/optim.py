@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxml import norms
 from jaxml.config import OptimConfig
 from jaxml.errors import InputError
 from jaxml.regularizers import is_kernel
@@ -22,6 +23,95 @@ def decay_mask(params: PyTree) -> PyTree:
     {'conv': {'bias': False, 'kernel': True}}
     """
     return jax.tree_util.tree_map_with_path(is_kernel, params)
+
+
+def clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
+    r"""Scales gradients down to a largest Euclidean norm of the whole tree.
+
+    .. math:: g \leftarrow g \min(1,\ c / |g|)
+
+    It is `optax.clip_by_global_norm`, except that the norm does not overflow: gradients of 1e20
+    make an infinite norm there and steps of 0.
+
+    Args:
+      max_norm: c, the largest norm.
+
+    Returns:
+      A transformation without state.
+
+    Source: Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks",
+    2013.
+    """
+
+    def clip(updates: PyTree, params: PyTree) -> PyTree:
+        del params
+        small = norms.tree_norm(updates) <= max_norm
+        clipped = norms.tree_direction(updates)
+        return jax.tree.map(
+            lambda g, unit: jnp.where(small, g, (max_norm * unit).astype(g.dtype)),
+            updates,
+            clipped,
+        )
+
+    return optax.stateless(clip)
+
+
+def adaptive_grad_clip(clipping: float, epsilon: float = 1e-3) -> optax.GradientTransformation:
+    r"""Scales the gradient of each unit down to a fraction of the norm of its weights.
+
+    .. math:: g_o \leftarrow g_o \min\Big(1,\ \lambda
+        \frac{\max(|w_o|, \epsilon)}{|g_o|}\Big)
+
+    A unit is one index of the last dimension, as in `max_norm`: one output of a dense kernel
+    `[in, out]` or of a convolution's `[*window, in, out]`, of any size. A vector or a scalar (bias,
+    scale, offset) is one unit, as in the authors' code.
+
+    It differs from `optax.adaptive_grad_clip` where optax takes the norm over several units: the
+    whole of a kernel with one dimension above 1, such as `[1, out]` and `[1, 1, 1, out]`, and the
+    first dimension alone of three. Norms neither underflow nor overflow.
+
+    Args:
+      clipping: lambda, the largest ratio of the norm of a gradient to that of its weights.
+      epsilon: the least norm of weights, so that weights of 0 can grow.
+
+    Returns:
+      A transformation without state, which needs the parameters.
+
+    Source: Brock, De, Smith, Simonyan, "High-Performance Large-Scale Image Recognition Without
+    Normalization", 2021, equation 3.
+    """
+
+    def clip_unit(g: Array, w: Array) -> Array:
+        axes = tuple(range(w.ndim - 1)) if w.ndim > 1 else None
+        limit = clipping * jnp.maximum(norms.euclidean_norm(w, axes), epsilon)
+        small = norms.euclidean_norm(g, axes) <= limit
+        clipped = (limit * norms.direction(g, axes)).astype(g.dtype)
+        return jnp.where(jnp.broadcast_to(small, g.shape), g, clipped)
+
+    return optax.stateless(lambda updates, params: jax.tree.map(clip_unit, updates, params))
+
+
+def scale_by_trust_ratio(coefficient: float = 1.0) -> optax.GradientTransformation:
+    r"""Gives the update of each array a norm proportional to that of the array.
+
+    .. math:: u \leftarrow c\, |w| \frac{u}{|u|}
+
+    It is `optax.scale_by_trust_ratio`, which leaves an update alone where a norm is 0, except that
+    no norm is 0 because its square is.
+
+    Args:
+      coefficient: c.
+
+    Returns:
+      A transformation without state, which needs the parameters.
+    """
+
+    def scale(u: Array, w: Array) -> Array:
+        norm = norms.tree_norm(w)
+        scaled = (coefficient * norm * norms.direction(u)).astype(u.dtype)
+        return jnp.where((norm == 0) | jnp.all(u == 0), u, scaled)
+
+    return optax.stateless(lambda updates, params: jax.tree.map(scale, updates, params))
 
 
 def momentum(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
@@ -112,13 +202,11 @@ def lars(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransfo
 
     Source: You, Gitman, Ginsburg, "Large Batch Training of Convolutional Networks", 2017.
     """
-    return optax.lars(
-        schedule,
-        config.weight_decay,
-        weight_decay_mask=decay_mask,
-        trust_ratio_mask=decay_mask,
-        momentum=config.momentum,
-        nesterov=config.nesterov,
+    return optax.chain(  # optax.lars, with norms that do not underflow
+        optax.add_decayed_weights(config.weight_decay, mask=decay_mask),
+        optax.masked(scale_by_trust_ratio(0.001), decay_mask),
+        optax.scale_by_learning_rate(schedule),
+        optax.trace(config.momentum, nesterov=config.nesterov),
     )
 
 
@@ -127,13 +215,11 @@ def lamb(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransfo
 
     Source: You et al., "Large Batch Optimization for Deep Learning", 2020, algorithm 2.
     """
-    return optax.lamb(
-        schedule,
-        config.momentum,
-        config.beta2,
-        config.epsilon,
-        weight_decay=config.weight_decay,
-        mask=decay_mask,
+    return optax.chain(  # optax.lamb, with norms that do not underflow
+        optax.scale_by_adam(config.momentum, config.beta2, config.epsilon),
+        optax.add_decayed_weights(config.weight_decay, mask=decay_mask),
+        scale_by_trust_ratio(),
+        optax.scale_by_learning_rate(schedule),
     )
 
 
@@ -206,8 +292,8 @@ def create_optimizer(config: OptimConfig, schedule: optax.Schedule) -> optax.Gra
         )
     clips = [
         (config.clip_value, optax.clip),
-        (config.clip_norm, optax.clip_by_global_norm),
-        (config.clip_adaptive, optax.adaptive_grad_clip),
+        (config.clip_norm, clip_by_global_norm),
+        (config.clip_adaptive, adaptive_grad_clip),
     ]
     parts = [clip(limit) for limit, clip in clips if limit]
     if config.name not in DECAY_BY_THEMSELVES:
@@ -249,7 +335,10 @@ def sharpness_aware(
     Source: Foret, Kleiner, Mobahi, Neyshabur, "Sharpness-Aware Minimization", 2021, algorithm 1.
     """
     grads, aside = gradient(params)
-    norm = optax.tree.norm(grads)
-    scale = radius / jnp.maximum(norm, jnp.finfo(norm.dtype).tiny)
-    there = jax.tree.map(lambda w, g: w + scale.astype(w.dtype) * g, params, grads)
+    towards = norms.tree_direction(grads)
+    there = jax.tree.map(
+        lambda w, unit: w + (jnp.asarray(radius, unit.dtype) * unit).astype(w.dtype),
+        params,
+        towards,
+    )
     return gradient(there)[0], aside

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jaxml import norms
 from jaxml.losses import absolute_error
 from jaxml.types import Array, Float, PyTree
 
@@ -162,12 +163,11 @@ def max_norm(params: PyTree, *, max_value: Scalar, select: Select = is_kernel) -
     _check_bound("max_value", max_value, "above 0", lambda value: value > 0)
 
     def project(w: Array) -> Array:
+        axes = tuple(range(w.ndim - 1))
         radius = jnp.asarray(max_value, w.dtype)
-        squared = jnp.sum(jnp.square(w), axis=range(w.ndim - 1), keepdims=True)
-        outside = squared > radius**2
-        # The root of 1 in place of the root of 0, whose gradient is infinite.
-        shrink = radius / jnp.sqrt(jnp.where(outside, squared, 1.0))
-        return w * jnp.broadcast_to(jnp.where(outside, shrink, 1.0), w.shape)
+        inside = norms.euclidean_norm(w, axes) <= radius
+        on_ball = radius * norms.direction(w, axes)
+        return jnp.where(jnp.broadcast_to(inside, w.shape), w, on_ball)
 
     return _map_selected(project, params, select)
 

@@ -15,7 +15,15 @@ from jax.test_util import check_grads
 from jaxml.config import Config, OptimConfig, fields
 from jaxml.errors import InputError
 from jaxml.models import MODELS
-from jaxml.optim import OPTIMIZERS, create_optimizer, decay_mask, sharpness_aware
+from jaxml.optim import (
+    OPTIMIZERS,
+    adaptive_grad_clip,
+    clip_by_global_norm,
+    create_optimizer,
+    decay_mask,
+    scale_by_trust_ratio,
+    sharpness_aware,
+)
 from jaxml.schedules import create_schedule
 from tests import laws, references
 
@@ -378,6 +386,63 @@ def test_clipping_bounds_what_reaches_the_optimiser():
     references.assert_close(first_step(clip_adaptive=0.1)["conv/kernel"], units, 1e-6)
 
 
+def clipped_by_units(gradient, weights, *, clipping, epsilon=1e-3):
+    """One norm for each index of the last dimension, and one for a vector."""
+    g, w = gradient.astype(np.float64), weights.astype(np.float64)
+    if w.ndim < 2:
+        g, w = g.reshape(-1, 1), w.reshape(-1, 1)
+    out = g.copy()
+    for unit in range(w.shape[-1]):
+        limit = clipping * max(math.sqrt((w[..., unit] ** 2).sum()), epsilon)
+        norm = math.sqrt((g[..., unit] ** 2).sum())
+        if norm > limit:
+            out[..., unit] *= limit / norm
+    return out.reshape(gradient.shape)
+
+
+UNITS = [(), (1,), (6,), (3, 4), (1, 5), (5, 1), (1, 1), (3, 2, 4), (1, 1, 4), (3, 3, 1, 4)]
+UNITS += [(1, 1, 1, 6), (1, 1, 3, 4), (3, 3, 2, 1), (2, 2, 2, 2, 3), (1, 1, 1, 1, 3)]
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
+@pytest.mark.parametrize("shape", UNITS, ids=str)
+def test_adaptive_clipping_bounds_each_unit_by_its_own_weights(shape, scale):
+    rng = np.random.default_rng(0)
+    spread = np.geomspace(0.1, 10, shape[-1]) if shape else 1.0  # some are clipped, some not
+    weights = rng.normal(size=shape).astype(np.float32)
+    gradient = (scale * 0.1 * spread * rng.normal(size=shape)).astype(np.float32)
+    clip = adaptive_grad_clip(0.1)
+    got, _ = jax.jit(lambda g, w: clip.update([g], clip.init([w]), [w]))(gradient, weights)
+    expected = clipped_by_units(gradient, weights, clipping=0.1)
+    laws.agree(adaptive_grad_clip, got[0], expected, by="NumPy float64", rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25, 1e38])
+def test_clipping_by_the_norm_of_the_tree_at_any_scale(scale):
+    tree = {"a": np.float32(scale) * np.float32([3, 0]), "b": np.float32([[scale]])}
+    clip = clip_by_global_norm(0.5)
+    got, _ = jax.jit(lambda g: clip.update(g, clip.init(g)))(tree)
+    norm = np.sqrt(10.0) * scale
+    expected = jax.tree.map(lambda g: g.astype(np.float64) * min(1, 0.5 / norm), tree)
+    laws.agree(clip_by_global_norm, got, expected, by="NumPy float64", rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_the_trust_ratio_gives_an_update_the_norm_of_its_weights(scale):
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(3, 4)).astype(np.float32)
+    update = (scale * rng.normal(size=(3, 4))).astype(np.float32)
+    ratio = scale_by_trust_ratio(0.25)
+    got, _ = jax.jit(lambda u, w: ratio.update(u, ratio.init(w), w))(update, weights)
+    wide = update.astype(np.float64)
+    expected = 0.25 * np.linalg.norm(np.float64(weights)) * wide / np.linalg.norm(wide)
+    laws.agree(scale_by_trust_ratio, got, expected, by="NumPy float64", rtol=1e-6)
+    zeros = jnp.zeros((3, 4))
+    for u, w in [(update, zeros), (zeros, weights)]:
+        u, w = jnp.asarray(u), jnp.asarray(w)
+        np.testing.assert_array_equal(ratio.update(u, ratio.init(w), w)[0], u)
+
+
 def test_accumulated_gradients_make_the_steps_of_their_means():
     config = OptimConfig(learning_rate=0.3, weight_decay=0.1, schedule="cosine")
     schedule = create_schedule(config, steps_per_epoch=2, num_steps=STEPS)
@@ -407,6 +472,27 @@ def test_the_gradient_of_sharpness_aware_minimisation_is_that_of_the_neighbour()
     assert float(aside) == -2.0
     flat_grads, _ = sharpness_aware(gradient, jnp.zeros(2), radius=0.1)
     np.testing.assert_array_equal(flat_grads, np.zeros(2))
+
+
+@pytest.mark.parametrize("scale", [1e-35, 1e-25, 1.0, 1e25, 1e37])
+def test_sharpness_aware_minimisation_stays_in_its_ball(scale):
+    seen = []
+
+    def gradient(params):
+        seen.append(params)
+        return {"a": jnp.float32(3 * scale), "b": jnp.float32(4 * scale)}, None
+
+    params = {"a": jnp.zeros(()), "b": jnp.zeros(())}
+    sharpness_aware(gradient, params, radius=0.05)
+    references.assert_trees_close(seen[1], {"a": 0.03, "b": 0.04}, 1e-6)
+
+
+def test_without_a_gradient_sharpness_aware_minimisation_stays_where_it_is():
+    def gradient(w):
+        return 0 * w, None
+
+    w = jnp.array([1.0, 2.0])
+    np.testing.assert_array_equal(sharpness_aware(gradient, w, radius=1e10)[0], [0, 0])
 
 
 def test_every_optimiser_is_a_choice_of_the_settings():

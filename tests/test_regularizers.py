@@ -118,6 +118,15 @@ def test_keras_agrees_on_max_norm(shape, axis):
     laws.agree(max_norm, max_norm(jnp.asarray(w), max_value=2.0), expected, by="Keras")
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-25, 1e25, 1e37])
+def test_max_norm_at_scales_whose_squares_are_0_or_infinite(scale):
+    w = np.float32(scale * kernel_of())
+    for max_value in (1.5 * scale, 0.5):
+        expected = reference_max_norm(w.astype(np.float64), max_value=max_value)
+        got = max_norm(jnp.asarray(w), max_value=max_value)
+        laws.agree(max_norm, got, expected, by="NumPy float64")
+
+
 def test_units_end_on_the_ball_or_stay():
     w = jnp.asarray(kernel_of((5, 40)), jnp.float32)
     norms = np.linalg.norm(max_norm(w, max_value=2.0), axis=0)

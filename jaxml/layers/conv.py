@@ -10,7 +10,12 @@ from jax import lax
 
 from jaxml.layers.conv_on_cpu import conv_on_cpu
 from jaxml.layers.dense import check_dtypes
-from jaxml.layers.padding import Padding, each_dimension, explicit_padding
+from jaxml.layers.padding import (
+    Padding,
+    each_dimension,
+    explicit_padding,
+    move_excess_padding,
+)
 from jaxml.types import Array, Float
 
 
@@ -71,21 +76,15 @@ def conv(
     pads = explicit_padding(padding, x.shape[first:-1], window, strides, dilation)
     images = x.reshape(math.prod(x.shape[:first]), *x.shape[first:])
     plain = len(window) == 2 and max(dilation) == groups == 1
-    if plain and jax.default_backend() == "cpu":
-        small = max(x.shape[first:-1]) < min(window)
-        on_cpu = _conv_of_small_image if small else conv_on_cpu
-        y = on_cpu(images, kernel, strides=strides, pads=pads)
+    on_cpu = plain and jax.default_backend() == "cpu"
+    if on_cpu and max(x.shape[first:-1]) < min(window):
+        y = _conv_of_small_image(images, kernel, strides=strides, pads=pads)
     else:
-        axes = "DHW"[-len(window) :]
-        y = lax.conv_general_dilated(
-            images,
-            kernel,
-            strides,
-            pads,
-            rhs_dilation=dilation,
-            dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
-            feature_group_count=groups,
-        )
+        images, pads = move_excess_padding(images, window, strides, pads, dilation)
+        if on_cpu:
+            y = conv_on_cpu(images, kernel, strides=strides, pads=pads)
+        else:
+            y = _conv_by_xla(images, kernel, strides, pads, dilation, groups)
     return add_bias(y.reshape(*x.shape[:first], *y.shape[1:]), bias)
 
 
@@ -124,6 +123,26 @@ def _check_channels(x: Array, kernel: Array, groups: int) -> None:
             f"kernel: [*window, {channels // groups}, out] for x {x.shape} and groups={groups}, "
             f"not {kernel.shape}"
         )
+
+
+def _conv_by_xla(
+    x: Array,
+    kernel: Array,
+    strides: Sequence[int],
+    pads: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+    groups: int,
+) -> Array:
+    axes = "DHW"[-len(strides) :]
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        strides,
+        pads,
+        rhs_dilation=dilation,
+        dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
+        feature_group_count=groups,
+    )
 
 
 def _conv_of_small_image(

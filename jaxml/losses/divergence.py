@@ -1,9 +1,9 @@
 """Divergences between distributions over classes."""
 
-import jax
 import jax.numpy as jnp
 
 from jaxml.losses import inputs
+from jaxml.losses.softmax import log_probabilities
 from jaxml.types import Array, Bool, Float
 
 
@@ -55,7 +55,7 @@ def kullback_leibler(
     counts = p != 0
     log_p = jnp.log(jnp.where(counts, p, 1.0))
     if from_logits:
-        log_q = jnp.where(counts, jax.nn.log_softmax(logits), 0.0)
+        log_q = jnp.where(counts, log_probabilities(logits), 0.0)
     else:
         log_q = jnp.log(jnp.where(counts, logits, 1.0))
     return inputs.keep(jnp.sum(p * (log_p - log_q), axis=-1), where)

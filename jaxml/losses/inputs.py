@@ -1,10 +1,11 @@
-"""What is done with inputs first: checks, float32 at least, zeros where masked."""
+"""Checks and conversions of the inputs of losses, and a product in which 0 times infinity is 0."""
 
 import functools
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxml.types import Array
 
@@ -54,3 +55,21 @@ def at_least_float32(*arrays: Array) -> list[Array]:
     dtypes: list[Any] = [x.dtype for x in arrays]
     dtype = functools.reduce(np.promote_types, dtypes, np.dtype(np.float32))
     return [x.astype(dtype) for x in arrays]
+
+
+def weighted(factors: Array, losses: Array) -> Array:
+    """Returns `factors * losses`, where a factor of 0 makes an infinite loss 0.
+
+    Only the infinite losses are replaced, so that the gradient with respect to the factors stays
+    as it is elsewhere.
+    """
+    return factors * jnp.where((factors == 0) & jnp.isinf(losses), 0.0, losses)
+
+
+def focused(weights: Array, losses: Array) -> Array:
+    """Returns the factors of a focal loss, as constants where the class is impossible.
+
+    A cross-entropy above 800 belongs to a probability that is 0 in every precision, and so is the
+    derivative of its factor. Its product with a loss that is infinite or almost so would be NaN.
+    """
+    return jnp.where(losses > 800, lax.stop_gradient(weights), weights)

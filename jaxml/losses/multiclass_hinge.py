@@ -81,7 +81,10 @@ def crammer_singer_hinge(
     the same. Keras' `CategoricalHinge` takes 0 for the strongest other class where all are below.
     """
     logits, labels = _prepare(logits, labels, where)
-    strongest = _missing_margins(logits, labels).max(axis=-1)
+    missing = _missing_margins(logits, labels)
+    # The gradient of the maximum multiplies the others by 0: NaN where that of the square is inf.
+    missing = jnp.where(missing < missing.max(axis=-1, keepdims=True), 0.0, missing)
+    strongest = missing.max(axis=-1)
     return inputs.keep(_squared(strongest, squared), where)
 
 

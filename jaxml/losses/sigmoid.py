@@ -1,7 +1,7 @@
 """Losses of the sigmoid of a logit: two classes."""
 
 import jax
-import optax
+import jax.numpy as jnp
 
 from jaxml.losses import inputs
 from jaxml.losses import labels as labelling
@@ -40,7 +40,6 @@ def sigmoid_cross_entropy(
         range.
 
     Example:
-      >>> import jax.numpy as jnp
       >>> sigmoid_cross_entropy(jnp.array([1e4, -1e4]), jnp.array([1, 1])).tolist()
       [0.0, 10000.0]
 
@@ -51,11 +50,11 @@ def sigmoid_cross_entropy(
     labelling.check_weights(class_weights, 2)
     logits, shares = _prepare(logits, labels, where)
     shares = (1 - label_smoothing) * shares + label_smoothing / 2
-    one, zero = shares * -jax.nn.log_sigmoid(logits), (1 - shares) * -jax.nn.log_sigmoid(-logits)
+    zero, one = 1 - shares, shares
     if class_weights is not None:
         weights = class_weights.astype(logits.dtype)
         zero, one = zero * weights[0], one * weights[1]
-    return inputs.keep(zero + one, where)
+    return inputs.keep(_cross_entropy(logits, zero, one), where)
 
 
 def sigmoid_focal(
@@ -91,12 +90,12 @@ def sigmoid_focal(
       ValueError: labels or a mask of another shape; labels, gamma or alpha out of range.
 
     Example:
-      >>> import jax.numpy as jnp
       >>> sigmoid_focal(jnp.array([1e4, -1e4]), jnp.array([1, 1])).tolist()
       [0.0, 10000.0]
 
-    Source: Lin et al., "Focal loss for dense object detection", 2017; computed by optax. The same
-    as torchvision's `sigmoid_focal_loss`, whose alpha is 0.25 unless told; Keras'
+    Source: Lin et al., "Focal loss for dense object detection", 2017. The same as
+    optax's and torchvision's `sigmoid_focal_loss`, whose gradients are NaN for large logits; alpha
+    of torchvision is 0.25 unless told; Keras'
     `BinaryFocalCrossentropy` clips probabilities and leaves alpha out unless told.
     """
     if not gamma >= 0:
@@ -104,7 +103,14 @@ def sigmoid_focal(
     if alpha is not None and not 0 <= alpha <= 1:
         raise ValueError(f"alpha: in [0, 1] or None, not {alpha}")
     logits, shares = _prepare(logits, labels, where)
-    losses = optax.losses.sigmoid_focal_loss(logits, shares, alpha=alpha, gamma=gamma)
+    zero, one = 1 - shares, shares
+    if alpha is not None:
+        balance = one * alpha + zero * (1 - alpha)
+        zero, one = zero * balance, one * balance
+    losses = _cross_entropy(logits, zero, one)
+    if gamma:
+        factors = jnp.exp(gamma * _log_of_the_rest(logits, shares))
+        losses = inputs.weighted(inputs.focused(factors, losses), losses)
     return inputs.keep(losses, where)
 
 
@@ -112,3 +118,18 @@ def _prepare(logits: Array, labels: Array, where: Array | None) -> tuple[Array, 
     labelling.check_binary(logits, labels, where, soft=True)
     (logits,) = inputs.at_least_float32(inputs.keep(logits, where))
     return logits, labelling.binary_shares(inputs.keep(labels, where), logits.dtype)
+
+
+def _cross_entropy(logits: Array, zero: Array, one: Array) -> Array:
+    """Returns the surprise at both classes, weighted."""
+    surprise = inputs.weighted(one, -jax.nn.log_sigmoid(logits))
+    return surprise + inputs.weighted(zero, -jax.nn.log_sigmoid(-logits))
+
+
+def _log_of_the_rest(logits: Array, shares: Array) -> Array:
+    """Returns `log(1 - p_y)` to full precision."""
+    rest = shares * jax.nn.sigmoid(-logits) + (1 - shares) * jax.nn.sigmoid(logits)
+    # Of a hard label that is certain, the rest underflows, but its logarithm is a logit.
+    tiny = rest < 2.0**-100
+    of_hard_label = jax.nn.log_sigmoid(jnp.where(shares > 0.5, -logits, logits))
+    return jnp.where(tiny, of_hard_label, jnp.log(jnp.where(tiny, 1.0, rest)))

@@ -56,7 +56,7 @@ def softmax_cross_entropy(
         factors = labelling.smoothed_and_weighted(
             labelling.class_shares(labels, logits), label_smoothing, class_weights
         )
-        losses = _surprise(factors, _log_probabilities(logits))
+        losses = _surprise(factors, -log_probabilities(logits))
     return inputs.keep(losses, where)
 
 
@@ -109,10 +109,11 @@ def softmax_focal(
     factors = labelling.smoothed_and_weighted(
         labelling.class_shares(labels, logits), label_smoothing, class_weights
     )
-    log_p = _log_probabilities(logits)
+    log_p = log_probabilities(logits)
     if gamma:
-        factors = factors * jnp.exp(gamma * _log_of_the_rest(logits, log_p))
-    return inputs.keep(_surprise(factors, log_p), where)
+        focus = jnp.exp(gamma * _log_of_the_rest(logits, log_p))
+        factors = factors * inputs.focused(focus, -log_p)
+    return inputs.keep(_surprise(factors, -log_p), where)
 
 
 def _prepare(
@@ -148,7 +149,8 @@ def _below_top(logits: Array) -> tuple[Array, Array]:
     return below, jnp.log1p(jnp.sum(jnp.where(top, 0.0, jnp.exp(below)), axis=-1))
 
 
-def _log_probabilities(logits: Array) -> Array:
+def log_probabilities(logits: Array) -> Array:
+    """Returns the logarithm of the softmax to full precision; one logit may be infinite."""
     below, log_sum = _below_top(logits)
     return below - log_sum[..., None]
 
@@ -158,14 +160,14 @@ def _surprise_at_label(logits: Array, labels: Array, class_weights: Array | None
     at_label = jnp.take_along_axis(below, labels[..., None], axis=-1, mode="clip")
     losses = log_sum - at_label.squeeze(-1)
     if class_weights is not None:
-        losses = losses * jnp.take(class_weights.astype(losses.dtype), labels, mode="clip")
+        weights = jnp.take(class_weights.astype(losses.dtype), labels, mode="clip")
+        losses = inputs.weighted(weights, losses)
     return labelling.nan_outside(losses, labels, logits.shape[-1])
 
 
-def _surprise(factors: Array, log_probabilities: Array) -> Array:
+def _surprise(factors: Array, losses: Array) -> Array:
     """`-sum_c f_c log p_c`, where a class that is impossible and not asked for adds nothing."""
-    nothing = (factors == 0) & jnp.isneginf(log_probabilities)
-    return jnp.sum(factors * jnp.where(nothing, 0.0, -log_probabilities), axis=-1)
+    return jnp.sum(inputs.weighted(factors, losses), axis=-1)
 
 
 def _log_of_the_rest(logits: Array, log_p: Array) -> Array:

@@ -1,0 +1,119 @@
+"""Euclidean norms that neither underflow nor overflow when values are squared.
+
+Values are divided by a power of two near the largest magnitude first, which rounds nothing, so
+norms of ordinary size are those of the plain formula. Norms are computed in float32 at least.
+Infinities and NaN stay visible: the norm is infinite or NaN, and so is the direction.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxml.types import Array, Float, PyTree
+
+__all__ = ["direction", "euclidean_norm", "tree_direction", "tree_norm"]
+
+
+def euclidean_norm(
+    x: Float[Array, "*shape"], axis: int | Sequence[int] | None = None
+) -> Float[Array, "*ones"]:
+    r"""Computes :math:`\sqrt{\sum_i x_i^2}` with a gradient of 0 where all x are 0.
+
+    Args:
+      x: floating point.
+      axis: the dimensions that are summed over; None for all.
+
+    Returns:
+      The norms, with size 1 in the dimensions that were summed over.
+
+    Example:
+      >>> [f"{norm:.1e}" for norm in euclidean_norm(jnp.array([[3e-25], [4e-25]]), 0)[0].tolist()]
+      ['5.0e-25']
+    """
+    wide = _wide(x)
+    scale = _scale(jnp.abs(wide).max(axis=_axes(axis), keepdims=True, initial=0.0))
+    return scale * _root(jnp.square(wide / scale).sum(axis=_axes(axis), keepdims=True))
+
+
+def direction(x: Float[Array, "*shape"], axis: int | Sequence[int] | None = None) -> Array:
+    """Divides by the Euclidean norm, also where the norm itself is too large for the dtype.
+
+    Args:
+      x: floating point.
+      axis: the dimensions that the norm sums over; None for all.
+
+    Returns:
+      Vectors of length 1 in float32 at least, or of zeros where all x are 0.
+
+    Example:
+      >>> direction(jnp.array([3e-25, 4e-25])).round(3).tolist()
+      [0.6000000238418579, 0.800000011920929]
+    """
+    wide = _wide(x)
+    scaled = wide / _scale(jnp.abs(wide).max(axis=_axes(axis), keepdims=True, initial=0.0))
+    root = _root(jnp.square(scaled).sum(axis=_axes(axis), keepdims=True))
+    # Not by a second division: XLA would divide by the product, which may be infinite.
+    return scaled * (1 / jnp.where(root == 0, 1.0, root))
+
+
+def tree_norm(tree: PyTree) -> Float[Array, ""]:
+    """Computes the Euclidean norm of all leaves of a tree together.
+
+    >>> float(tree_norm({"kernel": jnp.array([3.0]), "bias": jnp.array([4.0])}))
+    5.0
+    """
+    scale, root = _of_tree(tree)
+    return scale * root
+
+
+def tree_direction(tree: PyTree) -> PyTree:
+    """Divides a tree by its Euclidean norm; a tree of zeros stays one.
+
+    >>> direction = tree_direction({"kernel": jnp.array([3e-25]), "bias": jnp.array([4e-25])})
+    >>> {name: round(float(leaf[0]), 3) for name, leaf in direction.items()}
+    {'bias': 0.8, 'kernel': 0.6}
+    """
+    scale, root = _of_tree(tree)
+    inverse = 1 / jnp.where(root == 0, 1.0, root)  # see `direction`
+
+    def divide(leaf: Array) -> Array:
+        wide = _wide(leaf)
+        return wide / scale.astype(wide.dtype) * inverse.astype(wide.dtype)
+
+    return jax.tree.map(divide, tree)
+
+
+def _of_tree(tree: PyTree) -> tuple[Array, Array]:
+    """Returns a power of two and the norm as its multiple."""
+    leaves = [_wide(leaf) for leaf in jax.tree.leaves(tree)]
+    dtype = np.result_type(np.float32, *(leaf.dtype for leaf in leaves))
+    peaks = [jnp.abs(leaf).max(initial=0.0).astype(dtype) for leaf in leaves]
+    scale = _scale(jnp.stack([jnp.zeros((), dtype), *peaks]).max())
+    squares = [jnp.square(leaf / scale.astype(leaf.dtype)).sum().astype(dtype) for leaf in leaves]
+    return scale, _root(sum(squares, start=jnp.zeros((), dtype)))
+
+
+def _scale(peak: Array) -> Array:
+    """Returns a power of two near a magnitude; the norm does not depend on it."""
+    _, exponent = jnp.frexp(lax.stop_gradient(peak))
+    info = jnp.finfo(peak.dtype)
+    # Powers below the least, and inverses of those above the most, would be flushed to 0.
+    exponent = jnp.clip(exponent - 1, info.minexp, info.maxexp - 2)
+    return jnp.ldexp(jnp.ones_like(peak), exponent)
+
+
+def _root(squares: Array) -> Array:
+    """Returns the square root, with a gradient of 0 at 0."""
+    zero = squares == 0
+    return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, squares)))
+
+
+def _wide(x: Array) -> Array:
+    return jnp.asarray(x, np.promote_types(x.dtype, np.float32))
+
+
+def _axes(axis: int | Sequence[int] | None) -> int | tuple[int, ...] | None:
+    return tuple(axis) if isinstance(axis, Sequence) else axis
