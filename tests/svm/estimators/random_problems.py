@@ -113,7 +113,7 @@ def _faults_of(case: Case, model: Any) -> Any:
     size = max(abs(found.primal), abs(found.dual), found.magnitude * 1e-4)
     reported = float(np.sum(model.duality_gap_)) * found.factor**2
     # Without a margin both thresholds are 0 up to rounding, and here they are 0.
-    noise = 1e-7 * size if found.has_margin else 1e-8 * found.magnitude
+    noise = 1e-7 * size if found.has_margin else 1e-7 * found.magnitude
     is_known = found.has_margin or model.fit_status_ == 0
     if is_known and abs(found.gap - reported) > noise + 0.02 * abs(found.gap):
         yield f"the gap is {found.gap:.3g}, {reported:.3g} was reported"
