@@ -66,7 +66,7 @@ def random_file(rng, zipped):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("seed", range(40))
 def test_what_torch_loads_is_read(tmp_path, seed):
-    content = random_file(random.Random(seed), zipped=seed % 2 == 0)
+    content = random_file(random.Random(seed), zipped=seed % 2 == 0)  # noqa: S311
     path = tmp_path / "a.pth"
     path.write_bytes(content)
     wanted = torch.load(io.BytesIO(content), weights_only=True)["model"]
@@ -125,7 +125,7 @@ def damage(rng, content, marker):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("seed", range(20))
 def test_damage_is_told_at_once_and_runs_nothing(tmp_path, seed):
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311
     content = random_file(rng, zipped=seed % 2 == 0)
     path, marker = tmp_path / "a.pth", tmp_path / "marker"
     for _ in range(15):
