@@ -111,6 +111,12 @@ class WeightsConfig:
         "safetensors, .pth, .h5 or .keras file in the naming of torchvision, timm, Keras or our "
         "own; empty starts at random",
     )
+    entry: str = setting(
+        "",
+        "dictionary of a .pth file that holds the weights, such as model_ema, or prefix of their "
+        "names, also in a safetensors file; empty takes the only dictionary, or else state_dict, "
+        "model_state_dict or model",
+    )
     new_head: bool = setting(
         False, "whether the head starts at random all the same: for another number of classes"
     )

@@ -141,6 +141,7 @@ class Program:
             self.model,
             {"params": state.params, "batch_stats": state.batch_stats},
             self.input_shape,
+            entry=settings.entry,
             new_head=settings.new_head,
         )
 

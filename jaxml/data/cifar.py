@@ -196,13 +196,16 @@ def _parse_python(
     where: str, content: bytes, layout: Layout, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
     batch = array_pickle.loads(content, where)
-    images = batch.get(b"data") if isinstance(batch, dict) else None
-    labels = batch.get(layout.label_key) if isinstance(batch, dict) else None
-    if not isinstance(images, np.ndarray) or not isinstance(labels, list):
+    images = _entry(batch, b"data")
+    labels = _entry(batch, layout.label_key)
+    if not isinstance(images, np.ndarray) or not isinstance(labels, list | np.ndarray):
         raise InputError(
             f"{where}: not a CIFAR batch, a dict with an array 'data' "
-            f"and a list '{layout.label_key.decode()}'"
+            f"and a list or array '{layout.label_key.decode()}'"
         )
+    if images.dtype != np.uint8:
+        raise InputError(f"{where}: data of dtype uint8, not {images.dtype}")
+    labels = labels.reshape(-1).tolist() if isinstance(labels, np.ndarray) else labels
     if images.shape != (count, IMAGE_BYTES) or len(labels) != count:
         raise InputError(
             f"{where}: data of shape ({count}, {IMAGE_BYTES}) and {count} labels, "
@@ -212,3 +215,10 @@ def _parse_python(
         raise InputError(f"{where}: the labels must be integers")
     # However large a label is, it becomes one that fits and is refused.
     return images, np.asarray([min(max(label, -1), 2**31) for label in labels])
+
+
+def _entry(batch: Any, key: bytes) -> Any:
+    """An entry by a key in bytes, as published, or in text, as Python 3 pickles it anew."""
+    if not isinstance(batch, dict):
+        return None
+    return batch[key] if key in batch else batch.get(key.decode())

@@ -8,6 +8,7 @@ import numpy as np
 from jaxml.errors import InputError
 from jaxml.weights import keras_file, safetensors_file, torch_file
 from jaxml.weights.first_bytes import HDF5, ZIP, first_bytes
+from jaxml.weights.prefixes import SETTING, select
 
 __all__ = ["Weights", "read_weights"]
 
@@ -25,26 +26,31 @@ class Weights(NamedTuple):
     naming: Literal["torch", "keras"]
 
 
-def read_weights(path: Path) -> Weights:
+def read_weights(path: Path, entry: str = "") -> Weights:
     """Reads a file of weights, without torch and Keras and without running anything in it.
 
     Args:
       path: a safetensors file, a `.pth` or `.pt` of PyTorch, or a `.h5`, `.weights.h5` or `.keras`
         of Keras. The first bytes decide which; where they are of none of these, the ending.
+      entry: the dictionary of a PyTorch file that holds the weights, or the prefix of their names
+        there or in a safetensors file; empty for the only or the usual one, see `torch_file.read`.
 
     Returns:
-      The tensors and how they are named.
+      The tensors and how they are named, without the wrappers of the network, see `prefixes`.
 
     Raises:
-      InputError: the file cannot be read, is cut short or corrupt, or of no such format.
+      InputError: the file cannot be read, is cut short or corrupt, of no such format, or
+        has no such entry.
     """
     format_ = _format(path)
     if format_ == "keras":
+        if entry:
+            raise InputError(f"{SETTING}: has to be empty for a file of Keras, got {entry[:100]!r}")
         weights = Weights(keras_file.read(path), "keras")
     elif format_ == "torch":
-        weights = Weights(torch_file.read(path), "torch")
+        weights = Weights(torch_file.read(path, entry), "torch")
     else:
-        tensors = safetensors_file.read(path)[0]
+        tensors = select(safetensors_file.read(path)[0], entry, str(path))
         # Each name in Keras has a slash, and none in torch.
         weights = Weights(tensors, "keras" if all("/" in name for name in tensors) else "torch")
     for name in weights.tensors:

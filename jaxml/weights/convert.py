@@ -16,6 +16,7 @@ from jaxml.models.summary import layers
 from jaxml.types import PyTree
 from jaxml.weights.keras_numbers import renumbered
 from jaxml.weights.layout import HEAD, Entry, counters_of, entries_of, leaves_of, tree_of
+from jaxml.weights.prefixes import only_difference
 
 # From the paths of the modules that hold arrays ("stage1/block1/conv1"), in the order of their
 # calls, to what a library calls them ("layer1.0.conv1").
@@ -85,7 +86,7 @@ def from_library(
             _few("unexpected", [called.get(name, name) for name in unexpected]),
             _few("of the wrong shape or type", [_mismatch(e, found[e.name]) for e in wrong]),
         ]
-        hint = _hint(missing, unexpected, wrong, names)
+        hint = _prefix_hint(found, entries, kind) or _hint(missing, unexpected, wrong, names)
         raise InputError(f"{source}: tensors {'; '.join(filter(None, told))}{hint}")
     values = dict(leaves_of(template))
     for entry in entries:
@@ -151,6 +152,15 @@ def _mismatch(entry: Entry, tensor: np.ndarray) -> str:
 def _few(how: str, names: Sequence[str], most: int = 3) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{how}: {', '.join(name[:100] for name in names[:most])}{more}" if names else ""
+
+
+def _prefix_hint(found: Iterable[str], entries: Sequence[Entry], kind: str) -> str:
+    """Ends the message, where all names fit without one prefix."""
+    ignored = set(counters_of(entries, kind))
+    prefix = only_difference(found, (entry.name for entry in entries), ignored)
+    if not prefix:
+        return ""
+    return f"; only the prefix differs: config.weights.entry={prefix[:100]} takes it away"
 
 
 def _hint(

@@ -21,6 +21,7 @@ def load(
     template: PyTree,
     input_shape: Sequence[int],
     *,
+    entry: str = "",
     new_head: bool = False,
 ) -> dict[str, Any]:
     """The variables of a network from a file, in our own naming or in that of its library.
@@ -31,6 +32,7 @@ def load(
       model: the network.
       template: its variables, arrays or `jax.ShapeDtypeStruct`.
       input_shape: of one example: `(height, width, channels)`.
+      entry: of the file, see `read_weights`.
       new_head: whether the heads are left as they are in the template.
 
     Returns:
@@ -39,7 +41,7 @@ def load(
     Raises:
       InputError: the file cannot be read, or does not hold each tensor of the network and no other.
     """
-    tensors, layout = read_weights(path)
+    tensors, layout = read_weights(path, entry)
     kind, naming = naming_of(network)
     if all(name.startswith(("params.", "batch_stats.")) for name in tensors):
         kind, naming, layout = "native", native, "native"

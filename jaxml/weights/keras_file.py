@@ -8,12 +8,16 @@ The three keep the weights of a model in three ways:
   `model.layers`, which is by depth and not the order in which they were made. The layer's own name
   is an attribute of `vars`, which early versions did not write. Weights have no names.
 - `.keras`: a zip archive of the former and of `config.json`, which has all names.
+
+Keras 2.13 to 2.15 write the latter two as well. There 2.13 and 2.14 say
+`_layer_checkpoint_dependencies` for `layers`, 2.13 counts each layer twice, and on Windows there
+are backslashes between the names. No version before 3 writes a layer's own name into `.weights.h5`.
 """
 
 import io
 import re
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +37,7 @@ WEIGHTS = (
     *("gamma", "beta", "moving_mean", "moving_variance"),
 )
 
+_OLD_LAYERS = "_layer_checkpoint_dependencies"
 # What is in a file of Keras 3 beside weights: the optimiser, metrics, states of random generators.
 _OTHERS = re.compile(r"optimizer/.*|(compile_)?metrics/.*|.*/seed_generator/.*")
 
@@ -54,7 +59,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
       InputError: the file cannot be read, is cut short, corrupt or of another format; h5py is not
         installed; the names of a layer or of its weights are not known.
 
-    Source: files that Keras 3.15 wrote, and its `saving_lib` and `legacy_h5_format`.
+    Source: files that Keras 3.15 and 2.13 to 2.15 wrote, and their `saving_lib` and
+      `legacy_h5_format`.
     """
     start = first_bytes(path)
     if start.startswith(HDF5):
@@ -63,6 +69,10 @@ def read(path: Path) -> dict[str, np.ndarray]:
     elif start.startswith(ZIP):
         with Archive(path) as archive:
             layers = layers_of(archive.read("config.json"), path)
+            if "model.weights.npz" in archive.names:
+                raise InputError(
+                    f"{path}: has its weights in model.weights.npz, save the model as .h5"
+                )
             content = archive.read("model.weights.h5")
         with hdf5.opened(io.BytesIO(content), path) as file:
             weights = _weights(file, layers, path)
@@ -123,18 +133,18 @@ def _names(
 ) -> dict[str, str]:
     """`LAYER/WEIGHT` by the place of each weight in a file of Keras 3."""
     variables: dict[str, dict[int, str]] = defaultdict(dict)
-    for place in places:
-        match = re.fullmatch(r"(layers/(?:[^/]+/layers/)*[^/]+)/vars/(\d{1,3})", place)
+    for place, today in _places_of_today(file, places).items():
+        match = re.fullmatch(r"(layers/(?:[^/]+/layers/)*[^/]+)/vars/(\d{1,3})", today)
         if match:
             variables[match[1]][int(match[2])] = place
-        elif not _OTHERS.fullmatch(place):
+        elif not _OTHERS.fullmatch(today):
             raise InputError(
                 f"{path}: {place[:100]!r} is no weight of a Sequential or functional model"
             )
     names = {}
     for layer, numbered in variables.items():
         config = layers.get(layer, {})
-        name = config.get("name") or file[f"{layer}/vars"].attrs.get("name")
+        name = config.get("name") or file[min(numbered.values())].parent.attrs.get("name")
         if type(name) is not str:
             raise InputError(
                 f"{path}: does not say what {layer[:100]!r} is called, "
@@ -149,6 +159,41 @@ def _names(
             )
         names |= {place: f"{name}/{weights[number]}" for number, place in numbered.items()}
     return names
+
+
+def _places_of_today(file: "h5py.File", places: Collection[str]) -> dict[str, str]:
+    """Each place as Keras 3 would have it.
+
+    A group stands for each layer, also for one without weights; the n-th of a class in a model has
+    the n-th smallest number.
+    """
+    paths: list[str] = []
+    file.visit(paths.append)
+    numbers: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for path in paths:
+        for model, kind, number in _old_layers(path):
+            numbers[model, kind].add(number)
+    ranks = {key: {n: i for i, n in enumerate(sorted(found))} for key, found in numbers.items()}
+    renamed = {}
+    for place in places:
+        parts = place.replace("\\", "/").split("/")
+        for model, kind, number in _old_layers(place):
+            depth = model.count("/") + 1
+            rank = ranks[model, kind][number]
+            parts[depth - 1 : depth + 1] = ["layers", f"{kind}_{rank}" if rank else kind]
+        renamed[place] = "/".join(parts)
+    return renamed
+
+
+def _old_layers(path: str) -> Iterator[tuple[str, str, int]]:
+    """For each layer in a path of Keras 2.13 or 2.14: its model's path, its class and number."""
+    parts = path.replace("\\", "/").split("/")
+    for depth in range(1, len(parts)):
+        if parts[depth - 1] == _OLD_LAYERS:
+            kind, _, number = parts[depth].rpartition("_")
+            if not (kind and re.fullmatch(r"\d{1,6}", number)):
+                kind, number = parts[depth], "0"
+            yield "/".join(parts[:depth]), kind, int(number)
 
 
 def _order(name: str) -> tuple[list[str | int], int, str]:

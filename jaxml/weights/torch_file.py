@@ -3,13 +3,10 @@
 Since torch 1.6 such a file is a zip archive: `NAME/data.pkl` pickles the tensors, each by its
 shape, its strides and the key of a storage, and the storages are `NAME/data/KEY`. Before, it was a
 row of pickles with the storages after them. In both, the pickle is read by `jaxml.unpickle`, to
-which the names of torch are nothing but text.
+which the names of torch are nothing but text; what they stand for is in `torch_parts`.
 """
 
 import io
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,230 +15,166 @@ import numpy as np
 from jaxml import unpickle
 from jaxml.errors import InputError
 from jaxml.weights.archive import Archive
-from jaxml.weights.bfloat16 import BFLOAT16, widen
 from jaxml.weights.first_bytes import ZIP, first_bytes
+from jaxml.weights.prefixes import SETTING, select, unknown
+from jaxml.weights.torch_parts import TorchParts
+from jaxml.weights.torch_types import NoArray, Reader, Storage, Tensor
 
 PICKLE = b"\x80"  # how a pickle begins
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of an old file
 
 # Where training scripts keep the state dict, beside the epoch, the optimiser's state, ...
-ENTRIES = ("state_dict", "model_state_dict", "model", "model_ema", "state_dict_ema")
-
-_DTYPES = {
-    "torch DoubleStorage": np.dtype("<f8"),
-    "torch FloatStorage": np.dtype("<f4"),
-    "torch HalfStorage": np.dtype("<f2"),
-    "torch BFloat16Storage": BFLOAT16,
-    "torch LongStorage": np.dtype("<i8"),
-    "torch IntStorage": np.dtype("<i4"),
-    "torch ShortStorage": np.dtype("<i2"),
-    "torch CharStorage": np.dtype("<i1"),
-    "torch ByteStorage": np.dtype("<u1"),
-    "torch BoolStorage": np.dtype("?"),
-}
+ENTRIES = ("state_dict", "model_state_dict", "model")
+_ORDERS = {b"little": "<", b"big": ">"}
+_LONGEST_INTEGER = 10**18  # of the integers that are names
 
 
-@dataclass(frozen=True)
-class _Storage:
-    """Numbers in a row, which are elsewhere in the file."""
-
-    kind: str
-    key: str
-    numel: int
-
-    @property
-    def nbytes(self) -> int:
-        return self.numel * _DTYPES[self.kind].itemsize
-
-
-@dataclass(frozen=True)
-class _Tensor:
-    """A view of a storage, inside of it."""
-
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-def read(path: Path) -> dict[str, np.ndarray]:
+def read(path: Path, entry: str = "") -> dict[str, np.ndarray]:
     """Reads the state dict in a file that `torch.save` wrote.
 
     Args:
-      path: a state dict, or a dict that holds one under one of `ENTRIES`.
+      path: a state dict, or a dict that holds at least one.
+      entry: the name of the state dict, or the prefix of its names; empty for the only one, or
+        else for the only one that is called as one of `ENTRIES`.
 
     Returns:
       The tensors by name, in the order of the file, read-only and perhaps strided; in the dtypes of
-      the file but for bfloat16, which NumPy lacks and which becomes float32. The prefix `module.`
-      of `DataParallel` and of averaged models is taken away.
+      the file but for those that NumPy lacks: bfloat16 and the float8 become float32, complex32
+      becomes complex64. The names are without the wrappers of the network, see `prefixes`.
 
     Raises:
       InputError: the file cannot be read, is cut short or corrupt, names anything but tensors,
-        holds a tensor that does not fit its storage, or not exactly one state dict.
+        holds a tensor that does not fit its storage, or does not have the one state dict.
 
     Source: what `torch.load(path, weights_only=True)` reads, less what is no state dict.
     """
     start = first_bytes(path)
     if start.startswith(ZIP):
-        return _read_archive(path)
+        return _read_archive(path, entry)
     if start.startswith(PICKLE):
-        return _read_legacy(path)
+        return _read_legacy(path, entry)
     raise InputError(f"{path}: no PyTorch file, it starts with {start[:4].hex()}")
 
 
-class _Parts(unpickle.Parts):
-    """What torch makes a tensor with."""
-
-    kind = "a state dict of tensors"
-    names = frozenset(
-        {
-            *("collections OrderedDict", "torch Size"),
-            *("torch._utils _rebuild_tensor", "torch._utils _rebuild_tensor_v2"),
-            *("torch._utils _rebuild_parameter", *_DTYPES),
-        }
-    )
-
-    def __init__(self) -> None:
-        self.storages: dict[str, _Storage] = {}
-
-    def call(self, name: str, arguments: tuple[Any, ...]) -> Any:
-        match name, arguments:
-            case "collections OrderedDict", ():
-                return {}
-            case "torch Size", (tuple() as sizes,):
-                return sizes
-            case "torch._utils _rebuild_parameter", (_Tensor() as tensor, _, _):
-                return tensor
-            case "torch._utils _rebuild_tensor", (storage, offset, shape, strides):
-                return _tensor(storage, offset, shape, strides)
-            case "torch._utils _rebuild_tensor_v2", (storage, offset, shape, strides, _, _):
-                return _tensor(storage, offset, shape, strides)
-        raise ValueError(f"{name.replace(' ', '.', 1)} of what it is never given")
-
-    def build(self, target: Any, state: Any) -> None:
-        # Of a state dict it is `_metadata`, the versions of the layers.
-        if type(target) is not dict or type(state) is not dict:
-            raise ValueError("a state for no dict")
-
-    def refer(self, key: Any) -> Any:
-        match key:
-            case ("storage", unpickle.Name(kind), str() as name, str(), int() as numel, *rest):
-                storage = _Storage(kind, name, numel)
-                if kind not in _DTYPES or not 0 <= numel < 2**48 or rest not in ([], [None]):
-                    raise ValueError("a storage of an unknown kind or size, or a part of one")
-                if self.storages.setdefault(name, storage) != storage:
-                    raise ValueError("a storage of two kinds or sizes")
-                return storage
-        raise ValueError("a reference to something that is no storage")
-
-
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> _Tensor:
-    """A tensor, once it is sure that it lies in its storage."""
-    if type(storage) is not _Storage or type(shape) is not tuple or type(strides) is not tuple:
-        raise ValueError("a tensor without storage, shape or strides")
-    numbers = (offset, *shape, *strides)
-    if not all(type(number) is int and 0 <= number < 2**48 for number in numbers):
-        raise ValueError("a tensor of negative, immense or no integer sizes, strides or offset")
-    if len(shape) != len(strides) or len(shape) > 64:
-        raise ValueError("a tensor of more than 64 dimensions, or not as many strides")
-    if math.prod(filter(None, shape)) >= 2**48:
-        raise ValueError("a tensor of immense sizes")
-    size = math.prod(shape)
-    last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
-    if size and (last >= storage.numel or size > storage.numel):
-        raise ValueError(f"a tensor of shape {shape} beyond its storage of {storage.numel} numbers")
-    return _Tensor(storage, offset, shape, strides)
-
-
-def _state_dict(content: Any, path: Path) -> dict[str, _Tensor]:
+def _state_dict(content: Any, entry: str, path: Path) -> dict[str, Tensor]:
     """The state dict in what was pickled."""
-    content = _decode_keys(content)
-    entries = [name for name in ENTRIES if type(content.get(name)) is dict]
-    if len(entries) > 1:
-        raise InputError(
-            f"{path}: holds more than one state dict, {', '.join(entries)}: save one of them alone"
-        )
-    tensors = _decode_keys(content[entries[0]]) if entries else content
-    wrong = [key for key, value in tensors.items() if type(value) is not _Tensor]
+    tensors = _choose(_decode_keys(content), entry, path)
+    wrong = [key for key, value in tensors.items() if type(value) is not Tensor]
     if wrong or not tensors:
-        what = f"{repr(wrong[0])[:100]} is no tensor" if wrong else "there are no tensors"
+        what = "there are no tensors"
+        if wrong:
+            value = tensors[wrong[0]]
+            kind = value.kind if isinstance(value, NoArray) else "no tensor"
+            what = f"{repr(wrong[0])[:100]} is {kind}"
         raise InputError(
             f"{path}: holds no state dict, alone or as one of {', '.join(ENTRIES)}: {what}"
         )
-    return _strip_prefix(tensors)
+    return tensors
+
+
+def _choose(content: dict[str, Any], entry: str, path: Path) -> dict[str, Any]:
+    """The dict that an entry says; empty for the only or the usual one."""
+    inner = {name: _decode_keys(value) for name, value in content.items() if type(value) is dict}
+    if entry in inner:
+        return select(inner[entry], "", str(path))
+    found = [name for name, tensors in inner.items() if _is_state_dict(tensors)]
+    usual = [name for name in ENTRIES if name in inner]
+    if len(usual) == 1:
+        found = usual
+    if len(found) == 1:
+        content = inner[found[0]]
+    elif found and not entry:
+        raise InputError(
+            f"{SETTING}: is empty, and {path} holds more than one state dict; "
+            f"give one of {', '.join(repr(name)[1:-1][:100] for name in found[:10])}"
+        )
+    elif found:
+        raise unknown(entry, found, str(path))
+    return select(content, entry, str(path))
+
+
+def _is_state_dict(content: dict[str, Any]) -> bool:
+    return bool(content) and all(type(value) is Tensor for value in content.values())
 
 
 def _decode_keys(content: Any) -> dict[str, Any]:
-    """A dict with text for keys, also where Python 2 wrote it; what is no dict has none."""
+    """A dict with text for keys, also where it was pickled with others; else an empty one."""
     if type(content) is not dict:
         return {}
-    return {
-        key.decode("latin1") if type(key) is bytes else str(key): content[key] for key in content
-    }
+    return {_text(key): value for key, value in content.items()}
 
 
-def _strip_prefix(tensors: dict[str, _Tensor]) -> dict[str, _Tensor]:
-    names = [name for name in tensors if name != "n_averaged"]  # the counter of an averaged model
-    if not all(name.startswith("module.") for name in names):
-        return tensors
-    return {name.removeprefix("module."): tensors[name] for name in names}
+def _text(key: Any) -> str:
+    if type(key) is bytes:
+        return key.decode("latin1")
+    if type(key) is int and abs(key) < _LONGEST_INTEGER:
+        return str(key)
+    return key if type(key) is str else f"a key of type {type(key).__name__}"
 
 
-def _read_archive(path: Path) -> dict[str, np.ndarray]:
+def _read_archive(path: Path, entry: str) -> dict[str, np.ndarray]:
     with Archive(path) as archive:
         pickles = [name for name in archive.names if name.endswith("/data.pkl")]
         if len(pickles) != 1 or pickles[0].count("/") != 1:
             raise InputError(f"{path}: a zip archive that torch.save did not write")
         root = pickles[0].removesuffix("data.pkl")
-        if f"{root}byteorder" in archive.names and archive.read(f"{root}byteorder") != b"little":
-            raise InputError(f"{path}: its numbers are not little-endian")
+        order = b"little"
+        if f"{root}byteorder" in archive.names:
+            order = archive.read(f"{root}byteorder")
+        if order not in _ORDERS:
+            raise InputError(f"{path}: its numbers are neither little-endian nor big-endian")
         content = io.BytesIO(archive.read(pickles[0]))
-        tensors = _state_dict(unpickle.load(content, _Parts(), f"{path}: {pickles[0]}"), path)
-        return _arrays(tensors, lambda key: archive.read(f"{root}data/{key}"), path)
+        pickled = unpickle.load(content, TorchParts(), f"{path}: {pickles[0]}")
+        tensors = _state_dict(pickled, entry, path)
+
+        def storage(wanted: Storage) -> bytes:
+            return _whole(archive.read(f"{root}data/{wanted.key}"), wanted, path)
+
+        reader = Reader(storage, _ORDERS[order])
+        return {name: reader.array(tensor) for name, tensor in tensors.items()}
 
 
-def _read_legacy(path: Path) -> dict[str, np.ndarray]:
+def _read_legacy(path: Path, entry: str) -> dict[str, np.ndarray]:
     content = path.read_bytes()
-    file, parts = io.BytesIO(content), _Parts()
+    file, parts = io.BytesIO(content), TorchParts()
     if unpickle.load(file, parts, str(path)) != MAGIC:
         raise InputError(f"{path}: a pickle that torch.save did not write")
-    version, system, value, keys = [unpickle.load(file, parts, str(path)) for _ in range(4)]
-    if version != 1001 or not isinstance(system, dict) or system.get("little_endian") is not True:
-        raise InputError(f"{path}: not version 1001 of torch.save, or not little-endian")
+    version, _, value, keys = [unpickle.load(file, parts, str(path)) for _ in range(4)]
+    if version != 1001:
+        raise InputError(f"{path}: not version 1001 of torch.save")
     if not isinstance(keys, list) or not all(type(key) is str for key in keys):
         raise InputError(f"{path}: has no list of storages")
     places: dict[str, slice] = {}
     end = file.tell()
     for key in keys:
         start = end + 8  # behind the number of elements, which the pickle says too
-        end = start + (parts.storages[key].nbytes if key in parts.storages else 0)
+        storage = parts.storages.get(key)
+        end = start + (storage.numel * storage.itemsize if storage else 0)
         places[key] = slice(start, end)
 
-    def storage(key: str) -> bytes:
-        if key not in places:
-            raise InputError(f"{path}: has no storage {key[:100]!r} in it")
-        return content[places[key]]
-
-    return _arrays(_state_dict(value, path), storage, path)
-
-
-def _arrays(
-    tensors: dict[str, _Tensor], content: Callable[[str], bytes], path: Path
-) -> dict[str, np.ndarray]:
-    """The arrays of tensors, whose storages are read once however many share them."""
-    numbers: dict[str, np.ndarray] = {}
-    for storage in {tensor.storage for tensor in tensors.values()}:
-        read = content(storage.key)
-        if len(read) != storage.nbytes:
+    def read(wanted: Storage) -> bytes:
+        if wanted.key not in places:
+            raise InputError(f"{path}: has no storage {wanted.key[:100]!r} in it")
+        place = places[wanted.key]
+        stated = int.from_bytes(content[place.start - 8 : place.start], "little")
+        if stated != wanted.numel:
             raise InputError(
-                f"{path}: {storage.nbytes} bytes of the storage {storage.key[:100]!r} are needed, "
-                f"it holds {len(read)}"
+                f"{path}: the storage {wanted.key[:100]!r} has {stated} numbers, "
+                f"its tensors need {wanted.numel}"
             )
-        numbers[storage.key] = widen(np.frombuffer(read, _DTYPES[storage.kind]))
-    return {name: _view(tensor, numbers[tensor.storage.key]) for name, tensor in tensors.items()}
+        return _whole(content[place], wanted, path)
+
+    reader = Reader(read)  # little-endian whatever machine wrote it
+    tensors = _state_dict(value, entry, path)
+    return {name: reader.array(tensor) for name, tensor in tensors.items()}
 
 
-def _view(tensor: _Tensor, numbers: np.ndarray) -> np.ndarray:
-    strides = [stride * numbers.itemsize for stride in tensor.strides]
-    start = numbers[tensor.offset :]
-    return np.lib.stride_tricks.as_strided(start, tensor.shape, strides, writeable=False)
+def _whole(content: bytes, storage: Storage, path: Path) -> bytes:
+    """The bytes of a storage, if they are as many as it says."""
+    needed = storage.numel * storage.itemsize
+    if len(content) != needed:
+        raise InputError(
+            f"{path}: {needed} bytes of the storage {storage.key[:100]!r} are needed, "
+            f"it holds {len(content)}"
+        )
+    return content

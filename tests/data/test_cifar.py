@@ -145,6 +145,27 @@ def test_batches_are_read_in_order_wherever_they_are(tmp_path, form, place):
     assert dataset.train.inputs.flags.c_contiguous
 
 
+@pytest.mark.parametrize("labels", [list, np.array, lambda x: np.array(x, ">i4"), np.uint8])
+@pytest.mark.parametrize("decoded", [False, True], ids=["bytes", "text"])
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("form", [PYTHON, FORMS["cifar100-python"]], ids=["10", "100"])
+def test_batches_that_were_pickled_anew_are_read(tmp_path, form, protocol, decoded, labels):
+    contents = {}
+    for name, content in files(form).items():
+        batch = pickle.loads(content, encoding="bytes")
+        key = b"labels" if form.num_classes == 10 else b"fine_labels"
+        batch[key] = labels(batch[key])
+        batch[b"data"] = np.asfortranarray(batch[b"data"])
+        if decoded:
+            batch = {key.decode(): value for key, value in batch.items()}
+        contents[name] = pickle.dumps(batch, protocol)
+    write(tmp_path, form, contents)
+    dataset = load(tmp_path, form)
+    expected = batches(form)[form.layout.test]
+    np.testing.assert_array_equal(dataset.test.inputs, expected.images, strict=True)
+    assert dataset.test.targets.tolist() == expected.labels
+
+
 @pytest.mark.parametrize(("row", "column", "channel"), [(0, 1, 0), (1, 0, 1), (31, 30, 2)])
 @pytest.mark.parametrize("form", [PYTHON, BINARY], ids=["python", "binary"])
 def test_a_byte_becomes_the_pixel_that_the_publication_says(tmp_path, form, row, column, channel):
@@ -400,7 +421,7 @@ def test_the_largest_label_of_a_set_is_allowed(tmp_path):
 
 
 PIXELS = np.zeros((COUNT, 3072), np.uint8)
-NO_BATCH = "not a CIFAR batch, a dict with an array 'data' and a list 'labels'"
+NO_BATCH = "not a CIFAR batch, a dict with an array 'data' and a list or array 'labels'"
 
 
 OTHER_BATCHES = {
@@ -427,7 +448,11 @@ OTHER_BATCHES = {
     "nested labels": ({b"data": PIXELS, b"labels": [[0], [1]]}, "the labels must be integers"),
     "real pixels": (
         {b"data": PIXELS.astype(np.float32), b"labels": [0, 1]},
-        "only unsigned bytes are read",
+        "only integers are read",
+    ),
+    "wide pixels": (
+        {b"data": PIXELS.astype(np.int64), b"labels": [0, 1]},
+        "data of dtype uint8, not int64",
     ),
 }
 

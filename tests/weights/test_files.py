@@ -5,6 +5,7 @@ from functools import cache
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from jaxml.errors import InputError
 from jaxml.models import MODELS
@@ -67,3 +68,61 @@ def test_a_header_that_begins_like_a_pickle_is_no_pickle(tmp_path):
             break
     assert path.read_bytes()[0] == 0x80
     np.testing.assert_array_equal(read_weights(path).tensors["a"], np.ones(2))
+
+
+def saved_by(path, tensors):
+    """Writes tensors by safetensors' or torch's own library."""
+    if path.suffix == ".pth":
+        torch = pytest.importorskip("torch")
+        torch.save({name: torch.tensor(value) for name, value in tensors.items()}, path)
+    else:
+        safetensors.numpy.save_file(tensors, path)
+
+
+def of_library(name, folder):
+    model, _, variables = network(name)
+    files.save(folder / "w", variables, name, model, SHAPE, {}, names="library")
+    return safetensors.numpy.load_file(folder / "w")
+
+
+@pytest.mark.parametrize(
+    ("ending", "wrapper"), [("safetensors", "model.module._orig_mod."), ("pth", "model.")]
+)
+def test_a_wrapped_network_is_loaded(tmp_path, ending, wrapper):
+    model, template, variables = network("resnet18")
+    path = tmp_path / f"a.{ending}"
+    saved_by(path, {wrapper + k: v for k, v in of_library("resnet18", tmp_path).items()})
+    loaded = files.load(path, "resnet18", model, template, SHAPE)
+    for a, b in zip(jax.tree.leaves(loaded), jax.tree.leaves(variables), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+def test_a_prefix_that_is_the_only_difference_is_told_and_can_be_set(tmp_path, ending):
+    model, template, variables = network("resnet18")
+    path = tmp_path / f"a.{ending}"
+    tensors = {f"backbone.{k}": v for k, v in of_library("resnet18", tmp_path).items()}
+    saved_by(path, {**tensors, "criterion.weight": np.ones(2, np.float32)})
+    told = "; only the prefix differs: config.weights.entry=backbone takes it away$"
+    with pytest.raises(InputError, match=told):
+        files.load(path, "resnet18", model, template, SHAPE)
+    loaded = files.load(path, "resnet18", model, template, SHAPE, entry="backbone")
+    for a, b in zip(jax.tree.leaves(loaded), jax.tree.leaves(variables), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_entry_that_is_not_there_is_told(tmp_path):
+    path = tmp_path / "a.safetensors"
+    saved_by(path, {"ema.w": np.ones(2, np.float32), "net.w": np.zeros(2, np.float32)})
+    np.testing.assert_array_equal(read_weights(path, "ema").tensors["w"], np.ones(2))
+    message = f"^config.weights.entry: {path} has no 'emma'; it has ema, net; did you mean 'ema'"
+    with pytest.raises(InputError, match=message):
+        read_weights(path, "emma")
+
+
+def test_an_entry_of_a_keras_file_is_refused(tmp_path):
+    path = tmp_path / "a.h5"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n")
+    message = "^config.weights.entry: has to be empty for a file of Keras, got 'ema'$"
+    with pytest.raises(InputError, match=message):
+        read_weights(path, "ema")

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 from scipy import sparse
+from sklearn.dummy import DummyClassifier
 
 from jaxml.errors import InputError
 from jaxml.svm import reductions
@@ -78,7 +79,7 @@ def to_model(estimator: LinearEstimator | KernelEstimator) -> LibsvmModel | Libl
 
 def to_estimator(
     model: LibsvmModel | LiblinearModel, *, num_features: int | None = None
-) -> LinearEstimator | KernelEstimator:
+) -> LinearEstimator | KernelEstimator | DummyClassifier:
     """A model as a fitted estimator that predicts.
 
     Args:
@@ -100,7 +101,15 @@ def to_estimator(
     """
     if isinstance(model, LiblinearModel):
         return _from_liblinear(model)
+    if model.labels is not None and len(model.labels) == 1:
+        return _constant(int(model.labels[0]), max(num_features or 0, 1))
     return _from_libsvm(model, num_features)
+
+
+def _constant(label: int, num_features: int) -> DummyClassifier:
+    """Predicts one class, as libsvm does where its training set had no other."""
+    estimator = DummyClassifier(strategy="constant", constant=label)
+    return estimator.fit(np.zeros((1, num_features)), [label])
 
 
 def _to_liblinear(estimator: LinearEstimator) -> LiblinearModel:

@@ -111,8 +111,10 @@ def load_machine(path: Path, test: Path) -> tuple[Machine, Table]:
         others.
     """
     model = read_model(path, zero_based=True)
+    if isinstance(model, LibsvmModel) and model.support is not None:
+        return _load_precomputed(model, test)
     # An index is the number of its column, as in libsvm, which so takes files from 0 or 1 on.
-    by_index = isinstance(model, LibsvmModel) and model.support is None
+    by_index = isinstance(model, LibsvmModel)
     table = read_table(test, zero_based=True if by_index else None)
     if table.zero_based and not by_index:
         raise InputError(
@@ -127,6 +129,18 @@ def load_machine(path: Path, test: Path) -> tuple[Machine, Table]:
     features = estimator.n_features_in_
     table.x.resize((len(table.y), features))
     return Machine(estimator, None if scaling is None else scaling.resized(features), {}), table
+
+
+def _load_precomputed(model: LibsvmModel, test: Path) -> tuple[Machine, Table]:
+    """The machine of a precomputed kernel, and rows of `0:number 1:value 2:value ...`."""
+    table = read_table(test, zero_based=True)
+    rows, width = table.x.shape
+    if 8 * rows * width > LARGEST:
+        raise InputError(f"{test}: {rows} x {width} values of a kernel do not fit into memory")
+    estimator: Any = to_estimator(model, num_features=max(width - 1, 1))
+    table.x.resize((rows, estimator.n_features_in_ + 1))
+    kernel = table.x[:, 1:].toarray()  # feature 0 only counts the rows
+    return Machine(estimator, None, {}), Table(table.name, kernel, table.y)
 
 
 class _Narrator:

@@ -144,7 +144,10 @@ def read_scaling(path: Path, *, zero_based: bool = False) -> Scaling:
       InputError: the file cannot be read or is no such file.
     """
     try:
-        head, bounds, *rows = path.read_text().splitlines()
+        text = path.read_text()
+        if text and not text.endswith("\n"):
+            raise InputError(f"{path}: is cut short, its last line has no line break")
+        head, bounds, *rows = text.splitlines()
         lower, upper = (float(word) for word in bounds.split())
         ends: dict[int, list[float]] = {}
         for row in rows:
@@ -158,6 +161,8 @@ def read_scaling(path: Path, *, zero_based: bool = False) -> Scaling:
         low[list(ends)], high[list(ends)] = np.array(list(ends.values())).reshape(-1, 2).T
         if head != "x" or not np.isfinite([lower, upper, *low, *high]).all():
             raise ValueError(head)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except ValueError:

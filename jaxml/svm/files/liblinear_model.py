@@ -104,7 +104,7 @@ def read(path: Path) -> LiblinearModel:
             rho = float(header.reals("rho", 1)[0])
         features, bias = header.size("nr_feature"), float(header.reals("bias", 1)[0])
         numbers = _count_functions(solver_type, classes)
-        grammar = Grammar(numbers=numbers, name="weight", highest=-1, query_ids=False)
+        grammar = Grammar(numbers=numbers, name="weight", highest=-1, query_ids=False, ended=True)
         weights = read_all(file, path, grammar, header.line).numbers.T.copy()
     promised = features + (bias >= 0)
     if weights.shape[1] != promised:

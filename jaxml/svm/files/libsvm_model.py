@@ -137,6 +137,7 @@ def read(path: Path, *, num_features: int | None = None, zero_based: bool = Fals
             lowest=first,
             highest=0 if precomputed else min(largest, LARGEST_INDEX),
             query_ids=False,
+            ended=True,
         )
         rows = read_all(file, path, grammar, header.line)
     if len(rows.counts) != header.size("total_sv"):
@@ -199,6 +200,10 @@ def _read_fields(header: Header) -> dict[str, Any]:
     if svm_type in CLASSIFIERS:
         fields["labels"] = header.integers("label", classes)
         fields["num_support"] = header.integers("nr_sv", classes)
+        if fields["num_support"].min() < 0:
+            header.refuse("nr_sv", f"{fields['num_support'].min()} is below 0")
+        if classes == 1 and header.size("total_sv"):
+            header.refuse("total_sv", "0 for one class, which has nothing to be told from")
     elif classes != 2:
         header.refuse("nr_class", f"2 for {svm_type}, not {classes}")
     pairs = classes * (classes - 1) // 2

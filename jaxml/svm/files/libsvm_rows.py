@@ -59,6 +59,7 @@ class Grammar:
       highest: the largest; -1 where there are no entries.
       query_ids: whether rows have a `qid:`; None where the first row tells.
       dtype: of the values, in which they must be finite.
+      ended: whether the last row must have a line break.
     """
 
     numbers: int = 1
@@ -67,6 +68,7 @@ class Grammar:
     highest: int = LARGEST_INDEX
     query_ids: bool | None = None
     dtype: type[np.floating] = np.float64
+    ended: bool = False
 
 
 def read_rows(file: BufferedIOBase, path: Path, grammar: Grammar, line: int = 1) -> Iterator[Rows]:
@@ -84,7 +86,7 @@ def read_rows(file: BufferedIOBase, path: Path, grammar: Grammar, line: int = 1)
     Raises:
       InputError: a line is no such row; the message names file, line and token.
     """
-    for text in whole_lines(file, path):
+    for text in whole_lines(file, path, ended=grammar.ended):
         rows = parse(text, grammar)
         if rows is None:
             _complain(text, grammar, path, line)

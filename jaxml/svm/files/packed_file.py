@@ -46,8 +46,14 @@ def open_packed(path: Path) -> Iterator[BufferedIOBase]:
         raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def whole_lines(file: BufferedIOBase, path: Path) -> Iterator[bytes]:
-    """The rest of a file in blocks of whole lines, each with its line break."""
+def whole_lines(file: BufferedIOBase, path: Path, *, ended: bool = False) -> Iterator[bytes]:
+    """The rest of a file in blocks of whole lines, each with its line break.
+
+    Args:
+      file: opened for reading.
+      path: its name, for messages.
+      ended: whether the last line must have a line break, without which it may be a part of one.
+    """
     rest: list[bytes] = []
     while block := file.read(_BLOCK):
         cut = block.rfind(b"\n") + 1
@@ -58,6 +64,8 @@ def whole_lines(file: BufferedIOBase, path: Path) -> Iterator[bytes]:
         if len(rest) * _BLOCK > LONGEST_LINE:
             raise InputError(f"{path}: a line of more than {LONGEST_LINE} bytes")
     if any(rest):
+        if ended:
+            raise InputError(f"{path}: is cut short, its last line has no line break")
         yield b"".join([*rest, b"\n"])
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import sklearn.svm
 from scipy import sparse
+from scipy.spatial.distance import cdist
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
@@ -322,3 +323,66 @@ def test_a_table_of_what_is_not_finite_is_refused():
 def test_folds_are_between_two_and_the_rows(folds):
     with pytest.raises(InputError, match=f"cv: {folds} is not allowed, .* from 2 to .* 75"):
         _run(MachineSettings(), _irises()[0], cv=folds)
+
+
+ONE_CLASS = {
+    "libsvm": "svm_type c_svc\nkernel_type linear\nnr_class 1\ntotal_sv 0\nrho\nlabel 4\nnr_sv 0\n"
+    "SV\n",
+    "precomputed": "svm_type nu_svc\nkernel_type precomputed\nnr_class 1\ntotal_sv 0\nrho\n"
+    "label 4\nnr_sv 0\nSV\n",
+    "liblinear": "solver_type L2R_L2LOSS_SVC\nnr_class 1\nlabel 4\nnr_feature 2\nbias -1\nw\n0.5 \n"
+    "-2 \n",
+}
+
+
+@pytest.mark.parametrize("text", ONE_CLASS.values(), ids=ONE_CLASS)
+def test_a_model_of_one_class_predicts_it(text, tmp_path):
+    model, test, out = tmp_path / "model", tmp_path / "test", tmp_path / "out"
+    model.write_text(text)
+    test.write_text("4 1:0.5 2:1\n4 1:1\n-1 2:3\n")
+    said = []
+    outputs = Outputs(predictions_out=out)
+    result = experiment.run_model(model, test, outputs=outputs, say=said.append)
+    assert out.read_text() == "4\n4\n4\n"
+    assert result["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_a_precomputed_kernel_predicts_as_libsvm_does(tmp_path):
+    rng = np.random.default_rng(0)
+    x, new = rng.normal(size=(30, 3)), rng.normal(size=(9, 3))
+    y = np.where(x[:, 0] * x[:, 1] > 0, 1, 2)
+    kernel, test_kernel = np.exp(-cdist(x, x)), np.exp(-cdist(new, x))
+    theirs = sklearn_svm.SVC(kernel="precomputed").fit(kernel, y)
+    # libsvm's first class is the positive one, scikit-learn's second is.
+    text = [
+        *("svm_type c_svc", "kernel_type precomputed", "nr_class 2"),
+        f"total_sv {len(theirs.support_)}",
+        f"rho {float(theirs.intercept_[0])!r}",
+        "label 1 2",
+        f"nr_sv {theirs.n_support_[0]} {theirs.n_support_[1]}",
+        "SV",
+    ]
+    text += [
+        f"{float(-c)!r} 0:{row + 1} "
+        for c, row in zip(theirs.dual_coef_[0], theirs.support_, strict=True)
+    ]
+    (tmp_path / "model").write_text("\n".join([*text, ""]))
+    rows = [
+        f"1 0:{i} " + " ".join(f"{j + 1}:{float(v)!r}" for j, v in enumerate(row))
+        for i, row in enumerate(test_kernel, start=1)
+    ]
+    (tmp_path / "test").write_text("\n".join([*rows, ""]))
+    outputs = Outputs(predictions_out=tmp_path / "out")
+    experiment.run_model(tmp_path / "model", tmp_path / "test", outputs=outputs, say=lambda _: None)
+    found = np.loadtxt(tmp_path / "out")
+    np.testing.assert_array_equal(found, theirs.predict(test_kernel))
+    assert len(set(found)) == 2
+
+
+def test_a_file_of_ranges_that_is_cut_short_is_refused(tmp_path):
+    path = tmp_path / "a.range"
+    path.write_text("x\n-1 1\n1 0 2\n2 0 3.25")
+    with pytest.raises(
+        InputError, match=f"^{path}: is cut short, its last line has no line break$"
+    ):
+        read_scaling(path)

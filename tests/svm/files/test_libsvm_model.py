@@ -426,6 +426,7 @@ REFUSED = [
     (C_SVC_RBF, "rho 0.2", "rho 1 0.2", "line 6: rho: 4 values, it has to be 3"),
     (C_SVC_RBF, "label 3", "label a", "line 7: label: 'a' is no integer"),
     (C_SVC_RBF, "sv 3 3 2", "sv 3 3 3", "num_support: 8 in sum, not 9"),
+    (C_SVC_RBF, "sv 3 3 2", "sv 9 -3 2", "line 8: nr_sv: -3 is below 0"),
     (C_SVC_RBF, "SV\n", "", "line 9: '0.38737660978160615' is not one of svm_type"),
     (
         C_SVC_RBF,
@@ -487,12 +488,44 @@ def test_what_a_file_may_not_say(path, text, old, new, problem):
 
 
 @pytest.mark.parametrize("text", [C_SVC_RBF, PRECOMPUTED, L2LOSS_SVC, ONECLASS_SVM])
-def test_a_file_that_is_cut_short_is_refused(path, text):
-    lines = text.splitlines(keepends=True)
-    for count in range(len(lines)):
-        path.write_text("".join(lines[:count]))
+def test_a_file_that_is_cut_short_anywhere_is_refused(path, text):
+    for length in range(len(text)):
+        path.write_text(text[:length])
         with pytest.raises(InputError, match=re.escape(str(path))):
             read_model(path)
+
+
+@pytest.mark.parametrize("text", [C_SVC_RBF, L2LOSS_SVC])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_last_line_without_its_break_is_cut_short(path, text, packed):
+    content = text.encode()[:-3]
+    path.write_bytes(gzip.compress(content) if packed else content)
+    message = f"{path}: is cut short, its last line has no line break"
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        read_model(path)
+
+
+# As svm-train of libsvm writes it, whose svm_train finds no pair of classes and so no vector.
+ONE_CLASS_LABEL = """\
+svm_type c_svc
+kernel_type rbf
+gamma 0.5
+nr_class 1
+total_sv 0
+rho
+label 4
+nr_sv 0
+SV
+"""
+
+
+def test_a_classifier_of_one_class(path):
+    path.write_text(ONE_CLASS_LABEL)
+    model = read_model(path)
+    assert model.labels.tolist() == [4]
+    assert model.rho.shape == (0,)
+    write_model(path, model)
+    assert path.read_text() == ONE_CLASS_LABEL
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,110 @@
+"""What stands before the names of tensors: wrappers of a network, and the name of one of several.
+
+A training script saves `module.conv1.weight` where `DataParallel` wraps the network,
+`_orig_mod.conv1.weight` where `torch.compile` does, and `model.conv1.weight` where Lightning does.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TypeVar
+
+from jaxml.errors import InputError, nearest
+
+T = TypeVar("T")
+
+SETTING = "config.weights.entry"
+# Taken away where all names begin with one, as often as they do.
+_WRAPPERS = ("module.", "model.")
+# Taken away wherever they stand: parts of a network are wrapped by them, too.
+_ANYWHERE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+_COUNTER = "n_averaged"  # of an averaged model
+
+
+def unwrapped(tensors: Mapping[str, T]) -> dict[str, T]:
+    """Tensors by their names without the wrappers of the network.
+
+    >>> unwrapped({"module._orig_mod.a.weight": 1, "module._orig_mod.b.weight": 2})
+    {'a.weight': 1, 'b.weight': 2}
+    >>> unwrapped({"model.a": 1, "b": 2})
+    {'model.a': 1, 'b': 2}
+    """
+    names = {name: _without_parts(name) for name in tensors}
+    while True:
+        inner = {name: short for name, short in names.items() if short != _COUNTER}
+        wrapper = next(
+            (w for w in _WRAPPERS if inner and all(s.startswith(w) for s in inner.values())), None
+        )
+        if wrapper is None:
+            break
+        names = {name: short.removeprefix(wrapper) for name, short in inner.items()}
+    if len(set(names.values())) < len(names):
+        return dict(tensors)
+    return {short: tensors[name] for name, short in names.items()}
+
+
+def select(tensors: Mapping[str, T], entry: str, source: str) -> dict[str, T]:
+    """The tensors whose names begin with an entry and a dot, by what follows, unwrapped.
+
+    Args:
+      tensors: by name.
+      entry: empty for all of them.
+      source: what they are from, for messages.
+
+    Raises:
+      InputError: no name begins so; the message lists the first parts of the names.
+
+    Example:
+      >>> select({"module.ema.a": 1, "module.net.a": 2}, "ema", "weights")
+      {'a': 1}
+    """
+    inner = unwrapped(tensors)
+    if not entry:
+        return inner
+    start = f"{entry}."
+    for names in (tensors, inner):
+        found = {n.removeprefix(start): names[n] for n in names if n.startswith(start)}
+        if found:
+            return unwrapped(found)
+    raise unknown(entry, sorted({name.split(".")[0] for name in inner if "." in name}), source)
+
+
+def unknown(entry: str, choices: Iterable[str], source: str) -> InputError:
+    """The error for an entry that a file does not have."""
+    known = [choice[:100] for choice in choices if choice.isprintable()]
+    shown = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
+    return InputError(
+        f"{SETTING}: {source} has no {entry[:100]!r}; it has {shown or 'no entries'}"
+        f"{nearest(entry, known)}"
+    )
+
+
+def only_difference(
+    names: Iterable[str], wanted: Iterable[str], ignored: Collection[str] = ()
+) -> str:
+    """The prefix behind which there are all names that are wanted, and no others; or nothing.
+
+    Args:
+      names: with a prefix, or with several.
+      wanted: without it.
+      ignored: other names that may be there, without it.
+
+    Example:
+      >>> only_difference(["net.a.weight", "net.a.bias"], ["a.weight", "a.bias"])
+      'net'
+      >>> only_difference(["net.a.weight", "net.c.bias"], ["a.weight", "b.bias"])
+      ''
+    """
+    names, wanted = list(names), set(wanted)
+    first = min(wanted, default="")
+    for name in names:
+        prefix = name.removesuffix(first)
+        if first and name != prefix and prefix.endswith("."):
+            inner = {n.removeprefix(prefix) for n in names if n.startswith(prefix)}
+            if inner - set(ignored) == wanted - set(ignored):
+                return prefix.removesuffix(".")
+    return ""
+
+
+def _without_parts(name: str) -> str:
+    for part in _ANYWHERE:
+        name = name.replace(part, "")
+    return name

@@ -1,0 +1,210 @@
+"""Numbers as torch stores them: storages, and views of them, read into NumPy arrays."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from jaxml.unpickle import Name, Opaque
+from jaxml.weights.bfloat16 import BFLOAT16
+
+# A view of few numbers by strides of 0 may stand for many, which a hostile one would fill the
+# memory with.
+MOST_REPEATED = 2**26
+
+# By torch's names, the dtype of the file and the one that NumPy's users get, which holds all its
+# values. A complex32 is two float16, one after the other.
+_WIDENED = {
+    "bfloat16": BFLOAT16,
+    "float8_e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
+    "float8_e4m3fnuz": np.dtype(ml_dtypes.float8_e4m3fnuz),
+    "float8_e5m2": np.dtype(ml_dtypes.float8_e5m2),
+    "float8_e5m2fnuz": np.dtype(ml_dtypes.float8_e5m2fnuz),
+    "float8_e8m0fnu": np.dtype(ml_dtypes.float8_e8m0fnu),
+}
+DTYPES = {
+    **{name: np.dtype(name) for name in ("float16", "float32", "float64", "bool")},
+    **{f"{sign}int{bits}": np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16)},
+    **{f"{sign}int{bits}": np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (32, 64)},
+    **{name: np.dtype(name) for name in ("complex64", "complex128")},
+    "complex32": np.dtype("u4"),
+    **_WIDENED,
+}
+# Packed or quantized numbers, which are no numbers of NumPy's.
+OTHER_DTYPES = {
+    *("float4_e2m1fn_x2", "bits8", "bits16", "bits1x8", "bits2x4", "bits4x2"),
+    *("qint8", "qint32", "quint8", "quint4x2", "quint2x4"),
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in range(1, 8)),
+}
+# The dtypes of storages by their classes.
+STORAGES = {
+    "Double": "float64",
+    "Float": "float32",
+    "Half": "float16",
+    "BFloat16": "bfloat16",
+    "Long": "int64",
+    "Int": "int32",
+    "Short": "int16",
+    "Char": "int8",
+    "Byte": "uint8",
+    "Bool": "bool",
+    "ComplexFloat": "complex64",
+    "ComplexDouble": "complex128",
+    "QInt8": "qint8",
+    "QInt32": "qint32",
+    "QUInt8": "quint8",
+    "QUInt4x2": "quint4x2",
+    "QUInt2x4": "quint2x4",
+}
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Numbers in a row, which are elsewhere in the file.
+
+    Attributes:
+      dtype: torch's name of it; uint8 where the tensors have the dtypes.
+      key: by which the file finds it.
+      numel: how many numbers it has.
+      start: the first number of a part of it.
+      size: how many numbers the part has.
+    """
+
+    dtype: str
+    key: str
+    numel: int
+    start: int
+    size: int
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number."""
+        return _itemsize(self.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor(Opaque):
+    """A view of a storage, inside of it; the offset is in numbers of its own dtype."""
+
+    storage: Storage
+    dtype: str
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    conjugated: bool = False
+    negated: bool = False
+
+
+class NoArray(Opaque):
+    """A tensor that is no array of numbers.
+
+    Attributes:
+      kind: what it is, for messages.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+
+def make_tensor(storage: Any, offset: Any, shape: Any, strides: Any, dtype: str = "") -> Tensor:
+    """Makes a tensor, once it is sure that it lies in its storage.
+
+    Raises:
+      ValueError: it does not, or the arguments are of other types.
+    """
+    if type(storage) is not Storage or type(shape) is not tuple or type(strides) is not tuple:
+        raise ValueError("a tensor without storage, shape or strides")
+    numbers = (offset, *shape, *strides)
+    if not all(type(number) is int and 0 <= number < 2**48 for number in numbers):
+        raise ValueError("a tensor of negative, immense or no integer sizes, strides or offset")
+    if len(shape) != len(strides) or len(shape) > 64:
+        raise ValueError("a tensor of more than 64 dimensions, or not as many strides")
+    if math.prod(filter(None, shape)) >= 2**48:
+        raise ValueError("a tensor of immense sizes")
+    dtype = dtype or storage.dtype
+    start, rest = divmod(storage.start * storage.itemsize, _itemsize(dtype))
+    held = storage.size * storage.itemsize // _itemsize(dtype)
+    size = math.prod(shape)
+    last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+    if size and (last >= held or size > max(held, MOST_REPEATED)):
+        raise ValueError(f"a tensor of shape {shape} beyond its storage of {held} numbers")
+    if rest:
+        raise ValueError("a tensor that starts inside of a number")
+    return Tensor(storage, dtype, start + offset, shape, strides)
+
+
+def with_bits(tensor: Tensor, bits: Any) -> Tensor:
+    """A tensor whose numbers are still to be conjugated or negated.
+
+    Raises:
+      ValueError: other bits are set.
+    """
+    if type(bits) is not dict or not bits.keys() <= {"conj", "neg"}:
+        raise ValueError("a tensor with unknown bits")
+    return replace(tensor, conjugated=bits.get("conj") is True, negated=bits.get("neg") is True)
+
+
+class Reader:
+    """Makes arrays of tensors; each storage is read once, however many tensors share it."""
+
+    def __init__(self, content: Callable[[Storage], bytes], order: str = "<") -> None:
+        """Takes what finds the bytes of a storage, and their order, "<" or ">"."""
+        self._content, self._order = content, order
+        self._bytes: dict[str, bytes] = {}
+        self._numbers: dict[tuple[Any, ...], np.ndarray] = {}
+
+    def array(self, tensor: Tensor) -> np.ndarray:
+        """The numbers of a tensor, read-only and perhaps strided."""
+        key = tensor.storage.key, tensor.dtype, tensor.conjugated, tensor.negated
+        if key not in self._numbers:
+            self._numbers[key] = self._flat(tensor)
+        numbers = self._numbers[key]
+        strides = [stride * numbers.itemsize for stride in tensor.strides]
+        start = numbers[tensor.offset :]
+        return np.lib.stride_tricks.as_strided(start, tensor.shape, strides, writeable=False)
+
+    def _flat(self, tensor: Tensor) -> np.ndarray:
+        storage = tensor.storage
+        if storage.key not in self._bytes:
+            self._bytes[storage.key] = self._content(storage)
+        content = self._bytes[storage.key]
+        whole = len(content) - len(content) % _itemsize(tensor.dtype)
+        numbers = _decode(np.frombuffer(content[:whole], np.uint8), tensor.dtype, self._order)
+        if tensor.conjugated:
+            numbers = np.conj(numbers)
+        return np.negative(numbers) if tensor.negated else numbers
+
+
+def dtype_of(name: Any) -> str:
+    """Torch's name of a dtype that a pickle names.
+
+    Raises:
+      ValueError: it is none.
+    """
+    known = DTYPES.keys() | OTHER_DTYPES
+    dtype = name.text.removeprefix("torch ") if type(name) is Name else ""
+    if dtype not in known:
+        raise ValueError("a dtype that is none")
+    return dtype
+
+
+def _itemsize(dtype: str) -> int:
+    if dtype in DTYPES:
+        return DTYPES[dtype].itemsize
+    return {"qint32": 4, "bits16": 2}.get(dtype, 1)
+
+
+def _decode(content: np.ndarray, dtype: str, order: str) -> np.ndarray:
+    """The numbers of some bytes, in a dtype that NumPy has and in the order of this machine."""
+    if dtype == "complex32":
+        halves = content.view(f"{order}f2")
+        return halves.astype(np.float32).view(np.complex64)
+    if dtype in _WIDENED:
+        size = _WIDENED[dtype].itemsize
+        whole = content.view(f"{order}u{size}").astype(f"u{size}", copy=False)
+        return whole.view(_WIDENED[dtype]).astype(np.float32)
+    numbers = content.view(DTYPES[dtype].newbyteorder(order))
+    return numbers.astype(numbers.dtype.newbyteorder("="), copy=False)
