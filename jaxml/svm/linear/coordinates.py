@@ -51,7 +51,7 @@ class Coordinates:
     def sums(self, sums: np.ndarray, total: np.ndarray) -> np.ndarray:
         """Sums of posed examples, from those of centred ones and of their coefficients."""
         if not self.shifted:
-            return sums * self.scale
+            return sums if (self.scale == 1).all() else sums * self.scale
         return sums * self.scale + total[:, None] * self.shift
 
 

@@ -43,10 +43,6 @@ class Rows(Protocol):
         """`[problems, rows]` to `[problems, features]`: weighted sums of the examples."""
         ...
 
-    def lengths(self) -> np.ndarray:
-        """`[rows]`: the squared length of each example."""
-        ...
-
     def add_gram(self, gram: np.ndarray, change: np.ndarray) -> np.ndarray:
         """`[features + 1] * 2` and `[rows]`: adds each example's square by its weight.
 
@@ -77,9 +73,9 @@ class Rows(Protocol):
 
 
 class _Blocks:
-    """Rows that are read in blocks, as `_block(index or slice, dtype)` makes them.
+    """Rows that `_read` gives in blocks.
 
-    On a CPU the products are BLAS's, on an accelerator each block is copied there.
+    On a CPU the products are BLAS's; an accelerator gets a copy of each block.
     """
 
     num_rows: int
@@ -108,18 +104,13 @@ class _Blocks:
             total = total + _summed(self._read(rows, part.dtype), part)
         return total
 
-    def lengths(self) -> np.ndarray:
-        """`[rows]`."""
-        blocks = (self._read(rows, np.float64) for rows in self._slices())
-        return np.concatenate([np.einsum("nd,nd->n", x, x) for x in blocks])
-
     def add_gram(self, gram: np.ndarray, change: np.ndarray) -> np.ndarray:
         """The Gram matrix with the change."""
         return _add_gram(gram, lambda rows: self._read(rows, gram.dtype), change)
 
     def gram_of_rows(self, index: np.ndarray) -> np.ndarray:
         """`[len(index)] * 2`."""
-        x = self._read(index, np.float64)
+        x = self._read(index, self.dtype).astype(np.float64)
         return x @ x.T
 
     def gram_of_features(self, index: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -261,10 +252,6 @@ class SparseRows:
         if self._on_host:
             return (turned @ np.ascontiguousarray(coefficients.T)).T
         return np.asarray(_sparse_sums(turned, jnp.asarray(coefficients), size=self.num_features))
-
-    def lengths(self) -> np.ndarray:
-        """`[rows]`."""
-        return np.asarray(self.x.astype(np.float64).power(2).sum(axis=1)).reshape(-1)
 
     def add_gram(self, gram: np.ndarray, change: np.ndarray) -> np.ndarray:
         """The Gram matrix with the change."""

@@ -151,7 +151,7 @@ def solve(
         max_steps = 0
     steps = 0
     for dtype in working_dtypes(rows)[-1 if precise else 0 :]:
-        with _precision(dtype):
+        with _precision(dtype), _threads(many=False):
             newton = _Newton(problems, rows, loss, dtype)
             found = newton.run(start, tolerance, max_steps, report, steps)
         start, steps = found.state, found.progress.steps
@@ -168,13 +168,16 @@ def working_dtypes(rows: Rows) -> list[Any]:
 
 
 @cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
+def _blas() -> tuple[ThreadpoolController, int]:
+    found = ThreadpoolController()
+    counts = [part["num_threads"] for part in found.info() if part["user_api"] == "blas"]
+    return found, max(counts, default=1)
 
 
-def _one_thread() -> Any:
-    """Threads of BLAS wait for one another longer than a small decomposition takes."""
-    return _blas().limit(limits=1, user_api="blas")
+def _threads(*, many: bool) -> Any:
+    """Threads of BLAS wait for one another longer than products of short vectors take."""
+    found, most = _blas()
+    return found.limit(limits=most if many else 1, user_api="blas")
 
 
 def _precision(dtype: Any) -> Any:
@@ -227,12 +230,10 @@ class _Newton:
         self.problems, self.loss, self.dtype = problems, loss, dtype
         self.losses = problems.losses(loss)
         self.rows, self.coordinates = standardize(rows)
-        self.outer = np.float64 if isinstance(rows, SparseRows) else dtype
         self.direct = rows.num_features <= MOST_FEATURES
         self.size = rows.num_features + 1
         self.gram: list[np.ndarray | None] = [None] * len(problems.target)
         self.in_gram = np.zeros(problems.target.shape if self.direct else (0, 0))
-        self.lengths: np.ndarray | None = None
         own = problems.intercept
         self.priced = np.where(np.isfinite(own), own, 0)  # the weight of the intercept's square
         self.along = self.coordinates.direction
@@ -258,7 +259,7 @@ class _Newton:
         multipliers, penalty = np.array(state.dual), np.array(state.penalty)
         progress = LinearProgress(steps, *(np.full(count, v) for v in (np.inf, -np.inf)))
         best = _Best(theta.copy(), np.array(state.dual), progress.primal.copy(), progress.dual.copy())
-        stall = Stall(100 if self.outer == np.float64 else 20)
+        stall = Stall(100 if self.dtype == np.float64 else 20)
         interrupted = False
         try:
             products = self.products(theta)
@@ -293,8 +294,19 @@ class _Newton:
 
     def products(self, theta: np.ndarray) -> np.ndarray:
         """`[problems, rows]`, the intercept included."""
-        found = self.rows.products(theta[:, :-1].astype(self.outer))
+        with self.heavy():
+            found = self.rows.products(theta[:, :-1].astype(self.dtype))
         return np.ascontiguousarray(found, np.float64) + theta[:, -1:]
+
+    def sums(self, dual: np.ndarray) -> np.ndarray:
+        """`[problems, features]`."""
+        with self.heavy():
+            return self.rows.sums(dual.astype(self.dtype)).astype(np.float64)
+
+    def heavy(self) -> Any:
+        """The threads of products with all examples."""
+        large = self.rows.num_rows * self.rows.num_features > FEW_ENTRIES
+        return _threads(many=True) if large else nullcontext()
 
     def penalty_of(self, k: Any, theta: np.ndarray) -> np.ndarray:
         """`[features + 1]`: the derivative of the penalty of problem k."""
@@ -313,12 +325,17 @@ class _Newton:
             self.losses[k].respond(products[k], multipliers[k], penalty[k]) for k in index
         ]
         dual = np.stack([each.dual for each in responses])
-        sums = self.rows.sums(dual.astype(self.outer)).astype(np.float64)
+        sums = self.sums(dual)
         total = dual.sum(1)
         gradient = np.concatenate([-sums, -total[:, None]], axis=1)
         primal, value = np.empty(len(index)), np.empty(len(index))
-        norm = np.square(self.coordinates.sums(sums, total)).sum(1)
         own = self.problems.intercept[index]
+        free = np.flatnonzero(own == 0)
+        if len(free):
+            for j in free:
+                dual[j] = _balanced(responses[j], self.losses[index[j]])
+            sums[free], total[free] = self.sums(dual[free]), dual[free].sum(1)
+        norm = np.square(self.coordinates.sums(sums, total)).sum(1)
         with np.errstate(divide="ignore", invalid="ignore"):
             apart = np.where(own > 0, np.square(total) / own, 0)
         for j, k in enumerate(index):
@@ -327,7 +344,7 @@ class _Newton:
             primal[j] = self.losses[k].primal(products[k]) + penal @ theta[k] / 2
             value[j] = self.losses[k].dual(dual[j]) - (norm[j] + apart[j]) / 2
             if own[j] == 0:  # making the equality constraint hold costs about this
-                value[j] -= abs(total[j]) * (1 + abs(self.along @ theta[k]))
+                value[j] -= abs(total[j]) * (1 + abs(theta[k, -1]))
         slope = [each.slope for each in responses]
         return _Measured(index, gradient, primal, value, dual, slope)
 
@@ -349,7 +366,8 @@ class _Newton:
             return now
         most = 500 if self.dtype == np.float32 else 1e5  # beyond, the curvature loses its digits
         index = now.index[ready]
-        multipliers[index] = now.dual[ready]
+        for k in index:
+            multipliers[k] = self.losses[k].respond(products[k], multipliers[k], penalty[k]).dual
         unit = most * _unit(self.problems, self.loss)[index]
         penalty[index] = np.minimum(3 * penalty[index], np.maximum(unit, penalty[index]))
         return self.measure(now.index, theta, products, multipliers, penalty)
@@ -385,8 +403,7 @@ class _Newton:
             system = scale * self.gram_of(k, now.slope[j] / scale).astype(np.float64)
             own = self.diagonal.copy()
             own[-1] = self.corner[k]
-            with _one_thread():
-                found[j] = solve_positive(system, own, right[j], self.dtype)
+            found[j] = solve_positive(system, own, right[j], self.dtype)
         return found
 
     def gram_of(self, k: Any, slope: np.ndarray) -> np.ndarray:
@@ -400,7 +417,8 @@ class _Newton:
             return self.gram[same]
         if gram is None or np.count_nonzero(slope) < np.count_nonzero(change):
             gram, change = np.zeros((self.size, self.size), self.dtype), slope
-        self.gram[k] = self.rows.add_gram(gram, change.astype(self.dtype))
+        with self.heavy():
+            self.gram[k] = self.rows.add_gram(gram, change.astype(self.dtype))
         self.in_gram[k] = slope
         return self.gram[k]
 
@@ -416,19 +434,21 @@ class _Newton:
         ridge[:, -1] = corner = self.corner[now.index]
         start = right / ridge
         root = np.sqrt(np.stack(now.slope))
-        pushed = root * self.within(root, root * self.products(start), corner)
-        sums = self.rows.sums(pushed.astype(self.outer)).astype(np.float64)
-        start[:, :-1] -= sums
+        size = np.einsum("kd,kd->k", start, right)
+        pushed = root * self.within(root, root * self.products(start), corner, size)
+        start[:, :-1] -= self.sums(pushed)
         start[:, -1] -= pushed.sum(1) / corner
         return start
 
-    def within(self, root: np.ndarray, right: np.ndarray, corner: np.ndarray) -> np.ndarray:
+    def within(
+        self, root: np.ndarray, right: np.ndarray, corner: np.ndarray, goal: np.ndarray
+    ) -> np.ndarray:
         """Solves the systems of examples, `[problems, rows]`."""
         few = np.count_nonzero(root, axis=1) <= MOST_EXAMPLES
         if not isinstance(self.rows, SparseRows) and few.all():
             slow, found = np.arange(len(root)), np.zeros(root.shape)
         else:
-            found, slow = self.conjugate(root, right, corner)
+            found, slow = self.conjugate(root, right, corner, goal)
         for j in slow:
             index = np.flatnonzero(root[j])
             if len(index) and len(index) <= MOST_EXAMPLES:
@@ -439,38 +459,34 @@ class _Newton:
         return found
 
     def conjugate(
-        self, root: np.ndarray, right: np.ndarray, corner: np.ndarray
+        self, root: np.ndarray, right: np.ndarray, corner: np.ndarray, goal: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Conjugate gradients of all systems at once, and which of them are slow."""
-        if self.lengths is None:
-            self.lengths = self.rows.lengths()
         found, live = np.zeros(root.shape), np.arange(len(root))
-        diagonal = 1 + np.square(root) * (self.lengths + 1 / corner[:, None])
-        left, solution = right.copy(), np.zeros(root.shape)
-        line = left / diagonal
-        power = np.einsum("kn,kn->k", left, line)
-        goal = SMALL_RESIDUAL**2 * power
+        solution, left, line = np.zeros(root.shape), right.copy(), right.copy()
+        power = np.einsum("kn,kn->k", left, left)
+        before, curved = np.ones(len(root)), np.zeros(root.shape)
         for _ in range(MOST_PRODUCTS):
             pushed = root * line
-            sums = self.rows.sums(pushed.astype(self.dtype))
-            curved = self.rows.products(sums).astype(np.float64)
-            curved += (pushed.sum(1) / corner)[:, None]
-            curved = line + root * curved
+            product = self.rows.products(self.rows.sums(pushed.astype(self.dtype)))
+            now = line + root * (product + (pushed.sum(1) / corner)[:, None])
+            # The residual of the features' system, of which `left` is that of the examples'.
+            remains = np.einsum("kn,kn->k", left, now - (power / before)[:, None] * curved) - power
+            stays = remains > SMALL_RESIDUAL**2 * goal
+            found[live[~stays]] = solution[~stays]
+            live, root, corner, goal = live[stays], root[stays], corner[stays], goal[stays]
+            solution, left, line, curved = solution[stays], left[stays], line[stays], now[stays]
+            power = power[stays]
+            if not len(live):
+                break
             curvature = np.einsum("kn,kn->k", line, curved)
             step = (power / np.where(curvature > 0, curvature, np.inf))[:, None]
             solution += step * line
             left -= step * curved
-            scaled = left / diagonal
-            before, power = power, np.einsum("kn,kn->k", left, scaled)
-            line = scaled + (power / np.where(before > 0, before, 1))[:, None] * line
-            stays = power > goal
-            if not stays.all():
-                found[live[~stays]] = solution[~stays]
-                live, root, corner, diagonal = live[stays], root[stays], corner[stays], diagonal[stays]
-                left, solution, line = left[stays], solution[stays], line[stays]
-                power, goal = power[stays], goal[stays]
-            if not len(live):
-                break
+            before, power = power, np.einsum("kn,kn->k", left, left)
+            before = np.where(before > 0, before, 1)
+            line *= (power / before)[:, None]
+            line += left
         found[live] = solution
         return found, live
 
@@ -519,6 +535,15 @@ class _Best:
         for j in np.flatnonzero(now.value > self.dual[index]):
             k = index[j]
             self.variables[k], self.dual[k] = now.dual[j], now.value[j]
+
+
+def _balanced(response: Response, loss: Any) -> np.ndarray:
+    """Moves the variables that are not at a bound so that they sum to 0, as far as they can."""
+    free = response.slope.sum()
+    if not free > 0:
+        return response.dual
+    moved = response.dual - (response.dual.sum() / free) * response.slope
+    return np.clip(moved, *loss.bounds())
 
 
 def solve_positive(
