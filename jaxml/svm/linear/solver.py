@@ -28,8 +28,8 @@ import scipy.linalg
 from threadpoolctl import ThreadpoolController
 
 from jaxml.svm.linear.coordinates import standardize
-from jaxml.svm.linear.problems import LinearProblems, Response, is_of_classes, is_squared
-from jaxml.svm.linear.proof import relative_gap
+from jaxml.svm.linear.problems import LinearProblems, is_of_classes, is_squared
+from jaxml.svm.linear.proof import balanced, relative_gap
 from jaxml.svm.linear.rows import Rows, SparseRows, StreamedRows
 
 # The most unknowns of a Newton system that is solved as it is: features, or else examples.
@@ -41,6 +41,8 @@ LEAST_NESTED = 8192
 FEW_ENTRIES = 2**23
 # Products of a system that is solved by conjugate gradients, and the residual that is small enough.
 MOST_PRODUCTS, SMALL_RESIDUAL = 100, 0.1
+# Steps without progress after which the dual is evaluated ahead of each step, too.
+CAREFUL = 3
 
 
 class LinearState(NamedTuple):
@@ -278,6 +280,8 @@ class _Newton:
                     now = self.multiply(now, theta, products, multipliers, penalty, progress)
                 direction = self.direction(now, penalty)
                 moved = self.products(direction)
+                if stall.waited >= CAREFUL:
+                    best.take(unsolved, self.ahead(now, moved), theta)
                 for j, k in enumerate(unsolved):
                     step = self.step(k, theta[k], direction[j], products[k], moved[j],
                                      multipliers[k], penalty[k])
@@ -325,28 +329,53 @@ class _Newton:
             self.losses[k].respond(products[k], multipliers[k], penalty[k]) for k in index
         ]
         dual = np.stack([each.dual for each in responses])
-        sums = self.sums(dual)
-        total = dual.sum(1)
+        sums, total = self.sums(dual), dual.sum(1)
         gradient = np.concatenate([-sums, -total[:, None]], axis=1)
-        primal, value = np.empty(len(index)), np.empty(len(index))
-        own = self.problems.intercept[index]
-        free = np.flatnonzero(own == 0)
-        if len(free):
-            for j in free:
-                dual[j] = _balanced(responses[j], self.losses[index[j]])
-            sums[free], total[free] = self.sums(dual[free]), dual[free].sum(1)
-        norm = np.square(self.coordinates.sums(sums, total)).sum(1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            apart = np.where(own > 0, np.square(total) / own, 0)
+        primal = np.empty(len(index))
         for j, k in enumerate(index):
             penal = self.penalty_of(k, theta[k])
             gradient[j] += penal
             primal[j] = self.losses[k].primal(products[k]) + penal @ theta[k] / 2
-            value[j] = self.losses[k].dual(dual[j]) - (norm[j] + apart[j]) / 2
-            if own[j] == 0:  # making the equality constraint hold costs about this
-                value[j] -= abs(total[j]) * (1 + abs(theta[k, -1]))
+        dual, value = self.bound(index, dual, (sums, total))
         slope = [each.slope for each in responses]
         return _Measured(index, gradient, primal, value, dual, slope)
+
+    def bound(
+        self, index: np.ndarray, dual: np.ndarray, known: tuple[np.ndarray, np.ndarray] | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Feasible dual variables of some problems, and the dual there.
+
+        Args:
+          index: the problems.
+          dual: `[len(index), rows]`.
+          known: their sums with the examples and alone, or None.
+        """
+        own = self.problems.intercept[index]
+        dual = dual.copy()
+        for j, k in enumerate(index):
+            low, high = self.losses[k].bounds()
+            if own[j] == 0:
+                dual[j] = balanced(dual[j], low, high)
+            elif known is None:
+                np.clip(dual[j], low, high, out=dual[j])
+        changed = np.flatnonzero(own == 0) if known is not None else np.arange(len(index))
+        sums, total = known or (np.empty((len(index), self.size - 1)), np.empty(len(index)))
+        if len(changed):
+            sums, total = sums.copy(), total.copy()
+            sums[changed], total[changed] = self.sums(dual[changed]), dual[changed].sum(1)
+        norm = np.square(self.coordinates.sums(sums, total)).sum(1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            norm += np.where(own > 0, np.square(total) / own, 0)
+        value = [self.losses[k].dual(line) for k, line in zip(index, dual, strict=True)]
+        return dual, np.array(value) - norm / 2
+
+    def ahead(self, now: "_Measured", moved: np.ndarray) -> "_Measured":
+        """The dual variables to which Newton's step leads.
+
+        They have the digits that the products near the targets lack, where costs are large.
+        """
+        dual, value = self.bound(now.index, now.dual - np.stack(now.slope) * moved, None)
+        return now._replace(dual=dual, value=value, primal=np.full(len(value), np.inf))
 
     def multiply(
         self,
@@ -385,7 +414,11 @@ class _Newton:
             found -= share[:, None] * other
         downhill = np.einsum("kd,kd->k", found, now.gradient) < 0
         for j in np.flatnonzero(~(downhill & np.isfinite(found).all(1))):
-            found[j] = -now.gradient[j] / self.curvature(now, j)
+            curvature = self.curvature(now, j)
+            found[j] = -now.gradient[j] / curvature
+            if np.isinf(self.problems.intercept[now.index[j]]):  # it stays where it is
+                across = self.along / curvature
+                found[j] -= (self.along @ found[j]) / (self.along @ across) * across
         return found
 
     def curvature(self, now: "_Measured", j: Any) -> np.ndarray:
@@ -535,15 +568,6 @@ class _Best:
         for j in np.flatnonzero(now.value > self.dual[index]):
             k = index[j]
             self.variables[k], self.dual[k] = now.dual[j], now.value[j]
-
-
-def _balanced(response: Response, loss: Any) -> np.ndarray:
-    """Moves the variables that are not at a bound so that they sum to 0, as far as they can."""
-    free = response.slope.sum()
-    if not free > 0:
-        return response.dual
-    moved = response.dual - (response.dual.sum() / free) * response.slope
-    return np.clip(moved, *loss.bounds())
 
 
 def solve_positive(
