@@ -89,7 +89,7 @@ def linear_grid(
     """
     _check_choice("loss", loss, _LOSSES)
     costs = _costs(C)
-    x, labels, fold = _read(x, y, folds, [np.float64, np.float32])
+    x, labels, fold = _read(x, y, folds, np.float32)
     num_classes, num_folds = int(labels.max()) + 1, int(fold.max()) + 1
     signs = np.where(np.arange(num_classes)[:, None] == labels, 1.0, -1.0)
     takes_part = fold != np.arange(num_folds)[:, None]

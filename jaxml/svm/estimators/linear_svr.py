@@ -100,8 +100,6 @@ class LinearSVR(RegressorMixin, BaseEstimator):
             self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], y_numeric=True
         )
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if not weight.any():
-            raise InputError("sample_weight must be positive for at least one sample, got only 0")
         found = linear_fit.fit(
             X,
             np.asarray(y, np.float64)[None],

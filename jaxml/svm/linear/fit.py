@@ -133,9 +133,7 @@ def _solve_until_proven(
         )
         start, steps, attempts = found.state, steps + found.progress.steps, attempts + 1
         state = found.state
-        proof = prove(
-            problems, rows, state.weights, state.intercept, state.dual, loss=loss, l1=l1
-        )
+        proof = prove(problems, rows, state.weights, state.intercept, state.dual, loss=loss, l1=l1)
         proven = (proof.relative_gap <= tolerance).all()
         # A solver that has stalled in float64 would do so again.
         ended = found.interrupted or not found.converged or steps >= max_steps

@@ -31,6 +31,7 @@ SAMPLE = 4096
 class Rows(Protocol):
     """Examples as rows of a matrix; results have the problems first."""
 
+    x: Any
     num_rows: int
     num_features: int
     dtype: Any
@@ -329,7 +330,7 @@ def as_rows(x: Any) -> Rows:
 def sample(rows: Rows) -> np.ndarray:
     """Up to `SAMPLE` of dense rows, evenly spaced, in float64."""
     index = np.unique(np.linspace(0, rows.num_rows - 1, SAMPLE).astype(int))
-    x = getattr(rows, "x")[index if rows.num_rows > SAMPLE else slice(None)]
+    x = rows.x[index if rows.num_rows > SAMPLE else slice(None)]
     return np.asarray(x, np.float64)
 
 

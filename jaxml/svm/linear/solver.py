@@ -166,7 +166,11 @@ def working_dtypes(rows: Rows) -> list[Any]:
     """The dtypes of products, in the order in which they are tried."""
     few = rows.num_rows * rows.num_features <= FEW_ENTRIES and jax.default_backend() == "cpu"
     direct = rows.num_features <= MOST_FEATURES
-    return [np.float64] if few or (isinstance(rows, SparseRows) and direct) else [np.float32, np.float64]
+    return (
+        [np.float64]
+        if few or (isinstance(rows, SparseRows) and direct)
+        else [np.float32, np.float64]
+    )
 
 
 @cache
@@ -260,7 +264,9 @@ class _Newton:
         theta = self.coordinates.enter(state.weights, state.intercept)
         multipliers, penalty = np.array(state.dual), np.array(state.penalty)
         progress = LinearProgress(steps, *(np.full(count, v) for v in (np.inf, -np.inf)))
-        best = _Best(theta.copy(), np.array(state.dual), progress.primal.copy(), progress.dual.copy())
+        best = _Best(
+            theta.copy(), np.array(state.dual), progress.primal.copy(), progress.dual.copy()
+        )
         stall = Stall(100 if self.dtype == np.float64 else 20)
         interrupted = False
         try:
@@ -283,8 +289,9 @@ class _Newton:
                 if stall.waited >= CAREFUL:
                     best.take(unsolved, self.ahead(now, moved), theta)
                 for j, k in enumerate(unsolved):
-                    step = self.step(k, theta[k], direction[j], products[k], moved[j],
-                                     multipliers[k], penalty[k])
+                    step = self.step(
+                        k, theta[k], direction[j], products[k], moved[j], multipliers[k], penalty[k]
+                    )
                     theta[k] += step * direction[j]
                     products[k] += step * moved[j]
                 progress = replace(progress, steps=progress.steps + 1)
@@ -325,9 +332,7 @@ class _Newton:
         penalty: np.ndarray,
     ) -> "_Measured":
         """The gradients and both objectives of some problems."""
-        responses = [
-            self.losses[k].respond(products[k], multipliers[k], penalty[k]) for k in index
-        ]
+        responses = [self.losses[k].respond(products[k], multipliers[k], penalty[k]) for k in index]
         dual = np.stack([each.dual for each in responses])
         sums, total = self.sums(dual), dual.sum(1)
         gradient = np.concatenate([-sums, -total[:, None]], axis=1)
@@ -426,7 +431,9 @@ class _Newton:
         k, gram = now.index[j], self.gram[now.index[j]]
         own = self.diagonal + self.priced[k] * np.square(self.along)
         own[-1] += self.corner[k]
-        return own + (now.slope[j].max() * np.diag(gram) if gram is not None else now.slope[j].sum())
+        return own + (
+            now.slope[j].max() * np.diag(gram) if gram is not None else now.slope[j].sum()
+        )
 
     def by_features(self, now: "_Measured", right: np.ndarray, penalty: np.ndarray) -> np.ndarray:
         """Solves the systems of features, up to the direction of the intercept's penalty."""
@@ -460,7 +467,7 @@ class _Newton:
         first = next((k for k, gram in enumerate(self.gram) if gram is not None), None)
         return first if first is not None and np.array_equal(self.in_gram[first], slope) else None
 
-    def by_examples(self, now: "_Measured", right: np.ndarray, penalty: np.ndarray) -> np.ndarray:
+    def by_examples(self, now: "_Measured", right: np.ndarray, _: np.ndarray) -> np.ndarray:
         """Solves for an unknown for each example within the margin, by Woodbury's formula."""
         ridge = np.empty(right.shape)
         ridge[:] = self.diagonal
@@ -523,8 +530,16 @@ class _Newton:
         found[live] = solution
         return found, live
 
-    def step(self, k: Any, theta: np.ndarray, direction: np.ndarray, products: np.ndarray,
-             moved: np.ndarray, multipliers: np.ndarray, penalty: float) -> float:
+    def step(
+        self,
+        k: Any,
+        theta: np.ndarray,
+        direction: np.ndarray,
+        products: np.ndarray,
+        moved: np.ndarray,
+        multipliers: np.ndarray,
+        penalty: float,
+    ) -> float:
         """The step to the least point along a direction."""
         penal = self.penalty_of(k, direction)
         return self.losses[k].search_line(
@@ -598,10 +613,14 @@ def solve_positive(
         matrix = np.array(system, kind, order="C")
         matrix[np.diag_indices(n)] = 1 + jitter
         try:
-            factor = scipy.linalg.cholesky(matrix.T, lower=False, overwrite_a=True, check_finite=False)
+            factor = scipy.linalg.cholesky(
+                matrix.T, lower=False, overwrite_a=True, check_finite=False
+            )
         except np.linalg.LinAlgError:
             continue
-        found = scipy.linalg.cho_solve((factor, False), (scale * right).astype(kind), check_finite=False)
+        found = scipy.linalg.cho_solve(
+            (factor, False), (scale * right).astype(kind), check_finite=False
+        )
         if np.isfinite(found).all():
             return scale * found.astype(np.float64)
     return np.full(n, np.nan)
