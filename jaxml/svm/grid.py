@@ -98,13 +98,13 @@ def linear_grid(
     rows = as_rows(x)
     count = len(costs) * num_folds * num_classes
     problems = LinearProblems(
-        jnp.asarray(np.broadcast_to(signs, shape).reshape(count, -1), jnp.float32),
-        jnp.asarray(np.broadcast_to(cost, shape).reshape(count, -1), jnp.float32),
-        jnp.zeros(count),
-        jnp.ones(count),
+        np.broadcast_to(signs, shape).reshape(count, -1),
+        np.broadcast_to(cost, shape).reshape(count, -1),
+        np.zeros(count),
+        np.ones(count),
     )
     state = linear_solver.solve(problems, rows, loss=loss, tolerance=tolerance).state
-    values = np.asarray(rows.products(state.weights) + state.intercept[:, None]).reshape(shape)
+    values = (rows.products(state.weights) + state.intercept[:, None]).reshape(shape)
     right = values.argmax(2) == labels
     return Grid(costs, np.empty(0), _accuracy(right, fold))
 

@@ -31,7 +31,8 @@ class LinearSVC(ClassifierMixin, BaseEstimator):
       fit_intercept: whether there is an intercept.
       intercept_scaling: s, above 0: the larger, the less the intercept is penalised, as b / s; None
         leaves it free, as libsvm does.
-      class_weight: factors of C by class, or "balanced".
+      class_weight: factors of C by class, or "balanced": inversely proportional to the summed
+        sample weights of the classes, so that a weight of k counts as k samples.
       max_iter: steps of Newton's method, of which ten are many.
       warm_start: whether `fit` goes on from the last solution, of data of the same shape.
       verbose: whether each step is printed, or who is told of it.
@@ -102,8 +103,10 @@ class LinearSVC(ClassifierMixin, BaseEstimator):
             raise InputError(
                 f"y: one class only, {self.classes_[0]}; a classifier needs two or more"
             )
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        weight = weight * class_weights(self.class_weight, self.classes_, labels)[labels]
+        weight = _check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True, copy=True
+        )
+        weight *= class_weights(self.class_weight, self.classes_, labels, weight)[labels]
         ones = np.arange(len(self.classes_))[:, None] == labels
         if len(self.classes_) == 2:
             ones = ones[1:]

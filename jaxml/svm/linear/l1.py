@@ -13,7 +13,6 @@ Source: Yuan, Ho and Lin, "An improved GLMNET for L1-regularized logistic regres
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,8 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxml.errors import InputError
-from jaxml.svm.linear import problems as linear_problems
-from jaxml.svm.linear.problems import LinearProblems
+from jaxml.svm.linear.problems import LinearProblems, Loss
 from jaxml.svm.linear.rows import Rows
 from jaxml.svm.linear.solver import LinearProgress, LinearSolution, LinearState, Stall
 from jaxml.types import Array
@@ -39,6 +37,8 @@ HALVINGS = 12
 FALL, SETTLED = 4.0, 2.0
 # Of a direction of some of many features: so often sweeps, and after them a leap.
 SWEEPS, LEAPS = 2, 4
+# The penalty of an intercept that is fixed at 0.
+FIXED = 1e12
 
 
 def solve(
@@ -49,6 +49,7 @@ def solve(
     tolerance: float = 1e-4,
     max_steps: int = 200,
     report: Callable[[LinearProgress], None] | None = None,
+    precise: bool = True,
 ) -> LinearSolution:
     """Minimises each problem until its relative duality gap is within the tolerance.
 
@@ -57,9 +58,10 @@ def solve(
         intercept's magnitude, 0 where it is free.
       rows: the examples.
       start: where to begin; None begins at zero.
-      tolerance: of primal minus dual, as a part of the primal.
+      tolerance: of primal minus dual, relative to the primal.
       max_steps: of Newton's method, after which it ends unsolved.
-      report: is told after each step where it stands.
+      report: called with the progress after each step.
+      precise: always true, for all products are in float64.
 
     Returns:
       The solution, or how far it came.
@@ -67,64 +69,150 @@ def solve(
     Raises:
       InputError: more than 8192 of more than 4096 features have weights.
     """
-    count = len(problems.target)
-    weights = jnp.zeros((count, rows.num_features + 1), problems.target.dtype)
-    if start is not None:
-        weights = jnp.concatenate([start.weights, start.intercept[:, None]], axis=1)
-    penalty = jnp.ones_like(weights).at[:, -1].set(problems.intercept)
-    few = rows.num_features <= FEW_FEATURES
-    newton = _NewtonOfAll(rows, weights) if few else _NewtonOfSome(rows)
-    factor = np.ones(count) if few or start is not None else np.full(count, np.inf)
-    progress = LinearProgress(0, np.full(count, np.inf), np.full(count, -np.inf))
-    intercept, ones = weights[:, -1], jnp.ones(count)
-    best = start or LinearState(weights[:, :-1], intercept, jnp.zeros_like(problems.cost), ones)
-    stall, interrupted, steps = Stall(), False, 0
-    products = rows.products(weights[:, :-1]) + weights[:, -1:]
-    try:
-        while True:
-            at = _respond(problems, products)
-            sums = jnp.concatenate([rows.sums(at.dual), at.dual.sum(1, keepdims=True)], axis=1)
-            primal, dual, scaled = _measure(problems, products, weights, penalty, sums, at.dual)
-            progress = LinearProgress(
-                steps, np.asarray(primal, np.float64), np.asarray(dual, np.float64)
-            )
-            best = LinearState(weights[:, :-1], weights[:, -1], scaled, jnp.ones(count))
-            if report:
-                report(progress.with_support(best.dual))
-            if (progress.relative_gap <= tolerance).all() or steps >= max_steps:
-                break
-            if stall.seen(progress):
-                break
-            open_ = (progress.relative_gap > tolerance) | (factor > 1)
-            largest = np.abs(sums[:, :-1]).max(1)
-            lower = np.maximum(np.minimum(factor, largest) / FALL, 1)
-            factor = np.where(largest <= SETTLED * factor, lower, factor)
-            price = penalty * jnp.asarray(factor, penalty.dtype)[:, None]
-            direction = newton.direction(np.asarray(at.slope), sums, weights, price, open_)
-            moved = rows.products(direction[:, :-1]) + direction[:, -1:]
-            weights, products = _move(problems, products, moved, weights, direction, price, sums)
-            steps += 1
-    except KeyboardInterrupt:
-        interrupted = True
-    converged = bool((progress.relative_gap <= tolerance).all())
-    return LinearSolution(best, progress, converged, interrupted)
+    del precise
+    with jax.enable_x64(True):
+        return _Run(problems.in_double(), rows, start).run(tolerance, max_steps, report)
+
+
+class _Run:
+    """The proximal Newton method, with what it remembers from step to step."""
+
+    def __init__(self, problems: LinearProblems, rows: Rows, start: LinearState | None) -> None:
+        self.rows, self.losses = rows, problems.losses(LOSS)
+        count, few = len(self.losses), rows.num_features <= FEW_FEATURES
+        self.weights = np.zeros((count, rows.num_features + 1))
+        if start is not None:
+            self.weights[:, :-1], self.weights[:, -1] = start.weights, start.intercept
+        self.penalty = np.ones_like(self.weights)
+        self.penalty[:, -1] = np.minimum(problems.intercept, FIXED)
+        self.fixed = np.isinf(problems.intercept)
+        self.newton = _NewtonOfAll(rows, self.weights) if few else _NewtonOfSome(rows)
+        begins = few or start is not None
+        self.factor = np.ones(count) if begins else np.full(count, np.inf)
+        self.best = start or self.state(np.zeros(problems.cost.shape))
+
+    def state(self, dual: np.ndarray) -> LinearState:
+        """The weights as they are, and dual variables."""
+        intercept = np.where(self.fixed, 0, self.weights[:, -1])
+        return LinearState(self.weights[:, :-1].copy(), intercept, dual, np.ones(len(dual)))
+
+    def run(
+        self,
+        tolerance: float,
+        max_steps: int,
+        report: Callable[[LinearProgress], None] | None,
+    ) -> LinearSolution:
+        """Steps until solved, stopped or told to end."""
+        count = len(self.losses)
+        progress = LinearProgress(0, np.full(count, np.inf), np.full(count, -np.inf))
+        stall, interrupted, steps = Stall(), False, 0
+        try:
+            products = self.products(self.weights)
+            while True:
+                dual, slope = _respond(self.losses, products)
+                sums = np.c_[self.rows.sums(dual), dual.sum(1)]
+                primal, value, scaled = self.measure(products, sums, dual)
+                if not (np.isfinite(primal).all() and np.isfinite(value).all()):
+                    break
+                progress = LinearProgress(steps, primal, value)
+                self.best = self.state(scaled)
+                if report:
+                    report(progress.with_support(scaled))
+                open_ = (progress.relative_gap > tolerance) | (self.factor > 1)
+                solved = (progress.relative_gap <= tolerance).all()
+                if solved or steps >= max_steps or stall.seen(progress):
+                    break
+                price = self.penalty * self.lowered(sums)[:, None]
+                direction = self.newton.direction(slope, sums, self.weights, price, open_)
+                moved = self.products(direction)
+                for k, loss in enumerate(self.losses):
+                    step = _step(loss, products[k], moved[k], self.weights[k], direction[k],
+                                 price[k], sums[k])  # fmt: skip
+                    self.weights[k] += step * direction[k]
+                    products[k] += step * moved[k]
+                steps += 1
+        except KeyboardInterrupt:
+            interrupted = True
+        converged = bool((progress.relative_gap <= tolerance).all())
+        return LinearSolution(self.best, progress, converged, interrupted)
+
+    def products(self, weights: np.ndarray) -> np.ndarray:
+        """`[problems, rows]`, the intercept included."""
+        return np.ascontiguousarray(self.rows.products(weights[:, :-1])) + weights[:, -1:]
+
+    def lowered(self, sums: np.ndarray) -> np.ndarray:
+        """`[problems]`: the factors of the penalties, lower where the last ones are met."""
+        largest = np.abs(sums[:, :-1]).max(1)
+        lower = np.maximum(np.minimum(self.factor, largest) / FALL, 1)
+        self.factor = np.where(largest <= SETTLED * self.factor, lower, self.factor)
+        return self.factor
+
+    def measure(
+        self, products: np.ndarray, sums: np.ndarray, dual: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Both objectives, and the dual variables of the second."""
+        lost = [loss.primal(line) for loss, line in zip(self.losses, products, strict=True)]
+        primal = np.array(lost) + (self.penalty * np.abs(self.weights)).sum(1)
+        # Smaller variables are feasible: no weighted sum may exceed the penalty of its weight.
+        priced = self.penalty > 0
+        largest = np.where(priced, np.abs(sums) / np.where(priced, self.penalty, 1), 0).max(1)
+        scaled = dual / np.maximum(largest, 1)[:, None]
+        value = [loss.dual(line) for loss, line in zip(self.losses, scaled, strict=True)]
+        return primal, np.array(value), scaled
+
+
+def _respond(losses: list[Loss], products: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`[problems, rows]`: dual variables and their slopes."""
+    found = [loss.respond(line, line, 0.0) for loss, line in zip(losses, products, strict=True)]
+    return np.stack([each.dual for each in found]), np.stack([each.slope for each in found])
+
+
+def _step(
+    loss: Loss,
+    products: np.ndarray,
+    moved: np.ndarray,
+    weights: np.ndarray,
+    direction: np.ndarray,
+    penalty: np.ndarray,
+    sums: np.ndarray,
+) -> float:
+    """The longest of the halved steps by which the objective falls enough; 0 where none does."""
+    size = float(penalty @ np.abs(weights))
+    now = loss.primal(products) + size
+    rise = float(penalty @ np.abs(weights + direction)) - size
+    expected = rise - float(sums @ direction)
+    rounding = 8 * np.finfo(np.float64).eps * now  # near the optimum less than this is left
+    for step in 0.5 ** np.arange(HALVINGS):
+        value = loss.primal(products + step * moved)
+        value += float(penalty @ np.abs(weights + step * direction))
+        if value <= now + 0.01 * step * expected + rounding:
+            return float(step)
+    return 0.0
 
 
 class _NewtonOfAll:
     """Moves all features. The Gram matrices stay, and change by the rows that change."""
 
-    def __init__(self, rows: Rows, weights: Array) -> None:
+    def __init__(self, rows: Rows, weights: np.ndarray) -> None:
         self.rows = rows
-        self.gram = [jnp.zeros((weights.shape[1],) * 2, weights.dtype) for _ in weights]
-        self.slope = np.zeros((len(weights), rows.num_rows), weights.dtype)
+        self.gram = [np.zeros((weights.shape[1],) * 2) for _ in weights]
+        self.slope = np.zeros((len(weights), rows.num_rows))
 
     def direction(
-        self, slope: np.ndarray, sums: Array, weights: Array, penalty: Array, _: np.ndarray
-    ) -> Array:
-        for k, change in enumerate(slope - self.slope):
-            self.gram[k] = self.rows.add_gram(self.gram[k], change)
-        self.slope = slope
-        return _direction(jnp.stack(self.gram), sums, weights, penalty)
+        self,
+        slope: np.ndarray,
+        sums: np.ndarray,
+        weights: np.ndarray,
+        penalty: np.ndarray,
+        open_: np.ndarray,
+    ) -> np.ndarray:
+        found, part = np.zeros(weights.shape), np.flatnonzero(open_)
+        for k in part:
+            self.gram[k] = self.rows.add_gram(self.gram[k], slope[k] - self.slope[k])
+            self.slope[k] = slope[k]
+        gram = np.stack([self.gram[k] for k in part])
+        found[part] = np.asarray(_direction(gram, sums[part], weights[part], penalty[part]))
+        return np.where(np.isfinite(found), found, 0)
 
 
 class _NewtonOfSome:
@@ -135,23 +223,33 @@ class _NewtonOfSome:
         self.alone = jax.default_backend() == "cpu"
 
     def direction(
-        self, slope: np.ndarray, sums: Array, weights: Array, penalty: Array, open_: np.ndarray
-    ) -> Array:
-        used, wrong = (np.asarray(each) for each in _count(sums, weights, penalty))
+        self,
+        slope: np.ndarray,
+        sums: np.ndarray,
+        weights: np.ndarray,
+        penalty: np.ndarray,
+        open_: np.ndarray,
+    ) -> np.ndarray:
+        used = (weights[:, :-1] != 0).sum(1)
+        wrong = ((weights == 0) & (np.abs(sums) > penalty))[:, :-1].sum(1)
         needed = np.where(open_, used + np.minimum(wrong, used // 2 + 2 * SIZES[0]), 0)
         self._check(((used >= SIZES[-1]) & (wrong > 0) & open_).any())
-        every = np.asarray(_rank(sums, weights, most=_size(needed.max(), weights)))
-        direction = np.zeros(weights.shape, weights.dtype)
+        direction = np.zeros(weights.shape)
         left = np.argsort(needed, kind="stable")[len(needed) - open_.sum() :]
         while len(left):
             size = _size(needed[left[-1]], weights)
-            together = 1 if self.alone else max(1, GRAM_BYTES // (4 * size * size))
+            together = 1 if self.alone else max(1, GRAM_BYTES // (8 * size * size))
             left, part = left[:-together], left[-together:]
-            index = np.pad(every[part, :size], ((0, 0), (0, 1)), constant_values=-1)
-            grams = [self.rows.gram_of_features(every[k, :size], slope[k]) for k in part]
-            found = _direction_of_some(jnp.stack(grams), part, index, sums, weights, penalty)
-            direction[part[:, None], index] = np.asarray(found)
-        return jnp.asarray(direction)
+            ranked = [_rank(sums[k], weights[k], most=size) for k in part]
+            grams = [
+                self.rows.gram_of_features(index, slope[k])
+                for k, index in zip(part, ranked, strict=True)
+            ]
+            index = np.pad(np.stack(ranked), ((0, 0), (0, 1)), constant_values=-1)
+            own = (each[part[:, None], index] for each in (sums, weights, penalty))
+            found = np.asarray(_direction_of_some(np.stack(grams), *own))
+            direction[part[:, None], index] = np.where(np.isfinite(found), found, 0)
+        return direction
 
     def _check(self, full: Any) -> None:
         if full:
@@ -161,52 +259,19 @@ class _NewtonOfSome:
             )
 
 
-def _size(needed: Any, weights: Array) -> int:
+def _size(needed: Any, weights: np.ndarray) -> int:
     """Rounds up to one of few sizes, so that few programs are compiled."""
     size = next((size for size in SIZES if size >= needed), SIZES[-1])
     return min(size, weights.shape[1] - 1)
 
 
-@jax.jit
-def _count(sums: Array, weights: Array, penalty: Array) -> tuple[Array, Array]:
-    """`[problems]`: features that have weights, and others that should have some."""
-    used = weights[:, :-1] != 0
-    wrong = ~used & (jnp.abs(sums) > penalty)[:, :-1]
-    return used.sum(1), wrong.sum(1)
-
-
-@partial(jax.jit, static_argnames="most")
-def _rank(sums: Array, weights: Array, *, most: int) -> Array:
-    """`[problems, most]`: features with weights, then those of the largest slopes."""
-    score = jnp.where(weights != 0, jnp.inf, jnp.abs(sums))[:, :-1]
-    return jax.lax.top_k(score, most)[1]
-
-
-@jax.jit
-def _respond(problems: LinearProblems, products: Array) -> linear_problems.Response:
-    return linear_problems.response(problems, products, products, products[:, 0], loss=LOSS)
-
-
-@jax.jit
-def _measure(
-    problems: LinearProblems,
-    products: Array,
-    weights: Array,
-    penalty: Array,
-    sums: Array,
-    dual: Array,
-) -> tuple[Array, Array, Array]:
-    primal = _objective(problems, products, weights, penalty)
-    # Smaller variables are feasible: no weighted sum may exceed the penalty of its weight.
-    priced = penalty > 0
-    largest = jnp.where(priced, jnp.abs(sums) / jnp.where(priced, penalty, 1), 0).max(1)
-    scaled = dual / jnp.maximum(largest, 1)[:, None]
-    return primal, linear_problems.dual_sum(problems, scaled, loss=LOSS), scaled
-
-
-def _objective(problems: LinearProblems, products: Array, weights: Array, penalty: Array) -> Array:
-    lost = linear_problems.loss_sum(problems, products, loss=LOSS)
-    return lost + (penalty * jnp.abs(weights)).sum(1)
+def _rank(sums: np.ndarray, weights: np.ndarray, *, most: int) -> np.ndarray:
+    """`[most]`: features with weights, then those of the largest slopes."""
+    score = np.where(weights != 0, np.inf, np.abs(sums))[:-1]
+    if most < len(score):
+        score_of = np.argpartition(-score, most - 1)[:most]
+        return score_of[np.argsort(-score[score_of], kind="stable")]
+    return np.argsort(-score, kind="stable")
 
 
 class Model(NamedTuple):
@@ -245,14 +310,11 @@ def _direction(gram: Array, sums: Array, weights: Array, penalty: Array) -> Arra
 
 
 @jax.jit
-def _direction_of_some(
-    gram: Array, problem: Array, index: Array, sums: Array, weights: Array, penalty: Array
-) -> Array:
+def _direction_of_some(gram: Array, sums: Array, weights: Array, penalty: Array) -> Array:
     """As `_direction`, of other features of each problem, as near as a step of many is worth.
 
     So many features depend on each other, and sweeps alone are slow.
     """
-    sums, weights, penalty = (each[problem[:, None], index] for each in (sums, weights, penalty))
     model = _model(gram, weights, penalty)
 
     def value(at: Moved) -> Array:
@@ -329,30 +391,3 @@ def _leap(model: Model, at: Moved) -> Moved:
         at.by + jnp.where(falls, change[best, problem], 0),
         at.slope + jnp.where(falls, pushed[best, problem], 0),
     )
-
-
-@jax.jit
-def _move(
-    problems: LinearProblems,
-    products: Array,
-    moved: Array,
-    weights: Array,
-    direction: Array,
-    penalty: Array,
-    sums: Array,
-) -> tuple[Array, Array]:
-    """The longest of the halved steps by which the objective falls enough."""
-    now = _objective(problems, products, weights, penalty)
-    expected = -(sums * direction).sum(1) + (
-        penalty * (jnp.abs(weights + direction) - jnp.abs(weights))
-    ).sum(1)
-
-    def at(step: Array) -> Array:
-        return _objective(problems, products + step * moved, weights + step * direction, penalty)
-
-    halved = 0.5 ** jnp.arange(HALVINGS, dtype=weights.dtype)
-    values = jax.lax.map(at, halved)
-    rounding = 8 * jnp.finfo(now.dtype).eps * now  # near the optimum less than this is left
-    falls = values <= now[None] + 0.01 * jnp.outer(halved, expected) + rounding[None]
-    step = jnp.where(falls.any(0), halved[falls.argmax(0)], 0)[:, None]
-    return weights + step * direction, products + step * moved

@@ -113,7 +113,6 @@ def test_an_intercept_that_is_scaled_among_few_weights():
 
 
 def test_large_sparse_rows_are_solved_in_float64(monkeypatch):
-    monkeypatch.setattr(rows, "FEW_BYTES", 10)
     monkeypatch.setattr(rows, "DENSE_SHARE", 1.0)
     x, y = digits()
     counts = scipy.sparse.csr_matrix(x * np.geomspace(1, 1e4, x.shape[1]))
@@ -128,7 +127,7 @@ def test_weights_are_factors_of_the_cost():
     x, y = digits()
     weight = np.random.default_rng(0).uniform(0, 2, len(y))
     balanced = LinearSVC(class_weight="balanced").fit(x, y, weight)
-    factors = {k: len(y) / (4 * (y == k).sum()) for k in range(4)}
+    factors = {k: weight.sum() / (4 * weight[y == k].sum()) for k in range(4)}
     given = LinearSVC(class_weight=factors).fit(x, y, weight)
     alone = LinearSVC().fit(x, y, weight * np.vectorize(factors.get)(y))
     np.testing.assert_allclose(balanced.objective_, given.objective_, rtol=1e-9)
@@ -165,7 +164,7 @@ def test_a_budget_is_told_and_gone_on_with():
 )
 def test_what_a_budget_leaves_can_be_gone_on_with(model):
     x, y = digits()
-    with pytest.warns(ConvergenceWarning, match="warm_start=True and fit again, goes on"):
+    with pytest.warns(ConvergenceWarning, match="refit with warm_start=True to continue"):
         model.fit(x, y)
     untouched: Any = clone(model)
     whole = untouched.set_params(max_iter=1000).fit(x, y)

@@ -34,10 +34,10 @@ def problems_of(loss, *, intercept=1.0, epsilon=0.1):
     C = np.array([[0.1], [1.0], [3.0]])
     weight = np.random.default_rng(0).uniform(0.5, 2, COUNT) * (np.arange(COUNT) % 9 > 0)
     return LinearProblems(
-        jnp.asarray(target, jnp.float32),
-        jnp.asarray(C * weight, jnp.float32),
-        jnp.full(CLASSES, 0.0 if is_of_classes(loss) else epsilon),
-        jnp.full(CLASSES, intercept),
+        target,
+        C * weight,
+        np.full(CLASSES, 0.0 if is_of_classes(loss) else epsilon),
+        np.full(CLASSES, intercept),
     )
 
 

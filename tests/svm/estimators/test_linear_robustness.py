@@ -1,0 +1,146 @@
+"""The linear estimators on raw data: finite coefficients, and gaps that hold in float64."""
+
+import logging
+import warnings
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import sklearn.svm
+from sklearn.datasets import load_breast_cancer, load_wine
+from sklearn.exceptions import ConvergenceWarning
+
+from jaxml.svm.estimators import LinearSVC, LinearSVR
+
+CLASSES = ("squared_hinge", "hinge")
+VALUES = ("squared_epsilon_insensitive", "epsilon_insensitive")
+
+
+def primal(model, x, y, weight=1.0):
+    """The objective of a fitted model, summed over its problems, by NumPy in float64."""
+    x, coef = x.astype(np.float64), np.atleast_2d(model.coef_)
+    values = x @ coef.T + model.intercept_
+    if isinstance(model, LinearSVC):
+        classes = model.classes_ if len(model.classes_) > 2 else model.classes_[1:]
+        excess = np.maximum(0, 1 - np.where(y[:, None] == classes, 1, -1) * values)
+    else:
+        excess = np.maximum(0, np.abs(y[:, None] - values) - model.epsilon)
+    if model.loss.startswith("squared"):
+        excess = excess**2
+    scaling = model.intercept_scaling
+    own = 0 if scaling is None else np.square(model.intercept_ / scaling).sum()
+    lost = (np.broadcast_to(weight, len(y))[:, None] * excess).sum()
+    return (np.square(coef).sum() + own) / 2 + model.C * lost
+
+
+def distant():
+    x = 1e5 + np.random.default_rng(0).normal(size=(200, 3))
+    return x, (x[:, 0] > 1e5).astype(int)
+
+
+@pytest.mark.parametrize("loss", CLASSES)
+@pytest.mark.parametrize(
+    ("data", "C", "accuracy"),
+    [
+        (lambda: load_breast_cancer(return_X_y=True), 1e3, 0.97),
+        (lambda: load_breast_cancer(return_X_y=True), 1e6, 0.97),
+        (lambda: load_wine(return_X_y=True), 1e6, 0.99),
+        (distant, 1.0, 0.8),
+    ],
+    ids=["tumours 1e3", "tumours 1e6", "wine", "distant"],
+)
+def test_raw_features_are_classified(data, C, accuracy, loss):
+    x, y = data()
+    model = LinearSVC(loss=loss, C=C).fit(x, y)
+    assert model.converged_
+    assert model.score(x, y) >= accuracy
+    np.testing.assert_allclose(model.objective_, primal(model, x, y), rtol=1e-6)
+
+
+def test_raw_features_have_the_optimum_of_liblinear():
+    x, y = load_breast_cancer(return_X_y=True)
+    model = LinearSVC(C=1e3).fit(x, y)
+    exact: Any = {"tol": 1e-12, "max_iter": 10**5, "dual": False}
+    theirs = sklearn.svm.LinearSVC(C=1e3, **exact).fit(x, y)
+    theirs.loss, theirs.intercept_scaling = "squared_hinge", 1.0
+    model_of_theirs: Any = LinearSVC(C=1e3)
+    model_of_theirs.classes_ = theirs.classes_
+    model_of_theirs.coef_, model_of_theirs.intercept_ = theirs.coef_, theirs.intercept_
+    assert primal(model, x, y) <= primal(model_of_theirs, x, y) * (1 + 1e-4)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("loss", VALUES)
+def test_distant_features_are_regressed(loss, intercept):
+    x = 3e4 + np.random.default_rng(0).normal(size=(200, 3))
+    y = x @ [1.0, 2.0, 3.0]
+    model = LinearSVR(loss=loss, fit_intercept=intercept).fit(x, y)
+    assert model.converged_
+    assert model.score(x, y) > 0.999
+    np.testing.assert_allclose(model.objective_, primal(model, x, y), rtol=1e-6)
+
+
+@pytest.mark.parametrize("penalty", ["l2", "l1"])
+def test_balanced_weights_count_repeated_samples(penalty):
+    x, y = load_breast_cancer(return_X_y=True)
+    x = (x - x.mean(0)) / x.std(0)
+    times = np.random.default_rng(0).integers(0, 4, len(y))
+    settings: Any = {"class_weight": "balanced", "tol": 1e-9 if penalty == "l2" else 1e-6}
+    weighted = LinearSVC(penalty, **settings).fit(x, y, times)
+    repeated = LinearSVC(penalty, **settings).fit(np.repeat(x, times, 0), np.repeat(y, times))
+    np.testing.assert_allclose(weighted.objective_, repeated.objective_, rtol=1e-5)
+    np.testing.assert_allclose(weighted.coef_, repeated.coef_, atol=2e-3)
+
+
+def test_samples_of_weight_zero_do_not_count():
+    x, y = distant()
+    with pytest.raises(ValueError, match=r"sample_weight must be positive .* got 0 for .* class 1"):
+        LinearSVC().fit(x, y, 1 - y)
+    with pytest.raises(ValueError, match="at least one non-zero"):
+        LinearSVR().fit(x, y, np.zeros(len(y)))
+
+
+@pytest.mark.parametrize("model", [LinearSVC(), LinearSVC(loss="hinge"), LinearSVR()], ids=str)
+def test_nothing_is_compiled_on_a_cpu(model, caplog):
+    x, y = load_wine(return_X_y=True)
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        model.fit(x, y)
+    assert not [line for line in caplog.messages if "ompil" in line]
+
+
+def case(seed):
+    """Raw data, weights and an estimator, of scales and offsets that differ widely."""
+    random = np.random.default_rng(seed)
+    count, features = random.integers(4, 60), random.integers(1, 20)
+    x = random.normal(size=(count, features)) * 10 ** random.uniform(-3, 6, features)
+    x += np.where(random.random(features) < 0.5, 10 ** random.uniform(0, 6, features), 0)
+    x[:, 0] = x[:, -1] if random.random() < 0.4 else x[:, 0]
+    x[:, random.integers(features)] = 3.3 if random.random() < 0.3 else x[:, 0]
+    x = x.astype(random.choice([np.float32, np.float64]))
+    weight = random.integers(0, 3, count) * 1.0
+    weight[:2] = 1
+    settings: Any = {"C": 10 ** random.uniform(-4, 6), "intercept_scaling": 1.0}
+    if random.random() < 0.5:
+        y = np.r_[0, 1, random.integers(0, 2, count - 2)]
+        return x, y, weight, LinearSVC(loss=random.choice(CLASSES), **settings)
+    y = 1e3 * random.normal(size=count)
+    return x, y, weight, LinearSVR(loss=random.choice(VALUES), epsilon=0.1, **settings)
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_coefficients_are_finite_and_gaps_are_true(block):
+    for seed in range(12 * block, 12 * block + 12):
+        x, y, weight, model = case(seed)
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            model.fit(x, y, weight)
+        told = any(issubclass(each.category, ConvergenceWarning) for each in found)
+        assert len(found) == told, [str(each.message) for each in found]
+        assert np.isfinite(model.coef_).all(), seed
+        assert np.isfinite(model.intercept_).all(), seed
+        assert model.converged_ == (not told) == (model.relative_gap_ <= model.tol), seed
+        expected = primal(model, x, y, weight)
+        np.testing.assert_allclose(model.objective_, expected, rtol=1e-6, err_msg=str(seed))
+        gap = np.sum(model.duality_gap_) / expected
+        np.testing.assert_allclose(model.relative_gap_, gap, rtol=1e-5, atol=1e-9)
