@@ -1,4 +1,4 @@
-"""Removes prefixes from the names of tensors: wrappers of a network, and the name of one of several.
+"""Removes prefixes from the names of tensors: wrappers of a network, or one of several networks.
 
 A training script saves `module.conv1.weight` where `DataParallel` wraps the network,
 `_orig_mod.conv1.weight` where `torch.compile` does, and `model.conv1.weight` where Lightning does.
