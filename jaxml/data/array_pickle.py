@@ -2,7 +2,7 @@
 
 import io
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,10 +20,10 @@ class _Dtype:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.order = "<"
+        self.order: Literal["<", ">"] = "<"
 
-    def array(self, content: Any, shape: Any, order: str) -> np.ndarray:
-        """An array of some bytes; a ValueError where they do not fit the shape."""
+    def array(self, content: Any, shape: Any, order: Literal["C", "F"]) -> np.ndarray:
+        """Returns an array of some bytes; raises ValueError where they do not fit the shape."""
         if type(content) not in (bytes, bytearray) or type(shape) is not tuple:
             raise ValueError("an array that is not made of bytes")
         if not all(type(size) is int and size >= 0 for size in shape):
@@ -111,7 +111,7 @@ class _Arrays(unpickle.Parts):
         raise ValueError(f"a reference ({type(key).__name__}), which is not part of an array")
 
 
-def _order(fortran: bool) -> str:
+def _order(fortran: bool) -> Literal["C", "F"]:
     return "F" if fortran else "C"
 
 

@@ -1,4 +1,4 @@
-"""What stands before the names of tensors: wrappers of a network, and the name of one of several.
+"""Removes prefixes from the names of tensors: wrappers of a network, or one of several networks.
 
 A training script saves `module.conv1.weight` where `DataParallel` wraps the network,
 `_orig_mod.conv1.weight` where `torch.compile` does, and `model.conv1.weight` where Lightning does.
@@ -20,7 +20,7 @@ _COUNTER = "n_averaged"  # of an averaged model
 
 
 def unwrapped(tensors: Mapping[str, T]) -> dict[str, T]:
-    """Tensors by their names without the wrappers of the network.
+    """Removes the wrappers of a network from the names of its tensors.
 
     >>> unwrapped({"module._orig_mod.a.weight": 1, "module._orig_mod.b.weight": 2})
     {'a.weight': 1, 'b.weight': 2}
@@ -42,7 +42,7 @@ def unwrapped(tensors: Mapping[str, T]) -> dict[str, T]:
 
 
 def select(tensors: Mapping[str, T], entry: str, source: str) -> dict[str, T]:
-    """The tensors whose names begin with an entry and a dot, by what follows, unwrapped.
+    """Selects the tensors whose names begin with an entry and a dot, and removes both.
 
     Args:
       tensors: by name.
@@ -68,7 +68,7 @@ def select(tensors: Mapping[str, T], entry: str, source: str) -> dict[str, T]:
 
 
 def unknown(entry: str, choices: Iterable[str], source: str) -> InputError:
-    """The error for an entry that a file does not have."""
+    """Returns the error for an entry that a file does not have."""
     known = [choice[:100] for choice in choices if choice.isprintable()]
     shown = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
     return InputError(
@@ -80,7 +80,7 @@ def unknown(entry: str, choices: Iterable[str], source: str) -> InputError:
 def only_difference(
     names: Iterable[str], wanted: Iterable[str], ignored: Collection[str] = ()
 ) -> str:
-    """The prefix behind which there are all names that are wanted, and no others; or nothing.
+    """Finds the prefix behind which the names are just the wanted ones; empty for none.
 
     Args:
       names: with a prefix, or with several.

@@ -1,4 +1,4 @@
-"""What torch makes tensors with, read from a pickle without running any of it."""
+"""Maps the names in pickles of torch to tensors, without running any of them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Numbers as torch stores them: storages, and views of them, read into NumPy arrays."""
+"""Reads the storages of torch, and its tensors, which are views of them, as NumPy arrays."""
 
 import math
 from collections.abc import Callable
@@ -137,7 +137,7 @@ def make_tensor(storage: Any, offset: Any, shape: Any, strides: Any, dtype: str 
 
 
 def with_bits(tensor: Tensor, bits: Any) -> Tensor:
-    """A tensor whose numbers are still to be conjugated or negated.
+    """Marks a tensor whose numbers are still to be conjugated or negated.
 
     Raises:
       ValueError: other bits are set.
@@ -179,7 +179,7 @@ class Reader:
 
 
 def dtype_of(name: Any) -> str:
-    """Torch's name of a dtype that a pickle names.
+    """Torch's name of a dtype out of a pickle.
 
     Raises:
       ValueError: it is none.
