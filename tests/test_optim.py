@@ -419,7 +419,7 @@ def test_adaptive_clipping_bounds_each_unit_by_its_own_weights(shape, scale):
 
 @pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25, 1e38])
 def test_clipping_by_the_norm_of_the_tree_at_any_scale(scale):
-    tree = {"a": np.float32(scale) * np.float32([3, 0]), "b": np.float32([[scale]])}
+    tree = {"a": np.array([3 * scale, 0], np.float32), "b": np.array([[scale]], np.float32)}
     clip = clip_by_global_norm(0.5)
     got, _ = jax.jit(lambda g: clip.update(g, clip.init(g)))(tree)
     norm = np.sqrt(10.0) * scale

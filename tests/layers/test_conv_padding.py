@@ -7,6 +7,7 @@ negative, and the padding of a derivative can be. The cases are drawn once, by s
 import sys
 import types
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -49,10 +50,11 @@ class Reference:
     def conv(self, x, kernel):
         """The result."""
         padded, kernel = self._padded(x), self._kernel(kernel)
-        y = sum(
+        parts = [
             np.einsum("...gi,igo->...go", padded[:, *place], kernel[tap])
             for tap, place in self.places.items()
-        )
+        ]
+        y = np.sum(parts, axis=0)
         return y.reshape(*y.shape[:-2], -1)
 
     def image_gradient(self, cotangent, kernel):
@@ -122,7 +124,8 @@ def derivatives(function, arrays, cotangent, directions):
     def along(*at):
         return sum(jnp.vdot(g, d) for g, d in zip(gradients(*at)[1], directions, strict=True))
 
-    return gradients(*arrays, cotangent), jax.grad(along, (0, 1, 2))(*arrays, cotangent)
+    everything: Any = (*arrays, cotangent)
+    return gradients(*everything), jax.grad(along, (0, 1, 2))(*everything)
 
 
 def check(case, *, of=conv, transpose=True):

@@ -198,6 +198,7 @@ class Loss:
         if not at_zero < 0:
             return 0.0
         step, low, below, high, above = 1.0, 0.0, at_zero, np.inf, np.inf
+        first = at_zero
         for _ in range(most):
             first, second = derivatives(step)
             if abs(first) <= 1e-3 * -at_zero or not np.isfinite(first):

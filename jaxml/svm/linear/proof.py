@@ -98,6 +98,7 @@ def balanced(point: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray
     if low.any() and high.any():
         size = np.abs(point).max(initial=0.0)
         below, above = -2 * size - 1, 2 * size + 1
+        shift = 0.0
         for _ in range(100):
             shift = (below + above) / 2
             if np.clip(point - shift, low, high).sum() > 0:

@@ -151,7 +151,7 @@ def solve(
         start, stopped = _start(problems, rows, loss=loss)
     if stopped:
         max_steps = 0
-    steps = 0
+    steps, found = 0, None
     for dtype in working_dtypes(rows)[-1 if precise else 0 :]:
         with _precision(dtype), _threads(many=False):
             newton = _Newton(problems, rows, loss, dtype)
@@ -159,6 +159,7 @@ def solve(
         start, steps = found.state, found.progress.steps
         if found.converged or found.interrupted or steps >= max_steps:
             break
+    assert found is not None
     return replace(found, interrupted=stopped or found.interrupted)
 
 
@@ -379,7 +380,7 @@ class _Newton:
 
         They have the digits that the products near the targets lack, where costs are large.
         """
-        dual, value = self.bound(now.index, now.dual - np.stack(now.slope) * moved, None)
+        dual, value = self.bound(now.which, now.dual - np.stack(now.slope) * moved, None)
         return now._replace(dual=dual, value=value, primal=np.full(len(value), np.inf))
 
     def multiply(
@@ -395,16 +396,16 @@ class _Newton:
         left = self.coordinates.sums(now.gradient[:, :-1], now.gradient[:, -1])
         slack = np.square(left).sum(1) / 2
         gap = progress.primal - progress.dual
-        ready = np.flatnonzero(~(slack > 0.1 * gap[now.index]))
+        ready = np.flatnonzero(~(slack > 0.1 * gap[now.which]))
         if not len(ready):
             return now
         most = 500 if self.dtype == np.float32 else 1e5  # beyond, the curvature loses its digits
-        index = now.index[ready]
+        index = now.which[ready]
         for k in index:
             multipliers[k] = self.losses[k].respond(products[k], multipliers[k], penalty[k]).dual
         unit = most * _unit(self.problems, self.loss)[index]
         penalty[index] = np.minimum(3 * penalty[index], np.maximum(unit, penalty[index]))
-        return self.measure(now.index, theta, products, multipliers, penalty)
+        return self.measure(now.which, theta, products, multipliers, penalty)
 
     def direction(self, now: "_Measured", penalty: np.ndarray) -> np.ndarray:
         """`[problems, features + 1]`: Newton's, downhill."""
@@ -414,21 +415,21 @@ class _Newton:
             across = np.broadcast_to(self.along, found.shape)
             other = solve(now, across, penalty)
             with np.errstate(divide="ignore"):
-                flat = 1 / self.problems.intercept[now.index]
+                flat = 1 / self.problems.intercept[now.which]
             share = (found @ self.along) / (flat + other @ self.along)
             found -= share[:, None] * other
         downhill = np.einsum("kd,kd->k", found, now.gradient) < 0
         for j in np.flatnonzero(~(downhill & np.isfinite(found).all(1))):
             curvature = self.curvature(now, j)
             found[j] = -now.gradient[j] / curvature
-            if np.isinf(self.problems.intercept[now.index[j]]):  # it stays where it is
+            if np.isinf(self.problems.intercept[now.which[j]]):  # it stays where it is
                 across = self.along / curvature
                 found[j] -= (self.along @ found[j]) / (self.along @ across) * across
         return found
 
     def curvature(self, now: "_Measured", j: Any) -> np.ndarray:
         """`[features + 1]`: an upper bound of the diagonal of the second derivative."""
-        k, gram = now.index[j], self.gram[now.index[j]]
+        k, gram = now.which[j], self.gram[now.which[j]]
         own = self.diagonal + self.priced[k] * np.square(self.along)
         own[-1] += self.corner[k]
         return own + (
@@ -438,7 +439,7 @@ class _Newton:
     def by_features(self, now: "_Measured", right: np.ndarray, penalty: np.ndarray) -> np.ndarray:
         """Solves the systems of features, up to the direction of the intercept's penalty."""
         found = np.zeros(right.shape)
-        for j, k in enumerate(now.index):
+        for j, k in enumerate(now.which):
             scale = 1.0 if is_squared(self.loss) else penalty[k]
             system = scale * self.gram_of(k, now.slope[j] / scale).astype(np.float64)
             own = self.diagonal.copy()
@@ -453,8 +454,10 @@ class _Newton:
         if gram is not None and not change.any():
             return gram
         if gram is None and (same := self.equal(slope)) is not None:
-            self.gram[k], self.in_gram[k] = self.gram[same], slope
-            return self.gram[same]
+            gram = self.gram[k] = self.gram[same]
+            self.in_gram[k] = slope
+            assert gram is not None
+            return gram
         if gram is None or np.count_nonzero(slope) < np.count_nonzero(change):
             gram, change = np.zeros((self.size, self.size), self.dtype), slope
         with self.heavy():
@@ -471,7 +474,7 @@ class _Newton:
         """Solves for an unknown for each example within the margin, by Woodbury's formula."""
         ridge = np.empty(right.shape)
         ridge[:] = self.diagonal
-        ridge[:, -1] = corner = self.corner[now.index]
+        ridge[:, -1] = corner = self.corner[now.which]
         start = right / ridge
         root = np.sqrt(np.stack(now.slope))
         size = np.einsum("kd,kd->k", start, right)
@@ -548,9 +551,9 @@ class _Newton:
 
 
 class _Measured(NamedTuple):
-    """Of problems `index`: gradients, objectives, dual variables and their slopes."""
+    """Of problems `which`: gradients, objectives, dual variables and their slopes."""
 
-    index: np.ndarray
+    which: np.ndarray
     gradient: np.ndarray
     primal: np.ndarray
     value: np.ndarray
@@ -559,11 +562,11 @@ class _Measured(NamedTuple):
 
     def only(self, index: np.ndarray) -> "_Measured":
         """That of some of the problems."""
-        if len(index) == len(self.index):
+        if len(index) == len(self.which):
             return self
-        place = np.searchsorted(self.index, index)
-        some = (part[place] for part in self[1:5])
-        return _Measured(index, *some, [self.slope[j] for j in place])
+        place = np.searchsorted(self.which, index)
+        gradient, primal, value, dual = (part[place] for part in self[1:5])
+        return _Measured(index, gradient, primal, value, dual, [self.slope[j] for j in place])
 
 
 @dataclass

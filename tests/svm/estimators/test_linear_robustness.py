@@ -17,7 +17,7 @@ CLASSES = ("squared_hinge", "hinge")
 VALUES = ("squared_epsilon_insensitive", "epsilon_insensitive")
 
 
-def primal(model, x, y, weight=1.0):
+def primal(model, x, y, weight: Any = 1.0):
     """The objective of a fitted model, summed over its problems, by NumPy in float64."""
     x, coef = x.astype(np.float64), np.atleast_2d(model.coef_)
     values = x @ coef.T + model.intercept_
@@ -62,7 +62,7 @@ def test_raw_features_have_the_optimum_of_liblinear():
     x, y = load_breast_cancer(return_X_y=True)
     model = LinearSVC(C=1e3).fit(x, y)
     exact: Any = {"tol": 1e-12, "max_iter": 10**5, "dual": False}
-    theirs = sklearn.svm.LinearSVC(C=1e3, **exact).fit(x, y)
+    theirs: Any = sklearn.svm.LinearSVC(C=1e3, **exact).fit(x, y)
     theirs.loss, theirs.intercept_scaling = "squared_hinge", 1.0
     model_of_theirs: Any = LinearSVC(C=1e3)
     model_of_theirs.classes_ = theirs.classes_
@@ -117,7 +117,7 @@ def case(seed):
     x += np.where(random.random(features) < 0.5, 10 ** random.uniform(0, 6, features), 0)
     x[:, 0] = x[:, -1] if random.random() < 0.4 else x[:, 0]
     x[:, random.integers(features)] = 3.3 if random.random() < 0.3 else x[:, 0]
-    x = x.astype(random.choice([np.float32, np.float64]))
+    x = x.astype(random.choice(["float32", "float64"]))
     weight = random.integers(0, 3, count) * 1.0
     weight[:2] = 1
     settings: Any = {"C": 10 ** random.uniform(-4, 6), "intercept_scaling": 1.0}

@@ -521,7 +521,7 @@ SV
 
 def test_a_classifier_of_one_class(path):
     path.write_text(ONE_CLASS_LABEL)
-    model = read_model(path)
+    model: Any = read_model(path)
     assert model.labels.tolist() == [4]
     assert model.rho.shape == (0,)
     write_model(path, model)
