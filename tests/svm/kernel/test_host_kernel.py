@@ -72,10 +72,15 @@ def test_the_error_of_products_is_bounded(dtype):
         assert error <= product_error(float(np.square(x).sum(1).max()), features, dtype)
 
 
+def divide(item):
+    if 1 // item < 0:
+        raise AssertionError
+
+
 def test_for_each_calls_with_every_item_and_raises_what_is_raised():
     for threads in (False, True):
         seen = []
         for_each(seen.append, range(7), threads=threads)
         assert sorted(seen) == list(range(7))
         with pytest.raises(ZeroDivisionError):
-            for_each(lambda item: seen.append(1 // item), range(3), threads=threads)
+            for_each(divide, range(3), threads=threads)
