@@ -1,19 +1,17 @@
 """Kernel matrices in float64 on the host, in blocks that several threads compute."""
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.distance import cdist
-from threadpoolctl import ThreadpoolController
+
+from jaxml.svm.threads import for_each
 
 # Entries of a block, so that it stays in the processor's cache.
 _BLOCK = 2**18
 # The largest error of an exponent, above which distances are computed without products.
 _EXPONENT_ERROR = 1e-11
-_BLAS = ThreadpoolController()
 
 Rows = tuple[np.ndarray, np.ndarray]
 
@@ -117,23 +115,6 @@ class HostKernel:
     def is_ours(self) -> bool:
         """Whether it may be called by several threads: a function of the user's may not."""
         return self.function is None
-
-
-def for_each(function: Callable[[int], None], items: range, *, threads: bool) -> None:
-    """Calls the function with each item, in threads whose BLAS has one thread each."""
-    if len(items) < 2 or not threads:
-        for item in items:
-            function(item)
-        return
-    with _BLAS.limit(limits=1, user_api="blas"), ThreadPoolExecutor(_num_cores()) as pool:
-        list(pool.map(function, items))
-
-
-def _num_cores() -> int:
-    """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def take(rows: Rows, index: np.ndarray) -> Rows:

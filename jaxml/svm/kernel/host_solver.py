@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from jaxml.svm.kernel import interior_point
 from jaxml.svm.kernel.host_problem import HostProblem
+from jaxml.svm.threads import blas
 
 # A problem of so many columns is solved as a whole.
 LARGEST_WHOLE = 1024
@@ -23,8 +23,6 @@ WORKING_SET = 512
 ROWS_BYTES = 2**30
 # Rounds of a larger problem without a lower violation or objective, after which it ends.
 PATIENCE = 30
-
-_BLAS = ThreadpoolController()
 
 # The kernel's float64 entries for rows and columns, both as indices of columns.
 Block = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -91,7 +89,7 @@ def _solve_whole(
 ) -> HostSolution:
     everything = np.arange(problem.num_columns)
     # Threads of BLAS gain little on such small matrices, and lose much on busy processors.
-    with _BLAS.limit(limits=1, user_api="blas"):
+    with blas().limit(limits=1, user_api="blas"):
         return _solve_dense(
             problem, block(everything, everything), value, tolerance, max_rounds, report
         )

@@ -21,6 +21,8 @@ from jaxml.types import Array
 DENSE_SHARE, MOST_BYTES = 0.3, 2**32
 # Below this share the product of a sparse matrix with itself is faster than that of a dense one.
 SPARSE_GRAM = 0.06
+# Up to this ratio of coefficients that are not 0, sums of sparse examples leave out the others.
+FEW_USED = 0.1
 # Rows of a block that is made on the way.
 BLOCK = 8192
 # Rows that are looked at for the location and the scale of the features.
@@ -142,31 +144,31 @@ class DenseRows(_Blocks):
         self.num_rows, self.num_features = x.shape
         self.dtype = np.dtype(x.dtype)
         self._standard = None if shift is None else (np.asarray(shift), np.asarray(scale))
-        self._on_host, self._size = on_host, max(1, self.num_rows)
+        self.on_host, self._size = on_host, max(1, self.num_rows)
         self._kept: Any = None
 
     def products(self, weights: np.ndarray) -> np.ndarray:
         """`[problems, rows]`."""
-        if self._on_host:
+        if self.on_host:
             return super().products(weights)
         return np.asarray(_products(self._device(weights), jnp.asarray(weights)))
 
     def sums(self, coefficients: np.ndarray) -> np.ndarray:
         """`[problems, features]`."""
-        if self._on_host:
+        if self.on_host:
             return super().sums(coefficients)
         return np.asarray(_sums(self._device(coefficients), jnp.asarray(coefficients)))
 
     def add_gram(self, gram: np.ndarray, change: np.ndarray) -> np.ndarray:
         """The Gram matrix with the change; with tensor cores all rows are faster than some."""
-        if self._on_host:
+        if self.on_host:
             return super().add_gram(gram, change)
         weight = jnp.asarray(change, gram.dtype)
         return np.asarray(_gram(jnp.asarray(gram), self._device(gram), weight))
 
     def gram_of_features(self, index: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """`[len(index) + 1] * 2`."""
-        if self._on_host:
+        if self.on_host:
             return super().gram_of_features(index, weight)
         gram = jnp.zeros((len(index) + 1,) * 2, weight.dtype)
         return np.asarray(_gram(gram, self._device(weight)[:, index], jnp.asarray(weight)))
@@ -235,29 +237,31 @@ class SparseRows:
         self.x: Any = scipy.sparse.csr_array(x)
         self.num_rows, self.num_features = self.x.shape
         self.dtype = self.x.dtype
-        self._on_host = jax.default_backend() == "cpu"
+        self.on_host = jax.default_backend() == "cpu"
         self._kept: dict[Any, Any] = {}
 
     def products(self, weights: np.ndarray) -> np.ndarray:
         """`[problems, rows]`."""
         weights = np.asarray(weights)
         x, _ = self._in(weights.dtype)
-        if self._on_host:
+        if self.on_host:
             return (x @ np.ascontiguousarray(weights.T)).T
         return np.asarray(_sparse_sums(x, jnp.asarray(weights), size=self.num_rows))
 
     def sums(self, coefficients: np.ndarray) -> np.ndarray:
         """`[problems, features]`."""
         coefficients = np.asarray(coefficients)
+        if self.on_host and np.count_nonzero(coefficients) <= FEW_USED * coefficients.size:
+            return (scipy.sparse.csr_array(coefficients) @ self.x).toarray()
         _, turned = self._in(coefficients.dtype)
-        if self._on_host:
+        if self.on_host:
             return (turned @ np.ascontiguousarray(coefficients.T)).T
         return np.asarray(_sparse_sums(turned, jnp.asarray(coefficients), size=self.num_features))
 
     def add_gram(self, gram: np.ndarray, change: np.ndarray) -> np.ndarray:
         """The Gram matrix with the change."""
         share = self.x.nnz / max(1, self.num_rows * self.num_features)
-        if share > SPARSE_GRAM or not self._on_host:
+        if share > SPARSE_GRAM or not self.on_host:
             x = self.x
             return _add_gram(gram, lambda rows: x[rows].toarray().astype(gram.dtype), change)
         every = np.arange(self.num_features)
@@ -274,7 +278,7 @@ class SparseRows:
         x: Any = self.x[used]
         if not np.array_equal(index, np.arange(self.num_features)):
             x = x[:, index]
-        if not self._on_host:
+        if not self.on_host:
             gram = np.zeros((len(index) + 1,) * 2, weight.dtype)
             x = x.astype(weight.dtype)
             return _add_gram(gram, lambda rows: x[rows].toarray(), weight[used])
@@ -300,7 +304,7 @@ class SparseRows:
         if dtype not in self._kept:
             x = self.x.astype(dtype)
             both = x, scipy.sparse.csr_array(x.T)
-            self._kept[dtype] = both if self._on_host else tuple(map(_entries, both))
+            self._kept[dtype] = both if self.on_host else tuple(map(_entries, both))
         return self._kept[dtype]
 
 

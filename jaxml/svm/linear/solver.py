@@ -31,6 +31,7 @@ from jaxml.svm.linear.coordinates import standardize
 from jaxml.svm.linear.problems import LinearProblems, is_of_classes, is_squared
 from jaxml.svm.linear.proof import balanced, relative_gap
 from jaxml.svm.linear.rows import Rows, SparseRows, StreamedRows
+from jaxml.svm.threads import blas, for_each
 
 # The most unknowns of a Newton system that is solved as it is: features, or else examples.
 MOST_FEATURES = 2048
@@ -167,16 +168,13 @@ def working_dtypes(rows: Rows) -> list[Any]:
     """The dtypes of products, in the order in which they are tried."""
     few = rows.num_rows * rows.num_features <= FEW_ENTRIES and jax.default_backend() == "cpu"
     direct = rows.num_features <= MOST_FEATURES
-    return (
-        [np.float64]
-        if few or (isinstance(rows, SparseRows) and direct)
-        else [np.float32, np.float64]
-    )
+    on_host = isinstance(rows, SparseRows) and (rows.on_host or direct)
+    return [np.float64] if few or on_host else [np.float32, np.float64]
 
 
 @cache
 def _blas() -> tuple[ThreadpoolController, int]:
-    found = ThreadpoolController()
+    found = blas()
     counts = [part["num_threads"] for part in found.info() if part["user_api"] == "blas"]
     return found, max(counts, default=1)
 
@@ -195,7 +193,7 @@ def _start(problems: LinearProblems, rows: Rows, *, loss: str) -> tuple[LinearSt
     """Zeros, or with many rows the rough solution for some, and whether that was interrupted."""
     count = len(problems.target)
     weights = np.zeros((count, rows.num_features))
-    start = _at(problems, weights, np.zeros(count), loss)
+    start = _at(problems, weights, _first_intercept(problems, rows, loss), loss)
     if isinstance(rows, StreamedRows) or rows.num_rows < LEAST_NESTED:
         return start, False
     every, softer = 8, 0.1
@@ -206,6 +204,23 @@ def _start(problems: LinearProblems, rows: Rows, *, loss: str) -> tuple[LinearSt
     rough = solve(some, rows.part(part), loss=loss, tolerance=0.1, max_steps=30)
     state = _at(problems, rough.state.weights, rough.state.intercept, loss)
     return state, rough.interrupted
+
+
+def _first_intercept(problems: LinearProblems, rows: Rows, loss: str) -> np.ndarray:
+    """`[problems]`: that of the larger class where this is better than 0.
+
+    Its examples then lie on the margin with weights of 0, so that the first steps of sparse
+    problems only deal with those of the smaller class.
+    """
+    nothing = np.zeros(len(problems.target))
+    if not (is_of_classes(loss) and isinstance(rows, SparseRows)):
+        return nothing
+    mass = problems.cost * (problems.target > 0), problems.cost * (problems.target < 0)
+    positive, negative = (part.sum(1) for part in mass)
+    growth = 4.0 if is_squared(loss) else 2.0  # of the loss of an example on the wrong side
+    value = growth * np.minimum(positive, negative) + problems.intercept / 2
+    side = np.where(positive > negative, 1.0, -1.0)
+    return np.where(value < positive + negative, side, nothing)
 
 
 def _at(
@@ -488,7 +503,9 @@ class _Newton:
     ) -> np.ndarray:
         """Solves the systems of examples, `[problems, rows]`."""
         few = np.count_nonzero(root, axis=1) <= MOST_EXAMPLES
-        if not isinstance(self.rows, SparseRows) and few.all():
+        if isinstance(self.rows, SparseRows) and self.rows.on_host:
+            return self.within_sparse(self.rows, root, right, corner, goal)
+        if few.all():
             slow, found = np.arange(len(root)), np.zeros(root.shape)
         else:
             found, slow = self.conjugate(root, right, corner, goal)
@@ -499,6 +516,30 @@ class _Newton:
                 gram *= root[j, index, None] * root[j, index]
                 one = np.ones(len(index))
                 found[j, index] = solve_positive(gram, one, right[j, index], np.float64)
+        return found
+
+    def within_sparse(
+        self,
+        rows: SparseRows,
+        root: np.ndarray,
+        right: np.ndarray,
+        corner: np.ndarray,
+        goal: np.ndarray,
+    ) -> np.ndarray:
+        """Solves the systems of sparse examples, each with its own examples only."""
+        found = np.zeros(root.shape)
+
+        def solve_one(j: int) -> None:
+            index = np.flatnonzero(root[j])
+            x, here, wanted = rows.x[index], root[j, index], right[j, index]
+            value, solved = conjugate_gradients(x, here, wanted, corner[j], goal[j])
+            if not solved and len(index) <= MOST_EXAMPLES:
+                gram = (x @ x.T).toarray() + 1 / corner[j]
+                gram *= here[:, None] * here
+                value = solve_positive(gram, np.ones(len(index)), wanted, np.float64)
+            found[j, index] = value
+
+        for_each(solve_one, range(len(root)))
         return found
 
     def conjugate(
@@ -548,6 +589,41 @@ class _Newton:
         return self.losses[k].search_line(
             products, moved, multipliers, penalty, float(penal @ theta), float(penal @ direction)
         )
+
+
+def conjugate_gradients(
+    x: Any, root: np.ndarray, right: np.ndarray, corner: float, goal: float
+) -> tuple[np.ndarray, bool]:
+    """Solves the system of the examples within the margin.
+
+    Args:
+      x: `[examples, features]` sparse.
+      root: `[examples]`: roots of the slopes.
+      right: `[examples]`: the right-hand side.
+      corner: the weight of the intercept.
+      goal: the square of the residual of the features' system to end at, over `SMALL_RESIDUAL`
+        squared.
+
+    Returns:
+      The solution, and whether it was reached within `MOST_PRODUCTS` products.
+    """
+    turned = x.T
+    found, left, line = np.zeros(len(root)), right.copy(), right.copy()
+    curved, before, power = np.zeros(len(root)), 1.0, float(right @ right)
+    for _ in range(MOST_PRODUCTS):
+        pushed = root * line
+        now = line + root * (x @ (turned @ pushed) + pushed.sum() / corner)
+        # The residual of the features' system, of which `left` is that of the examples'.
+        remains = float(left @ (now - (power / before) * curved)) - power
+        if remains <= SMALL_RESIDUAL**2 * goal:
+            return found, True
+        curved = now
+        step = power / float(line @ curved)
+        found += step * line
+        left -= step * curved
+        before, power = power, float(left @ left)
+        line = left + (power / before) * line
+    return found, False
 
 
 class _Measured(NamedTuple):

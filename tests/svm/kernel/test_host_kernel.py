@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import pairwise
 
 from jaxml.svm.kernel import host_kernel
-from jaxml.svm.kernel.host_kernel import HostKernel, for_each, product_error, take
+from jaxml.svm.kernel.host_kernel import HostKernel, product_error, take
 
 RNG = np.random.default_rng(0)
 X, Z = RNG.normal(size=(300, 5)), RNG.normal(size=(70, 5))
@@ -70,17 +70,3 @@ def test_the_error_of_products_is_bounded(dtype):
         exact = np.square(wide[:, None] - wide[None]).sum(-1)
         error = float(np.abs(squares - exact).max())
         assert error <= product_error(float(np.square(x).sum(1).max()), features, dtype)
-
-
-def divide(item):
-    if 1 // item < 0:
-        raise AssertionError
-
-
-def test_for_each_calls_with_every_item_and_raises_what_is_raised():
-    for threads in (False, True):
-        seen = []
-        for_each(seen.append, range(7), threads=threads)
-        assert sorted(seen) == list(range(7))
-        with pytest.raises(ZeroDivisionError):
-            for_each(divide, range(3), threads=threads)
