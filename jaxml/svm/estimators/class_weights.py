@@ -14,8 +14,8 @@ def class_weights(
     """Computes the factors of C of each class.
 
     A sample of weight k counts as k samples, and one of weight 0 as none, so "balanced" is
-    `sum(sample_weight) / (num_classes * sum(sample_weight of the class))`. scikit-learn's SVMs
-    count samples without their weights there.
+    `sum(sample_weight) / (num_classes * sum(sample_weight of the class))`. scikit-learn's
+    kernel SVMs count samples without their weights there.
 
     Args:
       setting: None, "balanced" or a dict from class to factor.

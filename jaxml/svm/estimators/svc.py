@@ -30,7 +30,8 @@ class SVC(KernelClassifier):
       probability: whether `predict_proba` is there, for five more fits of 4/5 of the rows.
       tol: the violation of the optimality conditions to end at, as libsvm measures it.
       cache_size: MiB for rows of the kernel.
-      class_weight: class -> factor of C; "balanced" for inverse frequencies; None for 1.
+      class_weight: class -> factor of C; "balanced" for inverse frequencies, in which a sample of
+        weight 3 counts as three, unlike scikit-learn's; None for 1.
       verbose: whether each round is printed, or who is told of it.
       max_iter: rounds at most, each of which solves a working set for every problem; -1 for no
         limit.
@@ -109,7 +110,7 @@ class SVC(KernelClassifier):
         self.warm_start = warm_start
 
     def _costs(self, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        self.class_weight_ = class_weights(self.class_weight, self.classes_, labels)
+        self.class_weight_ = class_weights(self.class_weight, self.classes_, labels, weights)
         return self.C * weights * self.class_weight_[labels]
 
     def _problems(self, parts: DualProblems) -> DualProblems:

@@ -483,3 +483,41 @@ def test_data_that_is_not_allowed():
         SVC().fit(X, Y, np.where(Y == 1, 0.0, 1.0))
     with pytest.raises(AttributeError, match="coef_ is only there where kernel='linear'"):
         SVC().fit(X, Y).coef_  # noqa: B018
+
+
+def test_balanced_class_weights_count_sample_weights_as_repetitions():
+    times = np.random.default_rng(0).integers(0, 4, size=100)
+    x, y = X[50:], Y[50:]
+    y = np.where(np.arange(100) < 70, 0, 1)
+    settings = {"class_weight": "balanced", "gamma": 0.2, "tol": 1e-7}
+    weighted = SVC(**settings).fit(x, y, times)
+    repeated = SVC(**settings).fit(np.repeat(x, times, axis=0), np.repeat(y, times))
+    np.testing.assert_allclose(weighted.primal_, repeated.primal_, rtol=1e-6)
+    np.testing.assert_allclose(weighted.class_weight_, repeated.class_weight_)
+    np.testing.assert_allclose(
+        weighted.decision_function(X), repeated.decision_function(X), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "precomputed"])
+def test_samples_of_weight_zero_are_as_if_they_were_not_there(kernel):
+    weight = np.where(np.arange(150) % 3 == 0, 0.0, 1.0)
+    used = np.flatnonzero(weight)
+    rbf = {"kernel": kernel, "gamma": 0.2, "probability": True, "random_state": 3}
+    x = pairwise.rbf_kernel(X, gamma=0.2) if kernel == "precomputed" else X
+    fewer = x[np.ix_(used, used)] if kernel == "precomputed" else x[used]
+    found = SVC(**rbf).fit(x, Y, weight)
+    wanted = SVC(**rbf).fit(fewer, Y[used])
+    np.testing.assert_array_equal(found.support_, used[wanted.support_])
+    there = x[:, used] if kernel == "precomputed" else x
+    np.testing.assert_allclose(found.predict_proba(x), wanted.predict_proba(there), atol=1e-9)
+
+
+def test_probabilities_where_a_class_has_samples_of_weight_zero():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 2)), np.repeat([0, 1], 30)
+    weight = np.ones(60)
+    weight[33:] = 0
+    for state in range(6):
+        model = SVC(probability=True, random_state=state).fit(x, y, weight)
+        assert np.isfinite(model.predict_proba(x)).all()
