@@ -3,12 +3,18 @@
 import os
 import stat
 import warnings
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 FOLDER = "JAX_COMPILATION_CACHE_DIR"
 # The small programs of a start take JAX longer to compile than to read, so all are kept.
 LEAST_SECONDS = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
+
+
+def user_folder(environment: Mapping[str, str]) -> Path:
+    """Returns the folder for compiled programs of commands that have no folder of their own."""
+    home = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "jaxml" / "compiled"
 
 
 def keep_compiled(folder: Path, environment: MutableMapping[str, str]) -> None:

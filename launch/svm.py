@@ -6,6 +6,7 @@ best point so far, of which all is still told and written.
 """
 
 import dataclasses
+import os
 import signal
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from absl import flags
 
 from jaxml.errors import InputError
-from launch import cli
+from launch import cache, cli
 
 TRAIN = flags.DEFINE_string("train", "", "file to fit")
 TEST = flags.DEFINE_string("test", "", "file to predict")
@@ -56,6 +57,7 @@ flags.DEFINE_string("scale", "none", "of features: none, min_max, standard or ma
 
 def main() -> None:
     """Fits and predicts by the flags."""
+    cache.keep_compiled(cache.user_folder(os.environ), os.environ)
     from jaxml.interrupt import StopSignals  # after the flags, for it takes a second to import
     from jaxml.svm.command import experiment
     from jaxml.svm.command.machine_settings import MachineSettings

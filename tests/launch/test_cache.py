@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.cache import FOLDER, LEAST_SECONDS, keep_compiled
+from launch.cache import FOLDER, LEAST_SECONDS, keep_compiled, user_folder
 
 ROOT = Path(__file__).parent.parent.parent
 SQUARES = """
@@ -80,3 +80,8 @@ def test_a_folder_into_which_others_write_is_not_used(tmp_path, monkeypatch):
 def test_what_the_user_set_is_left_as_it_is(before, after):
     keep_compiled(Path("/new"), before)
     assert before == after
+
+
+def test_commands_without_a_folder_use_that_of_the_user():
+    assert user_folder({"XDG_CACHE_HOME": "/elsewhere"}) == Path("/elsewhere/jaxml/compiled")
+    assert user_folder({}) == Path.home() / ".cache" / "jaxml" / "compiled"

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def _start(*arguments):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": "ignore",
+        "XDG_CACHE_HOME": tempfile.gettempdir(),
+    }
     command = [sys.executable, "-m", "launch.svm", *map(str, arguments)]
     return subprocess.Popen(
         command,
@@ -80,7 +85,8 @@ def test_a_fit_is_told_and_written_and_predicts_again(files, tmp_path):
     assert found["dual"] <= primal * (1 + 1e-9)
     assert found["relative_gap"] <= 1e-4
     assert found["n_support"] == (margins < 1).any(1).sum()
-    assert found["compile_seconds"] > found["fit_seconds"] > 0
+    assert found["compile_seconds"] == 0  # linear problems are solved on the host
+    assert found["fit_seconds"] > 0
     assert found["n_iter"] > 0
 
     test = libsvm_format.read(files / "test")
@@ -137,7 +143,7 @@ def test_bad_input_is_one_line_and_status_2_and_writes_nothing(files, tmp_path):
     mistakes = {
         "nan, line 2": [f"--train={tmp_path / 'nan'}"],
         "C: -1.0 is not allowed": [train, "--C=-1"],
-        "cache_size: 0.001 MiB is not allowed": [train, "--kernel=rbf", "--cache_size=0.001"],
+        "cache_size: 0.0 is not allowed": [train, "--kernel=rbf", "--cache_size=0"],
         "coef0: nan is not allowed": ["--train=not/there", "--kernel=poly", "--coef0=nan"],
         "--train: it is missing": [],
         "--features_of=not/there: holds no run": ["--features_of=not/there"],
