@@ -2,18 +2,21 @@
 
 Both fit the same rows with the same C and kernel, in turns, in one process; compilation is told
 apart. The peer's best settings: its linear machine is fitted by both of its methods, its kernel
-machine with a cache of 2000 MB. Each line ends with both objectives, which must be equal.
+machine with a cache of 2000 MB. Each line ends with both objectives, which must be equal. oneDAL's
+kernel machine is a third where scikit-learn-intelex is installed.
 
 How time grows: --rows=1000,4000,16000, or --features, or --classes, with --plot=FILE.svg.
 """
 
 import importlib
+import importlib.util
 import itertools
 import json
 import statistics
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,8 +169,11 @@ def _ours() -> Callable[[], Any]:
 
 def _peers() -> dict[str, Callable[[], Any]]:
     if KERNEL.value == "rbf":
-        peer = sklearn.svm.SVC
-        return {"scikit-learn": lambda: peer(C=COST.value, gamma=_gamma(), cache_size=CACHE.value)}
+        kinds = {"scikit-learn": sklearn.svm.SVC}
+        if importlib.util.find_spec("sklearnex"):
+            kinds["oneDAL"] = importlib.import_module("sklearnex.svm").SVC
+        settings = {"C": COST.value, "gamma": _gamma(), "cache_size": CACHE.value}
+        return {name: partial(kind, **settings) for name, kind in kinds.items()}
     dual: list[bool] = [True] if LOSS.value == "hinge" else [False, True]
     linear: Any = sklearn.svm.LinearSVC
     return {
