@@ -18,7 +18,8 @@ def test_the_code_runs(block, tmp_path):
     path = tmp_path / "block.py"
     path.write_text(block)
     values = runpy.run_path(str(path))
-    arrays = {name: value for name, value in values.items() if isinstance(value, jax.Array)}
+    kinds = (jax.Array, np.ndarray)
+    arrays = {name: value for name, value in values.items() if isinstance(value, kinds)}
     assert arrays
     for name, array in arrays.items():
         assert np.isfinite(array).all(), name
