@@ -313,17 +313,21 @@ class _Run:
         found.value[number].reshape(-1)[index] = value
         found.score[number].reshape(-1)[index] = score
         found.violation[number] = violation
-        levels = problem.thresholds(value, score)
+        levels = self.note(number, problem, value, score)
         if len(levels):
             found.threshold[:, number] = levels
-        self.note(number, problem, value, score)
 
-    def note(self, number: int, problem: HostProblem, value: np.ndarray, score: np.ndarray) -> None:
-        level = problem.spread(problem.thresholds(value, score))
+    def note(
+        self, number: int, problem: HostProblem, value: np.ndarray, score: np.ndarray
+    ) -> np.ndarray:
+        """Keeps the objectives of a problem, and returns its thresholds."""
+        levels = problem.thresholds(value, score)
+        level = problem.spread(levels)
         slope = problem.sign * (level - score)
         apart = value * np.maximum(slope, 0) + (problem.upper - value) * np.maximum(-slope, 0)
         self.found.gap[number] = apart.sum()
         self.found.dual[number] = value @ (problem.sign * score - problem.linear) / 2
+        return levels
 
     def reporter(self, number: int, problem: HostProblem) -> host_solver.Report | None:
         """Reports a round of one problem as the progress of all."""
