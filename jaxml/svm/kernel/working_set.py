@@ -179,7 +179,7 @@ def solve(
 def _pair(
     kernel: Array, diagonal: Array, variables: Variables, two_families: bool
 ) -> tuple[Array, Array, Array]:
-    """The variables to move, `[problems]` each, and the violation."""
+    """The variables to move, `[problems]` each, and the largest violation of all families."""
     row = jnp.arange(kernel.shape[0])
     best = None
     for family in variables.families(two_families):
@@ -196,7 +196,9 @@ def _pair(
             best = found
         else:
             better = found[3] > best[3]
+            violation = jnp.maximum(best[2], found[2])
             best = tuple(jnp.where(better, b, a) for a, b in zip(best, found, strict=True))
+            best = (*best[:2], violation, best[3])
     assert best is not None
     return best[0], best[1], best[2]
 

@@ -172,3 +172,20 @@ def test_a_move_goes_all_the_way_to_the_least_of_its_pair():
         value, _ = working_set.solve(jnp.asarray(kernel), variables, jnp.zeros(1), max_steps=1)
     # 1.5 less of the difference in scores for each unit, up to 2 + 1.5 - 2 * 0.7 units.
     np.testing.assert_allclose(value, np.full((1, 2), 1.5 / 2.1), rtol=1e-12)
+
+
+def test_a_family_within_the_tolerance_does_not_end_the_search_of_the_other():
+    # The first family violates by 1 with little gain, the second by less than the tolerance with
+    # much: its curvature is tiny.
+    kernel = jnp.diag(jnp.array([500.0, 500.0, 1e-9, 1e-9], jnp.float32))[None]
+    given = Variables(
+        value=jnp.full((1, 4), 0.5, jnp.float32),
+        score=jnp.array([[1.0, 0.0, 5e-4, 0.0]], jnp.float32),
+        sign=jnp.array([[1.0, 1.0, -1.0, -1.0]], jnp.float32),
+        upper=jnp.ones((1, 4), jnp.float32),
+    )
+    tolerance = jnp.array([1e-3], jnp.float32)
+    value, _ = working_set.solve(kernel, given, tolerance, max_steps=50, two_families=True)
+    change = np.asarray(given.sign * (value - given.value), np.float64)[0]
+    score = np.asarray(given.score, np.float64)[0] - np.diag(np.asarray(kernel[0])) * change
+    assert score[0] - score[1] <= 1e-3 + 1e-6
