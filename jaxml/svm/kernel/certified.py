@@ -27,7 +27,7 @@ _SHARED_COLUMNS = 2048
 # How much larger than the tolerance the expected error of a score may be for float32 to help.
 _HOPELESS = 100.0
 # The part of the largest term of a score below which its digits mean nothing.
-_NOISE = 1e-11
+_NOISE = 1e-13
 # How often the unit of the tolerance is taken from a better solution.
 _RESCALINGS = 6
 # The part of the tolerance that the device solves to, which leaves some for its rounding errors.
