@@ -26,10 +26,14 @@ from jaxml.svm.kernel import working_set
 from jaxml.svm.kernel.cache import KernelCache
 from jaxml.svm.kernel.working_set import Variables
 from jaxml.svm.kernels import Kernel
+from jaxml.svm.threads import for_each
 from jaxml.types import Array
 
 # How many variables that may be chosen next are told, a problem and direction.
 SPARE = 8
+# On CPU more problems than this are solved in blocks of the second size, in threads. All blocks
+# have one size, because another program takes more than a second to compile.
+_LARGEST_CPU_BLOCK, _CPU_BLOCK = 64, 32
 
 
 class DualProblems(NamedTuple):
@@ -162,9 +166,16 @@ class _Solver:
         self.new_cache = partial(KernelCache, kernel, examples, memory=memory, least=self.size)
         self.cache = self.new_cache()
         self.sign, self.linear, self.upper = (
-            jnp.asarray(part.reshape(count, -1), dtype) for part in problems[1:4]
+            part.reshape(count, -1).astype(dtype) for part in problems[1:4]
         )
         self.most_at_once = max(1, self.cache.num_slots // self.size)
+        self.device = next(iter(examples.devices()))
+        self.on_cpu = self.device.platform == "cpu"
+        self.x64 = jax.dtypes.canonicalize_dtype(np.float64) == np.float64
+        self.is_compiled = False
+        self.block = min(count, 8)
+        if self.on_cpu:
+            self.block = count if count <= _LARGEST_CPU_BLOCK else _CPU_BLOCK
 
     def run(
         self,
@@ -174,10 +185,10 @@ class _Solver:
         report: Callable[[Progress], None] | None,
     ) -> DualSolution:
         """Rounds until solved, stopped or told to end."""
-        value = jnp.zeros_like(self.sign)
+        value = np.zeros(self.sign.shape, self.sign.dtype)
         if start is not None:
-            value = jnp.asarray(start.reshape(value.shape), value.dtype)
-        state = Variables(value, jnp.zeros_like(value), self.sign, self.upper)
+            value = start.reshape(value.shape).astype(value.dtype)
+        state = _variables(value, np.zeros_like(value), self.sign, self.upper)
         # Any variables at first, so that the first round has the shapes of the others.
         spread = np.linspace(0, value.shape[1], self.size // 2, endpoint=False)
         old = np.tile(spread.astype(np.int32), (len(value), 1))
@@ -269,28 +280,41 @@ class _Solver:
         unsolved: np.ndarray,
         goal: np.ndarray,
     ) -> tuple[Variables, int]:
-        """Solves a working set of each of the unsolved problems; the most steps of any."""
-        most = 0
+        """Solves a working set of each unsolved problem; returns the most steps of any."""
+        value, score = np.array(state.value), np.array(state.score)
+        most = []
+
+        def advance(block: np.ndarray) -> None:
+            index = _padded(block, fill=int(block[0]), least=self.block, most=len(chosen))
+            is_new = np.arange(len(index)) < len(block)
+            with jax.default_device(self.device), jax.enable_x64(self.x64):
+                *found, steps = _advance(
+                    self.cache.rows,
+                    _variables(*(field[index] for field in (value, score, self.sign, self.upper))),
+                    chosen[index],
+                    self.starts[index],
+                    *self.places(chosen[index], index),
+                    np.where(is_new, goal[index], np.inf).astype(value.dtype),
+                    sides=self.shape[1],
+                    two_families=self.two_families,
+                )
+            value[block], score[block] = (np.asarray(array)[: len(block)] for array in found)
+            most.append(int(steps))
+
         for part in _parts(unsolved, self.most_at_once):
             examples = self.example_of(chosen[part], part)
             self.cache.hold(examples, likely=self.example_of(likely[part], part))
-            index = _padded(part, fill=len(chosen), least=8, most=len(chosen))
-            real = np.minimum(index, len(chosen) - 1)
-            examples = self.example_of(chosen[real], real)
-            state, steps = _advance(
-                self.cache.rows,
-                state,
-                index,
-                chosen[real],
-                self.starts[real],
-                self.cache.slots(examples),
-                examples,
-                jnp.asarray(np.where(index < len(chosen), goal[real], np.inf), state.score.dtype),
-                sides=self.shape[1],
-                two_families=self.two_families,
-            )
-            most += int(steps)
-        return state, most
+            blocks = _parts(part, self.block if self.on_cpu else len(part))
+            if not self.is_compiled:
+                advance(blocks[0])
+                self.is_compiled, blocks = True, blocks[1:]
+            for_each(advance, blocks, threads=self.on_cpu)
+        return _variables(value, score, self.sign, self.upper), max(most)
+
+    def places(self, chosen: np.ndarray, problems: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The slots and the columns of the kernel of variables, `[problems, size]` each."""
+        examples = self.example_of(chosen, problems)
+        return self.cache.slots(examples), examples
 
     def example_of(self, variables: np.ndarray, problems: np.ndarray) -> np.ndarray:
         """The example of each variable, `[problems, ...]`."""
@@ -340,6 +364,11 @@ class _Stall:
         return self.is_over
 
 
+def _variables(*fields: np.ndarray) -> Variables:
+    """Variables on the default device."""
+    return Variables(*(jnp.asarray(field) for field in fields))
+
+
 def _good_size(num_problems: int) -> int:
     """How many variables a working set has: fewer where many problems are solved at once."""
     return 1024 if num_problems == 1 else max(128, 2 ** round(math.log2(4096 / num_problems)))
@@ -387,8 +416,7 @@ def _tally(
 @partial(jax.jit, static_argnames=("sides", "two_families"))
 def _advance(
     rows: Array,
-    state: Variables,
-    problem: Array,
+    variables: Variables,
     chosen: Array,
     starts: Array,
     slots: Array,
@@ -397,39 +425,39 @@ def _advance(
     *,
     sides: int,
     two_families: bool,
-) -> tuple[Variables, Array]:
-    """Solves the working sets of some problems and updates all their scores.
+) -> tuple[Array, Array, Array]:
+    """Solves one working set of each problem and updates the scores of all its variables.
 
     Args:
-      rows: of the cache.
-      state: of all problems.
-      problem: `[part]`: which ones; those beyond the last are none.
-      chosen: `[part, size]` variables.
-      starts: `[part, groups of each]` their first columns.
-      slots: `[part, size]` where the rows of the variables' examples are.
-      examples: `[part, size]` their columns.
-      goal: `[part]` the violation at which to end.
-      sides: variables a column.
+      rows: the rows in the cache.
+      variables: all variables of the problems.
+      chosen: `[problems, size]` the variables of the working sets.
+      starts: `[problems, groups of each]` the first columns of the problems' groups.
+      slots: `[problems, size]` the slots of the working sets' rows.
+      examples: `[problems, size]` the working sets' columns.
+      goal: `[problems]` the violation at which to end.
+      sides: the number of variables a column has.
       two_families: whether pairs must have one sign.
+
+    Returns:
+      Values and scores `[problems, variables]`, and the number of steps of the slowest problem.
     """
-    count = len(state.value)
-    part = Variables(*(field[jnp.minimum(problem, count - 1)] for field in state))
-    here = Variables(*(jnp.take_along_axis(field, chosen, axis=1) for field in part))
+    here = Variables(*(jnp.take_along_axis(field, chosen, axis=1) for field in variables))
     kernel = rows[slots[:, :, None], examples[:, None, :]]
     value, steps = working_set.solve(
         kernel, here, goal, max_steps=20 * chosen.shape[1], two_families=two_families
     )
     change = here.sign * (value - here.value)
-    columns = part.score.shape[1] // sides
+    columns = variables.score.shape[1] // sides
     moved = jax.lax.map(
         partial(_weighted_rows, rows, columns // starts.shape[1]), (slots, starts, change)
     )
-    score = part.score - jnp.tile(moved, (1, sides))
-    line = jnp.arange(len(part.value))[:, None]
-    return state._replace(
-        value=state.value.at[problem].set(part.value.at[line, chosen].set(value), mode="drop"),
-        score=state.score.at[problem].set(score, mode="drop"),
-    ), steps
+    line = jnp.arange(len(chosen))[:, None]
+    return (
+        variables.value.at[line, chosen].set(value),
+        variables.score - jnp.tile(moved, (1, sides)),
+        steps,
+    )
 
 
 def _weighted_rows(rows: Array, size: int, problem: tuple[Array, Array, Array]) -> Array:
