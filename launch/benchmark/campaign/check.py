@@ -76,7 +76,7 @@ def measure_ceilings(report: Report) -> None:
     """Times a large matrix product in three precisions, and a large copy."""
     found: dict[str, float] = {}
     for mode, (dtype, precision) in MODES.items():
-        with jax.default_matmul_precision(precision) if precision else _nothing():
+        with jax.default_matmul_precision(precision):
             operations = ceilings.operations(jnp.dtype(dtype))
             product = operations[ceilings.PRODUCT]
             found[mode] = product.flops / _seconds(product.call, 3 if report.dry else 10)
@@ -85,10 +85,6 @@ def measure_ceilings(report: Report) -> None:
     report.note(ceilings=found)
     rates = ", ".join(f"{mode} {found[mode] / 1e12:.2f} TFLOP/s" for mode in MODES)
     report.say(f"matrix product: {rates}; copy: {found['copy'] / 1e9:,.0f} GB/s")
-
-
-def _nothing() -> Any:
-    return jax.default_matmul_precision(None)
 
 
 def _seconds(call: Callable[[], object], repeats: int) -> float:
@@ -130,12 +126,12 @@ def check_step(report: Report) -> None:
     """Compares the loss and the gradient of a training step to those in float64 on the CPU."""
     model, size, batch = ("resnet_tiny", 8, 4) if report.dry else ("resnet20v1", 32, 32)
     task = Task("train_step", model, batch, size, 10)
-    cpu = jax.devices("cpu")[0]
+    cpu, start = jax.devices("cpu")[0], _start(task)
     with jax.enable_x64(True), jax.default_device(cpu):
-        loss, gradient = _step(task, "float64", None)
+        loss, gradient = _step(task, start, "float64", None)
     losses, gradients = {}, {}
     for mode, (dtype, precision) in MODES.items():
-        found, direction = _step(task, dtype, precision)
+        found, direction = _step(task, start, dtype, precision)
         losses[mode] = abs(found - loss) / loss
         gradients[mode] = _error(direction, gradient)
     report.note(loss=loss)
@@ -143,24 +139,32 @@ def check_step(report: Report) -> None:
     _judge(report, f"{model}, gradient of a training step", gradients, OF_GRADIENTS)
 
 
-def _step(task: Task, dtype: str, precision: Any) -> tuple[float, np.ndarray]:
-    """Takes one step of gradient descent at rate 1, whose update is the gradient."""
-    method = Method(
+def _method(task: Task, dtype: str) -> Method:
+    """Gradient descent at rate 1, whose update is the gradient."""
+    return Method(
         create_model(ModelConfig(name=task.model, dtype=dtype), num_classes=task.num_classes),
         create_objective(LossConfig(), num_classes=task.num_classes),
         optax.sgd(1.0),
     )
-    with jax.enable_x64(False), jax.default_device(jax.devices("cpu")[0]):
-        drawn = TrainState.create(
-            jax.random.key(0), method, UnitInterval(), task.batch_shape[1:]
-        ).params
-    batch = Batch(*map(jnp.asarray, random_images(task, task.batch_size)))
-    state = TrainState.create(jax.random.key(0), method, UnitInterval(), task.batch_shape[1:])
-    state = state.replace(params=jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), drawn))
-    with jax.default_matmul_precision(precision):
-        after, metrics = jax.jit(functools.partial(train_step, jax.random.key(1), method))(
-            state, batch
+
+
+def _start(task: Task) -> TrainState:
+    """Draws the state before the step on the CPU, so that it is the same for all."""
+    method = _method(task, "float32")
+    with jax.default_device(jax.devices("cpu")[0]):
+        create = jax.jit(
+            lambda key: TrainState.create(key, method, UnitInterval(), task.batch_shape[1:])
         )
+        return jax.device_get(create(jax.random.key(0)))
+
+
+def _step(task: Task, start: TrainState, dtype: str, precision: Any) -> tuple[float, np.ndarray]:
+    """Takes one step; returns the loss and the gradient."""
+    method = _method(task, dtype)
+    state, batch = jax.tree.map(jnp.asarray, (start, Batch(*random_images(task, task.batch_size))))
+    with jax.default_matmul_precision(precision):
+        step = jax.jit(functools.partial(train_step, jax.random.key(1), method))
+        after, metrics = step(state, batch)
     change = jax.tree.map(
         lambda old, new: (np.float64(old) - np.float64(new)).ravel(), state.params, after.params
     )

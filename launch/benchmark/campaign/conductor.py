@@ -45,12 +45,12 @@ class Process:
             "data_dir": str(plan.data_dir.absolute()),
             "workdir": str(plan.workdir.absolute()),
         }
+        function = PARTS[name].function
         with self._log.open("ab") as log:
             log.write(f"\n===== {name}, at most {seconds:.0f} s\n".encode())
             log.flush()
             self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", f"{__package__}.child", PARTS[name].function]
-                + [json.dumps(order)],
+                (sys.executable, "-m", f"{__package__}.child", function, json.dumps(order)),
                 env=environment(plan),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

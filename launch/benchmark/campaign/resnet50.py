@@ -21,7 +21,7 @@ QUEUE = (
     *(("train_step", 1024, name) for name in (OURS, "torch_compile")),
     *(("train_step", 64, name) for name in (OURS, "torch_compile")),
 )
-DRY = (("train_step", 4, OURS), ("train_step", 4, "torch"), ("inference", 4, OURS))
+DRY = (("train_step", 4, OURS), ("inference", 4, OURS))
 # Precision of the computation and of float32 products.
 PRECISIONS = (
     ("float32", "", OURS),

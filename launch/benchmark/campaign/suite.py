@@ -68,9 +68,9 @@ def _tell(report: Report, file: Path, ended: str) -> None:
 
 
 def count(text: str) -> dict[str, str]:
-    """Returns the outcome of each test that the output of `pytest -v` names.
+    r"""Returns the outcome of each test that the output of `pytest -v` names.
 
-    >>> count("[gw1] [ 3%] PASSED tests/test_a.py::test_b \\ntests/c.py::test_d FAILED [ 9%]")
+    >>> count("[gw1] [ 3%] PASSED tests/test_a.py::test_b \ntests/c.py::test_d FAILED [ 9%]")
     {'tests/test_a.py::test_b': 'PASSED', 'tests/c.py::test_d': 'FAILED'}
     """
     outcomes = "PASSED|FAILED|ERROR|SKIPPED|XFAIL"
