@@ -5,8 +5,10 @@ Each has a process of its own, started as its users start theirs.
 
 --what=train_step, inference, epoch and conv (single convolutions) compare speed, compile and
 startup the waiting before it, svm support vector machines by python -m launch.bench_svm.
+--what=campaign --out=DIR runs everything that is measured on an accelerator, in time limits.
 """
 
+import tempfile
 from pathlib import Path
 
 from absl import flags
@@ -17,7 +19,7 @@ from launch import cli
 WHAT = flags.DEFINE_enum(
     "what",
     "train_step",
-    ["train_step", "inference", "epoch", "compile", "startup", "conv", "svm"],
+    ["train_step", "inference", "epoch", "compile", "startup", "conv", "svm", "campaign"],
     "what is timed",
 )
 MODEL = flags.DEFINE_string("model", "resnet20v1", "network, one of jaxml.models.MODELS")
@@ -37,10 +39,23 @@ DEVICES = flags.DEFINE_integer(
     "devices", 1, "how many a CPU pretends to be, for ours alone", lower_bound=1
 )
 JSON = flags.DEFINE_string("json", "", "file for the figures")
+OUT = flags.DEFINE_string("out", "", "campaign: folder for campaign.json and campaign.log")
+PARTS = flags.DEFINE_list(
+    "parts", [], "campaign: parts, each with a limit as NAME:SECONDS if wanted; by default all"
+)
+SECONDS = flags.DEFINE_integer("seconds", 480, "campaign: time limit of all parts", lower_bound=1)
+DATA_DIR = flags.DEFINE_string("data_dir", "data", "campaign: folder with mnist/ and CIFAR-10")
+WORKDIR = flags.DEFINE_string(
+    "workdir", "", "campaign: folder for runs and compiled programs; a new one by default"
+)
+DRY = flags.DEFINE_bool("dry", False, "campaign: whether all parts are tiny, for any machine")
 
 
 def main() -> None:
-    """Prints a table for each batch size."""
+    """Prints a table for each batch size, or the results of a campaign."""
+    if WHAT.value == "campaign":
+        _campaign()
+        return
     from launch.benchmark.run import run  # after the flags, for it takes a second to import
     from launch.benchmark.settings import Settings
 
@@ -60,6 +75,26 @@ def main() -> None:
             json=Path(JSON.value) if JSON.value else None,
         )
     )
+
+
+def _campaign() -> None:
+    from launch.benchmark.campaign.conductor import campaign
+    from launch.benchmark.campaign.plan import PARTS as ALL
+    from launch.benchmark.campaign.plan import Plan
+
+    if not OUT.value:
+        raise InputError("--out: a folder is needed")
+    with tempfile.TemporaryDirectory(prefix="jaxml-campaign-") as temporary:
+        campaign(
+            Plan(
+                out=Path(OUT.value),
+                parts=tuple(PARTS.value or ALL),
+                seconds=SECONDS.value,
+                data_dir=Path(DATA_DIR.value),
+                workdir=Path(WORKDIR.value or temporary),
+                dry=DRY.value,
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from jaxml.svm.command.machine_settings import MachineSettings
 from jaxml.svm.estimators import SVC, LinearSVC
 from jaxml.svm.files import libsvm_format
 from launch import cli
+from launch.benchmark.objectives import dual
 
 TRAIN = flags.DEFINE_string("train", "", "libsvm file, or a folder with MNIST's IDX files")
 KERNEL = flags.DEFINE_enum("kernel", "linear", ["linear", "rbf"], "linear is one-vs-rest")
@@ -197,37 +198,13 @@ def _seconds(call: Callable[[], object]) -> float:
 def _objective(model: Any, x: Any, y: np.ndarray) -> float:
     """Of linear machines the primal, of others the dual, summed over the problems, in float64."""
     if KERNEL.value == "rbf":
-        return _dual(model)
+        return dual(model)
     classes = model.classes_ if len(model.classes_) > 2 else model.classes_[1:]
     values = x.astype(np.float64) @ model.coef_.T.astype(np.float64) + model.intercept_
     excess = np.maximum(0, 1 - np.where(y[:, None] == classes, 1, -1) * values)
     squares = np.square(model.coef_).sum() + np.square(model.intercept_).sum()
     total = (excess ** (1 + (LOSS.value == "squared_hinge"))).sum()
     return float(squares / 2 + COST.value * total)
-
-
-def _dual(model: Any) -> float:
-    """From the coefficients and vectors of either library, pair by pair."""
-    vectors = model.support_vectors_
-    vectors = np.asarray(vectors.todense() if hasattr(vectors, "todense") else vectors, np.float64)
-    coefficients = model.dual_coef_
-    coefficients = np.asarray(
-        coefficients.todense() if hasattr(coefficients, "todense") else coefficients
-    )
-    ends = np.cumsum([0, *model.n_support_])
-    total = 0.0
-    for i in range(len(model.n_support_)):
-        for j in range(i + 1, len(model.n_support_)):
-            a, b = slice(ends[i], ends[i + 1]), slice(ends[j], ends[j + 1])
-            weight = np.r_[coefficients[j - 1, a], coefficients[i, b]]
-            here = np.r_[vectors[a], vectors[b]]
-            some = weight != 0
-            weight, here = weight[some], here[some]
-            norms = np.square(here).sum(1)
-            gamma = model._gamma if hasattr(model, "_gamma") else model._space.gamma
-            kernel = np.exp(-gamma * np.maximum(norms[:, None] + norms - 2 * here @ here.T, 0))
-            total += np.abs(weight).sum() - weight @ kernel @ weight / 2
-    return float(total)
 
 
 def _read(path: Path) -> tuple[Any, np.ndarray]:

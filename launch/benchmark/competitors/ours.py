@@ -164,6 +164,20 @@ def _compile(training: _Training) -> Callable[[], object]:
 
 def _epoch(model: ModelConfig, task: Task) -> Callable[[], object]:
     """An epoch as a run takes it: the set on the device, as many steps a call as there."""
+    return epoch(model, task, DataConfig(normalization="unit"))
+
+
+def epoch(
+    model: ModelConfig, task: Task, data: DataConfig, *, steps_per_call: int = 0
+) -> Callable[[], object]:
+    """An epoch of random images, compiled.
+
+    Args:
+      model: the network.
+      task: its number of images and batch size.
+      data: normalisation and augmentation.
+      steps_per_call: as in a run.
+    """
     test = Split(*random_images(task, task.batch_size))
     dataset = Dataset(Split(*random_images(task, task.images)), test, task.num_classes)
     # In this process alone, there is one set more that settings can name.
@@ -172,15 +186,16 @@ def _epoch(model: ModelConfig, task: Task) -> Callable[[], object]:
         Config(
             batch_size=task.batch_size,
             eval_batch_size=task.batch_size,
+            steps_per_call=steps_per_call,
             model=model,
-            data=DataConfig(name="random", normalization="unit"),
+            data=dataclasses.replace(data, name="random"),
             optim=OptimConfig(schedule="constant"),
         )
     )
     state = program.initial_state()
     program.compile()
 
-    def epoch() -> None:
+    def take() -> None:
         nonlocal state
         order, left = program.order(0), program.steps_per_epoch
         while left:
@@ -189,7 +204,7 @@ def _epoch(model: ModelConfig, task: Task) -> Callable[[], object]:
             left -= count
         jax.block_until_ready(state)
 
-    return epoch
+    return take
 
 
 def _bytes_moved(compiled: Any) -> float:

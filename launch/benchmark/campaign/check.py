@@ -1,0 +1,204 @@
+"""Whether the accelerator computes what the CPU does: layers, a training step, a kernel machine."""
+
+import functools
+import importlib.metadata
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import sklearn.svm
+from sklearn.datasets import load_digits
+
+from jaxml.config import LossConfig, ModelConfig
+from jaxml.layers import conv
+from jaxml.models import create_model
+from jaxml.normalize import UnitInterval
+from jaxml.objective import create_objective
+from jaxml.step import Method, TrainState, train_step
+from jaxml.svm.estimators import SVC
+from jaxml.types import Batch
+from launch.benchmark import ceilings, convolutions
+from launch.benchmark.campaign.report import Report
+from launch.benchmark.objectives import dual
+from launch.benchmark.task import Task, cores, random_images
+
+# Dtype of the computation and precision of products. By default a GPU multiplies float32 as TF32.
+MODES = {
+    "float32": ("float32", None),
+    "float32 highest": ("float32", "highest"),
+    "bfloat16": ("bfloat16", None),
+}
+# Largest relative errors that are fine. A step has larger ones: where a ReLU's input is near zero,
+# a small error switches the unit.
+OF_CONVOLUTIONS = {"float32": 2e-3, "float32 highest": 1e-5, "bfloat16": 2e-2}
+OF_LOSSES = {"float32": 1e-2, "float32 highest": 1e-5, "bfloat16": 5e-2}
+OF_GRADIENTS = {"float32": 1e-1, "float32 highest": 1e-2, "bfloat16": 5e-1}
+
+
+def run(report: Report) -> None:
+    """Runs all checks; one that fails does not end the others."""
+    report.attempt("machine", lambda: machine(report))
+    report.attempt("convolutions", lambda: check_convolutions(report))
+    report.attempt("training step", lambda: check_step(report))
+    report.attempt("kernel machine", lambda: check_svc(report))
+    report.attempt("ceilings", lambda: measure_ceilings(report))
+
+
+def machine(report: Report) -> None:
+    """Reports the card and the versions."""
+    device = jax.devices()[0]
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "torch")
+    versions = {name: _version(name) for name in packages}
+    memory = (device.memory_stats() or {}).get("bytes_limit", 0)
+    report.note(
+        backend=jax.default_backend(), device=device.device_kind, memory=memory, versions=versions
+    )
+    report.say(
+        f"{jax.default_backend()}: {len(jax.devices())} x {device.device_kind}, "
+        f"{memory / 2**30:.1f} GiB, {cores()} cores"
+    )
+    report.say(", ".join(f"{name} {version}" for name, version in versions.items()))
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
+
+
+def measure_ceilings(report: Report) -> None:
+    """Times a large matrix product in three precisions, and a large copy."""
+    found: dict[str, float] = {}
+    for mode, (dtype, precision) in MODES.items():
+        with jax.default_matmul_precision(precision):
+            operations = ceilings.operations(jnp.dtype(dtype))
+            product = operations[ceilings.PRODUCT]
+            found[mode] = product.flops / _seconds(product.call, 3 if report.dry else 10)
+    copy = operations[ceilings.COPY]
+    found["copy"] = copy.bytes_moved / _seconds(copy.call, 3 if report.dry else 10)
+    report.note(ceilings=found)
+    rates = ", ".join(f"{mode} {found[mode] / 1e12:.2f} TFLOP/s" for mode in MODES)
+    report.say(f"matrix product: {rates}; copy: {found['copy'] / 1e9:,.0f} GB/s")
+
+
+def _seconds(call: Callable[[], object], repeats: int) -> float:
+    """Returns the median after one call that is not counted."""
+    taken = []
+    for _ in range(repeats + 1):
+        begin = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - begin)
+    return statistics.median(taken[1:])
+
+
+def check_convolutions(report: Report) -> None:
+    """Compares the value and both gradients of convolutions to those in float64 on the CPU."""
+    errors = dict.fromkeys(MODES, 0.0)
+    batch = 2 if report.dry else 32
+    for number, (size, channels) in enumerate(convolutions.SHAPES):
+        generator = np.random.default_rng(number)
+        shapes = (batch, size, size, channels), (3, 3, channels, channels)
+        x, kernel, y = (generator.normal(size=shape) for shape in (*shapes, shapes[0]))
+        with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
+            wanted = [np.asarray(array) for array in jax.jit(_value_and_gradients)(x, kernel, y)]
+        for mode, (dtype, precision) in MODES.items():
+            with jax.default_matmul_precision(precision):
+                arrays = [jnp.asarray(array, dtype) for array in (x, kernel, y)]
+                # A function of its own for each precision, so that none is taken from a cache.
+                found = jax.jit(lambda *arrays: _value_and_gradients(*arrays))(*arrays)
+            largest = max(map(_error, found, wanted))
+            errors[mode] = max(errors[mode], largest)
+    _judge(report, "convolutions, value and gradients", errors, OF_CONVOLUTIONS)
+
+
+def _value_and_gradients(x: Any, kernel: Any, y: Any) -> tuple[Any, Any, Any]:
+    value, back = jax.vjp(lambda x, kernel: conv(x, kernel, padding=1), x, kernel)
+    return value, *back(y)
+
+
+def check_step(report: Report) -> None:
+    """Compares the loss and the gradient of a training step to those in float64 on the CPU."""
+    model, size, batch = ("resnet_tiny", 8, 4) if report.dry else ("resnet20v1", 32, 32)
+    task = Task("train_step", model, batch, size, 10)
+    cpu, start = jax.devices("cpu")[0], _start(task)
+    with jax.enable_x64(True), jax.default_device(cpu):
+        loss, gradient = _step(task, start, "float64", None)
+    losses, gradients = {}, {}
+    for mode, (dtype, precision) in MODES.items():
+        found, direction = _step(task, start, dtype, precision)
+        losses[mode] = abs(found - loss) / loss
+        gradients[mode] = _error(direction, gradient)
+    report.note(loss=loss)
+    _judge(report, f"{model}, loss of a training step", losses, OF_LOSSES)
+    _judge(report, f"{model}, gradient of a training step", gradients, OF_GRADIENTS)
+
+
+def _method(task: Task, dtype: str) -> Method:
+    """Gradient descent at rate 1, whose update is the gradient."""
+    return Method(
+        create_model(ModelConfig(name=task.model, dtype=dtype), num_classes=task.num_classes),
+        create_objective(LossConfig(), num_classes=task.num_classes),
+        optax.sgd(1.0),
+    )
+
+
+def _start(task: Task) -> TrainState:
+    """Draws the state before the step on the CPU, so that it is the same for all."""
+    method = _method(task, "float32")
+    with jax.default_device(jax.devices("cpu")[0]):
+        create = jax.jit(
+            lambda key: TrainState.create(key, method, UnitInterval(), task.batch_shape[1:])
+        )
+        return jax.device_get(create(jax.random.key(0)))
+
+
+def _step(task: Task, start: TrainState, dtype: str, precision: Any) -> tuple[float, np.ndarray]:
+    """Takes one step; returns the loss and the gradient."""
+    method = _method(task, dtype)
+    state, batch = jax.tree.map(jnp.asarray, (start, Batch(*random_images(task, task.batch_size))))
+    with jax.default_matmul_precision(precision):
+        step = jax.jit(functools.partial(train_step, jax.random.key(1), method))
+        after, metrics = step(state, batch)
+    change = jax.tree.map(
+        lambda old, new: (np.float64(old) - np.float64(new)).ravel(), state.params, after.params
+    )
+    figures = method.objective.figures(jax.device_get(metrics))
+    return float(figures["loss"]), np.concatenate(jax.tree.leaves(change))
+
+
+def check_svc(report: Report) -> None:
+    """Compares the optimum and the predictions of a kernel machine to scikit-learn's."""
+    x, y = load_digits(return_X_y=True)
+    x, rows = (x / 16).astype(np.float32), 200 if report.dry else 1000
+    found, peer = (
+        kind(C=5.0, gamma=0.05).fit(x[:rows], y[:rows]) for kind in (SVC, sklearn.svm.SVC)
+    )
+    wanted = dual(peer)
+    error = abs(dual(found) - wanted) / wanted
+    equal = float(np.mean(found.predict(x[rows:]) == peer.predict(x[rows:])))
+    report.note(svc={"dual": dual(found), "peer": wanted, "equal_predictions": equal})
+    _judge(report, "SVC, dual objective", {"float32": error}, {"float32": 1e-4})
+    report.say(f"SVC, predictions equal to scikit-learn's: {equal:.2%}")
+
+
+def _error(found: Any, wanted: np.ndarray) -> float:
+    found = np.asarray(found).astype(np.float64)
+    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+
+
+def _judge(report: Report, what: str, errors: dict[str, float], most: dict[str, float]) -> None:
+    """Reports relative errors; too large ones are a failure, NaN among them."""
+    wrong = [mode for mode, error in errors.items() if not error <= most[mode]]
+    told = ", ".join(
+        f"{mode} {error:.1e} (at most {most[mode]:.0e})" for mode, error in errors.items()
+    )
+    report.note(**{what: errors})
+    report.say(f"{what}: {told}: {'TOO LARGE in ' + ', '.join(wrong) if wrong else 'ok'}")
+    if wrong:
+        report.note(failed=[*report.figures.get("failed", []), what])

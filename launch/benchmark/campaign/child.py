@@ -1,0 +1,34 @@
+"""The process of one part: python -m launch.benchmark.campaign.child FUNCTION ORDER."""
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+
+from launch import cpu
+from launch.benchmark.campaign.report import Report
+
+
+def main() -> None:
+    """Runs the function; ends with status 1 if something in it failed."""
+    function, order = sys.argv[1], json.loads(sys.argv[2])
+    cpu.tune(os.environ)
+    report = Report(
+        Path(order["file"]),
+        seconds=order["seconds"],
+        dry=order["dry"],
+        data_dir=Path(order["data_dir"]),
+        workdir=Path(order["workdir"]),
+    )
+
+    def run() -> None:
+        module, name = function.split(":")
+        getattr(importlib.import_module(f"{__package__}.{module}"), name)(report)
+
+    report.attempt(function, run)
+    sys.exit(1 if report.figures.get("failed") else 0)
+
+
+if __name__ == "__main__":
+    main()

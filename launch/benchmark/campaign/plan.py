@@ -1,0 +1,85 @@
+"""The settings of a campaign and the list of its parts."""
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxml.errors import InputError, choose
+
+
+class Part(NamedTuple):
+    """One part of the campaign.
+
+    Attributes:
+      function: `module:function` in this package; the function takes a `Report`.
+      seconds: time limit.
+      background: whether it leaves the accelerator alone and runs while other parts do.
+    """
+
+    function: str
+    seconds: float
+    background: bool = False
+
+
+# Most valuable first.
+PARTS = {
+    "check": Part("check:run", 90),
+    "svm": Part("svm:fits", 120),
+    "svm_peers": Part("svm:peers", 540, background=True),
+    "resnet50": Part("resnet50:run", 240),
+    "cifar_epoch": Part("cifar_epoch:run", 210),
+    "cifar_recipe": Part("cifar_recipe:run", 400),
+    "repeat": Part("repeat:run", 150),
+    "precision": Part("resnet50:precisions", 120),
+    "tests": Part("suite:run", 120),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a campaign runs, and where.
+
+    Attributes:
+      out: folder for campaign.json and campaign.log.
+      parts: names in `PARTS`, each with a time limit of its own as `NAME:SECONDS` if wanted.
+      seconds: time limit of the whole campaign.
+      data_dir: folder of the data sets.
+      workdir: folder for runs and compiled programs.
+      dry: whether the parts are tiny.
+    """
+
+    out: Path
+    parts: tuple[str, ...]
+    seconds: float
+    data_dir: Path
+    workdir: Path
+    dry: bool = False
+
+    def check(self) -> None:
+        """Checks the names of the parts and creates the folders.
+
+        Raises:
+          InputError: a part is unknown, a limit is no number, or a folder cannot be created.
+        """
+        for text in self.parts:
+            name, _, seconds = text.partition(":")
+            choose(PARTS, name, "--parts")
+            if seconds and not seconds.isdecimal():
+                raise InputError(f"--parts: {text}: the time limit must be an int, got {seconds!r}")
+        for flag, folder in (("--out", self.out), ("--workdir", self.workdir)):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"{flag}: {folder}: {error.strerror}") from None
+
+    def limits(self) -> dict[str, float]:
+        """Returns the time limit in seconds of each part, in the order in which they run.
+
+        >>> Plan(Path(), ("svm:30", "check"), 0.0, Path(), Path()).limits()
+        {'svm': 30.0, 'check': 90.0}
+        """
+        limits = {}
+        for text in self.parts:
+            name, _, seconds = text.partition(":")
+            limits[name] = float(seconds or PARTS[name].seconds)
+        return limits

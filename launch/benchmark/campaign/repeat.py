@@ -1,0 +1,122 @@
+"""Whether two equal runs give equal parameters, or the first step and leaf that differ."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+from pathlib import Path
+from typing import Any
+
+from launch import cache
+from launch.benchmark.campaign.report import Report
+
+# The same algorithms and orders of summation in each run.
+DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
+NAMES = {
+    "digits": ("compiled by each",),
+    "resnet20v1": ("compiled by each", "compiled once", "deterministic"),
+}
+
+
+def run(report: Report) -> None:
+    """Compares pairs of processes: each compiles, one compiles for both, with XLA's flag."""
+    for what, ways in NAMES.items():
+        for way in ways[:1] if report.dry else ways:
+            report.attempt(f"{what}, {way}", lambda what=what, way=way: _compare(report, what, way))
+
+
+def _compare(report: Report, what: str, way: str) -> None:
+    label = f"{what}, {way}"
+    folder = report.workdir / "repeat" / label.replace(", ", "-").replace(" ", "_")
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{number}.json" for number in range(2)]
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()
+    variables = [
+        {cache.FOLDER: str(folder / ("compiled" if way == "compiled once" else f"compiled{i}"))}
+        | ({"XLA_FLAGS": flags} if way == "deterministic" else {})
+        for i in range(2)
+    ]
+    context = multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=_write, args=(file, what, report.dry, each), daemon=True)
+        for file, each in zip(files, variables, strict=True)
+    ]
+    for process in processes:
+        process.start()
+        if way == "compiled once":
+            process.join()
+    for process in processes:
+        process.join()
+    codes = [process.exitcode for process in processes]
+    if any(codes):
+        raise RuntimeError(f"the processes ended with status {codes}")
+    first, second = (json.loads(file.read_text()) for file in files)
+    found = first_difference(first, second)
+    report.note(**{label: {"steps": len(first), "difference": found}})
+    report.say(f"{label}: {len(first)} steps: {found or 'equal, bit for bit'}")
+
+
+def first_difference(first: list[dict[str, str]], second: list[dict[str, str]]) -> str:
+    """Returns the first step after which the digests of leaves differ, and those leaves.
+
+    >>> first_difference([{"a": "0"}, {"a": "1", "b": "2"}], [{"a": "0"}, {"a": "3", "b": "2"}])
+    'differ first after step 2, in 1 of 2 leaves: a'
+    """
+    for step, (one, other) in enumerate(zip(first, second, strict=True), start=1):
+        leaves = [name for name in one if one[name] != other[name]]
+        if leaves:
+            told = ", ".join(leaves[:4])
+            return f"differ first after step {step}, in {len(leaves)} of {len(one)} leaves: {told}"
+    return ""
+
+
+def _write(file: Path, what: str, dry: bool, variables: dict[str, str]) -> None:
+    """Trains and writes a digest of each parameter after each step."""
+    os.environ.update(variables)  # before JAX is imported
+    import jax
+    import numpy as np
+
+    from jaxml.program import Program
+
+    program = Program(_config(what, dry))
+    state = program.initial_state()
+    digests: list[dict[str, str]] = []
+    steps = 2 if dry else 50
+    for step in range(steps):
+        if step % program.steps_per_epoch == 0:
+            order = program.order(step // program.steps_per_epoch)
+        state, _ = program.train(state, order, 1)
+        leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(state.params))
+        digests.append(
+            {
+                jax.tree_util.keystr(path): hashlib.sha256(np.asarray(leaf).tobytes()).hexdigest()
+                for path, leaf in leaves
+            }
+        )
+    file.write_text(json.dumps(digests))
+
+
+def _config(what: str, dry: bool) -> Any:
+    """The digits as by default, or random images like CIFAR-10's in the batches of its recipe."""
+    from typing import cast
+
+    from configs import cifar10_resnet20v1, digits_resnet20v1
+    from jaxml.data import DATASETS
+    from jaxml.data.dataset import Dataset, Split
+    from launch.benchmark.settings import Settings
+    from launch.benchmark.task import random_images
+
+    if what == "digits":
+        config = digits_resnet20v1.get_config()
+    else:
+        config = cifar10_resnet20v1.get_config()
+        config.batch_size = 8 if dry else 128
+        size = 8 if dry else 32
+        task = Settings(image_size=size).task(config.batch_size)
+        train, test = (Split(*random_images(task, count)) for count in (50 * task.batch_size, 256))
+        # In this process alone, there is one set more that a config can name.
+        cast(dict[str, Any], DATASETS)["random"] = lambda _: Dataset(train, test, 10)
+        config.data.name = "random"
+    if dry:
+        config.model.name = "resnet_tiny"
+    return config

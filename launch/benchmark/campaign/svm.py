@@ -1,0 +1,111 @@
+"""Support vector machines on MNIST, and scikit-learn's on the CPU of the same machine."""
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import sklearn.svm
+from sklearn.datasets import load_digits
+
+from jaxml.data import idx
+from jaxml.errors import InputError
+from jaxml.svm.estimators import SVC, LinearSVC
+from launch.benchmark.campaign.report import Report
+
+RBF = {"C": 5.0, "gamma": 0.02}
+SOME = 10_000  # rows that the slower peer is fitted to
+
+
+class Data(NamedTuple):
+    """Rows in [0, 1] and labels."""
+
+    x: np.ndarray
+    y: np.ndarray
+    test_x: np.ndarray
+    test_y: np.ndarray
+
+
+def fits(report: Report) -> None:
+    """Times fits and predictions of this library, each fit twice: the first compiles."""
+    data = load(report)
+    report.say(f"{len(data.x):,} rows of {data.x.shape[1]} features, {len(data.test_x):,} tested")
+    rbf = functools.partial(SVC, **RBF)
+    measure = functools.partial(_measure, report, data)
+    # With 20,000 MiB, the whole kernel of 60,000 rows is kept.
+    measure("RBF, cache 2,000 MiB", rbf, times=2)
+    measure("linear", LinearSVC, times=2)
+    measure("RBF, cache 20,000 MiB", functools.partial(rbf, cache_size=20_000), times=2)
+    measure(f"RBF, {SOME:,} rows", rbf, times=2, rows=SOME)
+
+
+def peers(report: Report) -> None:
+    """Times scikit-learn, which uses one core, while other parts run on the accelerator."""
+    data = load(report)
+    linear = functools.partial(sklearn.svm.LinearSVC, dual=False)
+    rbf = functools.partial(sklearn.svm.SVC, **RBF, cache_size=8000)
+    _measure(report, data, "scikit-learn, linear", linear)
+    _measure(report, data, f"scikit-learn, RBF, {SOME:,} rows", rbf, rows=SOME)
+    _measure(report, data, "scikit-learn, RBF", rbf)
+
+
+def load(report: Report) -> Data:
+    """Loads MNIST, or in a dry run the digits of scikit-learn.
+
+    Raises:
+      InputError: a file is missing.
+    """
+    if report.dry:
+        x, y = load_digits(return_X_y=True)
+        x = (x / 16).astype(np.float32)
+        return Data(x[:300], y[:300], x[1500:], y[1500:])
+    folder = report.data_dir / "mnist"
+    arrays = []
+    for split in ("train", "t10k"):
+        for kind in ("images", "labels"):
+            files = sorted(folder.glob(f"{split}-{kind}*"))
+            if not files:
+                raise InputError(f"--data_dir: {folder} holds no {split}-{kind}")
+            arrays.append(idx.read(files[0]))
+    x, y, test_x, test_y = arrays
+    scaled = [images.reshape(len(images), -1).astype(np.float32) / 255 for images in (x, test_x)]
+    return Data(scaled[0], y, scaled[1], test_y)
+
+
+def _measure(
+    report: Report,
+    data: Data,
+    name: str,
+    create: Callable[[], Any],
+    *,
+    times: int = 1,
+    rows: int | None = None,
+) -> None:
+    found: dict[str, Any] = {"fit_seconds": [], "predict_seconds": []}
+
+    def fit() -> None:
+        for _ in range(times):
+            model = create()
+            begin = time.perf_counter()
+            model.fit(data.x[:rows], data.y[:rows])
+            found["fit_seconds"].append(time.perf_counter() - begin)
+            found["relative_gap"] = getattr(model, "relative_gap_", None)
+            report.note(**{name: found})
+            begin = time.perf_counter()
+            predicted = model.predict(data.test_x)
+            found["predict_seconds"].append(time.perf_counter() - begin)
+            found["accuracy"] = float(np.mean(predicted == data.test_y))
+            report.note(**{name: found})
+
+    if report.attempt(name, fit):
+        gap = found["relative_gap"]
+        report.say(
+            f"{name}: fit {_list(found['fit_seconds'])} s, predict "
+            f"{_list(found['predict_seconds'])} s, accuracy {found['accuracy']:.2%}"
+            + (f", relative gap {gap:.1e}" if gap is not None else "")
+        )
+
+
+def _list(seconds: list[float]) -> str:
+    return ", ".join(f"{each:.2f}" for each in seconds)
