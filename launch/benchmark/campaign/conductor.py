@@ -16,6 +16,7 @@ from launch.benchmark import command
 from launch.benchmark.campaign.plan import PARTS, Plan
 
 GRACE = 8.0  # seconds from SIGTERM to SIGKILL, in which a training run saves its state
+UNOPTIMISED = "--xla_backend_optimization_level=0"
 
 
 class Process:
@@ -153,12 +154,15 @@ def campaign(plan: Plan) -> dict[str, Any]:
 
 def environment(plan: Plan) -> dict[str, str]:
     """Returns the environment of a part: memory is taken as needed, programs are kept."""
+    given = command.environment()
+    if plan.dry:  # compiling takes longer than whatever is tiny
+        given["XLA_FLAGS"] = f"{given.get('XLA_FLAGS', '')} {UNOPTIMISED}".strip()
     return {
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "TF_CPP_MIN_LOG_LEVEL": "2",
         cache.FOLDER: str(plan.workdir.absolute() / "compiled"),
         "PYTHONUNBUFFERED": "1",
-    } | command.environment()
+    } | given
 
 
 def _wait(process: Process, processes: list[Process], plan: Plan) -> None:
@@ -166,6 +170,8 @@ def _wait(process: Process, processes: list[Process], plan: Plan) -> None:
     written = time.monotonic()
     while not process.poll():
         time.sleep(0.05)
+        for other in processes:
+            other.poll()
         if time.monotonic() - written > 2:
             _write(processes, plan)
             written = time.monotonic()
