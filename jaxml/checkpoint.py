@@ -1,8 +1,8 @@
 """Checkpoints: the whole state of a run, each in one safetensors file.
 
 A file becomes visible under its name once it is whole, so that a run that is killed at any moment
-leaves only whole checkpoints. Its header holds a digest of its contents, which reveals later damage,
-and a record of the run it belongs to.
+leaves only whole checkpoints. Its header holds notes, metrics and a digest of the contents, which
+reveals later damage.
 """
 
 import hashlib

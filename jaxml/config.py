@@ -329,8 +329,8 @@ class Config:
     )
     num_epochs: int = setting(
         30,
-        "passes over the training set, each of floor(examples / batch_size) steps; when it is raised, "
-        "the remaining steps follow the schedule of the new length",
+        "passes over the training set, each of floor(examples / batch_size) steps; if it is raised "
+        "later, the remaining steps follow the schedule of the new length",
         low=1,
         changes="length",
     )

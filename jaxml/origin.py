@@ -1,6 +1,7 @@
-"""The origin of a saved state: its config, its data, and the environment of every segment of the run.
+"""The origin of a saved state: its config, its data, and the segments of its run.
 
-A segment is the part of a run between a start and a stop. The origin is stored in every checkpoint.
+A segment is the part of a run between a start and a stop, in one environment. The origin is stored
+in every checkpoint.
 """
 
 import dataclasses

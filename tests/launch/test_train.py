@@ -53,7 +53,8 @@ def test_a_run_prints_plain_lines_and_ends_with_the_accuracy(whole):
     assert "\x1b" not in out
     accuracy = json.loads((workdir / "result.json").read_text())["test_accuracy"]
     lines = out.splitlines()
-    assert lines[0] == f"run in {workdir}"
+    command = f"python -m launch.train --workdir={workdir}"
+    assert lines[0] == f"run in {workdir}; to resume it: {command}"
     assert sum(line.startswith("epoch ") for line in lines) == 12
     assert lines[-1] == f"test accuracy {accuracy:.4f} ({accuracy:.2%})"
 
@@ -68,7 +69,7 @@ def test_a_run_killed_without_warning_ends_in_the_same_bits(whole, tmp_path):
     assert process.returncode == -signal.SIGKILL
     status, out, _ = _finish(_start(*TINY, f"--workdir={tmp_path}"))
     assert status == 0
-    assert re.search("going on from step [1-9]", out)
+    assert re.search("resuming from step [1-9]", out)
     results = [json.loads((d / "result.json").read_text()) for d in (whole[0], tmp_path)]
     assert results[0]["params_sha256"] == results[1]["params_sha256"]
 
@@ -82,7 +83,12 @@ def test_a_terminated_run_says_how_to_go_on(tmp_path):
     process.send_signal(signal.SIGTERM)
     status, _, err = _finish(process)
     assert status == 128 + signal.SIGTERM
-    assert re.fullmatch(r"stopped by SIGTERM at step \d+, the state is saved; .* from there\n", err)
+    assert re.search(
+        r"^stopped by SIGTERM at step \d+, the state is saved; to resume: "
+        rf"python -m launch\.train --workdir={tmp_path}\n\Z",
+        err,
+        re.MULTILINE,
+    )
 
 
 def test_bad_input_is_one_line_and_status_2_and_writes_nothing(whole, tmp_path):
