@@ -221,7 +221,11 @@ class CheckpointWriter(Checkpoints):
 
     def _kept(self) -> str:
         steps = self.steps()
-        return f"the newest whole checkpoint is of step {steps[-1]}" if steps else "none is saved"
+        return (
+            f"the newest whole checkpoint is of step {steps[-1]}"
+            if steps
+            else "no checkpoint is there"
+        )
 
     def _set_damaged_aside(self, say: Callable[[str], None]) -> None:
         if any((folder / "state").is_dir() for folder in self._directory.iterdir()):

@@ -32,7 +32,7 @@ def test_a_change_is_seen_where_it_is():
         "training inputs": _dataset(train=whole.train._replace(inputs=inputs)),
         "training targets": _dataset(train=whole.train._replace(targets=whole.train.targets[::-1])),
         "test inputs": _dataset(test=whole.test._replace(inputs=whole.test.inputs[:, ::-1])),
-        "test targets": _dataset(test=whole.test._replace(targets=np.float32([0, 1, 2]))),
+        "test targets": _dataset(test=whole.test._replace(targets=np.arange(3, dtype=np.float32))),
         "number of classes": whole._replace(num_classes=7),
     }
     before = digest.digests(whole)
