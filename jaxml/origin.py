@@ -33,13 +33,14 @@ class Origin(NamedTuple):
     @classmethod
     def create(cls, config: Config, data: Mapping[str, str], device: str) -> Self:
         """Returns the origin of a run that starts here and now."""
+        options: Any = jax.config
         segment = {
             "step": 0,
             "num_epochs": config.num_epochs,
             "device": device,
             "jax": jax.__version__,
-            "x64": bool(jax.config.jax_enable_x64),
-            "prng": str(jax.config.jax_default_prng_impl),
+            "x64": bool(options.jax_enable_x64),
+            "prng": str(options.jax_default_prng_impl),
         }
         return cls(dataclasses.asdict(config), dict(data), [segment])
 

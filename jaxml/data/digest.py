@@ -42,9 +42,9 @@ def _digest(array: np.ndarray) -> str:
     content = array.reshape(-1).view(np.uint8)
     digest = hashlib.sha256()
     if len(content) <= SAMPLE_BYTES:
-        digest.update(content)
+        digest.update(content.data)
     else:
         size = SAMPLE_BYTES // BLOCKS
         for start in np.linspace(0, len(content) - size, BLOCKS).astype(np.int64):
-            digest.update(content[start : start + size])
+            digest.update(content[start : start + size].data)
     return digest.hexdigest()
