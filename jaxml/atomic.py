@@ -1,4 +1,4 @@
-"""Files that are written at once."""
+"""Files that are written atomically."""
 
 import contextlib
 import os
@@ -8,10 +8,12 @@ PARTIAL = ".partial"
 
 
 def write(path: Path, content: bytes) -> None:
-    """Replaces a file at once: whoever reads it sees the old or the new one, whole.
+    """Replaces a file atomically: a reader sees the old or the new one, whole.
+
+    The new one is on the disk when this returns, also after a power failure.
 
     Args:
-      path: the file; while it is written, a file of its name with `.partial` stands beside it.
+      path: the file; while it is written, a file of its name with `.partial` stands next to it.
       content: all of it.
 
     Raises:
@@ -28,3 +30,9 @@ def write(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
+    with contextlib.suppress(OSError):  # not every file system synchronises folders
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,79 +1,140 @@
-"""Saving and restoring the whole state of a run."""
+"""Checkpoints: the whole state of a run, each in one safetensors file.
+
+A file becomes visible under its name once it is whole, so that a run that is killed at any moment
+leaves only whole checkpoints. Its header holds notes, metrics and a digest of the contents, which
+reveals later damage.
+"""
 
 import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
 
+from jaxml import atomic
 from jaxml.config import CheckpointConfig
-from jaxml.errors import DivergedError, InputError
-from jaxml.seal import damage, seal
+from jaxml.errors import DivergedError, InputError, SaveError
 from jaxml.step import TrainState
 from jaxml.types import PyTree
 
-# What orbax and tensorstore were seen to raise for files that are missing, cut short or altered.
-UNREADABLE = (ValueError, OSError, KeyError, TypeError, jax.errors.JaxRuntimeError)
+SUFFIX = ".safetensors"
 
 
-class Restored(NamedTuple):
-    """A state with what was noted beside it."""
+class Header(NamedTuple):
+    """The description stored with a state.
 
-    state: TrainState
+    Attributes:
+      notes: JSON values that belong to the state.
+      metrics: of the evaluation at this step, if there was one.
+    """
+
     notes: dict[str, Any]
+    metrics: dict[str, Any] | None
 
 
 class Checkpoints:
-    """The checkpoints of one run: written in the background, the newest few and the best kept.
+    """Reads the checkpoints in a folder, which another process may be writing."""
 
-    A checkpoint becomes visible all at once, when it is whole, so that a run that is killed at any
-    moment leaves only whole ones. It is sealed with digests of its files, by which later damage is
-    noticed.
-    """
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
 
-    def __init__(
-        self, directory: Path, config: CheckpointConfig, *, say: Callable[[str], None] | None
-    ) -> None:
-        """Opens the folder.
+    def path(self, step: int) -> Path:
+        """Returns the file of a step."""
+        return self._directory / f"{step}{SUFFIX}"
 
-        Args:
-          directory: created, and rid of what a killed run left half-written.
-          config: how many are kept.
-          say: told of damaged checkpoints, which are moved aside; None opens the folder to be read
-            only.
+    def steps(self) -> list[int]:
+        """Returns the steps of the checkpoints in ascending order."""
+        paths = self._directory.glob(f"*{SUFFIX}")
+        return sorted(int(path.stem) for path in paths if _is_step(path.stem))
+
+    def best(self) -> int:
+        """Returns the step with the best metrics, or the newest step if none has metrics."""
+        return max(self.steps(), key=lambda step: (self._score(step), step))
+
+    def header(self, step: int) -> Header:
+        """Reads the description of a checkpoint without its arrays.
 
         Raises:
-          InputError: all checkpoints are damaged, or one is and the folder is only read.
+          InputError: the file is corrupt.
+          FileNotFoundError: the checkpoint does not exist.
         """
-        read_only = say is None
-        self._directory = directory.absolute()
-        self._set_damaged_aside(say)
-        keep = [
-            checkpoint_managers.LatestN(config.keep),
-            checkpoint_managers.BestN(
-                get_metric_fn=_score,
-                n=1,
-                keep_checkpoints_without_metrics=False,
-            ),
+        return read_header(self.path(step))
+
+    def restore(self, step: int, abstract_state: TrainState) -> TrainState:
+        """Reads a state and places it on the devices.
+
+        Args:
+          step: of the checkpoint.
+          abstract_state: the expected shapes, dtypes and shardings.
+
+        Raises:
+          InputError: the file is corrupt or holds the state of another network.
+          FileNotFoundError: the checkpoint does not exist.
+        """
+        path = self.path(step)
+        arrays = read(path)
+        leaves, structure = jax.tree_util.tree_flatten_with_path(abstract_state)
+        expected = {jax.tree_util.keystr(name): leaf for name, leaf in leaves}
+        for name in expected.keys() | arrays.keys():
+            here, there = (_describe(tree.get(name)) for tree in (expected, arrays))
+            if here != there:
+                raise InputError(f"{path}: state{name} is {there} there, {here} here")
+        placed = [
+            jax.device_put(arrays[name], leaf.sharding, may_alias=False)
+            for name, leaf in expected.items()
         ]
-        self._manager = ocp.CheckpointManager(
-            self._directory,
-            options=ocp.CheckpointManagerOptions(
-                best_fn=_score,  # without it the metrics are not stored
-                preservation_policy=checkpoint_managers.AnyPreservationPolicy(keep),
-                cleanup_tmp_directories=not read_only,
-                create=not read_only,
-                read_only=read_only,
-                async_options=ocp.AsyncOptions(post_finalization_callback=self._seal_all),
-            ),
-        )
+        return jax.tree.unflatten(structure, placed)
+
+    def _score(self, step: int) -> float:
+        try:
+            return _score(self.header(step).metrics)
+        except (InputError, OSError):
+            return -math.inf
+
+
+class CheckpointWriter(Checkpoints):
+    """Writes the checkpoints of one run in the background; keeps the newest few and the best."""
+
+    def __init__(
+        self,
+        directory: Path,
+        config: CheckpointConfig,
+        *,
+        say: Callable[[str], None],
+        guard: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Creates the folder, removes partial files and moves damaged checkpoints aside.
+
+        Args:
+          directory: the folder.
+          config: number of checkpoints to keep.
+          say: receives a line for each damaged checkpoint.
+          guard: called before each write; raises if the folder no longer belongs to the run.
+
+        Raises:
+          InputError: every checkpoint is damaged, or the folder cannot be used.
+        """
+        super().__init__(directory)
+        self._config = config
+        self._guard = guard
+        self._pending: Future[None] | None = None
+        try:
+            directory.mkdir(exist_ok=True)
+            for partial in directory.glob(f"*{SUFFIX}{atomic.PARTIAL}"):
+                partial.unlink()
+            self._set_damaged_aside(say)
+        except OSError as error:
+            raise InputError(f"{directory}: {error.strerror}") from None
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
 
     def __enter__(self) -> Self:
         return self
@@ -85,7 +146,10 @@ class Checkpoints:
         trace: TracebackType | None,
     ) -> None:
         """Waits until all is written."""
-        self._manager.close()
+        try:
+            self.wait()
+        finally:
+            self._writer.shutdown()
 
     def save(
         self, state: TrainState, notes: Mapping[str, Any], metrics: Mapping[str, Any] | None
@@ -93,71 +157,170 @@ class Checkpoints:
         """Saves a state in the background.
 
         Args:
-          state: all of it is copied before this returns, so that it may be donated.
-          notes: kept beside it as JSON.
-          metrics: of its evaluation, or None; the highest `accuracy` is the best, or where there is
-            none the lowest `loss`.
+          state: copied before this returns, so it may be donated.
+          notes: JSON values stored with the state.
+          metrics: of its evaluation, or None; the highest `accuracy` is the best, or without
+            accuracy the lowest `loss`.
 
         Raises:
           DivergedError: a value of the state is not finite; nothing is written.
+          SaveError: the previous checkpoint could not be written; this one is attempted.
         """
         step = int(state.step)
-        if step in self.steps():
+        if self.path(step).exists():
             return
-        copy = jax.tree.map(lambda leaf: np.array(leaf), state)
-        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(copy)):
-            raise DivergedError(
-                f"step {step}: a parameter is not finite; no checkpoint of it is written, "
-                "a lower config.optim.learning_rate may help"
-            )
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(copy),  # pyright: ignore[reportCallIssue]
-            notes=ocp.args.JsonSave(dict(notes)),  # pyright: ignore[reportCallIssue]
-        )
-        self._manager.save(step, args=items, metrics=dict(metrics) if metrics else None)
+        arrays = {
+            jax.tree_util.keystr(name): np.array(leaf, order="C")
+            for name, leaf in jax.tree_util.tree_leaves_with_path(state)
+        }
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise DivergedError(f"step {step}: a parameter is not finite; it is not saved")
+        try:
+            self.wait()
+        finally:
+            header = Header(dict(notes), dict(metrics) if metrics else None)
+            self._pending = self._writer.submit(self._write, self.path(step), arrays, header)
 
-    def restore(self, step: int, abstract_state: TrainState) -> Restored:
-        """One checkpoint.
+    def wait(self) -> None:
+        """Waits until the last checkpoint is written.
 
         Raises:
-          InputError: it does not fit the state, or cannot be read.
+          SaveError: it could not be written.
         """
-        items = ocp.args.Composite(
-            state=ocp.args.StandardRestore(abstract_state),  # pyright: ignore[reportCallIssue]
-            notes=ocp.args.JsonRestore(),
-        )
+        pending, self._pending = self._pending, None
+        if pending:
+            pending.result()
+
+    def confirm(self, step: int) -> None:
+        """Waits until the checkpoint of a step is written, and reads it back.
+
+        Raises:
+          SaveError: there is no whole checkpoint of this step.
+        """
+        self.wait()
         try:
-            restored = self._manager.restore(step, args=items)
-        except UNREADABLE as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            raise InputError(f"{self._directory / str(step)}: cannot be read ({reason})") from None
-        return Restored(restored["state"], restored["notes"])
+            read(self.path(step))
+        except (InputError, OSError):
+            raise SaveError(f"step {step} is not saved; {self._kept()}") from None
 
-    def steps(self) -> list[int]:
-        """The steps of the checkpoints, ascending."""
-        return sorted(self._manager.all_steps())
+    def _write(self, path: Path, arrays: dict[str, np.ndarray], header: Header) -> None:
+        try:
+            self._guard()
+            atomic.write(path, encode(arrays, header))
+            self._remove_old()
+        except OSError as error:
+            raise SaveError(f"{path}: {error.strerror}; {self._kept()}") from None
 
-    def best(self) -> int:
-        """The step of the checkpoint with the best metrics; the newest where none has any."""
-        metrics = {step: self._manager.metrics(step) for step in self.steps()}
-        return max(metrics, key=lambda step: (_score(metrics[step]), step))
+    def _remove_old(self) -> None:
+        steps = self.steps()
+        scores = {step: self._score(step) for step in steps}
+        best = [max(steps, key=lambda step: (scores[step], step))]
+        kept = {*steps[-self._config.keep :], *(s for s in best if scores[s] > -math.inf)}
+        for step in set(steps) - kept:
+            self.path(step).unlink(missing_ok=True)
 
-    def _seal_all(self) -> None:
-        """Called when all is written, just before orbax renames the folder into its place."""
-        for folder in self._directory.iterdir():
-            if folder.is_dir():
-                seal(folder)
+    def _kept(self) -> str:
+        steps = self.steps()
+        return (
+            f"the newest whole checkpoint is of step {steps[-1]}"
+            if steps
+            else "no checkpoint is there"
+        )
 
-    def _set_damaged_aside(self, say: Callable[[str], None] | None) -> None:
-        folders = [p for p in self._directory.glob("*") if p.name.isdecimal()]
-        harms = {p: harm for p in folders if (harm := damage(p))}
-        for folder, harm in harms.items():
-            message = f"the checkpoint of step {folder.name} is corrupt ({harm})"
-            if say is None or len(harms) == len(folders):
-                raise InputError(f"{folder}: {message}")
-            aside = f"corrupt_checkpoint_{folder.name}_{time.time_ns()}"
-            folder.rename(self._directory.with_name(aside))
+    def _set_damaged_aside(self, say: Callable[[str], None]) -> None:
+        if any((folder / "state").is_dir() for folder in self._directory.iterdir()):
+            raise InputError(f"{self._directory}: holds checkpoints of an older version of jaxml")
+        steps = self.steps()
+        harms = {step: harm for step in steps if (harm := damage(self.path(step)))}
+        for step, harm in harms.items():
+            message = f"the checkpoint of step {step} {harm}"
+            if len(harms) == len(steps):
+                raise InputError(f"{self.path(step)}: {message}")
+            aside = f"corrupt_checkpoint_{step}_{time.time_ns()}{SUFFIX}"
+            self.path(step).rename(self._directory.with_name(aside))
             say(f"{message}; it is moved to {aside}, the newest of the others is used")
+
+
+def encode(arrays: Mapping[str, np.ndarray], header: Header) -> bytes:
+    """Returns the content of a checkpoint file."""
+    text = json.dumps(header._asdict())
+    metadata = {"header": text, "sha256": _digest(text, arrays)}
+    return safetensors.save(dict(arrays), metadata)
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Reads the arrays of a checkpoint file and verifies its digest.
+
+    Raises:
+      InputError: the file is corrupt.
+      FileNotFoundError: the file does not exist.
+    """
+    try:
+        content = path.read_bytes()  # at once, for a run may remove the file meanwhile
+        arrays = safetensors.load(content)
+        metadata = _metadata(content[:8], content[8:])
+        if metadata["sha256"] != _digest(metadata["header"], arrays):
+            raise ValueError("its digest does not match")
+    except FileNotFoundError:
+        raise
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise _corrupt(path, error) from None
+    return arrays
+
+
+def read_header(path: Path) -> Header:
+    """Reads the description in a checkpoint file.
+
+    Raises:
+      InputError: the file is corrupt.
+      FileNotFoundError: the file does not exist.
+    """
+    try:
+        with path.open("rb") as file:
+            length = file.read(8)
+            metadata = _metadata(length, file.read(min(_length(length), path.stat().st_size)))
+        return Header(**json.loads(metadata["header"]))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _corrupt(path, error) from None
+
+
+def damage(path: Path) -> str:
+    """Returns a description of the damage to a checkpoint file; empty if it is whole."""
+    try:
+        read(path)
+        read_header(path)
+    except (InputError, OSError) as error:
+        return str(error).removeprefix(f"{path}: ")
+    return ""
+
+
+def _corrupt(path: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return InputError(f"{path}: is corrupt ({reason})")
+
+
+def _length(first: bytes) -> int:
+    return int.from_bytes(first, "little")
+
+
+def _metadata(first: bytes, rest: bytes) -> dict[str, str]:
+    return json.loads(rest[: _length(first)])["__metadata__"]
+
+
+def _digest(header: str, arrays: Mapping[str, np.ndarray]) -> str:
+    return hashlib.sha256(f"{header}\n{sha256(dict(arrays))}".encode()).hexdigest()
+
+
+def _is_step(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and str(int(name)) == name
+
+
+def _describe(leaf: Any) -> str:
+    if leaf is None:
+        return "missing"
+    return f"{np.dtype(leaf.dtype)}[{','.join(map(str, leaf.shape))}]"
 
 
 def _score(metrics: Mapping[str, Any] | None) -> float:
@@ -167,7 +330,7 @@ def _score(metrics: Mapping[str, Any] | None) -> float:
 
 
 def sha256(tree: PyTree) -> str:
-    """A digest of every name, shape, dtype and bit of a tree of arrays.
+    """Returns a digest of every name, shape, dtype and bit of a tree of arrays.
 
     >>> sha256({"a": np.zeros(2)}) == sha256({"a": np.zeros(2)})
     True

@@ -16,6 +16,14 @@ from jaxml.errors import InputError, nearest
 
 T = TypeVar("T")
 
+# What a setting changes, and whether a run may resume with another value.
+CHANGES = {
+    "parameters": "the trained parameters; resuming requires the same value",
+    "length": "the number of steps; it may be raised, also of a finished run",
+    "location": "the place of the data; it may change, the data may not",
+    "records": "what is evaluated, saved or logged; it may change",
+}
+
 
 def setting(
     default: T,
@@ -27,7 +35,7 @@ def setting(
     below: float | None = None,
     choices: Sequence[str] = (),
     steps: bool = False,
-    compared: bool = True,
+    changes: str = "parameters",
 ) -> T:
     """A field of the tree: its default, what it means, and what is allowed.
 
@@ -40,10 +48,10 @@ def setting(
       below: a bound that the value must not reach.
       choices: the strings allowed; empty for any.
       steps: whether a string has to be what `parse_steps` takes.
-      compared: whether it makes another run of the same folder; if not, it may change on the way.
+      changes: one of `CHANGES`.
     """
     rules = {"low": low, "above": above, "high": high, "below": below, "choices": tuple(choices)}
-    metadata = {"doc": doc, **rules, "steps": steps, "compared": compared}
+    metadata = {"doc": doc, **rules, "steps": steps, "changes": changes}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -132,7 +140,9 @@ class DataConfig:
     """The images, and what is done to them."""
 
     name: str = setting("digits", "data set, one of jaxml.data.DATASETS")
-    dir: str = setting("", "folder that holds the files; scikit-learn's sets need none")
+    dir: str = setting(
+        "", "folder that holds the files; scikit-learn's sets need none", changes="location"
+    )
     validation_size: int = setting(
         0,
         "examples held out of the end of the training set, evaluated instead of the test set",
@@ -287,9 +297,21 @@ class CheckpointConfig:
     """What is kept of a run."""
 
     every_steps: int = setting(
-        0, "steps between checkpoints; 0 saves after each evaluation only", low=0
+        0,
+        "steps between checkpoints; 0 saves after each evaluation only",
+        low=0,
+        changes="records",
     )
-    keep: int = setting(2, "how many of the newest are kept, beside the best", low=1)
+    keep: int = setting(
+        2, "how many of the newest are kept, next to the best", low=1, changes="records"
+    )
+    on_failure: str = setting(
+        "stop",
+        "whether a run stops or continues when a checkpoint or metrics cannot be written; the last "
+        "checkpoint must be written in either case",
+        choices=("stop", "continue"),
+        changes="records",
+    )
 
 
 @dataclasses.dataclass
@@ -306,12 +328,21 @@ class Config:
         low=0,
     )
     num_epochs: int = setting(
-        30, "passes over the training set; an epoch is floor(examples / batch_size) steps", low=1
+        30,
+        "passes over the training set, each of floor(examples / batch_size) steps; if it is raised "
+        "later, the remaining steps follow the schedule of the new length",
+        low=1,
+        changes="length",
     )
     eval_every_epochs: int = setting(
-        1, "epochs between evaluations; the last epoch is always evaluated", low=1
+        1,
+        "epochs between evaluations; the last epoch is always evaluated",
+        low=1,
+        changes="records",
     )
-    eval_batch_size: int = setting(512, "examples a step of the evaluation", low=1)
+    eval_batch_size: int = setting(
+        512, "examples a step of the evaluation", low=1, changes="records"
+    )
     steps_per_call: int = setting(
         0,
         "training steps in one compiled call; 0 means an epoch, but one on CPU, where XLA's "
@@ -323,7 +354,7 @@ class Config:
         "training steps that are profiled, counted from 0 and without the last, so 10:20 is 10 to "
         "19: a trace comes into the folder of the run, and what took the time is printed",
         steps=True,
-        compared=False,
+        changes="records",
     )
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     weights: WeightsConfig = dataclasses.field(default_factory=WeightsConfig)
@@ -471,7 +502,7 @@ def to_json(config: Config) -> str:
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
-def from_json(text: str) -> Config:
+def from_json(text: str | bytes) -> Config:
     """The tree that `to_json` wrote.
 
     Raises:
@@ -481,34 +512,69 @@ def from_json(text: str) -> Config:
       >>> from_json(to_json(Config(seed=3))).seed
       3
     """
-    config = Config()
     try:
-        values = list(_flatten(json.loads(text)))
-    except (ValueError, AttributeError):
-        raise InputError("not the JSON of a run's settings") from None
-    for name, value in values:
+        tree = json.loads(text)
+    except (ValueError, RecursionError):
+        tree = None
+    if not isinstance(tree, Mapping):
+        raise InputError("not the JSON of a run's settings")
+    return from_tree(tree)
+
+
+def from_tree(tree: Mapping[str, Any]) -> Config:
+    """Returns the config of a tree of dictionaries; a missing setting has its default.
+
+    Raises:
+      InputError: the tree names an unknown setting or has a wrong value.
+    """
+    config = Config()
+    for name, value in _flatten(tree):
         check_name(name)
-        *parents, field = name.split(".")
-        holder = functools.reduce(getattr, parents, config)
-        setattr(holder, field, tuple(value) if isinstance(value, list) else value)
+        assign(config, name, tuple(value) if isinstance(value, list) else value)
     check(config)
     return config
 
 
-def differences(config: Config, stored: str) -> list[str]:
-    """What makes another run of a config than of the JSON of another, one phrase a setting.
+def value(config: Config, name: str) -> Any:
+    """Returns a setting by its dotted name."""
+    return functools.reduce(getattr, name.split("."), config)
 
-    >>> differences(Config(seed=1), to_json(Config()))
-    ['config.seed is 0 there, 1 here']
+
+def assign(config: Config, name: str, value: Any) -> None:
+    """Sets a setting by its dotted name."""
+    *parents, field = name.split(".")
+    setattr(functools.reduce(getattr, parents, config), field, value)
+
+
+def differences(config: Config, stored: Mapping[str, Any]) -> list[str]:
+    """Compares a config with that of a run, as far as resuming requires the same values.
+
+    Args:
+      config: the config.
+      stored: the config of the run as a tree; a missing setting has its default.
+
+    Returns:
+      A phrase for each setting that differs and may not.
+
+    Example:
+      >>> differences(Config(seed=1, num_epochs=40), dataclasses.asdict(Config()))
+      ['config.seed is 0 there, 1 here']
     """
-    there = dict(_flatten(json.loads(stored)))
+    rules = {name: field.metadata["changes"] for name, field, _ in fields(config)}
     here = dict(_flatten(json.loads(to_json(config))))
-    free = {name for name, field, _ in fields(config) if not field.metadata["compared"]}
+    there = dict(_flatten(json.loads(to_json(Config()))))
+    there |= _flatten(json.loads(json.dumps(stored)))  # which has lists in the place of tuples
     return [
-        f"config.{name} is {there.get(name, 'not set')} there, {here.get(name, 'not set')} here"
-        for name in here | there
-        if name not in free and there.get(name) != here.get(name)
+        f"config.{name} is {there[name]} there, {here.get(name, 'no setting')} here"
+        for name in there
+        if not _may_follow(rules.get(name, "parameters"), there[name], here.get(name))
     ]
+
+
+def _may_follow(rule: str, there: Any, here: Any) -> bool:
+    if rule == "length":
+        return isinstance(there, int) and here >= there
+    return rule != "parameters" or there == here
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

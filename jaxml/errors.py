@@ -19,6 +19,10 @@ class DivergedError(JaxmlError):
     """The loss is no longer finite."""
 
 
+class SaveError(JaxmlError):
+    """A file of a run cannot be written."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Ends a message about an unknown name.
 

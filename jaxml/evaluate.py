@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxml import config as settings
 from jaxml.checkpoint import Checkpoints
 from jaxml.errors import InputError
 from jaxml.program import Program
@@ -19,28 +20,49 @@ class Saved(NamedTuple):
 
 
 def restore(workdir: Path, checkpoint: str) -> Saved:
-    """One checkpoint of a run.
+    """Restores a checkpoint of a run, which may be training meanwhile.
 
     Args:
       workdir: folder of a run; nothing in it is changed.
       checkpoint: "newest", "best", or the number of a step.
 
     Raises:
-      InputError: there is no such run or checkpoint, or it is corrupt.
+      InputError: there is no such run or checkpoint, it is corrupt, or it belongs to another run.
     """
     config = Workdir.read_config(workdir)
-    with Checkpoints(workdir / CHECKPOINTS, config.checkpoint, say=None) as checkpoints:
-        steps = checkpoints.steps()
-        named = {str(step): step for step in steps}
-        if steps:
-            named |= {"newest": steps[-1], "best": checkpoints.best()}
-        if checkpoint not in named:
-            known = ", ".join(named) or "no checkpoint yet"
-            raise InputError(f"--checkpoint={checkpoint}: {workdir} has {known}")
-        program = Program(config)
-        step = named[checkpoint]
-        state = checkpoints.restore(step, program.abstract_state()).state
-    return Saved(program, step, state)
+    checkpoints = Checkpoints(workdir / CHECKPOINTS)
+    choose(checkpoints, checkpoint, workdir)  # reports a mistake before the data are read
+    program = Program(config)
+    abstract_state = program.abstract_state()
+    while True:
+        step = choose(checkpoints, checkpoint, workdir)
+        try:
+            origin = checkpoints.header(step).notes["origin"]
+            state = checkpoints.restore(step, abstract_state)
+        except FileNotFoundError:  # the run has removed it since, so there is a newer one
+            continue
+        if different := settings.differences(config, origin["config"]):
+            raise InputError(
+                f"{checkpoints.path(step)} belongs to a run with other settings: "
+                f"{', '.join(different)}"
+            )
+        return Saved(program, step, state)
+
+
+def choose(checkpoints: Checkpoints, name: str, workdir: Path) -> int:
+    """Returns the step of the checkpoint of a name.
+
+    Raises:
+      InputError: there is no such checkpoint.
+    """
+    steps = checkpoints.steps()
+    named = {str(step): step for step in steps}
+    if steps:
+        named |= {"newest": steps[-1], "best": checkpoints.best()}
+    if name not in named:
+        known = ", ".join(named) or "no checkpoint yet"
+        raise InputError(f"--checkpoint={name}: {workdir} has {known}")
+    return named[name]
 
 
 def evaluate(workdir: Path, checkpoint: str = "newest") -> dict[str, int | float]:

@@ -19,6 +19,7 @@ from jaxml import averages, optim
 from jaxml.config import Config, parse_steps
 from jaxml.data import DATASETS, augment, pipeline
 from jaxml.data.dataset import Split
+from jaxml.data.digest import digests
 from jaxml.errors import InputError, choose
 from jaxml.freezing import is_frozen, joined
 from jaxml.models import create_model
@@ -42,6 +43,7 @@ class Program:
       objective: what is minimised and reported.
       schedule: the learning rate of each step.
       eval_split: what is evaluated, "test" or "validation".
+      data: descriptions with digests of the arrays of the data set, by name.
       device: kind and number of the devices.
       compile_seconds: how long building and compiling took so far.
     """
@@ -55,7 +57,9 @@ class Program:
         load = choose(DATASETS, config.data.name, "config.data.name")
         create_model(config.model, num_classes=1)  # a mistake is told before the data is read
         devices = len(jax.devices())
-        dataset = load(Path(config.data.dir)).hold_out(config.data.validation_size)
+        dataset = load(Path(config.data.dir))
+        self.data = digests(dataset)
+        dataset = dataset.hold_out(config.data.validation_size)
         size = len(dataset.train.targets)
         self.config = config
         self.batch_size = config.batch_size or size

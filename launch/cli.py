@@ -37,13 +37,13 @@ def run(main: Callable[[], None], *, config: str | None = None, tune: bool = Tru
     try:
         app.run(lambda _: main(), flags_parser=lambda argv: parse(argv, config))
     except JaxmlError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_with_notes(error)}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # whoever reads what is printed has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Interrupted as stop:
-        print(f"{stop}; the same command goes on from there", file=sys.stderr)
+        print(_with_notes(stop), file=sys.stderr)
         sys.exit(128 + stop.signum)
 
 
@@ -52,6 +52,20 @@ def config() -> tuple[str, Config]:
     flag = flags.FLAGS["config"]
     name = Path(config_flags.get_config_filename(flag).split(":")[0]).stem
     return name, cast(Config, flag.value)
+
+
+def names_config() -> bool:
+    """Whether the command line has `--config=FILE`."""
+    return any(re.match(r"--?config(=|$)", argument) for argument in sys.argv)
+
+
+def overrides() -> list[str]:
+    """The dotted names of the settings on the command line."""
+    return list(config_flags.get_override_values(flags.FLAGS["config"]))
+
+
+def _with_notes(error: Exception) -> str:
+    return "; ".join([str(error), *getattr(error, "__notes__", [])])
 
 
 def parse(

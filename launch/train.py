@@ -1,16 +1,23 @@
 """Trains a network: python -m launch.train --config=configs/NAME.py --workdir=DIR.
 
-Any setting is overridden as --config.FIELD=VALUE. The same command goes on where it was stopped.
+Any setting is overridden as --config.FIELD=VALUE. A run that was stopped resumes by --workdir=DIR
+alone, and is extended by --workdir=DIR --config.num_epochs=MORE.
 Compiled programs are kept beside DIR, for later runs, or where JAX_COMPILATION_CACHE_DIR says.
 """
 
 import gc
 import os
+import shlex
 import time
 from pathlib import Path
 
 from absl import flags
 
+from jaxml import config as settings
+from jaxml.config import Config
+from jaxml.errors import SaveError
+from jaxml.interrupt import Interrupted
+from jaxml.workdir import CONFIG, Workdir
 from launch import cache, cli
 
 WORKDIR = flags.DEFINE_string(
@@ -21,13 +28,35 @@ WORKDIR = flags.DEFINE_string(
 def main() -> None:
     """Trains by the flags."""
     name, config = cli.config()
-    workdir = Path(WORKDIR.value or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}")
-    print(f"run in {workdir}", flush=True)
+    if WORKDIR.value:
+        workdir = Path(WORKDIR.value)
+        config = resumed(config, workdir)
+    else:
+        workdir = Path(f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+    resume = f"python -m launch.train --workdir={shlex.quote(str(workdir))}"
+    print(f"run in {workdir}; to resume it: {resume}", flush=True)
     gc.set_threshold(50_000)  # JAX traces a network into many objects, few of which are garbage
     cache.keep_compiled(workdir.absolute().parent / ".compiled", os.environ)
     from jaxml.train import train_and_evaluate  # now that all is set, for it imports JAX
 
-    train_and_evaluate(config, workdir)
+    try:
+        train_and_evaluate(config, workdir)
+    except (Interrupted, SaveError) as error:
+        error.add_note(f"to resume: {resume}")
+        raise
+
+
+def resumed(config: Config, workdir: Path) -> Config:
+    """Returns the config of the run in a folder with the settings of the command line.
+
+    Without such a run, or where `--config=FILE` is given, the config is that of the command line.
+    """
+    if cli.names_config() or not (workdir / CONFIG).exists():
+        return config
+    stored = Workdir.read_config(workdir)
+    for name in cli.overrides():
+        settings.assign(stored, name, settings.value(config, name))
+    return stored
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ ORDER = [
     {"weights"},
     {"averages", "data", "objective", "optim", "schedules"},
     {"step"},
-    {"interrupt", "profile", "program", "progress", "seal", "workdir"},
+    {"interrupt", "origin", "profile", "program", "progress", "workdir"},
     {"checkpoint"},
     {"meter"},
     {"evaluate", "features", "train"},

@@ -101,24 +101,55 @@ def test_json_that_is_no_tree_is_refused(text, message):
 def test_differences_are_named_with_both_values():
     config = Config(seed=1)
     config.optim.step_boundaries = (0.5,)
-    assert settings.differences(config, settings.to_json(Config())) == [
+    assert settings.differences(config, dataclasses.asdict(Config())) == [
         "config.seed is 0 there, 1 here",
         "config.optim.step_boundaries is [0.5, 0.75] there, [0.5] here",
     ]
+
+
+def test_a_setting_that_an_older_run_lacks_has_its_default():
     stored = json.loads(settings.to_json(Config()))
-    del stored["seed"]
-    stored["old"] = 3
-    assert settings.differences(Config(), json.dumps(stored)) == [
-        "config.seed is not set there, 0 here",
-        "config.old is 3 there, not set here",
+    del stored["seed"], stored["weights"]["entry"], stored["checkpoint"]
+    assert settings.differences(Config(), stored) == []
+    assert settings.differences(Config(seed=5), stored) == ["config.seed is 0 there, 5 here"]
+    assert settings.from_tree(stored) == Config()
+
+
+def test_a_setting_that_there_is_no_longer_makes_another_run():
+    stored = {**dataclasses.asdict(Config()), "old": 3, "model": 5}
+    assert settings.differences(Config(), stored) == [
+        "config.model is 5 there, no setting here",
+        "config.old is 3 there, no setting here",
     ]
 
 
-def test_a_profile_makes_no_other_run():
-    stored = json.loads(settings.to_json(Config(profile="1:2")))
-    assert settings.differences(Config(profile="3:4"), json.dumps(stored)) == []
-    del stored["profile"]  # of a run from before there were profiles
-    assert settings.differences(Config(), json.dumps(stored)) == []
+def test_a_setting_that_leaves_the_parameters_alone_may_change():
+    changed = {
+        "profile": "3:4",
+        "eval_every_epochs": 2,
+        "eval_batch_size": 9,
+        "data.dir": "elsewhere",
+        "checkpoint.every_steps": 7,
+        "checkpoint.keep": 5,
+        "checkpoint.on_failure": "continue",
+    }
+    free = {n for n, f, _ in settings.fields(Config()) if f.metadata["changes"] != "parameters"}
+    assert free == {*changed, "num_epochs"}
+    config = Config()
+    for name, value in changed.items():
+        settings.assign(config, name, value)
+        assert settings.value(config, name) == value
+    assert settings.differences(config, dataclasses.asdict(Config())) == []
+
+
+@pytest.mark.parametrize("there", [31, "x", None, [3]])
+def test_the_number_of_epochs_may_only_be_raised(there):
+    stored = {**dataclasses.asdict(Config()), "num_epochs": there}
+    assert settings.differences(Config(num_epochs=30), stored) == [
+        f"config.num_epochs is {there} there, 30 here"
+    ]
+    stored["num_epochs"] = 29
+    assert settings.differences(Config(num_epochs=30), stored) == []
 
 
 def test_every_setting_is_described_with_its_value():

@@ -29,9 +29,9 @@ def train(tmp_path, monkeypatch):
             runpy.run_path(str(CONFIGS / f"{name}.py"))["get_config"](), **changes
         )
         result = train_and_evaluate(config, tmp_path)
-        with Checkpoints(tmp_path / "checkpoints", config.checkpoint, say=None) as checkpoints:
-            program = Program(config)
-            state = checkpoints.restore(result["steps"], program.abstract_state()).state
+        program = Program(config)
+        checkpoints = Checkpoints(tmp_path / "checkpoints")
+        state = checkpoints.restore(result["steps"], program.abstract_state())
         return jax.device_get(program.evaluated(state)["params"]["head"]), result
 
     return train

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def _finish(process):
 
 
 def _saved(workdir):
-    return [p for p in (workdir / "checkpoints").glob("*") if p.name.isdecimal()]
+    return list((workdir / "checkpoints").glob("*.safetensors"))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,8 @@ def test_a_run_prints_plain_lines_and_ends_with_the_accuracy(whole):
     assert "\x1b" not in out
     accuracy = json.loads((workdir / "result.json").read_text())["test_accuracy"]
     lines = out.splitlines()
-    assert lines[0] == f"run in {workdir}"
+    command = f"python -m launch.train --workdir={workdir}"
+    assert lines[0] == f"run in {workdir}; to resume it: {command}"
     assert sum(line.startswith("epoch ") for line in lines) == 12
     assert lines[-1] == f"test accuracy {accuracy:.4f} ({accuracy:.2%})"
 
@@ -66,11 +68,35 @@ def test_a_run_killed_without_warning_ends_in_the_same_bits(whole, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    status, out, _ = _finish(_start(*TINY, f"--workdir={tmp_path}"))
+    status, out, _ = _finish(_start(f"--workdir={tmp_path}"))
     assert status == 0
-    assert re.search("going on from step [1-9]", out)
+    assert re.search("resuming from step [1-9]", out)
     results = [json.loads((d / "result.json").read_text()) for d in (whole[0], tmp_path)]
     assert results[0]["params_sha256"] == results[1]["params_sha256"]
+
+
+def test_a_finished_run_is_extended_by_its_folder_and_num_epochs(whole, tmp_path):
+    shutil.copytree(whole[0], tmp_path / "run")
+    status, out, err = _finish(
+        _start(f"--workdir={tmp_path / 'run'}", "--config.num_epochs=13", "--config.batch_size=128")
+    )
+    assert status == 0, err
+    assert "extended from 12 to 13 epochs: from step 132 on, the cosine schedule is" in out
+    assert "resuming from step 132\n" in out
+    assert json.loads((tmp_path / "run/result.json").read_text())["steps"] == 143
+
+
+def test_runs_without_a_folder_get_one_each(tmp_path):
+    arguments = (*TINY, "--config.num_epochs=1", "--config.optim.warmup_epochs=0")
+    processes = [_start(*arguments, cwd=tmp_path) for _ in range(2)]
+    outputs = [_finish(process) for process in processes]
+    assert [status for status, *_ in outputs] == [0, 0]
+    commands = [out.splitlines()[0].partition("to resume it: ")[2] for _, out, _ in outputs]
+    assert len(set(commands)) == 2
+    for command in commands:
+        status, out, _ = _finish(_start(command.split()[-1], cwd=tmp_path))
+        assert status == 0
+        assert "is finished\n" in out
 
 
 def test_a_terminated_run_says_how_to_go_on(tmp_path):
@@ -82,7 +108,12 @@ def test_a_terminated_run_says_how_to_go_on(tmp_path):
     process.send_signal(signal.SIGTERM)
     status, _, err = _finish(process)
     assert status == 128 + signal.SIGTERM
-    assert re.fullmatch(r"stopped by SIGTERM at step \d+, the state is saved; .* from there\n", err)
+    assert re.search(
+        r"^stopped by SIGTERM at step \d+, the state is saved; to resume: "
+        rf"python -m launch\.train --workdir={tmp_path}\n\Z",
+        err,
+        re.MULTILINE,
+    )
 
 
 def test_bad_input_is_one_line_and_status_2_and_writes_nothing(whole, tmp_path):

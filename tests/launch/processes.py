@@ -1,0 +1,49 @@
+"""Runs of the launcher in processes of their own, for tests."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def start(*arguments: str, cache: Path) -> subprocess.Popen[str]:
+    """Starts `launch.train`.
+
+    Args:
+      arguments: of the command line.
+      cache: folder of the compiled programs.
+    """
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": "ignore",
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "launch.train", *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(*arguments: str, cache: Path) -> tuple[int, str]:
+    """Runs `launch.train` to its end; returns its status and what it printed."""
+    process = start(*arguments, cache=cache)
+    output, _ = process.communicate(timeout=600)
+    assert "Traceback" not in output
+    return process.returncode, output
+
+
+def outcome(workdir: Path) -> tuple[str, list[dict[str, float]]]:
+    """The digest of the parameters of a finished run, and its metrics without the speeds."""
+    result = json.loads((workdir / "result.json").read_text())
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    metrics = [{k: v for k, v in line.items() if k != "images_per_second"} for line in lines]
+    return result["params_sha256"], metrics

@@ -1,0 +1,77 @@
+"""A disk that is full at any save of a run stops it in one line, and it resumes to the same bits.
+
+    python -m pytest tests/launch/test_full_disk.py --large
+
+mounts file systems of some hundred kB and is skipped where that is not permitted.
+"""
+
+import subprocess
+
+import pytest
+
+from tests.launch.processes import finish, outcome
+
+EPOCHS = 6
+RUN = (
+    "--config.model.name=resnet_tiny",
+    "--config.optim.warmup_epochs=1",
+    "--config.eval_every_epochs=1",
+    f"--config.num_epochs={EPOCHS}",
+    f"--config.checkpoint.keep={EPOCHS}",
+)
+PAGE = 4096
+
+
+def _mount(folder, size, *, change=False):
+    options = f"size={size},remount" if change else f"size={size}"
+    command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a small file system cannot be mounted: {error}")
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Mounts a file system of a size; called again, it changes the size."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(size):
+        _mount(folder, size, change=folder.is_mount())
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", str(folder)], check=True)  # noqa: S607
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    status, output = finish(*RUN, f"--workdir={folder / 'run'}", cache=folder / "compiled")
+    assert status == 0, output
+    return folder
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("policy", ["stop", "continue"])
+@pytest.mark.parametrize("saved", range(EPOCHS))
+def test_a_full_disk_loses_nothing(whole, disk, saved, policy):
+    pages = -(-(whole / "run/checkpoints/22.safetensors").stat().st_size // PAGE)
+    small = (3 + saved * pages + pages // 2) * PAGE  # 3: folders take none, each other file one
+    arguments = (*RUN, f"--config.checkpoint.on_failure={policy}")
+    workdir = disk(small) / "run"
+    status, output = finish(*arguments, f"--workdir={workdir}", cache=whole / "compiled")
+    assert status == 2, output
+    error = output.splitlines()[-1]
+    assert error.startswith(f"error: {workdir}/checkpoints/")
+    assert "No space left on device" in error
+    assert output.count("error:") == 1
+    assert len(list((workdir / "checkpoints").glob("*.safetensors"))) == saved
+    assert not (workdir / "result.json").exists()
+    disk("64m")
+    status, output = finish(*arguments, f"--workdir={workdir}", cache=whole / "compiled")
+    assert status == 0, output
+    assert (f"resuming from step {22 * saved}\n" in output) == bool(saved)
+    assert outcome(workdir) == outcome(whole / "run")

@@ -1,0 +1,120 @@
+"""300 random stops of five runs change no parameter and no metric.
+
+    python -m pytest tests/launch/test_stops.py --large -n2
+
+takes about half an hour. A stop is a SIGKILL, SIGTERM, SIGINT or SIGHUP, or two in a row, at a
+random moment: from the start of the process on, or within the last second of the run.
+"""
+
+import random
+import re
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from tests.launch.processes import finish, outcome, start
+
+STOPS = 60  # for each run
+SECONDS = 10.0  # from the signal to the end of the process, at most
+SIGNALS = [
+    (signal.SIGKILL,),
+    (signal.SIGTERM,),
+    (signal.SIGINT,),
+    (signal.SIGHUP,),
+    (signal.SIGTERM, signal.SIGTERM),
+    (signal.SIGINT, signal.SIGINT),
+    (signal.SIGINT, signal.SIGTERM),
+]
+DIGITS = ("--config.model.name=resnet_tiny", "--config.optim.warmup_epochs=1")
+RUNS = {
+    "momentum": (*DIGITS, "--config.num_epochs=20", "--config.eval_every_epochs=1"),
+    "adam": (
+        *DIGITS,
+        "--config.optim.name=adam",
+        "--config.optim.learning_rate=0.01",
+        "--config.average.name=ema",
+        "--config.checkpoint.every_steps=3",
+        "--config.num_epochs=10",
+    ),
+    "swa": (
+        *DIGITS,
+        "--config.model.name=linear",
+        "--config.data.crop_padding=0",
+        "--config.average.name=swa",
+        "--config.optim.schedule=one_cycle",
+        "--config.steps_per_call=4",
+        "--config.num_epochs=60",
+    ),
+    "sharpness": (
+        *DIGITS,
+        "--config.optim.sharpness_radius=0.05",
+        "--config.optim.accumulate_steps=2",
+        "--config.average.name=lookahead",
+        "--config.model.dtype=bfloat16",
+        "--config.num_epochs=10",
+    ),
+    "tabular": ("--config=configs/breast_cancer_logistic.py", "--config.checkpoint.every_steps=5"),
+}
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("name", RUNS)
+def test_random_stops_change_nothing(name, tmp_path):
+    chance, cache = random.Random(name), tmp_path / "compiled"  # noqa: S311
+    status, output = finish(*RUNS[name], f"--workdir={tmp_path / 'whole'}", cache=cache)
+    assert status == 0, output
+    begin = time.monotonic()
+    finish(*RUNS[name], f"--workdir={tmp_path / 'again'}", cache=cache)
+    seconds = time.monotonic() - begin
+    expected, stops, folders = outcome(tmp_path / "whole"), 0, 0
+    assert outcome(tmp_path / "again") == expected
+    while stops < STOPS:
+        workdir, folders = tmp_path / f"run{folders}", folders + 1
+        while not (workdir / "result.json").exists() and stops < STOPS:
+            stops += _stopped(name, workdir, cache, chance, seconds)
+        status, output = finish(*RUNS[name], f"--workdir={workdir}", cache=cache)
+        assert status == 0, output
+        assert outcome(workdir) == expected
+
+
+def _stopped(name, workdir, cache, chance, seconds):
+    """Starts or resumes a run and stops it; whether it was still running at the signal."""
+    process = start(*RUNS[name], f"--workdir={workdir}", cache=cache)
+    lines, signals = [], chance.choice(SIGNALS)
+    late = threading.Event()
+    reader = threading.Thread(target=_read, args=(process, lines, late))
+    reader.start()
+    if chance.random() < 0.3:
+        late.wait(timeout=300)
+        time.sleep(chance.uniform(0, 1))
+    else:
+        time.sleep(chance.uniform(0, seconds))
+    running = process.poll() is None
+    for signum in signals:
+        process.send_signal(signum)
+        time.sleep(chance.uniform(0, 0.3) if len(signals) > 1 else 0)
+    begin = time.monotonic()
+    try:
+        process.wait(SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        pytest.fail(f"{signals} did not end the run within {SECONDS} s: {lines}")
+    reader.join()
+    output = "".join(lines)
+    assert time.monotonic() - begin <= SECONDS
+    assert "Traceback" not in output, output
+    assert "Error" not in output, output
+    return running
+
+
+def _read(process, lines, late):
+    """Reads the output; tells when the run is in its last epochs, or over."""
+    for line in process.stdout:
+        lines.append(line)
+        match = re.match(r"epoch (\d+)/(\d+) ", line)
+        if match and int(match[1]) >= int(match[2]) * 0.8:
+            late.set()
+    late.set()
