@@ -270,12 +270,7 @@ def gelu(x: Float[Array, "*shape"], *, approximate: bool = False) -> Float[Array
 
     Source: Hendrycks, Gimpel, "Gaussian Error Linear Units", 2016, section 2.
     """
-    x = _floating(x)
-    if not approximate:
-        return jax.nn.gelu(x, approximate=False)
-    # Away from 0 it is relu to the last digit, and the cube overflows: its gradient would be NaN.
-    near = jnp.abs(x) < 30
-    return jnp.where(near, jax.nn.gelu(jnp.where(near, x, 0.0)), jax.nn.relu(x))
+    return _relu_beyond(40.0, functools.partial(jax.nn.gelu, approximate=approximate), x)
 
 
 def silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -296,12 +291,12 @@ def silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
     Example:
       >>> silu(jnp.array([-1e4, 0.0, 1e4])).tolist()
-      [-0.0, 0.0, 10000.0]
+      [0.0, 0.0, 10000.0]
 
     Source: Elfwing, Uchibe, Doya, "Sigmoid-Weighted Linear Units", 2017; the meaning of every
     library.
     """
-    return jax.nn.silu(_floating(x))
+    return _relu_beyond(1000.0, jax.nn.silu, x)
 
 
 swish = silu
@@ -323,12 +318,12 @@ def mish(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
     Example:
       >>> mish(jnp.array([-1e4, 0.0, 1e4])).tolist()
-      [-0.0, 0.0, 10000.0]
+      [0.0, 0.0, 10000.0]
 
     Source: Misra, "Mish: A Self Regularized Non-Monotonic Activation Function", 2019; the meaning
     of every library.
     """
-    return jax.nn.mish(_floating(x))
+    return _relu_beyond(1000.0, jax.nn.mish, x)
 
 
 def hard_sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -373,11 +368,11 @@ def hard_silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
     Example:
       >>> hard_silu(jnp.array([-1e4, 0.0, 1e4])).tolist()
-      [-0.0, 0.0, 10000.0]
+      [0.0, 0.0, 10000.0]
 
     Source: as `hard_sigmoid`; the meaning of JAX, Keras 3 and PyTorch's `hardswish`.
     """
-    return jax.nn.hard_silu(_floating(x))
+    return _relu_beyond(3.0, jax.nn.hard_silu, x)
 
 
 hard_swish = hard_silu
@@ -444,7 +439,7 @@ def softmax(
 
     Returns:
       x's shape and dtype, in [0, 1]; the sum is taken in float32 at least. Where no entry counts,
-      all are 0.
+      all are 0; where one that counts is infinity, or all are minus infinity, all are NaN.
 
     Raises:
       TypeError: x is not floating point.
@@ -472,7 +467,7 @@ def log_softmax(
       where: of x's shape: the entries that count; the others become minus infinity. None means all.
 
     Returns:
-      x's shape and dtype, at most 0; the sum is taken in float32 at least.
+      x's shape and dtype, at most 0; the sum is taken in float32 at least. NaN as in `softmax`.
 
     Raises:
       TypeError: x is not floating point.
@@ -544,6 +539,16 @@ def _floating(x: Array) -> Array:
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"x: floating point, not {x.dtype}")
     return x
+
+
+def _relu_beyond(reach: float, function: Callable[[Array], Array], x: Array) -> Array:
+    """Applies a function that equals ReLU to the last digit where `|x| >= reach`.
+
+    At infinity, and where powers of x overflow, its formula and derivatives are products of 0 and
+    infinity.
+    """
+    near = jnp.abs(_floating(x)) < reach
+    return jnp.where(near, function(jnp.where(near, x, 0.0)), jax.nn.relu(x))
 
 
 def _normalised(function: Callable[..., Array], x: Array, axis: int, where: Array | None) -> Array:

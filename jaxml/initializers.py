@@ -128,13 +128,14 @@ def truncated_normal(stddev: float, *, lower: float = -2.0, upper: float = 2.0) 
       stddev: sigma before truncation, at least 0; at the default bounds the standard deviation of
         what is drawn is 0.8796 sigma.
       lower: a, in units of stddev.
-      upper: b, in units of stddev, above a.
+      upper: b, in units of stddev, above a. Bounds beyond 5.4 stand for 5.4, the farthest value of
+        a normal in float32, whose digits must also tell enough draws between the two apart.
 
     Returns:
       An initializer for any shape.
 
     Raises:
-      ValueError: a negative stddev, or bounds in the wrong order.
+      ValueError: a negative stddev, bounds in the wrong order or too far from 0.
 
     Example:
       >>> draws = truncated_normal(1.0)(jax.random.key(0), (100, 100))
@@ -146,8 +147,13 @@ def truncated_normal(stddev: float, *, lower: float = -2.0, upper: float = 2.0) 
     """
     if not lower < upper:
         raise ValueError(f"upper: above lower, {lower}, not {upper}")
+    # At an infinite bound JAX may draw the largest number of the dtype.
+    a, b = max(lower, -5.4), min(upper, 5.4)
+    start, end = (math.erf(bound / math.sqrt(2)) for bound in (a, b))
+    if not end - start > 1e-4 * max(abs(start), abs(end)):
+        raise ValueError(f"lower, upper: farther apart or nearer to 0, not {lower} and {upper}")
     stddev = _at_least_0("stddev", stddev)
-    return _drawn(jax.nn.initializers.truncated_normal(stddev, lower=lower, upper=upper))
+    return _drawn(jax.nn.initializers.truncated_normal(stddev, lower=a, upper=b))
 
 
 def variance_scaling(

@@ -13,6 +13,7 @@ import numpy as np
 from flax import struct
 from jax import lax
 
+from jaxml.layers.moments import center
 from jaxml.types import Array, Float, Integer, Num
 
 
@@ -122,12 +123,11 @@ def per_image_standardization(
         return from_unit_interval(per_image_standardization(to_unit_interval(images)), images.dtype)
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(f"images: integers or floating point, not {images.dtype}")
-    x = images.astype(np.promote_types(images.dtype, np.float32))
-    size = int(np.prod(images.shape[-3:]))
-    mean = jnp.mean(x, axis=(-3, -2, -1), keepdims=True)
-    variance = jnp.mean(jnp.square(x - mean), axis=(-3, -2, -1), keepdims=True)
-    scale = lax.rsqrt(jnp.maximum(variance, np.asarray(1 / size, x.dtype)))
-    return ((x - mean) * scale).astype(images.dtype)
+    values, _, mean, variance = center(images, (-3, -2, -1))
+    least = np.asarray(1 / math.prod(images.shape[-3:]), values.dtype)
+    variance = jnp.where(jnp.isinf(variance), jnp.nan, variance)  # not zeros where it overflows
+    scale = lax.rsqrt(jnp.maximum(variance, least))
+    return ((values - mean) * scale).astype(images.dtype)
 
 
 class UnitInterval(struct.PyTreeNode):

@@ -34,7 +34,7 @@ def euclidean_norm(
       ['5.0e-25']
     """
     wide = _wide(x)
-    scale = _scale(jnp.abs(wide).max(axis=_axes(axis), keepdims=True, initial=0.0))
+    scale = power_of_two_near(jnp.abs(wide).max(axis=_axes(axis), keepdims=True, initial=0.0))
     return scale * _root(jnp.square(wide / scale).sum(axis=_axes(axis), keepdims=True))
 
 
@@ -53,7 +53,8 @@ def direction(x: Float[Array, "*shape"], axis: int | Sequence[int] | None = None
       [0.6000000238418579, 0.800000011920929]
     """
     wide = _wide(x)
-    scaled = wide / _scale(jnp.abs(wide).max(axis=_axes(axis), keepdims=True, initial=0.0))
+    peak = jnp.abs(wide).max(axis=_axes(axis), keepdims=True, initial=0.0)
+    scaled = wide / power_of_two_near(peak)
     root = _root(jnp.square(scaled).sum(axis=_axes(axis), keepdims=True))
     # Not by a second division: XLA would divide by the product, which may be infinite.
     return scaled * (1 / jnp.where(root == 0, 1.0, root))
@@ -91,13 +92,16 @@ def _of_tree(tree: PyTree) -> tuple[Array, Array]:
     leaves = [_wide(leaf) for leaf in jax.tree.leaves(tree)]
     dtype = np.result_type(np.float32, *(leaf.dtype for leaf in leaves))
     peaks = [jnp.abs(leaf).max(initial=0.0).astype(dtype) for leaf in leaves]
-    scale = _scale(jnp.stack([jnp.zeros((), dtype), *peaks]).max())
+    scale = power_of_two_near(jnp.stack([jnp.zeros((), dtype), *peaks]).max())
     squares = [jnp.square(leaf / scale.astype(leaf.dtype)).sum().astype(dtype) for leaf in leaves]
     return scale, _root(sum(squares, start=jnp.zeros((), dtype)))
 
 
-def _scale(peak: Array) -> Array:
-    """Returns a power of two near a magnitude; the norm does not depend on it."""
+def power_of_two_near(peak: Array) -> Array:
+    """Returns powers of two near magnitudes, to divide by before squaring.
+
+    The result is a constant to the gradient, and 1 or 1/2 near a magnitude of 0, infinity or NaN.
+    """
     _, exponent = jnp.frexp(lax.stop_gradient(peak))
     info = jnp.finfo(peak.dtype)
     # Powers below the least, and inverses of those above the most, would be flushed to 0.

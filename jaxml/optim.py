@@ -227,7 +227,8 @@ def muon(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransfo
     r"""Momentum made orthogonal, for kernels; AdamW for all else.
 
     A kernel is taken as the matrix that maps its receptive field to its outputs; those of the
-    first and of the last layer too, which the authors leave to AdamW.
+    first and of the last layer too, which the authors leave to AdamW. Squares of gradients must
+    not overflow, as in Adam: from 1e19 on the step is 0, unless gradients are clipped before.
 
     Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
     """

@@ -7,6 +7,7 @@ from jax import lax
 
 from jaxml import activations
 from jaxml.losses import inputs
+from jaxml.losses.softmax import log_probabilities
 from jaxml.types import Array, Float, Integer
 
 __all__ = [
@@ -90,7 +91,8 @@ def class_probabilities(
       logits: `[..., classes]`, unnormalised, floating point.
 
     Returns:
-      `[..., classes]` in [0, 1] with a sum of 1, in the dtype of the logits.
+      `[..., classes]` in [0, 1] with a sum of 1, in the dtype of the logits. A single logit of
+      infinity has probability 1; where several are infinite, or all minus infinity, all are NaN.
 
     Raises:
       TypeError: logits that are not floating point.
@@ -100,10 +102,11 @@ def class_probabilities(
       >>> class_probabilities(jnp.array([1e4, 1e4, -1e4])).tolist()
       [0.5, 0.5, 0.0]
 
-    Source: `jax.nn.softmax`, summed in float32 at least.
+    Source: `jax.nn.softmax`, which is NaN at infinity; computed in float32 at least.
     """
     inputs.check_classes(logits)
-    return activations.softmax(logits)
+    (wide,) = inputs.at_least_float32(logits)
+    return jnp.exp(log_probabilities(wide)).astype(logits.dtype)
 
 
 def class_predictions(logits: Float[Array, "*batch classes"]) -> Integer[Array, "*batch"]:

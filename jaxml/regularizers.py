@@ -224,13 +224,15 @@ def _penalty(
     params: PyTree, term: Callable[[Array], Array], strength: Scalar, select: Select, name: str
 ) -> Array:
     _check_not_negative(name, strength)
-    sums = [
-        jnp.sum(term(_wide(path, leaf)))
+    leaves = [
+        _wide(path, leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
         if select(path, leaf)
     ]
-    dtype = np.result_type(np.float32, *(value.dtype for value in sums))
-    total = sum((value.astype(dtype) for value in sums), start=jnp.zeros((), dtype))
+    dtype = np.result_type(np.float32, *(leaf.dtype for leaf in leaves))
+    if not isinstance(strength, Array) and strength == 0:
+        return jnp.zeros((), dtype)  # where the sum is infinite, too
+    total = sum((jnp.sum(term(leaf)).astype(dtype) for leaf in leaves), start=jnp.zeros((), dtype))
     return jnp.asarray(strength, dtype) * total
 
 

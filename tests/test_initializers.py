@@ -587,3 +587,18 @@ def test_shapes_that_do_not_fit_are_told(initializer, shape, message):
 def test_integers_cannot_be_drawn(name):
     with pytest.raises(TypeError, match="dtype: floating point, not int32"):
         RANDOM[name](jax.random.key(0), (4, 5), jnp.int32)
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(8.0, 9.0), (-np.inf, -5.0), (1.0, 1.0001)])
+def test_bounds_between_which_float32_has_few_draws_are_told(lower, upper):
+    message = f"lower, upper: farther apart or nearer to 0, not {lower} and {upper}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        initializers.truncated_normal(1.0, lower=lower, upper=upper)
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(-np.inf, -3.0), (3.0, np.inf), (3.0, 3.5)])
+def test_a_tail_of_the_normal_has_its_mean(lower, upper):
+    draw = initializers.truncated_normal(1.0, lower=lower, upper=upper)
+    draws = np.asarray(draw(jax.random.key(0), (100000,)), np.float64)
+    tail = scipy.stats.truncnorm(lower, upper)
+    assert abs(draws.mean() - tail.mean()) < 5 * tail.std() / math.sqrt(100000)

@@ -37,6 +37,16 @@ def test_probabilities_of_extreme_logits_are_finite_with_finite_gradients():
         assert np.isfinite(pullback(jnp.arange(4.0))[0]).all()
 
 
+def test_an_infinite_logit_has_probability_1():
+    logits = jnp.array([[np.inf, 0.0, 1.0], [-np.inf, 0.0, -np.inf]])
+    for row, expected in zip(logits, np.eye(3)[:2], strict=True):
+        values, pullback = jax.vjp(outputs.class_probabilities, row)
+        np.testing.assert_array_equal(values, expected)
+        np.testing.assert_array_equal(pullback(jnp.arange(3.0))[0], np.zeros(3))
+    for undefined in ([np.inf, np.inf], [-np.inf, -np.inf], [np.nan, 0.0]):
+        assert np.isnan(outputs.class_probabilities(jnp.array(undefined))).all()
+
+
 @pytest.mark.parametrize("threshold", [0.5, 0.2, 0.9])
 def test_predictions_of_two_classes_are_probabilities_above_a_threshold(threshold):
     def reference(logits, *, threshold):

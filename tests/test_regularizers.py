@@ -297,3 +297,14 @@ def test_integers_are_an_error_where_they_are_selected(function, reference, sett
         function(tree, **settings)
     del tree["dense"]
     function(tree, **settings)
+
+
+@pytest.mark.parametrize("scale", [1e20, 3e38, np.inf])
+def test_a_strength_of_zero_costs_nothing_where_the_sum_overflows(scale):
+    w = jnp.full((2, 3), scale, jnp.float32)
+    for penalty in (l1, l2):
+        value, slope = jax.value_and_grad(lambda w, f=penalty: f(w, strength=0.0))(w)
+        assert float(value) == 0
+        np.testing.assert_array_equal(slope, np.zeros((2, 3)))
+    value = elastic_net(jnp.full(2, 1e20), l1_strength=0.5, l2_strength=0.0)
+    np.testing.assert_allclose(value, 1e20, rtol=1e-6)

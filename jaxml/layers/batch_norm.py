@@ -33,7 +33,8 @@ def batch_normalization(
         where a variance is 0.
 
     Returns:
-      The shape and dtype of x; computed in float32 at least.
+      The shape and dtype of x; computed in float32 at least. NaN where the variance is infinite,
+      which is one that overflowed.
 
     Raises:
       ValueError: statistics of another shape, or an epsilon of 0 or less.
@@ -68,6 +69,8 @@ def batch_normalization(
         return value.astype(dtype)
 
     mean, variance = spread("mean", mean), spread("variance", variance)
+    # The reciprocal of infinity would make zeros of activations that have overflowed.
+    variance = jnp.where(jnp.isinf(variance), jnp.nan, variance)
     multiplier = lax.rsqrt(variance + jnp.asarray(variance_epsilon, dtype))
     if scale is not None:
         multiplier = multiplier * spread("scale", scale)

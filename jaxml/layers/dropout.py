@@ -193,9 +193,7 @@ def drop_block(
     reach = (*[1] * len(lead), block_size, block_size, 1)
     pads = [(size - 1, size - 1) for size in reach]  # each corner drops the pixels it reaches
     keep = ~lax.reduce_window(dropped, False, lax.bitwise_or, reach, (1,) * x.ndim, pads)
-    share = jnp.mean(keep, dtype=np.promote_types(x.dtype, np.float32))
-    # Not by 0 where nothing is kept: the gradient of the quotient would be NaN.
-    return _scale(x, keep, jnp.where(share > 0, share, 1.0))
+    return _scale(x, keep, jnp.mean(keep, dtype=np.promote_types(x.dtype, np.float32)))
 
 
 def _drop(key: Key, x: Array, shape: tuple[int, ...], keep_prob: Probability) -> Array:
@@ -208,7 +206,10 @@ def _drop(key: Key, x: Array, shape: tuple[int, ...], keep_prob: Probability) ->
 def _scale(x: Array, keep: Array, share: Probability) -> Array:
     """`x / share` where it is kept; a selection, so that a dropped infinity leaves no NaN."""
     wide = np.promote_types(x.dtype, np.float32)
-    return jnp.where(keep, (x.astype(wide) / jnp.asarray(share, wide)).astype(x.dtype), 0.0)
+    share = jnp.asarray(share, wide)
+    # Not by 0 where nothing is kept: the gradient of the quotient would be NaN.
+    scaled = x.astype(wide) / jnp.where(share > 0, share, 1.0)
+    return jnp.where(keep, scaled.astype(x.dtype), 0.0)
 
 
 def _is_identity(x: Array, keep_prob: Probability, train: bool) -> bool:

@@ -3,7 +3,7 @@
 import math
 
 from jaxml.layers.batch_norm import batch_normalization
-from jaxml.layers.moments import moments
+from jaxml.layers.moments import center
 from jaxml.types import Array, Float
 
 
@@ -65,9 +65,10 @@ def group_norm(
 
     grouped = x.reshape(*x.shape[:-1], groups, channels // groups)
     axes = [*range(-2 - spatial_dims, -2), -1]
-    mean, variance = moments(grouped, axes, keepdims=True)
+    values, _, mean, variance = center(grouped, axes)
     offset, scale = spread("offset", offset), spread("scale", scale)
-    return batch_normalization(grouped, mean, variance, offset, scale, epsilon).reshape(x.shape)
+    y = batch_normalization(values, mean, variance, offset, scale, epsilon)
+    return y.reshape(x.shape).astype(x.dtype)
 
 
 def instance_norm(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 
 from jaxml.layers.batch_norm import batch_normalization
-from jaxml.layers.moments import moments
+from jaxml.layers.moments import center, moments
 from jaxml.types import Array, Float
 
 
@@ -44,9 +44,9 @@ def layer_norm(
     Source: Ba, Kiros, Hinton, "Layer Normalization", 2016; `torch.nn.functional.layer_norm` where
     the axes are the last ones.
     """
-    mean, variance = moments(x, axes, keepdims=True)
+    values, _, mean, variance = center(x, axes)
     offset, scale = _spread("offset", offset, x, axes), _spread("scale", scale, x, axes)
-    return batch_normalization(x, mean, variance, offset, scale, epsilon)
+    return batch_normalization(values, mean, variance, offset, scale, epsilon).astype(x.dtype)
 
 
 def rms_norm(

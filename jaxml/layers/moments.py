@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -40,7 +42,9 @@ def moments(
         count, and the others may be anything, NaN too.
 
     Returns:
-      Mean and variance without those axes, in float32 at least; both 0 where no value counts.
+      Mean and variance without those axes, in float32 at least; both 0 where no value counts. The
+      squares of the distances from the mean must not overflow: the variance is infinite or NaN
+      then.
 
     Raises:
       ValueError: no axes, one that x does not have, nothing to average, a mask of another shape.
@@ -54,6 +58,33 @@ def moments(
     Source: the meaning of `tf.nn.moments`, and of NumPy's `where`. The variance is that of Keras,
     Flax and `torch.var(correction=0)`.
     """
+    centred = center(x, axes, where=where)
+    mean, variance = centred.shift + centred.mean, centred.variance
+    if keepdims:
+        return mean, variance
+    axes = tuple(axis % x.ndim for axis in axes)
+    return jnp.squeeze(mean, axes), jnp.squeeze(variance, axes)
+
+
+class Centred(NamedTuple):
+    """An array less an approximate mean, and the moments of the difference.
+
+    Attributes:
+      values: x - shift, in float32 at least. It keeps every digit of x where the deviation is small
+        against the mean, which x less the mean itself, once that is rounded, does not.
+      shift: the approximate mean, a constant to the gradient; the axes stay, with size 1.
+      mean: of the values.
+      variance: of the values, which is that of x.
+    """
+
+    values: Array
+    shift: Array
+    mean: Array
+    variance: Array
+
+
+def center(x: Array, axes: Sequence[int], *, where: Array | None = None) -> Centred:
+    """Returns x around the mean of a sample; arguments and errors are those of `moments`."""
     _check(x, axes, where)
     axes = tuple(axis % x.ndim for axis in axes)
     x = x.astype(np.promote_types(x.dtype, np.float32))
@@ -67,13 +98,12 @@ def moments(
     # The result is the same for any shift, so no gradient flows through it. Around the mean the
     # variance would need x a second time.
     shift = lax.stop_gradient(shift)
-    centred = x - shift
-    mean = _average(centred, axes, where)
-    variance = _average(jnp.square(centred), axes, where) - jnp.square(mean)
-    mean, variance = mean + shift, jnp.maximum(variance, jnp.zeros_like(variance))
-    if keepdims:
-        return mean, variance
-    return jnp.squeeze(mean, axes), jnp.squeeze(variance, axes)
+    values = x - shift
+    mean = _average(values, axes, where)
+    variance = _average(jnp.square(values), axes, where) - jnp.square(mean)
+    # What rounding leaves below 0 is taken off as a constant: the derivatives stay those of the
+    # variance.
+    return Centred(values, shift, mean, variance + lax.stop_gradient(jax.nn.relu(-variance)))
 
 
 def _mean_of_a_sample(x: Array, axes: tuple[int, ...]) -> Array:

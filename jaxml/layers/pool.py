@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxml import norms
 from jaxml.layers.padding import Padding, each_dimension, explicit_padding
 from jaxml.types import Array, Float, Num
 
@@ -125,7 +126,9 @@ def lp_pool(
     .. math:: y_{i,c} = \Big(\sum_u |x_{s i + u - p,\ c}|^p\Big)^{1/p}
 
     Args:
-      x: `[..., *spatial, channels]`; `|x|^p` must not overflow float32.
+      x: `[..., *spatial, channels]`. Powers are taken relative to the largest magnitude in each
+        image and channel, so only windows that are far smaller underflow to 0: by a factor of about
+        1e-38 to the power of 1 / p.
       p: the exponent, at least 1.
       window: as in `max_pool`.
       strides: as in `max_pool`.
@@ -155,11 +158,14 @@ def lp_pool(
     wide = np.promote_types(x.dtype, np.float32)
     dtype, x = x.dtype, x.astype(wide)
     # Not by jnp.abs, whose gradient at 0 is 1.
-    powers = jnp.power(x * jnp.sign(x), int(p) if p == int(p) else p)
+    magnitudes = x * jnp.sign(x)
+    axes = tuple(range(-1 - len(grid.window), -1))
+    scale = norms.power_of_two_near(jnp.max(magnitudes, axis=axes, keepdims=True))
+    powers = jnp.power(magnitudes / scale, int(p) if p == int(p) else p)
     sums = _reduce(powers, np.zeros((), wide), lax.add, grid)
     # The root of 1 in place of the root of 0, whose gradient is infinite.
-    roots = jnp.power(jnp.where(sums > 0, sums, 1.0), 1 / p)
-    return jnp.where(sums > 0, roots, 0.0).astype(dtype)
+    roots = jnp.power(jnp.where(sums == 0, 1.0, sums), 1 / p)
+    return (scale * jnp.where(sums == 0, 0.0, roots)).astype(dtype)
 
 
 def l2_pool(

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from jaxml.layers.batch_norm import batch_normalization
-from jaxml.layers.moments import moments
+from jaxml.layers.moments import center
 from jaxml.types import Array, Float
 
 
@@ -39,5 +39,5 @@ def weight_standardization(
         raise ValueError(f"kernel: [..., in, out], not shape {kernel.shape}")
     if not jnp.issubdtype(kernel.dtype, jnp.floating):
         raise TypeError(f"kernel: floating point, not {kernel.dtype}")
-    mean, variance = moments(kernel, range(kernel.ndim - 1))
-    return batch_normalization(kernel, mean, variance, None, None, epsilon)
+    values, _, mean, variance = center(kernel, range(kernel.ndim - 1))
+    return batch_normalization(values, mean, variance, None, None, epsilon).astype(kernel.dtype)

@@ -29,7 +29,8 @@ def kullback_leibler(
       where: `[...]` booleans; False gives a loss and gradients of 0 whatever the example holds.
 
     Returns:
-      `[...]`, in float32 at least, in nats; infinity where a q of 0 meets a p above it.
+      `[...]`, in float32 at least, in nats; infinity where a q of 0 meets a p above it, with a
+      gradient of minus infinity and second derivatives of infinity and NaN for such a q.
 
     Raises:
       TypeError: logits or targets that are not floating point, a mask that is not boolean.

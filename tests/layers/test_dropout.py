@@ -265,3 +265,16 @@ def test_blocks_need_images():
     message = re.escape("x: at least [height, width, channels], not shape (4, 5)")
     with laws.unchecked(), pytest.raises(ValueError, match=message):
         drop_block(KEY, jnp.ones((4, 5)), keep_prob=0.5, block_size=2, train=True)
+
+
+def test_a_traced_probability_of_zero_drops_everything():
+    @jax.jit
+    def value_and_slope(x, keep_prob):
+        def total(x):
+            return dropout(jax.random.key(0), x, keep_prob=keep_prob, train=True).sum()
+
+        return jax.value_and_grad(total)(x)
+
+    value, slope = value_and_slope(jnp.ones(4), 0.0)
+    assert float(value) == 0
+    assert slope.tolist() == [0.0] * 4

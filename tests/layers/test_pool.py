@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxml.layers import average_pool, l2_pool, lp_pool, max_pool
-from tests import laws
+from tests import laws, references
 
 POOLS = [max_pool, average_pool, l2_pool]
 
@@ -334,3 +334,26 @@ def test_the_gradient_of_a_norm_is_zero_at_a_zero_among_others(p):
 def test_a_power_that_is_no_norm_is_an_error(p):
     with pytest.raises(ValueError, match=f"p: at least 1 and finite, not {p}"):
         lp_pool(jnp.ones((3, 3, 2)), p=p, window=2)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-23, 1e20, 1e37])
+@pytest.mark.parametrize("p", [1.5, 2.0, 3.0])
+def test_a_norm_scales_with_its_image(p, scale):
+    # Two images and two channels of which each has a scale of its own.
+    rng = np.random.default_rng(0)
+    scales = np.array([[scale, 1.0], [1.0, scale]])[:, None, None]
+    x = (scales * rng.normal(size=(2, 4, 4, 2))).astype(np.float32)
+    cotangent = rng.normal(size=(2, 2, 2, 2)).astype(np.float32)
+    y, pull = jax.vjp(lambda x: lp_pool(x, p=p, window=2), jnp.asarray(x))
+    units = np.float64(x) / scales
+    expected = reference_lp(units, p=p, window=2)
+    references.assert_close(y / scales, expected, 1e-6)
+    slopes, divisors = (np.repeat(np.repeat(a, 2, 1), 2, 2) for a in (cotangent, expected))
+    slopes = slopes * np.sign(units) * (np.abs(units) / divisors) ** (p - 1)
+    references.assert_close(pull(jnp.asarray(cotangent))[0], slopes, 2e-6)
+
+
+def test_an_infinite_or_undefined_value_stays_in_its_windows():
+    x = jnp.array([np.inf, 1.0, 3.0, 4.0, np.nan, 1.0, 0.0, 0.0])[:, None]
+    y = l2_pool(x, window=(2,))[:, 0]
+    np.testing.assert_allclose(y, [np.inf, 5.0, np.nan, 0.0], rtol=1e-6)
