@@ -24,7 +24,7 @@ TESTS = (
     "tests/svm/linear",
     "tests/test_optim.py",
 )
-DRY = ("tests/test_schedules.py",)
+DRY = ("tests/test_errors.py",)
 WORKERS = 8
 # The suite's warnings are errors: those of plugins and of deprecations depend on what is installed.
 PLUGINS = ("-pno:cacheprovider", "-pno:benchmark", "-Wdefault::DeprecationWarning")
