@@ -44,9 +44,9 @@ def run(report: Report) -> None:
     """Runs all checks; one that fails does not end the others."""
     report.attempt("machine", lambda: machine(report))
     report.attempt("convolutions", lambda: check_convolutions(report))
-    report.attempt("training step", lambda: check_step(report))
     report.attempt("kernel machine", lambda: check_svc(report))
     report.attempt("ceilings", lambda: measure_ceilings(report))
+    report.attempt("training step", lambda: check_step(report))
 
 
 def machine(report: Report) -> None:

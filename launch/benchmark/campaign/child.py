@@ -24,7 +24,7 @@ def main() -> None:
 
     def run() -> None:
         module, name = function.split(":")
-        getattr(importlib.import_module(f"{__package__}.{module}"), name)(report)
+        getattr(importlib.import_module(module), name)(report)
 
     report.attempt(function, run)
     sys.exit(1 if report.figures.get("failed") else 0)

@@ -52,10 +52,7 @@ VARIANTS = (
     Variant("bfloat16, loops as graphs", "bfloat16", xla_flags=LOOPS),
     Variant("torch, float32", "float32", "torch"),
 )
-DRY = (
-    Variant("float32", "float32"),
-    Variant("float32, loops as graphs, 2 steps a call", "float32", OURS, 2, LOOPS),
-)
+DRY = (Variant("float32, loops as graphs", "float32", OURS, 2, LOOPS),)
 
 
 def run(report: Report) -> None:

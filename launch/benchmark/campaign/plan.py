@@ -11,7 +11,7 @@ class Part(NamedTuple):
     """One part of the campaign.
 
     Attributes:
-      function: `module:function` in this package; the function takes a `Report`.
+      function: `module:function`; the function takes a `Report`.
       seconds: time limit.
       background: whether it leaves the accelerator alone and runs while other parts do.
     """
@@ -23,15 +23,15 @@ class Part(NamedTuple):
 
 # Most valuable first.
 PARTS = {
-    "check": Part("check:run", 90),
-    "svm": Part("svm:fits", 120),
-    "svm_peers": Part("svm:peers", 540, background=True),
-    "resnet50": Part("resnet50:run", 240),
-    "cifar_epoch": Part("cifar_epoch:run", 210),
-    "cifar_recipe": Part("cifar_recipe:run", 400),
-    "repeat": Part("repeat:run", 150),
-    "precision": Part("resnet50:precisions", 120),
-    "tests": Part("suite:run", 120),
+    "check": Part(f"{__package__}.check:run", 90),
+    "svm": Part(f"{__package__}.svm:fits", 120),
+    "svm_peers": Part(f"{__package__}.svm:peers", 540, background=True),
+    "resnet50": Part(f"{__package__}.resnet50:run", 240),
+    "cifar_epoch": Part(f"{__package__}.cifar_epoch:run", 210),
+    "cifar_recipe": Part(f"{__package__}.cifar_recipe:run", 400),
+    "repeat": Part(f"{__package__}.repeat:run", 150),
+    "precision": Part(f"{__package__}.resnet50:precisions", 120),
+    "tests": Part(f"{__package__}.suite:run", 120),
 }
 
 

@@ -46,7 +46,7 @@ def measure(
 
     def take() -> None:
         begin = time.perf_counter()
-        with _environment(variables or {}), Worker(prepare) as worker:
+        with environment(variables or {}), Worker(prepare) as worker:
             for _ in range(warm_up):
                 worker.seconds(operation)
             found["ready_seconds"] = time.perf_counter() - begin
@@ -90,7 +90,8 @@ def _told(found: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Adds environment variables, for processes that are started meanwhile."""
     before = dict(os.environ)
     os.environ.update(variables)
     try:
