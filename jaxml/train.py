@@ -50,7 +50,7 @@ def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
     Raises:
       InputError: a setting, file or folder is wrong.
       DivergedError: a loss or a parameter is no longer finite.
-      Interrupted: SIGTERM or SIGINT came; the state is saved.
+      Interrupted: SIGTERM, SIGINT or SIGHUP came; the state is saved.
     """
     settings.check(config)
     files = Workdir(workdir, config)
@@ -98,6 +98,7 @@ def train(run: Run) -> dict[str, Any]:
     restored = checkpoints.restore(saved[-1], program.abstract_state()) if saved else None
     program.compile(initial=not restored)
     state = restored.state if restored else program.initial_state()
+    run.signals.begin()  # until here, nothing is lost if the process ends
     clock = Clock(**restored.notes["clock"]) if restored else Clock()
     step = int(state.step)
     files.rewind_metrics(step)

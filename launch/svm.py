@@ -75,7 +75,8 @@ def main() -> None:
             experiment.run_model(Path(MODEL_IN.value), Path(TEST.value), outputs=outputs, say=_say)
             return
         train, test = _tables()
-        with StopSignals() as stop:
+        with StopSignals("stopping at the best point so far") as stop:
+            stop.begin()
             experiment.run(
                 settings,
                 train,
@@ -85,7 +86,7 @@ def main() -> None:
                 say=_say,
                 stopped=lambda: stop.received is not None,
             )
-    except KeyboardInterrupt:  # before the fit, or the second one
+    except KeyboardInterrupt:  # in the cross-validation
         print("stopped, nothing is written", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
     if stop.received:
