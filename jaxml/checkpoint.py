@@ -107,8 +107,7 @@ class Checkpoints:
         copy = jax.tree.map(lambda leaf: np.array(leaf), state)
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(copy)):
             raise DivergedError(
-                f"step {step}: a parameter is not finite; no checkpoint of it is written, "
-                "a lower config.optim.learning_rate may help"
+                f"step {step}: a parameter is not finite; no checkpoint of it is written"
             )
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(copy),  # pyright: ignore[reportCallIssue]

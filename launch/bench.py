@@ -7,10 +7,9 @@ Each has a process of its own, started as its users start theirs.
 startup the waiting before it, svm support vector machines by python -m launch.bench_svm.
 """
 
-from pathlib import Path
-
 from absl import flags
 
+from jaxml.config import user_path
 from jaxml.errors import InputError
 from launch import cli
 
@@ -57,7 +56,7 @@ def main() -> None:
             repeats=REPEATS.value,
             images=IMAGES.value,
             devices=DEVICES.value,
-            json=Path(JSON.value) if JSON.value else None,
+            json=user_path(JSON.value) if JSON.value else None,
         )
     )
 

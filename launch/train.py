@@ -7,10 +7,10 @@ Compiled programs are kept beside DIR, for later runs, or where JAX_COMPILATION_
 import gc
 import os
 import time
-from pathlib import Path
 
 from absl import flags
 
+from jaxml.config import user_path
 from launch import cache, cli
 
 WORKDIR = flags.DEFINE_string(
@@ -21,7 +21,7 @@ WORKDIR = flags.DEFINE_string(
 def main() -> None:
     """Trains by the flags."""
     name, config = cli.config()
-    workdir = Path(WORKDIR.value or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    workdir = user_path(WORKDIR.value or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}")
     print(f"run in {workdir}", flush=True)
     gc.set_threshold(50_000)  # JAX traces a network into many objects, few of which are garbage
     cache.keep_compiled(workdir.absolute().parent / ".compiled", os.environ)
