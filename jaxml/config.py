@@ -434,7 +434,16 @@ def user_path(text: str) -> Path:
 
     >>> user_path("~/runs") == Path.home() / "runs"
     True
+
+    Raises:
+      InputError: tensorstore could not write there, because the name is not in UTF-8.
     """
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # Python keeps other bytes as surrogates
+        raise InputError(
+            f"a path must be in UTF-8, and so must the locale, got {ascii(text)}"
+        ) from None
     return Path(os.path.expanduser(text))  # noqa: PTH111 (it leaves an unknown ~name as it is)
 
 
