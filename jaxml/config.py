@@ -441,9 +441,7 @@ def user_path(text: str) -> Path:
     try:
         text.encode()
     except UnicodeEncodeError:  # Python keeps other bytes as surrogates
-        raise InputError(
-            f"a path must be in UTF-8, and so must the locale, got {ascii(text)}"
-        ) from None
+        raise InputError(f"a path must be in UTF-8, and so must the locale, got {text!a}") from None
     return Path(os.path.expanduser(text))  # noqa: PTH111 (it leaves an unknown ~name as it is)
 
 

@@ -143,7 +143,7 @@ def test_a_file_of_flags_that_cannot_be_read_is_answered_in_one_line(parse, tmp_
     with pytest.raises(InputError, match=r"^Unable to open flagfile: .*No such file .*nothing'$"):
         parse(f"--flagfile={tmp_path}/nothing")
     (tmp_path / "binary").write_bytes(b"\xf0\x00")
-    with pytest.raises(InputError, match="^--flagfile must be a text file in UTF-8$"):
+    with pytest.raises(InputError, match=r"^--flagfile must be a text file in UTF-8$"):
         parse(f"--flagfile={tmp_path}/binary")
 
 
@@ -175,7 +175,7 @@ def test_errors_that_a_user_can_mend_are_explained_in_one_line():
 def test_a_platform_that_is_not_there_is_answered_in_one_line():
     environment = os.environ | {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": ""}
     ran = subprocess.run(
-        [sys.executable, "-m", "launch.models", "--model=linear"],
+        [sys.executable, "-m", "launch.models", "--model=resnet_tiny"],
         cwd=cli.ROOT,
         env=environment,
         capture_output=True,
