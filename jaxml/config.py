@@ -7,14 +7,18 @@ import dataclasses
 import functools
 import json
 import math
+import os
 import re
+import reprlib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from jaxml.errors import InputError, nearest
 
 T = TypeVar("T")
+LARGEST_INT = 2**31 - 1  # of what XLA counts in int32
 
 # What a setting changes, and whether a run may resume with another value.
 CHANGES = {
@@ -55,8 +59,25 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+class Settings:
+    """A node of the tree; assigning to a name that is no setting raises an error."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        section = type(self).__name__.removesuffix("Config").lower()
+        path = f"{section}.{name}" if section else name
+        kinds = {field.name: field.type for field in dataclasses.fields(typing.cast(Any, self))}
+        if name not in kinds:
+            check_name(path)
+        kind: Any = kinds[name]
+        if dataclasses.is_dataclass(kind) and type(value) is not kind:
+            raise InputError(
+                f"config.{path} must be an instance of {kind.__name__}, got {reprlib.repr(value)}"
+            )
+        super().__setattr__(name, value)
+
+
 @dataclasses.dataclass
-class ModelConfig:
+class ModelConfig(Settings):
     """The network."""
 
     name: str = setting("resnet20v1", "network, one of jaxml.models.MODELS")
@@ -67,7 +88,10 @@ class ModelConfig:
         choices=("", "zero_pad", "projection", "bare_projection"),
     )
     hidden_features: tuple[int, ...] = setting(
-        (), "units of each hidden layer of an mlp; empty leaves them to the network", low=1
+        (),
+        "units of each hidden layer of an mlp; empty leaves them to the network",
+        low=1,
+        high=LARGEST_INT,
     )
     activation: str = setting(
         "", "of an mlp, one of jaxml.activations.ACTIVATIONS; empty leaves it to the network"
@@ -111,7 +135,7 @@ class ModelConfig:
 
 
 @dataclasses.dataclass
-class WeightsConfig:
+class WeightsConfig(Settings):
     """What the run starts from in the place of random numbers, and what of it stays."""
 
     file: str = setting(
@@ -136,7 +160,7 @@ class WeightsConfig:
 
 
 @dataclasses.dataclass
-class DataConfig:
+class DataConfig(Settings):
     """The images, and what is done to them."""
 
     name: str = setting("digits", "data set, one of jaxml.data.DATASETS")
@@ -163,7 +187,7 @@ class DataConfig:
 
 
 @dataclasses.dataclass
-class LossConfig:
+class LossConfig(Settings):
     """What is minimised: the mean over a batch, and penalties."""
 
     name: str = setting("softmax_cross_entropy", "loss, one of jaxml.losses.LOSSES")
@@ -182,7 +206,7 @@ class LossConfig:
 
 
 @dataclasses.dataclass
-class OptimConfig:
+class OptimConfig(Settings):
     """Gradient descent and its schedule."""
 
     name: str = setting(
@@ -277,7 +301,7 @@ class OptimConfig:
 
 
 @dataclasses.dataclass
-class AverageConfig:
+class AverageConfig(Settings):
     """What is evaluated in the place of the parameters: an average of theirs."""
 
     name: str = setting(
@@ -293,7 +317,7 @@ class AverageConfig:
 
 
 @dataclasses.dataclass
-class CheckpointConfig:
+class CheckpointConfig(Settings):
     """What is kept of a run."""
 
     every_steps: int = setting(
@@ -315,7 +339,7 @@ class CheckpointConfig:
 
 
 @dataclasses.dataclass
-class Config:
+class Config(Settings):
     """A run: the same settings give the same parameters, bit for bit, on the same machine."""
 
     seed: int = setting(
@@ -421,11 +445,35 @@ def check_name(name: str) -> None:
       jaxml.errors.InputError: config.optim.learnin_rate: there is no such setting; \
 did you mean 'config.optim.learning_rate'?
     """
-    known = [known for known, _, _ in fields(Config())]
-    if name not in known:
-        names = [f"config.{known}" for known in known]
-        hint = nearest(f"config.{name}", names) or "; --help lists them"
-        raise InputError(f"config.{name}: there is no such setting{hint}")
+    known = [f"config.{known}" for known, _, _ in fields(Config())]
+    path = f"config.{name}"
+    if path not in known:
+        parent, _, last = path.rpartition(".")
+        # `optim.lr` is short for `optim.learning_rate`, which is what `learning_rate` stands for.
+        alike = [p for p in known if p.startswith(f"{parent}.") and last == _initials(p)]
+        alike += [p for p in known if p.endswith(f".{last}")]
+        hint = f"; did you mean {alike[0]!r}?" if alike else nearest(path, known)
+        raise InputError(f"{path}: there is no such setting{hint or '; --help lists them'}")
+
+
+def _initials(path: str) -> str:
+    return "".join(word[0] for word in path.rpartition(".")[2].split("_"))
+
+
+def user_path(text: str) -> Path:
+    """Returns the path that a setting or a flag names, with `~` as the user's home.
+
+    >>> user_path("~/runs") == Path.home() / "runs"
+    True
+
+    Raises:
+      InputError: tensorstore could not write there, because the name is not in UTF-8.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # Python keeps other bytes as surrogates
+        raise InputError(f"a path must be in UTF-8, and so must the locale, got {text!a}") from None
+    return Path(os.path.expanduser(text))  # noqa: PTH111 (it leaves an unknown ~name as it is)
 
 
 def allowed(field: dataclasses.Field[Any]) -> str:

@@ -1,8 +1,23 @@
-"""SIGTERM and SIGINT as a question that the training loop asks between two calls."""
+"""Signals that ask a run to stop, noticed even while XLA compiles or computes.
 
+Python calls a signal handler between two instructions of the main thread, so a handler waits as
+long as the main thread is inside XLA. The C library writes each signal into a pipe immediately
+(`signal.set_wakeup_fd`), and a thread reads it from there.
+"""
+
+import contextlib
+import os
 import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# `timeout`, and a terminal that closes, may send a signal twice within a few milliseconds.
+ECHO_SECONDS = 0.1
 
 
 class Interrupted(Exception):
@@ -19,8 +34,61 @@ class Interrupted(Exception):
         self.step = step
 
 
+class SignalWatch:
+    """Calls a function on a thread of its own for each signal in `STOPPING`.
+
+    A SIGHUP that is ignored when the watch starts, as under `nohup`, stays ignored.
+    """
+
+    def __init__(
+        self,
+        act: Callable[[signal.Signals], None],
+        handler: Callable[[int, FrameType | None], None],
+    ) -> None:
+        """Starts to watch; only the main thread may.
+
+        Args:
+          act: called on the thread as soon as a signal arrives.
+          handler: called on the main thread when it next runs Python.
+        """
+        self._act = act
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        self._outer = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        watched = set(STOPPING)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            watched.remove(signal.SIGHUP)
+        self._handlers = {signum: signal.signal(signum, handler) for signum in watched}
+        threading.Thread(target=self._serve, name="signals", daemon=True).start()
+
+    def stop(self) -> None:
+        """Restores the handlers and the pipe that were there before."""
+        for signum, handler in self._handlers.items():
+            signal.signal(signum, handler)
+        signal.set_wakeup_fd(self._outer, warn_on_full_buffer=False)
+        os.close(self._write)
+
+    def pass_on(self, signum: int) -> None:
+        """Tells whoever watched before this watch started, if anybody did."""
+        if self._outer >= 0:
+            with contextlib.suppress(OSError):  # its pipe is full or closed
+                os.write(self._outer, bytes([signum]))
+
+    def _serve(self) -> None:
+        while read := os.read(self._read, 1):
+            if read[0] in self._handlers:
+                self._act(signal.Signals(read[0]))
+            else:
+                self.pass_on(read[0])
+        os.close(self._read)
+
+
 class StopSignals:
-    """Notes the first SIGTERM or SIGINT; a second one acts at once, as it would have without this.
+    """Notes the first signal in `STOPPING`; a second one acts as it would have without this.
+
+    The first is reported on standard error immediately. One that follows within `ECHO_SECONDS`, or
+    a repeated SIGHUP, is no second one. Outside the main thread, where Python allows no handlers,
+    nothing is noted.
 
     Attributes:
       received: the signal, or None.
@@ -28,10 +96,18 @@ class StopSignals:
 
     received: signal.Signals | None = None
 
+    def __init__(self, promise: str = "stopping after this step") -> None:
+        """Does nothing yet.
+
+        Args:
+          promise: the effect of the first signal, for the message.
+        """
+        self._promise = promise
+        self._watch: SignalWatch | None = None
+        self._arrived, self._handled = _Repetition(), _Repetition()
+        self._insists = False
+
     def __enter__(self) -> Self:
-        self._previous = {
-            signum: signal.signal(signum, self._note) for signum in (signal.SIGTERM, signal.SIGINT)
-        }
         return self
 
     def __exit__(
@@ -40,13 +116,74 @@ class StopSignals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._restore()
+        self._end()
 
-    def _note(self, signum: int, frame: FrameType | None) -> None:
+    def begin(self) -> None:
+        """Starts to note signals; until then they act as ever."""
+        if threading.current_thread() is threading.main_thread():
+            self._watch = SignalWatch(self._note, self._handle)
+
+    def _note(self, signum: signal.Signals) -> None:
+        """Runs on the thread of the watch, for every signal."""
+        if signum is signal.SIGHUP:
+            leave_closed_terminal()
+        if self._arrived.is_first():
+            self.received = self.received or signum
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it
+                print(  # noqa: T201
+                    f"{signum.name}: {self._promise}; a second signal ends it immediately",
+                    file=sys.stderr,
+                    flush=True,
+                )
+        elif self._arrived.insists(signum):
+            self._insists = True
+            if self._watch:
+                self._watch.pass_on(signum)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        """Runs on the main thread, once for signals that came while it did not run Python."""
         del frame
-        self.received = signal.Signals(signum)
-        self._restore()
+        signum = signal.Signals(number)
+        first = self._handled.is_first()
+        self.received = self.received or signum
+        if self._insists or (not first and self._handled.insists(signum)):
+            self._end()
+            signal.raise_signal(signum)
 
-    def _restore(self) -> None:
-        for signum, handler in self._previous.items():
-            signal.signal(signum, handler)
+    def _end(self) -> None:
+        if self._watch:
+            self._watch.stop()
+        self._watch = None
+
+
+class _Repetition:
+    """Tells the first signal from one that repeats it on purpose."""
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+
+    def is_first(self) -> bool:
+        if self._first is not None:
+            return False
+        self._first = time.monotonic()
+        return True
+
+    def insists(self, signum: signal.Signals) -> bool:
+        """Whether a signal after the first one is a second request."""
+        assert self._first is not None
+        late = time.monotonic() - self._first > ECHO_SECONDS
+        return late and signum is not signal.SIGHUP
+
+
+def leave_closed_terminal() -> None:
+    """Sends standard output and error nowhere where their terminal is gone.
+
+    A run that saves its state after the terminal closed would fail at the first line it prints.
+    """
+    for descriptor in (1, 2):
+        try:
+            os.write(descriptor, b"")
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, descriptor)
+            os.close(null)

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,8 +14,8 @@ from flax import linen as nn
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxml import averages, optim
-from jaxml.config import Config, parse_steps
+from jaxml import averages, memory, optim
+from jaxml.config import Config, parse_steps, user_path
 from jaxml.data import DATASETS, augment, pipeline
 from jaxml.data.dataset import Split
 from jaxml.data.digest import digests
@@ -54,10 +53,12 @@ class Program:
         Raises:
           InputError: a name, a file or a size in the config is wrong.
         """
+        if jax.config.jax_disable_jit:
+            raise InputError("JAX_DISABLE_JIT must be 0, got 1: the steps are compiled")
         load = choose(DATASETS, config.data.name, "config.data.name")
         create_model(config.model, num_classes=1)  # a mistake is told before the data is read
         devices = len(jax.devices())
-        dataset = load(Path(config.data.dir))
+        dataset = load(user_path(config.data.dir))
         self.data = digests(dataset)
         dataset = dataset.hold_out(config.data.validation_size)
         size = len(dataset.train.targets)
@@ -140,7 +141,7 @@ class Program:
             return
         state = self.abstract_state()
         self._weights = weights.load(
-            Path(settings.file),
+            user_path(settings.file),
             self.config.model.name,
             self.model,
             {"params": state.params, "batch_stats": state.batch_stats},
@@ -214,6 +215,8 @@ class Program:
         """
         begin = time.perf_counter()
         state, number = self.abstract_state(), self._number(0)
+        created = memory.of_arrays(state) if initial else 0
+        self._check_memory(created, "the state")
         size = len(self._train_data.targets)
         order = jax.ShapeDtypeStruct((size,), jnp.int32, sharding=self._replicated)
         compiled = {}
@@ -236,6 +239,9 @@ class Program:
             start("order", partial(pipeline.epoch_order, size=size), self._order_key, number)
             start("zero", self.objective.metrics.zero)
         self._compiled |= {name: program.result() for name, program in compiled.items()}
+        for name, program in self._compiled.items():
+            if name != "init":
+                self._check_memory(created + memory.of_program(program), "a step with the state")
         self.compile_seconds += time.perf_counter() - begin
 
     def _create_state(self, key: Key, normalizer: Any) -> TrainState:
@@ -319,6 +325,9 @@ class Program:
         batch, mask = lax.with_sharding_constraint((batch, mask), self._sharded)
         return metrics.merge(eval_step(self._method, state, batch, mask))
 
+    def _check_memory(self, needed: int, what: str) -> None:
+        memory.check(needed, f"config: {what} of {self.config.model.name}", jax.local_devices())
+
     def _check_frozen(self) -> None:
         pattern = self.config.weights.freeze
         if not pattern:
@@ -342,6 +351,12 @@ class Program:
                     f"config.data.{name}: {getattr(data, name)} is not allowed, "
                     f"{data.name} has no images"
                 )
+        if data.crop_padding and data.crop_padding >= min(self._train_data.inputs.shape[1:3]):
+            height, width = self._train_data.inputs.shape[1:3]
+            raise InputError(
+                f"config.data.crop_padding must be less than the height and width of the images, "
+                f"{height}x{width}, got {data.crop_padding}"
+            )
         example, name = self.input_shape, self.config.model.name
         try:
             self.abstract_state()
@@ -397,7 +412,12 @@ def _fit_normalizer(config: Config, inputs: np.ndarray) -> Normalizer:
         raise InputError(
             f"config.data.normalization: {name} is not for {config.data.name}, which has no images"
         )
-    return NORMALIZERS[name].fit(inputs)
+    try:
+        return NORMALIZERS[name].fit(inputs)
+    except ValueError as error:
+        raise InputError(
+            f"config.data.normalization: {name} cannot be fitted to {config.data.name}, {error}"
+        ) from None
 
 
 def _check_sizes(config: Config, batch_size: int, size: int, devices: int) -> None:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxml.config import OptimConfig
+from jaxml.config import LARGEST_INT, OptimConfig
 from jaxml.errors import InputError
 
 Factory = Callable[[OptimConfig, int, int], optax.Schedule]
@@ -133,6 +133,11 @@ def create_schedule(config: OptimConfig, *, steps_per_epoch: int, num_steps: int
       >>> [round(float(schedule(step)), 3) for step in (0, 5, 10, 49, 50, 75)]
       [0.0, 0.5, 1.0, 1.0, 0.1, 0.01]
     """
+    if config.warmup_epochs * steps_per_epoch > LARGEST_INT:
+        raise InputError(
+            f"config.optim.warmup_epochs must be at most {LARGEST_INT} steps, "
+            f"got {config.warmup_epochs} epochs of {steps_per_epoch}"
+        )
     warmup_steps = round(config.warmup_epochs * steps_per_epoch)
     schedule = SCHEDULES[config.schedule](config, warmup_steps, num_steps)
     if warmup_steps and config.schedule not in RISES_BY_ITSELF:

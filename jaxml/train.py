@@ -59,7 +59,7 @@ def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
       InputError: a setting, file or folder is wrong.
       SaveError: a checkpoint, the metrics or the result cannot be written.
       DivergedError: a loss or a parameter is no longer finite.
-      Interrupted: SIGTERM or SIGINT came; the state is saved.
+      Interrupted: SIGTERM, SIGINT or SIGHUP came; the state is saved.
     """
     settings.check(config)
     files = Workdir(workdir, config)
@@ -154,6 +154,7 @@ def start(run: Run) -> tuple[Run, TrainState, Clock]:
         state = checkpoints.restore(saved[-1], program.abstract_state())
     else:
         state = program.initial_state()
+    run.signals.begin()  # until here, nothing is lost if the process ends
     say(f"{program}, compiled in {program.compile_seconds:.1f} s")
     optim = program.config.optim
     if optim.warmup_epochs >= program.config.num_epochs:

@@ -9,10 +9,10 @@ startup the waiting before it, svm support vector machines by python -m launch.b
 """
 
 import tempfile
-from pathlib import Path
 
 from absl import flags
 
+from jaxml.config import user_path
 from jaxml.errors import InputError
 from launch import cli
 
@@ -72,7 +72,7 @@ def main() -> None:
             repeats=REPEATS.value,
             images=IMAGES.value,
             devices=DEVICES.value,
-            json=Path(JSON.value) if JSON.value else None,
+            json=user_path(JSON.value) if JSON.value else None,
         )
     )
 
@@ -87,11 +87,11 @@ def _campaign() -> None:
     with tempfile.TemporaryDirectory(prefix="jaxml-campaign-") as temporary:
         campaign(
             Plan(
-                out=Path(OUT.value),
+                out=user_path(OUT.value),
                 parts=tuple(PARTS.value or ALL),
                 seconds=SECONDS.value,
-                data_dir=Path(DATA_DIR.value),
-                workdir=Path(WORKDIR.value or temporary),
+                data_dir=user_path(DATA_DIR.value),
+                workdir=user_path(WORKDIR.value or temporary),
                 dry=DRY.value,
             )
         )

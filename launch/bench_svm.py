@@ -25,6 +25,7 @@ import sklearn.svm
 from absl import flags
 from sklearn.exceptions import ConvergenceWarning
 
+from jaxml.config import user_path
 from jaxml.data import idx
 from jaxml.errors import InputError
 from jaxml.svm.command.compile_clock import CompileClock
@@ -58,24 +59,24 @@ def main() -> None:
     MachineSettings(C=COST.value, gamma=GAMMA.value).check()
     sizes = list(itertools.product(*map(_sizes, (ROWS, FEATURES, CLASSES))))
     _check_outputs()
-    x, y = _read(Path(TRAIN.value))
+    x, y = _read(user_path(TRAIN.value))
     figures = []
     for rows, features, classes in sizes:
         figures += (found := _compare(*_part(x, y, rows, features, classes)))
         print("\n".join(map(_line, found)), flush=True)
     if RESULT.value:
-        Path(RESULT.value).write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        user_path(RESULT.value).write_text(json.dumps(figures, indent=1), encoding="utf-8")
     if PLOT.value:
-        _plot(figures, Path(PLOT.value))
+        _plot(figures, user_path(PLOT.value))
 
 
 def _check_outputs() -> None:
     """Checks that what is written at the end can be."""
     for flag in (RESULT, PLOT):
-        check_output(f"--{flag.name}", Path(flag.value) if flag.value else None)
+        check_output(f"--{flag.name}", user_path(flag.value) if flag.value else None)
     if not PLOT.value:
         return
-    if Path(PLOT.value).suffix.lower() not in (".svg", ".png", ".pdf"):
+    if user_path(PLOT.value).suffix.lower() not in (".svg", ".png", ".pdf"):
         raise InputError(f"--plot: {PLOT.value} is no .svg, .png or .pdf file")
     try:
         importlib.import_module("matplotlib.figure")

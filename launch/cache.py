@@ -3,12 +3,14 @@
 import os
 import stat
 import warnings
+import zlib
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 FOLDER = "JAX_COMPILATION_CACHE_DIR"
 # The small programs of a start take JAX longer to compile than to read, so all are kept.
 LEAST_SECONDS = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
+CHECKED = ".checked"
 
 
 def user_folder(environment: Mapping[str, str]) -> Path:
@@ -27,12 +29,12 @@ def keep_compiled(folder: Path, environment: MutableMapping[str, str]) -> None:
       folder: created when the first program is compiled.
       environment: `os.environ`, before JAX is imported.
     """
-    if FOLDER in environment or not _is_own(folder):
-        return
-    environment[FOLDER] = str(folder.absolute())
-    environment.setdefault(LEAST_SECONDS, "0")
-    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
-    _remove_empty(folder)
+    if FOLDER not in environment and _is_own(folder):
+        environment[FOLDER] = str(folder.absolute())
+        environment.setdefault(LEAST_SECONDS, "0")
+    if used := environment.get(FOLDER):
+        warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+        _remove_truncated(Path(used))
 
 
 def _is_own(folder: Path) -> bool:
@@ -46,11 +48,31 @@ def _is_own(folder: Path) -> bool:
     return status.st_uid == os.getuid() and not status.st_mode & stat.S_IWOTH
 
 
-def _remove_empty(folder: Path) -> None:
-    """Removes what a machine that died left empty: JAX would neither use nor replace it."""
+def _remove_truncated(folder: Path) -> None:
+    """Removes programs that a process could not write to their end: JAX would never replace them.
+
+    Only those are read that are newer than the last time, which a file notes.
+    """
+    note = folder / CHECKED
     try:
-        for path in folder.glob("*-cache"):
-            if path.stat().st_size == 0:
+        last = note.stat().st_mtime_ns if note.exists() else 0
+        new = [path for path in folder.glob("*-cache") if path.stat().st_mtime_ns >= last]
+        if new:
+            note.touch()
+        for path in new:
+            if not _is_whole(path):
                 path.unlink()
     except OSError:  # it cannot be written, or another run is at it
         return
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a program can be read to its end, as far as can be told without zstandard."""
+    content = path.read_bytes()
+    if not content.startswith(b"\x78"):  # of zlib, which JAX uses where there is no zstandard
+        return bool(content)
+    try:
+        zlib.decompress(content)
+    except zlib.error:
+        return False
+    return True

@@ -1,9 +1,12 @@
 """What the launchers share: the settings on the command line, help, mistakes told in one line."""
 
+import io
 import os
 import re
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -11,15 +14,21 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jaxml import config as settings
-from jaxml.config import Config
+from jaxml.config import Config, user_path
 from jaxml.errors import InputError, JaxmlError, nearest
 from jaxml.interrupt import Interrupted
-from launch import cpu
+from launch import cache, cpu
 
 ROOT = Path(__file__).resolve().parent.parent
+OURS = "jaxml.errors.InputError: "
 HELP = {"--help", "-h", "--helpfull"}
 # What a file of settings can raise while it is loaded.
 LOADING = (SyntaxError, ImportError, NameError, AttributeError, LookupError, OSError)
+# Messages of JAX about a device or a setting that an environment variable asks for.
+ENVIRONMENT = re.compile(
+    "Unable to initialize backend|Unknown backend|for environment '|"
+    "for JAX flag|Disallowed .+ transfer"
+)
 
 
 def run(main: Callable[[], None], *, config: str | None = None, tune: bool = True) -> None:
@@ -30,21 +39,72 @@ def run(main: Callable[[], None], *, config: str | None = None, tune: bool = Tru
       config: file of the settings where no `--config` is given; None for a launcher without.
       tune: whether memory and XLA are tuned, as `launch.cpu` says.
     """
+    for stream in (sys.stdout, sys.stderr):  # a path may have letters that they cannot encode
+        cast(io.TextIOWrapper, stream).reconfigure(errors="backslashreplace")
     logging.set_verbosity(logging.ERROR)  # the progress notes of libraries
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # and the warnings of XLA
     if tune:
         cpu.tune(os.environ)
     try:
         app.run(lambda _: main(), flags_parser=lambda argv: parse(argv, config))
-    except JaxmlError as error:
-        print(f"error: {_with_notes(error)}", file=sys.stderr)
-        sys.exit(2)
     except BrokenPipeError:  # whoever reads what is printed has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Interrupted as stop:
         print(_with_notes(stop), file=sys.stderr)
         sys.exit(128 + stop.signum)
+    except KeyboardInterrupt:  # of a Python that was started in another way than with -m
+        print("stopped by SIGINT", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    except Exception as error:
+        line = explain(error, os.environ)
+        if line is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        sys.exit(2)
+
+
+def explain(error: Exception, environment: Mapping[str, str]) -> str | None:
+    """Returns one line for an error that the user can do something about.
+
+    Args:
+      error: raised by a command.
+      environment: `os.environ`.
+
+    Returns:
+      The line, or None for an error whose traceback is needed.
+
+    Example:
+      >>> explain(FileNotFoundError(2, "No such file or directory", "x"), {})
+      'x: No such file or directory'
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, JaxmlError):
+        return _with_notes(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{_readable(error.filename)}: {error.strerror}"
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
+        return f"out of memory{': ' + text[:300] if text else ''}"
+    if ENVIRONMENT.search(text) or _last_frame(error) == ("jax._src.xla_bridge", "backends"):
+        asked = [f"{name}={environment[name]}" for name in sorted(environment) if _asks(name)]
+        return f"{' '.join(asked)}: {text[:300] or 'JAX finds no such device'}".removeprefix(": ")
+    return None
+
+
+def _asks(name: str) -> bool:
+    """Whether an environment variable changes what JAX does, other than where it keeps programs."""
+    return name.startswith("JAX_") and name not in (cache.FOLDER, cache.LEAST_SECONDS)
+
+
+def _last_frame(error: Exception) -> tuple[str, str]:
+    """The module and the function that raised an error."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return (frames[-1].f_globals["__name__"], frames[-1].f_code.co_name) if frames else ("", "")
+
+
+def _readable(name: str | bytes) -> str:
+    text = os.fsdecode(name)
+    return text if len(text) <= 120 else f"{text[:60]}...{text[-20:]} ({len(text)} characters)"
 
 
 def config() -> tuple[str, Config]:
@@ -86,15 +146,17 @@ def parse(
     """
     wants_help = not HELP.isdisjoint(argv)
     argv = [argument for argument in argv if argument not in HELP]
-    if config:
-        argv = _define_config(argv, config, values)
     try:
+        if config:
+            argv = _define_config(argv, config, values)
         rest = values(argv)
     except flags.UnrecognizedFlagError as error:
         hint = nearest(error.flagname, values) or "; --help lists them"
         raise InputError(f"--{error.flagname}: there is no such flag{hint}") from None
     except flags.Error as error:
         raise InputError(_explain(str(error))) from None
+    except UnicodeDecodeError:
+        raise InputError("--flagfile must be a text file in UTF-8") from None
     except LOADING as error:
         raise InputError(f"--config: {type(error).__name__}: {error}") from None
     if len(rest) > 1:
@@ -109,19 +171,29 @@ def parse(
 
 def _define_config(argv: list[str], default: str, values: flags.FlagValues) -> list[str]:
     """Defines `--config=FILE.py` and, for every setting, `--config.FIELD=VALUE`."""
-    given = [i for i, argument in enumerate(argv) if re.match(r"--?config(=|$)", argument)]
-    if not given:
-        argv = [argv[0], f"--config={ROOT / default}", *argv[1:]]
-    path = argv[given[0]].partition("=")[2] or "".join(argv[given[0] + 1 :][:1]) if given else ""
-    if given and not Path(path.split(":")[0]).is_file():
-        known = ", ".join(f"configs/{p.name}" for p in sorted((ROOT / "configs").glob("*.py")))
-        raise InputError(f"--config={path}: there is no such file; there are {known}")
+    text, words, rest = str(ROOT / default), [], iter(argv[1:])
+    for word in rest:
+        if re.match("--?config(=|$)", word):
+            text = _find_config(word.partition("=")[2] if "=" in word else next(rest, ""))
+        else:
+            words.append(word)
+    argv = [argv[0], f"--config={text}", *words]  # the other words change settings of the file
     for argument in argv[1:]:
         if match := re.match(r"--?(?:no)?config\.([^=]+)", argument):
             settings.check_name(match[1])
     doc = "file with a function get_config() that returns a jaxml.config.Config"
     config_flags.DEFINE_config_file("config", None, doc, values, sys_argv=argv)
     return argv
+
+
+def _find_config(text: str) -> str:
+    """Returns the path of a file of settings, which may be given from this project's folder."""
+    name, colon, argument = text.partition(":")
+    for found in (user_path(name), ROOT / name):
+        if os.path.isfile(found):  # noqa: PTH113 (a Path raises an error where a name is too long)
+            return f"{found}{colon}{argument}"
+    known = ", ".join(f"configs/{p.name}" for p in sorted((ROOT / "configs").glob("*.py")))
+    raise InputError(f"--config={_readable(text)}: there is no such file; there are {known}")
 
 
 def _explain(message: str) -> str:
@@ -134,8 +206,9 @@ def _explain(message: str) -> str:
             f"it is {settings.allowed(fields[match[1]])}"
         )
     if message.startswith("flag --config="):  # the last line of a traceback says what it was
-        return f"--config: {message.strip().splitlines()[-1]}"
-    return " ".join(message.split())
+        last = message.strip().splitlines()[-1]
+        return last.removeprefix(OURS) if last.startswith(OURS) else f"--config: {last}"
+    return " ".join(message.removeprefix("ERROR:: ").split())
 
 
 def _print_help(values: flags.FlagValues) -> None:

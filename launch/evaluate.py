@@ -1,9 +1,8 @@
 """Evaluates a run's checkpoint: python -m launch.evaluate --workdir=DIR --checkpoint=best."""
 
-from pathlib import Path
-
 from absl import flags
 
+from jaxml.config import user_path
 from launch import cli
 
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of a run")
@@ -14,7 +13,7 @@ def main() -> None:
     """Prints the metrics of the split that the run evaluates."""
     from jaxml.evaluate import evaluate  # after the flags, for it takes a second to import
 
-    for name, value in evaluate(Path(WORKDIR.value), CHECKPOINT.value).items():
+    for name, value in evaluate(user_path(WORKDIR.value), CHECKPOINT.value).items():
         print(f"{name}: {value}")
 
 

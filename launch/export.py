@@ -3,10 +3,9 @@
 A model card with the settings and the metrics of the run comes beside the file, as FILE.md.
 """
 
-from pathlib import Path
-
 from absl import flags
 
+from jaxml.config import user_path
 from jaxml.errors import InputError
 from launch import cli
 
@@ -26,12 +25,17 @@ def main() -> None:
     for flag in (WORKDIR, OUT):
         if not flag.value:
             raise InputError(f"--{flag.name}: is missing")
-    if Path(OUT.value).suffix != ".safetensors":
+    if user_path(OUT.value).suffix != ".safetensors":
         raise InputError(f"--out={OUT.value}: its ending must be .safetensors")
     from jaxml.export import export  # after the flags, for it takes a second to import
 
     print(
-        export(Path(WORKDIR.value), Path(OUT.value), checkpoint=CHECKPOINT.value, names=NAMES.value)
+        export(
+            user_path(WORKDIR.value),
+            user_path(OUT.value),
+            checkpoint=CHECKPOINT.value,
+            names=NAMES.value,
+        )
     )
 
 

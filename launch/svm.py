@@ -14,6 +14,7 @@ from typing import Any
 
 from absl import flags
 
+from jaxml.config import user_path
 from jaxml.errors import InputError
 from launch import cache, cli
 
@@ -72,10 +73,13 @@ def main() -> None:
     outputs.check(tested=bool(TEST.value or FEATURES_OF.value))
     try:
         if MODEL_IN.value:
-            experiment.run_model(Path(MODEL_IN.value), Path(TEST.value), outputs=outputs, say=_say)
+            experiment.run_model(
+                user_path(MODEL_IN.value), user_path(TEST.value), outputs=outputs, say=_say
+            )
             return
         train, test = _tables()
-        with StopSignals() as stop:
+        with StopSignals("stopping at the best point so far") as stop:
+            stop.begin()
             experiment.run(
                 settings,
                 train,
@@ -85,7 +89,7 @@ def main() -> None:
                 say=_say,
                 stopped=lambda: stop.received is not None,
             )
-    except KeyboardInterrupt:  # before the fit, or the second one
+    except KeyboardInterrupt:  # in the cross-validation
         print("stopped, nothing is written", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
     if stop.received:
@@ -113,12 +117,12 @@ def _tables() -> tuple[Any, Any]:
     from jaxml.svm.command import tables
 
     if not FEATURES_OF.value:
-        return tables.read_tables(Path(TRAIN.value), _path(TEST))
+        return tables.read_tables(user_path(TRAIN.value), _path(TEST))
     from jaxml.features import features
 
     def of(split: str) -> tables.Table:
         name = f"{FEATURES_OF.value}, {split}, tap {TAP.value}"
-        workdir = Path(FEATURES_OF.value)
+        workdir = user_path(FEATURES_OF.value)
         try:
             found = features(workdir, TAP.value, split=split, checkpoint=CHECKPOINT.value)
         except InputError as error:
@@ -129,7 +133,7 @@ def _tables() -> tuple[Any, Any]:
 
 
 def _path(flag: Any) -> Path | None:
-    return Path(flag.value) if flag.value else None
+    return user_path(flag.value) if flag.value else None
 
 
 def _say(line: str) -> None:

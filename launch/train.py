@@ -14,7 +14,7 @@ from pathlib import Path
 from absl import flags
 
 from jaxml import config as settings
-from jaxml.config import Config
+from jaxml.config import Config, user_path
 from jaxml.errors import SaveError
 from jaxml.interrupt import Interrupted
 from jaxml.workdir import CONFIG, Workdir
@@ -29,10 +29,10 @@ def main() -> None:
     """Trains by the flags."""
     name, config = cli.config()
     if WORKDIR.value:
-        workdir = Path(WORKDIR.value)
+        workdir = user_path(WORKDIR.value)
         config = resumed(config, workdir)
     else:
-        workdir = Path(f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+        workdir = user_path(f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
     resume = f"python -m launch.train --workdir={shlex.quote(str(workdir))}"
     print(f"run in {workdir}; to resume it: {resume}", flush=True)
     gc.set_threshold(50_000)  # JAX traces a network into many objects, few of which are garbage

@@ -13,7 +13,7 @@ LAUNCHERS = sorted((ROOT / "launch").glob("*.py"))
 
 # Each room may import what stands before it, and what stands in its own line.
 ORDER = [
-    {"atomic", "errors", "types"},
+    {"atomic", "errors", "memory", "types"},
     {"freezing", "norms", "unpickle"},
     {"activations", "initializers", "layers", "losses", "normalize", "regularizers"},
     {"lsuv", "metrics", "outputs", "svm"},

@@ -166,3 +166,40 @@ def _leaves(tree):
             yield from _leaves(field.type)
         else:
             yield field
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "hint"),
+    [
+        ("optim", "lr", "config.optim.learning_rate"),
+        ("optim", "wd", "config.optim.weight_decay"),
+        (None, "num_epoch", "config.num_epochs"),
+        (None, "learning_rate", "config.optim.learning_rate"),
+        ("data", "batch_size", "config.batch_size"),
+    ],
+)
+def test_a_name_that_is_no_setting_cannot_be_assigned(section, name, hint):
+    config = Config()
+    path = f"config.{section}.{name}" if section else f"config.{name}"
+    with pytest.raises(InputError) as caught:
+        setattr(getattr(config, section) if section else config, name, 1)
+    assert str(caught.value) == f"{path}: there is no such setting; did you mean {hint!r}?"
+    assert config == Config()
+
+
+@pytest.mark.parametrize("value", [None, {"name": "mlp"}, settings.OptimConfig(), 3])
+def test_a_node_of_the_tree_must_be_of_its_class(value):
+    wanted = "config.model must be an instance of ModelConfig, got "
+    with pytest.raises(InputError, match=wanted):
+        Config(model=value)
+    with pytest.raises(InputError, match=wanted):
+        Config().model = value
+
+
+def test_paths_begin_at_home_and_are_in_utf_8(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert settings.user_path("~/x") == Path("/home/me/x")
+    assert settings.user_path("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x")
+    assert settings.user_path("a/~/\u00fc") == Path("a/~/\u00fc")
+    with pytest.raises(InputError, match="must be in UTF-8"):
+        settings.user_path("a\udcfc")

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxml import memory
 from jaxml.config import AverageConfig, DataConfig, OptimConfig
 from jaxml.data import idx
 from jaxml.data.dataset import Split
@@ -172,6 +173,18 @@ def test_the_mean_network_is_evaluated_by_statistics_of_its_own(tmp_path):
             {"data": DataConfig(name="breast_cancer", normalization="per_image")},
             "config.data.normalization: per_image is not for breast_cancer",
         ),
+        *[
+            (
+                {"data": DataConfig(crop_padding=padding)},
+                "config.data.crop_padding must be less than the height and width of the images, "
+                f"8x8, got {padding}",
+            )
+            for padding in (8, 10**9, 10**20)
+        ],
+        (
+            {"optim": OptimConfig(warmup_epochs=1e300)},
+            "config.optim.warmup_epochs must be at most 2147483647 steps, got .* epochs of 14",
+        ),
         ({"profile": "50:57"}, "config.profile: '50:57' is not allowed, the run has 56 steps"),
         ({"num_epochs": 10**12}, r"config.num_epochs: 10{12} is not allowed, it makes 14"),
         (
@@ -196,3 +209,36 @@ def test_what_does_not_go_together_is_told(changes, message):
 def test_an_evaluation_batch_larger_than_the_set_takes_no_more_memory():
     program = Program(tiny.config(eval_batch_size=10**9))
     assert program.evaluate(program.initial_state())["count"] == 360
+
+
+@pytest.mark.parametrize("name", ["pca", "zca"])
+def test_a_set_that_cannot_be_whitened_is_told_with_the_setting(tmp_path, monkeypatch, name):
+    tiny.write_set(tmp_path / "set", train=1, test=2)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    data = DataConfig(name="idx", dir="~/set", normalization=name)
+    message = f"config.data.normalization: {name} cannot be fitted to idx, .*at least 2 examples"
+    with pytest.raises(InputError, match=message):
+        Program(tiny.config(batch_size=0, data=data))
+
+
+def test_a_run_without_compilation_is_refused():
+    with jax.disable_jit(), pytest.raises(InputError, match="JAX_DISABLE_JIT must be 0, got 1"):
+        Program(tiny.config())
+
+
+@pytest.mark.parametrize(
+    ("extra", "initial", "what"),
+    [(-1, True, "the state"), (0, True, "a step with the state"), (0, False, None)],
+)
+def test_what_does_not_fit_in_memory_is_refused_before_it_is_allocated(
+    monkeypatch, extra, initial, what
+):
+    program = Program(tiny.config())
+    state = memory.of_arrays(program.abstract_state())
+    monkeypatch.setattr(memory, "of_program", lambda compiled: 1)
+    monkeypatch.setattr(memory, "available_on", lambda devices: state + extra)
+    if what is None:
+        program.compile(initial=initial)
+        return
+    with pytest.raises(InputError, match=f"config: {what} of resnet_tiny must fit in the avail"):
+        program.compile(initial=initial)

@@ -6,15 +6,18 @@ dimensions, each dimension as a big-endian 32-bit integer, then the values in C 
 Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
 """
 
+import contextlib
 import gzip
 import math
 import re
 import struct
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
+from jaxml import memory
 from jaxml.data.dataset import Dataset, Split
 from jaxml.errors import InputError
 
@@ -62,34 +65,67 @@ def read(path: Path) -> np.ndarray:
       A uint8 array of the shape that the header gives.
 
     Raises:
-      InputError: the file cannot be read, or its magic number or length is wrong.
+      InputError: the file cannot be read, its magic number or length is wrong, or it does not fit
+        in memory.
     """
-    content = _decompress(path)
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
+    try:
+        with path.open("rb") as raw:
+            gzipped = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            with gzip.open(raw) if gzipped else contextlib.nullcontext(raw) as file:
+                shape = _read_header(path, file)
+                return _read_values(path, file, shape)
+    except EOFError:
+        raise InputError(f"{path}: the gzip stream is cut short") from None
+    except (OSError, zlib.error) as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _read_header(path: Path, file: IO[bytes]) -> tuple[int, ...]:
+    start = file.read(4)
+    if len(start) < 4 or start[:3] != b"\0\0\x08":
         raise InputError(
-            f"{path}: not an IDX file of unsigned bytes, it starts with {content[:4].hex()} "
+            f"{path}: not an IDX file of unsigned bytes, it starts with {start.hex()} "
             "instead of 000008 and the number of dimensions"
         )
-    ndim = content[3]
-    header = 4 + 4 * ndim
-    if len(content) < header:
-        raise InputError(f"{path}: ends inside its header, after {len(content)} bytes")
-    shape = struct.unpack(f">{ndim}I", content[4:header])
+    ndim = start[3]
+    sizes = file.read(4 * ndim)
+    if len(sizes) < 4 * ndim:
+        raise InputError(f"{path}: ends inside its header, after {4 + len(sizes)} bytes")
+    shape = struct.unpack(f">{ndim}I", sizes)
     if ndim > 64 or math.prod(filter(None, shape)) > 2**62:
         raise InputError(f"{path}: no array has the {ndim} dimensions of its header")
-    if len(content) - header != math.prod(shape):
+    return shape
+
+
+def _read_values(path: Path, file: IO[bytes], shape: tuple[int, ...]) -> np.ndarray:
+    count = math.prod(shape)
+    available = memory.available_on_host()
+    if available is not None and count > available:
+        raise InputError(
+            f"{path}: must fit in the available memory of {memory.in_words(available)}, "
+            f"got {memory.in_words(count)}"
+        )
+    content = file.read(count)
+    surplus = 0
+    while part := file.read(2**20):  # up to the checksum of a gzip stream
+        surplus += len(part)
+    if len(content) + surplus != count:
         raise InputError(
             f"{path}: its header promises {' x '.join(map(str, shape))} bytes, "
-            f"it holds {len(content) - header}"
+            f"it holds {len(content) + surplus}"
         )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def _split(image_path: Path, label_path: Path) -> Split:
     images, labels = read(image_path), read(label_path)
     for path, array, ndim in ((image_path, images, 3), (label_path, labels, 1)):
-        if array.ndim != ndim or not len(array):
-            raise InputError(f"{path}: {ndim} dimensions, not an array of shape {array.shape}")
+        if array.ndim != ndim:
+            raise InputError(f"{path}: must have {ndim} dimensions, got shape {array.shape}")
+        if not array.size:
+            what = "example" if not len(array) else "pixel"
+            raise InputError(f"{path}: must have at least one {what}, got shape {array.shape}")
     if len(images) != len(labels):
         raise InputError(
             f"{label_path}: {len(labels)} labels for the {len(images)} images of {image_path.name}"
@@ -120,13 +156,3 @@ def _find(directory: Path, names: tuple[str, ...], kind: str, ndim: int) -> Path
 
 def _prefix(path: Path) -> str:
     return re.split("train-|t10k-|test-", path.name)[0]
-
-
-def _decompress(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except EOFError:
-        raise InputError(f"{path}: the gzip stream is cut short") from None
-    except (OSError, zlib.error) as error:
-        raise InputError(f"{path}: {error}") from None

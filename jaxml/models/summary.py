@@ -60,7 +60,7 @@ def summarize(model: nn.Module, input_shape: Sequence[int]) -> Summary:
       269722
     """
     variables = abstract_variables(model, input_shape)
-    params, statistics = variables["params"], variables.get("batch_stats", {})
+    params, statistics = variables.get("params", {}), variables.get("batch_stats", {})
     # A loop over identical blocks is traced once.
     looped = model.clone(scan=True) if hasattr(model, "scan") else model
     example = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
@@ -87,7 +87,7 @@ def layers(model: nn.Module, input_shape: Sequence[int]) -> list[Layer]:
         variables = abstract_variables(model, input_shape)
     table = []
     for path, (kind, y) in found.items():
-        own = _at(variables["params"], path)
+        own = _at(variables.get("params", {}), path)
         shapes = {name: leaf.shape for name, leaf in own.items() if hasattr(leaf, "shape")}
         if shapes:
             table.append(Layer(path, kind, y.shape[1:], shapes))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxml import memory
 from jaxml.data import DATASETS, idx
 from jaxml.data.dataset import Dataset
 from jaxml.errors import InputError
@@ -247,14 +248,39 @@ def test_splits_of_images_of_different_sizes_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("part", "shape"),
-    [("train-images", (5, 12)), ("test-labels", (3, 1)), ("train-images", (0, 4, 3))],
-    ids=["flat images", "labels in a table", "no images"],
+    [
+        ("train-images", (5, 12)),
+        ("test-labels", (3, 1)),
+        ("train-images", (0, 4, 3)),
+        ("test-images", (3, 0, 3)),
+    ],
+    ids=["flat images", "labels in a table", "no images", "no pixels"],
 )
 def test_arrays_of_other_shapes_than_images_and_labels_are_refused(tmp_path, part, shape):
     write(tmp_path, small_set() | {part: np.zeros(shape)})
     told = message(idx.load, tmp_path)
     assert told.startswith(f"{tmp_path / MNIST[part]}: ")
     assert str(shape) in told
+
+
+def test_empty_sets_and_images_are_told_apart(tmp_path):
+    for shape, what in (((0, 4, 3), "example"), ((5, 0, 3), "pixel")):
+        write(tmp_path, small_set() | {"train-images": np.zeros(shape)})
+        assert message(idx.load, tmp_path) == (
+            f"{tmp_path / MNIST['train-images']}: must have at least one {what}, got shape {shape}"
+        )
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["raw", "gzipped"])
+def test_a_file_that_does_not_fit_in_memory_is_refused_by_its_header(
+    tmp_path, monkeypatch, compress
+):
+    path = tmp_path / "file"
+    path.write_bytes(compress(encode(np.zeros((3, 2, 2)))))
+    monkeypatch.setattr(memory, "available_on_host", lambda: 11)
+    assert "must fit in the available memory of 0.0 MiB" in message(idx.read, path)
+    monkeypatch.setattr(memory, "available_on_host", lambda: 12)
+    assert idx.read(path).shape == (3, 2, 2)
 
 
 def test_an_empty_file_is_refused(tmp_path):

@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import warnings
+import zlib
 from pathlib import Path
 
 import pytest
 
-from launch.cache import FOLDER, LEAST_SECONDS, keep_compiled, user_folder
+from launch.cache import CHECKED, FOLDER, LEAST_SECONDS, keep_compiled, user_folder
 
 ROOT = Path(__file__).parent.parent.parent
 SQUARES = """
@@ -47,6 +49,23 @@ def test_the_next_process_finds_what_was_compiled(tmp_path):
     for path in folder.glob("*-cache"):
         path.write_bytes(path.read_bytes()[:100])
     assert _square(folder) == ("9.0 False\n", "")
+    assert _square(folder) == ("9.0 True\n", "")
+
+
+def test_truncated_programs_are_removed_from_the_users_own_folder(tmp_path):
+    program = zlib.compress(bytes(1000))
+    for name, content in {"whole": program, "cut": program[:-1], "empty": b""}.items():
+        (tmp_path / f"{name}-cache").write_bytes(content)
+    (tmp_path / "else").write_bytes(b"")
+    with warnings.catch_warnings():
+        keep_compiled(Path("/new"), {FOLDER: str(tmp_path)})
+        warnings.warn("Error reading persistent compilation cache entry for 'jit_f'", stacklevel=1)
+    assert {path.name for path in tmp_path.iterdir()} == {"whole-cache", "else", CHECKED}
+    old = tmp_path / "cut-cache"
+    old.write_bytes(program[:-1])
+    os.utime(old, (0, 0))  # older than the last check
+    keep_compiled(Path("/new"), {FOLDER: str(tmp_path)})
+    assert old.exists()
 
 
 def test_a_folder_that_cannot_be_made_or_read_is_not_in_the_way(tmp_path):

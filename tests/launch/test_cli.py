@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import jax
 import pytest
 from absl import flags
 
 from jaxml.config import Config
 from jaxml.errors import InputError
-from launch import cli
+from launch import cache, cli
 
 
 @pytest.fixture
@@ -107,6 +109,84 @@ def test_a_config_that_cannot_be_loaded_is_answered_in_one_line(parse, tmp_path,
     assert "\n" not in str(caught.value)
 
 
+def test_a_config_is_found_from_any_folder_and_changed_before_it_is_named(
+    parse, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for argument in (
+        ["--config=configs/cifar10_resnet56v1.py"],
+        ["--config", "configs/cifar10_resnet56v1.py"],
+    ):
+        config = parse("--config.seed=1", *argument)["config"].value
+        assert (config.model.name, config.seed) == ("resnet56v1", 1)
+    (tmp_path / "mine.py").write_text(
+        "from jaxml.config import Config\ndef get_config(): return Config(seed=7)"
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert parse("--config=~/mine.py")["config"].value.seed == 7
+
+
+def test_a_misspelt_setting_in_a_config_is_answered_with_the_right_one(parse, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from jaxml.config import Config\n"
+        "def get_config():\n    config = Config()\n    config.optim.lr = 0.5\n    return config\n"
+    )
+    with pytest.raises(InputError) as caught:
+        parse(f"--config={path}")
+    assert str(caught.value) == (
+        "config.optim.lr: there is no such setting; did you mean 'config.optim.learning_rate'?"
+    )
+
+
+def test_a_file_of_flags_that_cannot_be_read_is_answered_in_one_line(parse, tmp_path):
+    with pytest.raises(InputError, match=r"^Unable to open flagfile: .*No such file .*nothing'$"):
+        parse(f"--flagfile={tmp_path}/nothing")
+    (tmp_path / "binary").write_bytes(b"\xf0\x00")
+    with pytest.raises(InputError, match=r"^--flagfile must be a text file in UTF-8$"):
+        parse(f"--flagfile={tmp_path}/binary")
+
+
+def _raised(function):
+    with pytest.raises(Exception) as caught:  # noqa: PT011 (of any kind)
+        function()
+    return caught.value
+
+
+def test_errors_that_a_user_can_mend_are_explained_in_one_line():
+    too_long = _raised(lambda: Path("x" * 300).stat())
+    assert cli.explain(too_long, {}) == (
+        f"{'x' * 60}...{'x' * 20} (300 characters): File name too long"
+    )
+    assert cli.explain(MemoryError(), {}) == "out of memory"
+    lost = RuntimeError("RESOURCE_EXHAUSTED: Out of memory\nallocating 5 bytes")
+    assert cli.explain(lost, {}) == (
+        "out of memory: RESOURCE_EXHAUSTED: Out of memory allocating 5 bytes"
+    )
+    asked = {"JAX_PLATFORMS": "tpu", cache.FOLDER: "x", "HOME": "y"}
+    missing = RuntimeError("Unable to initialize backend 'tpu': no libtpu")
+    assert cli.explain(missing, asked) == (
+        "JAX_PLATFORMS=tpu: Unable to initialize backend 'tpu': no libtpu"
+    )
+    assert cli.explain(_raised(lambda: jax.devices("nonsense")), {}) is not None
+    assert cli.explain(ValueError("of our own"), asked) is None
+
+
+def test_a_platform_that_is_not_there_is_answered_in_one_line():
+    environment = os.environ | {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": ""}
+    ran = subprocess.run(
+        [sys.executable, "-m", "launch.models", "--model=resnet_tiny"],
+        cwd=cli.ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("error: JAX_PLATFORMS=cuda: ")
+    assert ran.stderr.count("\n") == 1
+
+
 def test_help_explains_every_setting_with_its_value(parse, capsys):
     with pytest.raises(SystemExit) as caught:
         parse("--help", "--config.batch_size=77")
@@ -119,7 +199,7 @@ def test_help_explains_every_setting_with_its_value(parse, capsys):
 
 def test_what_xla_says_to_its_makers_is_not_printed():
     program = """
-from launch import cli
+from launch import cache, cli
 
 def main():
     import jax.numpy as jnp

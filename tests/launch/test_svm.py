@@ -128,7 +128,10 @@ def test_an_interrupted_fit_keeps_its_best_point(tmp_path):
     process.send_signal(signal.SIGINT)
     status, out, err = _finish(process)
     assert status == 128 + signal.SIGINT
-    assert err == "stopped by SIGINT, the best point is kept\n"
+    assert err == (
+        "SIGINT: stopping at the best point so far; a second signal ends it immediately\n"
+        "stopped by SIGINT, the best point is kept\n"
+    )
     found = json.loads((tmp_path / "json").read_text())
     assert found["interrupted"]
     assert not found["converged"]

@@ -108,12 +108,23 @@ def test_a_terminated_run_says_how_to_go_on(tmp_path):
     process.send_signal(signal.SIGTERM)
     status, _, err = _finish(process)
     assert status == 128 + signal.SIGTERM
-    assert re.search(
-        r"^stopped by SIGTERM at step \d+, the state is saved; to resume: "
-        rf"python -m launch\.train --workdir={tmp_path}\n\Z",
-        err,
-        re.MULTILINE,
+    first, last = err.splitlines()
+    assert first == "SIGTERM: stopping after this step; a second signal ends it immediately"
+    assert re.fullmatch(
+        r"stopped by SIGTERM at step \d+, the state is saved; to resume: "
+        rf"python -m launch\.train --workdir={tmp_path}",
+        last,
     )
+
+
+def test_a_signal_before_the_first_step_ends_the_process_in_one_line(tmp_path):
+    for signum in (signal.SIGINT, signal.SIGHUP):
+        process = _start(*TINY, f"--workdir={tmp_path}")
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(f"run in {tmp_path};")  # JAX is imported next
+        process.send_signal(signum)
+        status, _, err = _finish(process)
+        assert (status, err) == (128 + signum, f"stopped by {signum.name}\n")
 
 
 def test_bad_input_is_one_line_and_status_2_and_writes_nothing(whole, tmp_path):
@@ -129,6 +140,11 @@ def test_bad_input_is_one_line_and_status_2_and_writes_nothing(whole, tmp_path):
         "the gzip stream is cut short": [
             "--config.data.name=mnist",
             f"--config.data.dir={tmp_path / 'cut'}",
+        ],
+        "the state of mlp must fit in the available memory": [
+            "--config.model.name=mlp",
+            "--config.model.hidden_features=2147483647",
+            "--config.data.crop_padding=0",
         ],
         "config.seed is 0 there, 5 here": [*TINY, "--config.seed=5", f"--workdir={whole[0]}"],
     }

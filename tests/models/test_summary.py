@@ -57,3 +57,9 @@ def shape_size(shape):
     for side in shape:
         size *= side
     return size
+
+
+def test_a_network_without_parameters_costs_nothing():
+    features = MODELS["linear"](num_classes=0)
+    assert summarize(features, (4, 4, 1)) == (0, 0, 0, 0)
+    assert layers(features, (4, 4, 1)) == []
