@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax import Device
 
 from jaxml.errors import InputError
 from jaxml.types import PyTree
@@ -22,7 +23,7 @@ _LIMITS = (
 )
 
 
-def check(needed: int, what: str, devices: Sequence[jax.Device]) -> None:
+def check(needed: int, what: str, devices: Sequence[Device]) -> None:
     """Checks that something fits in the memory that each device has available.
 
     Args:
@@ -42,7 +43,7 @@ def check(needed: int, what: str, devices: Sequence[jax.Device]) -> None:
         )
 
 
-def available_on(devices: Sequence[jax.Device]) -> int | None:
+def available_on(devices: Sequence[Device]) -> int | None:
     """Returns the bytes that each device has available, or None if they are unknown.
 
     The devices of a CPU share the memory of the host.
