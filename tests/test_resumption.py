@@ -13,7 +13,7 @@ import signal
 import pytest
 
 from jaxml import config as settings
-from jaxml.config import AverageConfig, CheckpointConfig, Config, OptimConfig
+from jaxml.config import AverageConfig, CheckpointConfig, Config, ModelConfig, OptimConfig
 from jaxml.interrupt import Interrupted
 from jaxml.losses import LOSSES
 from jaxml.normalize import NORMALIZERS
@@ -81,14 +81,24 @@ def _config(changes):
     if config.loss.name in tables:
         config.data.name = tables[config.loss.name]
         config.batch_size = {"diabetes": 118, "breast_cancer": 152}[config.data.name]
-        config.model.name, config.weights.freeze = "mlp", ""
+        _use_features(config)
         if config.data.normalization in ("per_image", "unit"):
             config.data.normalization = "per_channel"
     else:
         config.model.name = "resnet20v1" if config.model.scan else "resnet_tiny"
-        config.data.crop_padding, config.data.flip = 1, True
+        config.weights.freeze = "" if config.model.scan else config.weights.freeze
+        if config.data.normalization in ("pca", "zca"):  # features, not images
+            _use_features(config)
+        else:
+            config.data.crop_padding = 1
     settings.check(config)
     return config
+
+
+def _use_features(config):
+    """Chooses a network for features in the place of images, which has fewer options."""
+    config.model = ModelConfig(name="mlp", hidden_features=(9,), dtype=config.model.dtype)
+    config.weights.freeze = config.weights.freeze and "hidden1"
 
 
 @pytest.mark.parametrize(("config", "how", "steps"), [*_combinations()])
