@@ -20,7 +20,8 @@ LOOPS = (
     "--xla_gpu_enable_command_buffer="
     "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,CONDITIONAL,WHILE,DYNAMIC_SLICE_FUSION"
 )
-LEAST_SECONDS = 25.0  # a measurement is not started with less
+# A measurement is not started with less time: an epoch of ours is ready after 33 s on an H200.
+LEAST_SECONDS = 45.0
 
 
 class Variant(NamedTuple):
@@ -45,12 +46,12 @@ class Variant(NamedTuple):
 VARIANTS = (
     Variant("float32", "float32"),
     Variant("bfloat16", "bfloat16"),
-    Variant("torch_compile, float32", "float32", "torch_compile"),
+    Variant("torch, float32", "float32", "torch"),
     Variant("float32, loops as graphs", "float32", xla_flags=LOOPS),
+    Variant("torch_compile, float32", "float32", "torch_compile"),
     Variant("float32, 39 steps a call", "float32", steps_per_call=39),
     Variant("torch_compile, bfloat16", "bfloat16", "torch_compile"),
     Variant("bfloat16, loops as graphs", "bfloat16", xla_flags=LOOPS),
-    Variant("torch, float32", "float32", "torch"),
 )
 DRY = (Variant("float32, loops as graphs", "float32", OURS, 2, LOOPS),)
 
@@ -58,9 +59,9 @@ DRY = (Variant("float32, loops as graphs", "float32", OURS, 2, LOOPS),)
 def run(report: Report) -> None:
     """Times epochs of 50,000 images in batches of 128, augmentation included."""
     model, size = ("resnet_tiny", 8) if report.dry else ("resnet20v1", 32)
-    images, batch_size = (40, 8) if report.dry else (50_000, 128)
+    images, batch_size = (32, 8) if report.dry else (50_000, 128)
     for variant in DRY if report.dry else VARIANTS:
-        if report.left() < LEAST_SECONDS:
+        if not report.dry and report.left() < LEAST_SECONDS:
             report.say(f"{variant.label} and all later ones: no time is left")
             break
         task = Settings(

@@ -84,8 +84,8 @@ def _train(report: Report, seed: int) -> None:
 
 def _arguments(report: Report, seed: int) -> list[str]:
     if report.dry:
-        overrides = {"model.name": "resnet_tiny", "num_epochs": "1", "seed": str(seed)}
-        config = "configs/digits_resnet20v1.py"
+        overrides = {"num_epochs": "1", "seed": str(seed)}
+        config = "configs/digits_pegasos.py"
     else:
         overrides = {"data.dir": str(report.data_dir), "seed": str(seed)}
         config = "configs/cifar10_resnet20v1.py"

@@ -23,14 +23,14 @@ class Part(NamedTuple):
 
 # Most valuable first.
 PARTS = {
-    "check": Part(f"{__package__}.check:run", 90),
-    "svm": Part(f"{__package__}.svm:fits", 120),
+    "check": Part(f"{__package__}.check:run", 100),
+    "svm": Part(f"{__package__}.svm:fits", 150),
     "svm_peers": Part(f"{__package__}.svm:peers", 540, background=True),
-    "resnet50": Part(f"{__package__}.resnet50:run", 240),
-    "cifar_epoch": Part(f"{__package__}.cifar_epoch:run", 210),
+    "resnet50": Part(f"{__package__}.resnet50:run", 400),
+    "cifar_epoch": Part(f"{__package__}.cifar_epoch:run", 300),
     "cifar_recipe": Part(f"{__package__}.cifar_recipe:run", 400),
-    "repeat": Part(f"{__package__}.repeat:run", 150),
-    "precision": Part(f"{__package__}.resnet50:precisions", 120),
+    "repeat": Part(f"{__package__}.repeat:run", 120),
+    "precision": Part(f"{__package__}.resnet50:precisions", 240),
     "tests": Part(f"{__package__}.suite:run", 120),
 }
 
@@ -76,7 +76,7 @@ class Plan:
         """Returns the time limit in seconds of each part, in the order in which they run.
 
         >>> Plan(Path(), ("svm:30", "check"), 0.0, Path(), Path()).limits()
-        {'svm': 30.0, 'check': 90.0}
+        {'svm': 30.0, 'check': 100.0}
         """
         limits = {}
         for text in self.parts:

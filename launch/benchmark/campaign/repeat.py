@@ -119,5 +119,5 @@ def _config(what: str, dry: bool) -> Any:
         cast(dict[str, Any], DATASETS)["random"] = lambda _: Dataset(train, test, 10)
         config.data.name = "random"
     if dry:
-        config.model.name = "resnet_tiny"
+        config.model.name = "linear"
     return config
