@@ -22,7 +22,7 @@ _LIMITS = (
 )
 
 
-def check(needed: int, what: str, devices: Sequence[jax.Device]) -> None:
+def check(needed: int, what: str, devices: Sequence[Any]) -> None:
     """Checks that something fits in the memory that each device has available.
 
     Args:
@@ -42,7 +42,7 @@ def check(needed: int, what: str, devices: Sequence[jax.Device]) -> None:
         )
 
 
-def available_on(devices: Sequence[jax.Device]) -> int | None:
+def available_on(devices: Sequence[Any]) -> int | None:
     """Returns the bytes that each device has available, or None if they are unknown.
 
     The devices of a CPU share the memory of the host.
