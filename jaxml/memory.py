@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from jax import Device
 
 from jaxml.errors import InputError
 from jaxml.types import PyTree
@@ -23,7 +22,7 @@ _LIMITS = (
 )
 
 
-def check(needed: int, what: str, devices: Sequence[Device]) -> None:
+def check(needed: int, what: str, devices: Sequence[Any]) -> None:
     """Checks that something fits in the memory that each device has available.
 
     Args:
@@ -43,7 +42,7 @@ def check(needed: int, what: str, devices: Sequence[Device]) -> None:
         )
 
 
-def available_on(devices: Sequence[Device]) -> int | None:
+def available_on(devices: Sequence[Any]) -> int | None:
     """Returns the bytes that each device has available, or None if they are unknown.
 
     The devices of a CPU share the memory of the host.

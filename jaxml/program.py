@@ -53,7 +53,7 @@ class Program:
         Raises:
           InputError: a name, a file or a size in the config is wrong.
         """
-        if jax.config.jax_disable_jit:
+        if jax.config.values["jax_disable_jit"]:
             raise InputError("JAX_DISABLE_JIT must be 0, got 1: the steps are compiled")
         load = choose(DATASETS, config.data.name, "config.data.name")
         create_model(config.model, num_classes=1)  # a mistake is told before the data is read
@@ -111,6 +111,7 @@ class Program:
         self._abstract_state: Any = None
         self._create: Any = self._create_state  # one object, so that JAX traces it once
         self._check_inputs()
+        self._check_memory(memory.of_arrays(self.abstract_state()), "the state")
         self._check_frozen()
 
     def __str__(self) -> str:
@@ -216,7 +217,6 @@ class Program:
         begin = time.perf_counter()
         state, number = self.abstract_state(), self._number(0)
         created = memory.of_arrays(state) if initial else 0
-        self._check_memory(created, "the state")
         size = len(self._train_data.targets)
         order = jax.ShapeDtypeStruct((size,), jnp.int32, sharding=self._replicated)
         compiled = {}

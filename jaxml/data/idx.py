@@ -8,12 +8,12 @@ Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digit
 
 import contextlib
 import gzip
+import io
 import math
 import re
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -81,7 +81,7 @@ def read(path: Path) -> np.ndarray:
         raise InputError(f"{path}: {error}") from None
 
 
-def _read_header(path: Path, file: Any) -> tuple[int, ...]:
+def _read_header(path: Path, file: io.BufferedIOBase) -> tuple[int, ...]:
     start = file.read(4)
     if len(start) < 4 or start[:3] != b"\0\0\x08":
         raise InputError(
@@ -98,7 +98,7 @@ def _read_header(path: Path, file: Any) -> tuple[int, ...]:
     return shape
 
 
-def _read_values(path: Path, file: Any, shape: tuple[int, ...]) -> np.ndarray:
+def _read_values(path: Path, file: io.BufferedIOBase, shape: tuple[int, ...]) -> np.ndarray:
     count = math.prod(shape)
     available = memory.available_on_host()
     if available is not None and count > available:

@@ -24,12 +24,12 @@ def _run(*arguments):
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=900,
     )
 
 
 def test_a_dry_campaign_runs_all_parts(tmp_path):
-    done = _run("--dry", f"--out={tmp_path / 'out'}")
+    done = _run("--dry", "--seconds=600", f"--out={tmp_path / 'out'}")
     assert (done.returncode, done.stderr) == (0, "")
     results = json.loads((tmp_path / "out" / "campaign.json").read_text())
     assert {name: result["status"] for name, result in results.items()} == dict.fromkeys(

@@ -77,10 +77,9 @@ def measure_ceilings(report: Report) -> None:
     found: dict[str, float] = {}
     for mode, (dtype, precision) in MODES.items():
         with jax.default_matmul_precision(precision):
-            operations = ceilings.operations(jnp.dtype(dtype))
-            product = operations[ceilings.PRODUCT]
+            product = ceilings.operations(jnp.dtype(dtype))[ceilings.PRODUCT]
             found[mode] = product.flops / _seconds(product.call, 1 if report.dry else 10)
-    copy = operations[ceilings.COPY]
+    copy = ceilings.operations(jnp.dtype(jnp.float32))[ceilings.COPY]
     found["copy"] = copy.bytes_moved / _seconds(copy.call, 1 if report.dry else 10)
     report.note(ceilings=found)
     rates = ", ".join(f"{mode} {found[mode] / 1e12:.2f} TFLOP/s" for mode in MODES)
@@ -161,7 +160,8 @@ def _start(task: Task) -> TrainState:
 def _step(task: Task, start: TrainState, dtype: str, precision: Any) -> tuple[float, np.ndarray]:
     """Takes one step; returns the loss and the gradient."""
     method = _method(task, dtype)
-    state, batch = jax.tree.map(jnp.asarray, (start, Batch(*random_images(task, task.batch_size))))
+    state = jax.tree.map(jnp.asarray, start)
+    batch = Batch(*map(jnp.asarray, random_images(task, task.batch_size)))
     with jax.default_matmul_precision(precision):
         step = jax.jit(functools.partial(train_step, jax.random.key(1), method))
         after, metrics = step(state, batch)
@@ -176,9 +176,8 @@ def check_svc(report: Report) -> None:
     """Compares the optimum and the predictions of a kernel machine to scikit-learn's."""
     x, y = load_digits(return_X_y=True)
     x, rows = (x / 16).astype(np.float32), 200 if report.dry else 1000
-    found, peer = (
-        kind(C=5.0, gamma=0.05).fit(x[:rows], y[:rows]) for kind in (SVC, sklearn.svm.SVC)
-    )
+    kinds: tuple[Any, Any] = (SVC, sklearn.svm.SVC)
+    found, peer = (kind(C=5.0, gamma=0.05).fit(x[:rows], y[:rows]) for kind in kinds)
     wanted = dual(peer)
     error = abs(dual(found) - wanted) / wanted
     equal = float(np.mean(found.predict(x[rows:]) == peer.predict(x[rows:])))

@@ -80,11 +80,11 @@ def _write(file: Path, what: str, dry: bool) -> None:
     from jaxml.program import Program
 
     program = Program(_config(what, dry))
-    state = program.initial_state()
+    state, order = program.initial_state(), program.order(0)
     digests: list[dict[str, str]] = []
     steps = 2 if dry else 50
     for step in range(steps):
-        if step % program.steps_per_epoch == 0:
+        if step and step % program.steps_per_epoch == 0:
             order = program.order(step // program.steps_per_epoch)
         state, _ = program.train(state, order, 1)
         leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(state.params))

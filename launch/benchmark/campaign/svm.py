@@ -43,8 +43,9 @@ def fits(report: Report) -> None:
 def peers(report: Report) -> None:
     """Times scikit-learn, which uses one core, while other parts run on the accelerator."""
     data = load(report)
-    linear = functools.partial(sklearn.svm.LinearSVC, dual=False)
-    rbf = functools.partial(sklearn.svm.SVC, **RBF, cache_size=8000)
+    kinds: tuple[Any, Any] = (sklearn.svm.LinearSVC, sklearn.svm.SVC)
+    linear = functools.partial(kinds[0], dual=False)
+    rbf = functools.partial(kinds[1], **RBF, cache_size=8000)
     _measure(report, data, "scikit-learn, linear", linear)
     _measure(report, data, f"scikit-learn, RBF, {SOME:,} rows", rbf, rows=SOME)
     _measure(report, data, "scikit-learn, RBF", rbf)
