@@ -59,6 +59,18 @@ RUNS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def default_signals():
+    """Lets the runs start with the signals of a terminal, whoever started the tests."""
+    before = [
+        (signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler)),
+        (signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_DFL)),
+    ]
+    yield
+    for signum, handler in before:
+        signal.signal(signum, handler)
+
+
 @pytest.mark.large
 @pytest.mark.parametrize("name", RUNS)
 def test_random_stops_change_nothing(name, tmp_path):
@@ -91,6 +103,8 @@ def _stopped(name, workdir, cache, chance, seconds):
         else:
             time.sleep(chance.uniform(0, seconds))
         running, signals = process.poll() is None, chance.choice(SIGNALS)
+        if not lines:  # Python itself answers SIGINT with a traceback until it loads the launcher
+            signals = [signal.SIGTERM if s is signal.SIGINT else s for s in signals]
         for signum in signals:
             begin = time.monotonic()
             process.send_signal(signum)
