@@ -100,6 +100,23 @@ def draw(seed):
     return *sizes, tuple(pads), channels, out, groups
 
 
+def draw_widely(seed):
+    """As `draw`, from all ranks, any groups, and paddings on both sides of zero outputs."""
+    rng = np.random.default_rng(seed)
+    dims = int(rng.integers(1, 4))
+    most = 7 if dims < 3 else 5
+    size, window = rng.integers(1, most, dims), rng.integers(1, 5, dims)
+    strides, dilation = rng.integers(1, 5, dims), rng.integers(1, 4, dims)
+    reach = (window - 1) * dilation + 1
+    low = rng.integers(0, reach + 3) * rng.integers(0, 2, dims)
+    high = np.maximum(rng.integers(0, reach + 3) * rng.integers(0, 2, dims), reach - size - low)
+    groups = int(rng.choice([1, 1, 2, 3, 4, 8]))
+    channels, out = (groups * int(rng.integers(1, 9 if groups < 3 else 3)) for _ in range(2))
+    sizes = [tuple(map(int, ints)) for ints in (size, window, strides, dilation)]
+    pads = tuple((int(before), int(after)) for before, after in zip(low, high, strict=True))
+    return *sizes, pads, channels, out, groups
+
+
 EVEN_IMAGE = ((3, 4), (2, 2), (1, 1), (1, 1))
 CASES = {
     "before only": (*EVEN_IMAGE, ((2, 0), (2, 0)), 16, 16, 1),
@@ -128,7 +145,7 @@ def derivatives(function, arrays, cotangent, directions):
     return gradients(*everything), jax.grad(along, (0, 1, 2))(*everything)
 
 
-def check(case, *, of=conv, transpose=True):
+def check(case, *, of=conv, transpose=True, jit=jax.jit):
     size, window, strides, dilation, pads, channels, out, groups = case
     reference = Reference(size, window, strides, pads, dilation, groups)
     rng = np.random.default_rng(0)
@@ -147,7 +164,7 @@ def check(case, *, of=conv, transpose=True):
     )
     settings = {"strides": strides, "padding": pads, "dilation": dilation, "groups": groups}
     of = partial(of, **settings)
-    call = jax.jit(lambda *a: derivatives(of, a[:2], a[2], a[3:]))
+    call = jit(lambda *a: derivatives(of, a[:2], a[2], a[3:]))
     references.assert_trees_close(call(*arrays), expected, 2e-6)
     if not transpose:
         return
@@ -169,7 +186,7 @@ def check(case, *, of=conv, transpose=True):
             + reference.image_gradient(cotangent, dkernel),
         ),
     )
-    call = jax.jit(lambda ct, k, dx, dct, dk: derivatives(up, (ct, k), dx, (dct, dk)))
+    call = jit(lambda ct, k, dx, dct, dk: derivatives(up, (ct, k), dx, (dct, dk)))
     y = reference.conv(x, kernel).astype(np.float32)
     got = call(arrays[2], arrays[1], arrays[3], y, arrays[4])
     references.assert_trees_close(got, expected, 2e-6)
@@ -203,10 +220,11 @@ def test_the_same_under_vmap():
     check(CASES["before only"], of=mapped, transpose=False)
 
 
-def test_the_same_for_a_depthwise_convolution():
-    def depthwise(x, kernel, *, groups, **settings):
-        return depthwise_conv(x, kernel.reshape(*kernel.shape[:-2], groups, -1), **settings)
+def depthwise(x, kernel, *, groups, **settings):
+    return depthwise_conv(x, kernel.reshape(*kernel.shape[:-2], groups, -1), **settings)
 
+
+def test_the_same_for_a_depthwise_convolution():
     case = ((3, 4), (2, 2), (1, 1), (1, 1), ((2, 0), (3, 1)), 8, 8, 8)
     check(case, of=depthwise, transpose=False)
 
@@ -237,3 +255,21 @@ def test_a_padding_less_than_the_window_stays_in_the_convolution(strides, paddin
         program = jax.make_jaxpr(partial(conv, strides=strides, padding=padding))(x, kernel)
         names = {equation.primitive.name for equation in program.jaxpr.eqns}
         assert not names & {"concatenate", "pad"}
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("block", range(100))
+def test_many_convolutions(monkeypatch, block):
+    """Thirty cases each: every third is depthwise, every other one goes to oneDNN on a CPU."""
+    for seed in range(1000 + 30 * block, 1030 + 30 * block):
+        case = draw_widely(seed)
+        if seed % 3 == 0:
+            *others, channels, _, _ = case
+            case = (*others, channels, channels * (1 + seed % 2), channels)
+        monkeypatch.setattr(ONEDNN, "LEAST_PRODUCTS", 0 if seed % 2 else 2**24)
+        try:
+            check(case, jit=references.plain_jit)
+            if seed % 3 == 0:
+                check(case, of=depthwise, transpose=False, jit=references.plain_jit)
+        except Exception as error:
+            raise AssertionError(f"seed {seed}: {case}") from error

@@ -5,6 +5,7 @@ import math
 import os
 import re
 import tempfile
+from functools import partial
 from typing import Any
 
 import jax
@@ -357,3 +358,93 @@ def test_an_infinite_or_undefined_value_stays_in_its_windows():
     x = jnp.array([np.inf, 1.0, 3.0, 4.0, np.nan, 1.0, 0.0, 0.0])[:, None]
     y = l2_pool(x, window=(2,))[:, 0]
     np.testing.assert_allclose(y, [np.inf, 5.0, np.nan, 0.0], rtol=1e-6)
+
+
+def derivatives_of_window(pool, values, slopes, directions, held, p):
+    """The gradient of `slopes * pool(values)`, and its change along a direction as a difference."""
+    slopes, none = slopes[..., None, :], np.zeros(values.shape)
+    if pool is max_pool:
+        first = values.argmax(-2)[..., None, :] == np.arange(values.shape[-2])[:, None]
+        return slopes * first, none, none
+    if pool is average_pool:
+        return np.broadcast_to(slopes / held, values.shape), none, none
+    norm = (np.abs(values) ** p).sum(-2, keepdims=True) ** (1 / p)
+    unit = np.abs(values) / norm
+    gradient = np.sign(values) * unit ** (p - 1)
+    along = (gradient * directions).sum(-2, keepdims=True)
+    factor = slopes * (p - 1) / norm
+    return slopes * gradient, factor * unit ** (p - 2) * directions, factor * gradient * along
+
+
+def draw_windows(rng):
+    """Any pool, and windows of which some are larger than the image or leave pixels out."""
+    dims = int(rng.integers(1, 4))
+    size, window = rng.integers(1, 8 - dims, dims), rng.integers(1, 5, dims)
+    low = rng.integers(0, window)
+    high = np.maximum(rng.integers(0, window), window - low - size)
+    grid = {
+        "window": tuple(map(int, window)),
+        "strides": tuple(map(int, rng.integers(1, 6, dims))),
+        "padding": tuple((int(a), int(b)) for a, b in zip(low, high, strict=True)),
+        "ceil_mode": bool(rng.integers(2)),
+    }
+    for n, k, s, pads in zip(size, *list(grid.values())[:3], strict=True):
+        if not all(-k < start < n for start in starts_of(n, k, s, *pads, grid["ceil_mode"])):
+            return draw_windows(rng)  # a window in the padding is an error
+    pool = [max_pool, average_pool, lp_pool, l2_pool][rng.integers(4)]
+    more: dict[str, Any] = {"p": float(rng.choice([1.5, 2.0, 3.0, 4.5]))} if pool is lp_pool else {}
+    if pool is average_pool:
+        more = {"count_include_pad": bool(rng.integers(2))}
+    lead = [(), (2,), (2, 3)][rng.integers(3)]
+    x = rng.normal(size=(*lead, *size, int(rng.integers(1, 4)))).astype(np.float32)
+    return pool, np.round(x) if pool is max_pool else x, grid, more
+
+
+def check_derivatives(seed):
+    """A value, a gradient and a second derivative of one drawn case."""
+    rng = np.random.default_rng(seed)
+    pool, x, grid, more = draw_windows(rng)
+    call = partial(pool, **grid, **more)
+    shape = jax.eval_shape(call, x).shape
+    cotangent, direction = (rng.normal(size=n).astype(np.float32) for n in (shape, x.shape))
+
+    @references.plain_jit
+    def derivatives(x, cotangent, direction):
+        def gradient(x):
+            y, pull = jax.vjp(call, x)
+            return pull(cotangent)[0], y
+
+        gradients, changes, y = jax.jvp(gradient, (x,), (direction,), has_aux=True)
+        return y, gradients, changes
+
+    wide, slopes, directions = references.float64([x, cotangent, direction])
+    sums = np.zeros((3, x.size))
+    where = np.arange(x.size).reshape(x.shape)
+    for (_, index, values, held), (*_, places, _) in zip(
+        windows_of(wide, **grid), windows_of(where, **grid), strict=True
+    ):
+        slope = slopes[(..., *index, slice(None))]
+        count = held if more.get("count_include_pad") else values.shape[-2]
+        step = directions.ravel()[places]
+        parts = derivatives_of_window(pool, values, slope, step, count, more.get("p", 2.0))
+        for total, part in zip(sums, parts, strict=True):
+            np.add.at(total, places, part)
+    gradient, *terms = sums.reshape(3, *x.shape)
+    y, got, change = derivatives(x, cotangent, direction)
+    references.assert_close(y, REFERENCES[pool](wide, **grid, **more), 1e-5)
+    references.assert_close(got, gradient, 1e-5)
+    # In a window of one value the terms cancel, and nothing but their rounding is left.
+    tolerance = 1e-5 * np.abs(terms).max(initial=0.0)
+    np.testing.assert_allclose(change, terms[0] - terms[1], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_derivatives_of_any_windows(seed):
+    check_derivatives(seed)
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("block", range(20))
+def test_many_windows(block):
+    for seed in range(1000 + 50 * block, 1050 + 50 * block):
+        check_derivatives(seed)
