@@ -69,8 +69,7 @@ class Settings:
         if name not in kinds:
             check_name(path)
         kind: Any = kinds[name]
-        is_node = dataclasses.is_dataclass(kind)
-        if is_node and type(value) is not kind:
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind) and type(value) is not kind:
             raise InputError(
                 f"config.{path} must be an instance of {kind.__name__}, got {reprlib.repr(value)}"
             )

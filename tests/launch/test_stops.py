@@ -105,6 +105,7 @@ def _stopped(name, workdir, cache, chance, seconds):
         running, signals = process.poll() is None, chance.choice(SIGNALS)
         if not lines:  # Python itself answers SIGINT with a traceback until it loads the launcher
             signals = [signal.SIGTERM if s is signal.SIGINT else s for s in signals]
+        begin = time.monotonic()
         for signum in signals:
             begin = time.monotonic()
             process.send_signal(signum)
