@@ -340,7 +340,10 @@ class CheckpointConfig(Settings):
 
 @dataclasses.dataclass
 class Config(Settings):
-    """A run: the same settings give the same parameters, bit for bit, on the same machine."""
+    """A run: equal settings give equal parameters, bit for bit, on one CPU.
+
+    On a GPU this needs XLA_FLAGS=--xla_gpu_deterministic_ops=true.
+    """
 
     seed: int = setting(
         0, "of the initial parameters, the order of the data, augmentation", low=0, high=2**32 - 1
