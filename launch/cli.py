@@ -129,7 +129,9 @@ def overrides() -> list[str]:
 
 
 def _with_notes(error: Exception) -> str:
-    return "; ".join([str(error), *getattr(error, "__notes__", [])])
+    """Joins the message with the notes of one line; JAX adds longer ones about its traceback."""
+    notes = [note for note in getattr(error, "__notes__", []) if "\n" not in note]
+    return "; ".join([str(error), *notes])
 
 
 def parse(

@@ -158,6 +158,10 @@ def test_errors_that_a_user_can_mend_are_explained_in_one_line():
     assert cli.explain(too_long, {}) == (
         f"{'x' * 60}...{'x' * 20} (300 characters): File name too long"
     )
+    noted = InputError("wrong")
+    noted.add_note("to resume: a command")
+    noted.add_note("-----\nFor simplicity, JAX has removed its internal frames")
+    assert cli.explain(noted, {}) == "wrong; to resume: a command"
     assert cli.explain(MemoryError(), {}) == "out of memory"
     lost = RuntimeError("RESOURCE_EXHAUSTED: Out of memory\nallocating 5 bytes")
     assert cli.explain(lost, {}) == (
