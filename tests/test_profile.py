@@ -139,7 +139,7 @@ def test_a_run_goes_on_with_another_profile_and_past_it_with_none(plain, tmp_pat
     result = train_and_evaluate(tiny.config(profile="1:3"), tmp_path)
     assert result["params_sha256"] == plain
     assert list((tmp_path / "profile").rglob("*.xplane.pb")) == traces
-    assert json.loads((tmp_path / "config.json").read_text())["profile"] == "4:6"
+    assert json.loads((tmp_path / "config.json").read_text())["profile"] == "1:3"
 
 
 def test_a_trace_that_cannot_be_read_is_left_for_other_tools(plain, tmp_path, monkeypatch, capsys):
