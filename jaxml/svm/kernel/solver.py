@@ -166,7 +166,7 @@ class _Solver:
         self.new_cache = partial(KernelCache, kernel, examples, memory=memory, least=self.size)
         self.cache = self.new_cache()
         self.sign, self.linear, self.upper = (
-            part.reshape(count, -1).astype(dtype) for part in problems[1:4]
+            jnp.asarray(part.reshape(count, -1), dtype) for part in problems[1:4]
         )
         self.most_at_once = max(1, self.cache.num_slots // self.size)
         self.device = next(iter(examples.devices()))
@@ -185,10 +185,10 @@ class _Solver:
         report: Callable[[Progress], None] | None,
     ) -> DualSolution:
         """Rounds until solved, stopped or told to end."""
-        value = np.zeros(self.sign.shape, self.sign.dtype)
+        value = jnp.zeros_like(self.sign)
         if start is not None:
-            value = start.reshape(value.shape).astype(value.dtype)
-        state = _variables(value, np.zeros_like(value), self.sign, self.upper)
+            value = jnp.asarray(start.reshape(value.shape), value.dtype)
+        state = Variables(value, jnp.zeros_like(value), self.sign, self.upper)
         # Any variables at first, so that the first round has the shapes of the others.
         spread = np.linspace(0, value.shape[1], self.size // 2, endpoint=False)
         old = np.tile(spread.astype(np.int32), (len(value), 1))
@@ -282,18 +282,21 @@ class _Solver:
     ) -> tuple[Variables, int]:
         """Solves a working set of each unsolved problem; returns the most steps of any."""
         value, score = np.array(state.value), np.array(state.score)
+        sign, upper = np.asarray(state.sign), np.asarray(state.upper)
         most = []
 
         def advance(block: np.ndarray) -> None:
             index = _padded(block, fill=int(block[0]), least=self.block, most=len(chosen))
             is_new = np.arange(len(index)) < len(block)
+            examples = self.example_of(chosen[index], index)
             with jax.default_device(self.device), jax.enable_x64(self.x64):
                 *found, steps = _advance(
                     self.cache.rows,
-                    _variables(*(field[index] for field in (value, score, self.sign, self.upper))),
+                    Variables(*(jnp.asarray(a[index]) for a in (value, score, sign, upper))),
                     chosen[index],
                     self.starts[index],
-                    *self.places(chosen[index], index),
+                    self.cache.slots(examples),
+                    examples,
                     np.where(is_new, goal[index], np.inf).astype(value.dtype),
                     sides=self.shape[1],
                     two_families=self.two_families,
@@ -309,12 +312,8 @@ class _Solver:
                 advance(blocks[0])
                 self.is_compiled, blocks = True, blocks[1:]
             for_each(advance, blocks, threads=self.on_cpu)
-        return _variables(value, score, self.sign, self.upper), max(most)
-
-    def places(self, chosen: np.ndarray, problems: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The slots and the columns of the kernel of variables, `[problems, size]` each."""
-        examples = self.example_of(chosen, problems)
-        return self.cache.slots(examples), examples
+        state = state._replace(value=jnp.asarray(value), score=jnp.asarray(score))
+        return state, max(most)
 
     def example_of(self, variables: np.ndarray, problems: np.ndarray) -> np.ndarray:
         """The example of each variable, `[problems, ...]`."""
@@ -362,11 +361,6 @@ class _Stall:
         self.violation = min(self.violation, progress.violation)
         self.objective = min(self.objective, progress.objective)
         return self.is_over
-
-
-def _variables(*fields: np.ndarray) -> Variables:
-    """Variables on the default device."""
-    return Variables(*(jnp.asarray(field) for field in fields))
 
 
 def _good_size(num_problems: int) -> int:
