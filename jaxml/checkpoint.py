@@ -212,10 +212,10 @@ class CheckpointWriter(Checkpoints):
             raise SaveError(f"{path}: {error.strerror}; {self._kept()}") from None
 
     def _remove_old(self) -> None:
-        steps = self.steps()
-        scores = {step: self._score(step) for step in steps}
-        best = [max(steps, key=lambda step: (scores[step], step))]
-        kept = {*steps[-self._config.keep :], *(s for s in best if scores[s] > -math.inf)}
+        steps, best = self.steps(), self.best()
+        kept = {*steps[-self._config.keep :]}
+        if self._score(best) > -math.inf:
+            kept.add(best)
         for step in set(steps) - kept:
             self.path(step).unlink(missing_ok=True)
 
@@ -258,7 +258,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     try:
         content = path.read_bytes()  # at once, for a run may remove the file meanwhile
         arrays = safetensors.load(content)
-        metadata = _metadata(content[:8], content[8:])
+        metadata = _metadata(content)
         if metadata["sha256"] != _digest(metadata["header"], arrays):
             raise ValueError("its digest does not match")
     except FileNotFoundError:
@@ -277,8 +277,9 @@ def read_header(path: Path) -> Header:
     """
     try:
         with path.open("rb") as file:
-            length = file.read(8)
-            metadata = _metadata(length, file.read(min(_length(length), path.stat().st_size)))
+            start = file.read(8)
+            start += file.read(min(_length(start), path.stat().st_size))
+        metadata = _metadata(start)
         return Header(**json.loads(metadata["header"]))
     except FileNotFoundError:
         raise
@@ -301,12 +302,13 @@ def _corrupt(path: Path, error: Exception) -> InputError:
     return InputError(f"{path}: is corrupt ({reason})")
 
 
-def _length(first: bytes) -> int:
-    return int.from_bytes(first, "little")
+def _length(content: bytes) -> int:
+    """Returns the length of the JSON that follows the first 8 bytes of a safetensors file."""
+    return int.from_bytes(content[:8], "little")
 
 
-def _metadata(first: bytes, rest: bytes) -> dict[str, str]:
-    return json.loads(rest[: _length(first)])["__metadata__"]
+def _metadata(content: bytes) -> dict[str, str]:
+    return json.loads(content[8 : 8 + _length(content)])["__metadata__"]
 
 
 def _digest(header: str, arrays: Mapping[str, np.ndarray]) -> str:

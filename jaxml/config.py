@@ -470,7 +470,7 @@ def user_path(text: str) -> Path:
     True
 
     Raises:
-      InputError: tensorstore could not write there, because the name is not in UTF-8.
+      InputError: the name is not in UTF-8.
     """
     try:
         text.encode()

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxml import config as settings
 from jaxml.checkpoint import Checkpoints
 from jaxml.errors import InputError
+from jaxml.origin import Origin
 from jaxml.program import Program
 from jaxml.step import TrainState
 from jaxml.workdir import CHECKPOINTS, Workdir
@@ -37,15 +37,11 @@ def restore(workdir: Path, checkpoint: str) -> Saved:
     while True:
         step = choose(checkpoints, checkpoint, workdir)
         try:
-            origin = checkpoints.header(step).notes["origin"]
+            origin = Origin(**checkpoints.header(step).notes["origin"])
             state = checkpoints.restore(step, abstract_state)
         except FileNotFoundError:  # the run has removed it since, so there is a newer one
             continue
-        if different := settings.differences(config, origin["config"]):
-            raise InputError(
-                f"{checkpoints.path(step)} belongs to a run with other settings: "
-                f"{', '.join(different)}"
-            )
+        origin.check_config(config, f"{checkpoints.path(step)}")
         return Saved(program, step, state)
 
 

@@ -54,14 +54,25 @@ class Origin(NamedTuple):
         Raises:
           InputError: the state belongs to another run, or the data changed.
         """
-        config = settings.from_tree(self.config)
-        if different := settings.differences(config, saved.config):
-            raise InputError(
-                f"{where} belongs to a run with other settings: {', '.join(different)}"
-            )
+        saved.check_config(settings.from_tree(self.config), where)
         if changed := _changes(saved.data, self.data, sorted(self.data.keys() | saved.data.keys())):
             raise InputError(
                 f"the data changed since {where}: {changed}; restore them or start in a new folder"
+            )
+
+    def check_config(self, config: Config, where: str) -> None:
+        """Checks that a state with this origin belongs to a run with a config.
+
+        Args:
+          config: the config of the run.
+          where: names the state in the message.
+
+        Raises:
+          InputError: it belongs to another run.
+        """
+        if different := settings.differences(config, self.config):
+            raise InputError(
+                f"{where} belongs to a run with other settings: {', '.join(different)}"
             )
 
     def follow(self, saved: "Origin", step: int) -> tuple["Origin", list[str]]:
