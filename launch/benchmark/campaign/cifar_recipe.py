@@ -79,7 +79,7 @@ def _train(report: Report, seed: int) -> None:
     else:
         report.say(f"seed {seed}: {state} before its first evaluation")
     if process.returncode not in (0, 128 + signal.SIGTERM):
-        report.note(failed=[*report.figures.get("failed", []), f"seed {seed}"])
+        report.fail(f"seed {seed}")
 
 
 def _arguments(report: Report, seed: int) -> list[str]:

@@ -99,13 +99,9 @@ def _write(file: Path, what: str, dry: bool) -> None:
 
 def _config(what: str, dry: bool) -> Any:
     """The digits as by default, or random images like CIFAR-10's in the batches of its recipe."""
-    from typing import cast
-
     from configs import cifar10_resnet20v1, digits_resnet20v1
-    from jaxml.data import DATASETS
-    from jaxml.data.dataset import Dataset, Split
+    from launch.benchmark.competitors.ours import random_set
     from launch.benchmark.settings import Settings
-    from launch.benchmark.task import random_images
 
     if what == "digits":
         config = digits_resnet20v1.get_config()
@@ -114,10 +110,7 @@ def _config(what: str, dry: bool) -> Any:
         config.batch_size = 8 if dry else 128
         size = 8 if dry else 32
         task = Settings(image_size=size).task(config.batch_size)
-        train, test = (Split(*random_images(task, count)) for count in (50 * task.batch_size, 256))
-        # In this process alone, there is one set more that a config can name.
-        cast(dict[str, Any], DATASETS)["random"] = lambda _: Dataset(train, test, 10)
-        config.data.name = "random"
+        config.data.name = random_set(task, train=50 * task.batch_size, test=256)
     if dry:
         config.model.name = "linear"
     return config

@@ -44,6 +44,10 @@ class Report:
         self._lines.append(line)
         self._write()
 
+    def fail(self, name: str) -> None:
+        """Notes that something failed."""
+        self.note(failed=[*self.figures.get("failed", []), name])
+
     def attempt(self, name: str, function: Callable[[], None]) -> bool:
         """Calls a function; if it fails, says so in one line and returns False."""
         try:
@@ -52,7 +56,7 @@ class Report:
             if not isinstance(error, JaxmlError):
                 traceback.print_exc()
             reason = next(iter(str(error).strip().splitlines()), "")[:200]
-            self.note(failed=[*self.figures.get("failed", []), name])
+            self.fail(name)
             self.say(f"{name}: FAILED, {type(error).__name__}: {reason}")
             return False
         return True

@@ -66,7 +66,7 @@ def _tell(report: Report, file: Path, ended: str) -> None:
     if not outcomes:
         report.say(next(iter(reversed(text.strip().splitlines())), "no output")[:200])
     if failed or not passed:
-        report.note(failed=["tests"])
+        report.fail("tests")
 
 
 def count(text: str) -> dict[str, str]:

@@ -10,7 +10,6 @@ import sklearn.svm
 from sklearn.datasets import load_digits
 
 from jaxml.data import idx
-from jaxml.errors import InputError
 from jaxml.svm.estimators import SVC, LinearSVC
 from launch.benchmark.campaign.report import Report
 
@@ -61,17 +60,12 @@ def load(report: Report) -> Data:
         x, y = load_digits(return_X_y=True)
         x = (x / 16).astype(np.float32)
         return Data(x[:300], y[:300], x[1500:], y[1500:])
-    folder = report.data_dir / "mnist"
-    arrays = []
-    for split in ("train", "t10k"):
-        for kind in ("images", "labels"):
-            files = sorted(folder.glob(f"{split}-{kind}*"))
-            if not files:
-                raise InputError(f"--data_dir: {folder} holds no {split}-{kind}")
-            arrays.append(idx.read(files[0]))
-    x, y, test_x, test_y = arrays
-    scaled = [images.reshape(len(images), -1).astype(np.float32) / 255 for images in (x, test_x)]
-    return Data(scaled[0], y, scaled[1], test_y)
+    dataset = idx.load(report.data_dir / "mnist")
+    x, test_x = (
+        split.inputs.reshape(len(split.inputs), -1).astype(np.float32) / 255
+        for split in (dataset.train, dataset.test)
+    )
+    return Data(x, dataset.train.targets, test_x, dataset.test.targets)
 
 
 def _measure(

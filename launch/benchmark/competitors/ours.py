@@ -178,17 +178,14 @@ def epoch(
       data: normalisation and augmentation.
       steps_per_call: as in a run.
     """
-    test = Split(*random_images(task, task.batch_size))
-    dataset = Dataset(Split(*random_images(task, task.images)), test, task.num_classes)
-    # In this process alone, there is one set more that settings can name.
-    cast(dict[str, Any], DATASETS)["random"] = lambda _: dataset
+    name = random_set(task, train=task.images, test=task.batch_size)
     program = Program(
         Config(
             batch_size=task.batch_size,
             eval_batch_size=task.batch_size,
             steps_per_call=steps_per_call,
             model=model,
-            data=dataclasses.replace(data, name="random"),
+            data=dataclasses.replace(data, name=name),
             optim=OptimConfig(schedule="constant"),
         )
     )
@@ -205,6 +202,23 @@ def epoch(
         jax.block_until_ready(state)
 
     return take
+
+
+def random_set(task: Task, *, train: int, test: int) -> str:
+    """Adds a set of random images to those that a config can name, in this process alone.
+
+    Args:
+      task: its size of the images and number of classes.
+      train: number of training images.
+      test: number of test images.
+
+    Returns:
+      The name of the set.
+    """
+    splits = [Split(*random_images(task, count)) for count in (train, test)]
+    dataset = Dataset(splits[0], splits[1], task.num_classes)
+    cast(dict[str, Any], DATASETS)["random"] = lambda _: dataset
+    return "random"
 
 
 def _bytes_moved(compiled: Any) -> float:
