@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jaxml import norms
+from jaxml.layers import _norms
 from jaxml.losses import absolute_error
 from jaxml.types import Array, Float, PyTree
 
@@ -165,8 +165,8 @@ def max_norm(params: PyTree, *, max_value: Scalar, select: Select = is_kernel) -
     def project(w: Array) -> Array:
         axes = tuple(range(w.ndim - 1))
         radius = jnp.asarray(max_value, w.dtype)
-        inside = norms.euclidean_norm(w, axes) <= radius
-        on_ball = radius * norms.direction(w, axes)
+        inside = _norms.euclidean_norm(w, axes) <= radius
+        on_ball = radius * _norms.direction(w, axes)
         return jnp.where(jnp.broadcast_to(inside, w.shape), w, on_ball)
 
     return _map_selected(project, params, select)

@@ -15,7 +15,7 @@ from ml_collections import config_flags
 from jaxml import config as settings
 from jaxml.config import Config, user_path
 from jaxml.errors import InputError, JaxmlError, nearest
-from jaxml.interrupt import Interrupted
+from jaxml.training.signals import Interrupted
 from launch import cache, cpu
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,7 +11,7 @@ CHECKPOINT = flags.DEFINE_string("checkpoint", "newest", "newest, best, or the n
 
 def main() -> None:
     """Prints the metrics of the split that the run evaluates."""
-    from jaxml.evaluate import evaluate  # after the flags, for it takes a second to import
+    from jaxml.training.evaluate import evaluate  # after the flags, for it takes a second to import
 
     for name, value in evaluate(user_path(WORKDIR.value), CHECKPOINT.value).items():
         print(f"{name}: {value}")

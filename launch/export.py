@@ -27,7 +27,7 @@ def main() -> None:
             raise InputError(f"--{flag.name}: is missing")
     if user_path(OUT.value).suffix != ".safetensors":
         raise InputError(f"--out={OUT.value}: its ending must be .safetensors")
-    from jaxml.export import export  # after the flags, for it takes a second to import
+    from jaxml.training.export import export  # after the flags, for it takes a second to import
 
     print(
         export(

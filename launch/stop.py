@@ -4,13 +4,13 @@ import os
 import signal
 import sys
 
-from jaxml.interrupt import SignalWatch, leave_closed_terminal
+from jaxml.training.signals import SignalWatch, leave_closed_terminal
 
 
 def watch() -> None:
     """Ends the process at the first SIGINT, SIGTERM or SIGHUP, whatever it is busy with.
 
-    A `jaxml.interrupt.StopSignals` takes over the first signal while it is in use.
+    A `jaxml.training.signals.StopSignals` takes over the first signal while it is in use.
     """
     SignalWatch(end, lambda *_: None)
 

@@ -59,9 +59,11 @@ flags.DEFINE_string("scale", "none", "of features: none, min_max, standard or ma
 def main() -> None:
     """Fits and predicts by the flags."""
     cache.keep_compiled(cache.user_folder(os.environ), os.environ)
-    from jaxml.interrupt import StopSignals  # after the flags, for it takes a second to import
     from jaxml.svm.command import experiment
     from jaxml.svm.command.machine_settings import MachineSettings
+    from jaxml.training.signals import (
+        StopSignals,  # after the flags, for it takes a second to import
+    )
 
     _check_sources()
     names = [field.name for field in dataclasses.fields(MachineSettings)]
@@ -118,7 +120,7 @@ def _tables() -> tuple[Any, Any]:
 
     if not FEATURES_OF.value:
         return tables.read_tables(user_path(TRAIN.value), _path(TEST))
-    from jaxml.features import features
+    from jaxml.training.features import features
 
     def of(split: str) -> tables.Table:
         name = f"{FEATURES_OF.value}, {split}, tap {TAP.value}"

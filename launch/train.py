@@ -16,8 +16,8 @@ from absl import flags
 from jaxml import config as settings
 from jaxml.config import Config, user_path
 from jaxml.errors import SaveError
-from jaxml.interrupt import Interrupted
-from jaxml.workdir import CONFIG, Workdir
+from jaxml.training.signals import Interrupted
+from jaxml.training.workdir import CONFIG, Workdir
 from launch import cache, cli
 
 WORKDIR = flags.DEFINE_string(
@@ -37,7 +37,7 @@ def main() -> None:
     print(f"run in {workdir}; to resume it: {resume}", flush=True)
     gc.set_threshold(50_000)  # JAX traces a network into many objects, few of which are garbage
     cache.keep_compiled(workdir.absolute().parent / ".compiled", os.environ)
-    from jaxml.train import train_and_evaluate  # now that all is set, for it imports JAX
+    from jaxml.training.loop import train_and_evaluate  # now that all is set, for it imports JAX
 
     try:
         train_and_evaluate(config, workdir)

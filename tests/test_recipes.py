@@ -8,10 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from jaxml.checkpoint import Checkpoints
 from jaxml.data import DATASETS
-from jaxml.program import Program
-from jaxml.train import train_and_evaluate
+from jaxml.training.checkpoint import Checkpoints
+from jaxml.training.loop import train_and_evaluate
+from jaxml.training.program import Program
 from tests import references
 
 CONFIGS = Path(__file__).parent.parent / "configs"

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxml import unpickle
+from jaxml.io import unpickle
 
 
 class _Array:

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxml import memory
 from jaxml.data.dataset import Dataset, Split
 from jaxml.errors import InputError
+from jaxml.io import memory
 
 
 def load(directory: Path) -> Dataset:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxml import norms
+from jaxml.layers import _norms
 from jaxml.layers.padding import Padding, each_dimension, explicit_padding
 from jaxml.types import Array, Float, Num
 
@@ -160,7 +160,7 @@ def lp_pool(
     # Not by jnp.abs, whose gradient at 0 is 1.
     magnitudes = x * jnp.sign(x)
     axes = tuple(range(-1 - len(grid.window), -1))
-    scale = norms.power_of_two_near(jnp.max(magnitudes, axis=axes, keepdims=True))
+    scale = _norms.power_of_two_near(jnp.max(magnitudes, axis=axes, keepdims=True))
     powers = jnp.power(magnitudes / scale, int(p) if p == int(p) else p)
     sums = _reduce(powers, np.zeros((), wide), lax.add, grid)
     # The root of 1 in place of the root of 0, whose gradient is infinite.

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from jaxml.losses import inputs
 from jaxml.metrics import sums
-from jaxml.outputs import binary_predictions
+from jaxml.predictions import binary_predictions
 from jaxml.types import Array, Bool, Float, Integer
 
 

@@ -18,7 +18,7 @@ class CalibrationError(sums.Sums):
       probabilities: `[bins]`, sum of their probabilities, float32.
 
     Example:
-      >>> from jaxml.outputs import class_predictions, class_probabilities
+      >>> from jaxml.predictions import class_predictions, class_probabilities
       >>> logits, labels = jnp.array([[0.0, 0.0], [9.0, 0.0]]), jnp.array([1, 0])
       >>> confidences = class_probabilities(logits).max(axis=-1)
       >>> hits = class_predictions(logits) == labels

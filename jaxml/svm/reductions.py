@@ -21,7 +21,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 
-from jaxml import outputs
+from jaxml import predictions
 from jaxml.losses import inputs
 from jaxml.losses import labels as labelling
 from jaxml.types import Array, Float, Integer
@@ -168,7 +168,7 @@ def vote(decisions: Float[Array, "*batch pairs"], *, classes: int) -> Integer[Ar
 
     Source: libsvm, and scikit-learn's `SVC.predict` unless `break_ties` is set.
     """
-    return outputs.class_predictions(votes(decisions, classes=classes))
+    return predictions.class_predictions(votes(decisions, classes=classes))
 
 
 def one_vs_rest_decisions(

@@ -7,8 +7,8 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save
 
-from jaxml import atomic
 from jaxml.errors import InputError
+from jaxml.io import atomic
 from jaxml.weights.bfloat16 import widen
 from jaxml.weights.first_bytes import first_bytes
 

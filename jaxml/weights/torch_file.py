@@ -2,7 +2,7 @@
 
 Since torch 1.6 such a file is a zip archive: `NAME/data.pkl` pickles the tensors, each by its
 shape, its strides and the key of a storage, and the storages are `NAME/data/KEY`. Before, it was a
-row of pickles with the storages after them. In both, the pickle is read by `jaxml.unpickle`, to
+row of pickles with the storages after them. In both, the pickle is read by `jaxml.io.unpickle`, to
 which the names of torch are nothing but text; what they stand for is in `torch_parts`.
 """
 
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxml import unpickle
 from jaxml.errors import InputError
+from jaxml.io import unpickle
 from jaxml.weights.archive import Archive
 from jaxml.weights.first_bytes import ZIP, first_bytes
 from jaxml.weights.prefixes import SETTING, select, unknown

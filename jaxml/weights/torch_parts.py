@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from jaxml import unpickle
-from jaxml.unpickle import Name, Opaque
+from jaxml.io import unpickle
+from jaxml.io.unpickle import Name, Opaque
 from jaxml.weights.torch_types import (
     DTYPES,
     OTHER_DTYPES,

@@ -8,7 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from jaxml.unpickle import Name, Opaque
+from jaxml.io.unpickle import Name, Opaque
 from jaxml.weights.bfloat16 import BFLOAT16
 
 # A view of few numbers by strides of 0 may stand for many, which a hostile one would fill the

@@ -5,8 +5,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from jaxml import atomic
 from jaxml.errors import InputError
+from jaxml.io import atomic
 from launch.benchmark.comparison import compare
 from launch.benchmark.settings import Settings
 from launch.benchmark.startup import startup

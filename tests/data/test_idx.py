@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxml import memory
 from jaxml.data import DATASETS, idx
 from jaxml.data.dataset import Dataset
 from jaxml.errors import InputError
+from jaxml.io import memory
 
 MNIST = {
     "train-images": "train-images-idx3-ubyte",

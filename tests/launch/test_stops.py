@@ -1,6 +1,6 @@
 """300 random stops of five runs change no parameter and no metric.
 
-    python -m pytest tests/launch/test_stops.py --large -n2
+    python -m pytest tests/launch/test_stops.py --large -n2 --dist=load
 
 takes about half an hour. A stop is a SIGKILL, SIGTERM, SIGINT or SIGHUP, or two in a row, at a
 random moment: from the start of the process on, or within the last second of the run.

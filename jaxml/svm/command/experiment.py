@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold
 
-from jaxml import atomic
 from jaxml.errors import InputError
+from jaxml.io import atomic
 from jaxml.svm.command.fitted_machine import Machine, Say, Stopped, fit, load_machine, save_machine
 from jaxml.svm.command.machine_settings import MachineSettings
 from jaxml.svm.command.tables import Table

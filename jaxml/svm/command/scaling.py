@@ -8,8 +8,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
-from jaxml import atomic
 from jaxml.errors import InputError
+from jaxml.io import atomic
 from jaxml.svm.files.libsvm_lines import shortest
 
 SCALES = ("none", "min_max", "standard", "max_abs")

@@ -12,8 +12,8 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
-from jaxml import atomic
 from jaxml.errors import InputError
+from jaxml.io import atomic
 
 _UNPACK: dict[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.open,

@@ -18,9 +18,9 @@ from jaxml.config import LossConfig, ModelConfig
 from jaxml.layers import conv
 from jaxml.models import create_model
 from jaxml.normalize import UnitInterval
-from jaxml.objective import create_objective
-from jaxml.step import Method, TrainState, train_step
 from jaxml.svm.estimators import SVC
+from jaxml.training.objective import create_objective
+from jaxml.training.steps import Method, TrainState, train_step
 from jaxml.types import Batch
 from launch.benchmark import ceilings, convolutions
 from launch.benchmark.campaign.report import Report

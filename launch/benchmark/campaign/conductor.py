@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from jaxml import atomic
+from jaxml.io import atomic
 from launch import cache
 from launch.benchmark import command
 from launch.benchmark.campaign.plan import PARTS, Plan

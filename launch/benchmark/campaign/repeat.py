@@ -77,7 +77,7 @@ def _write(file: Path, what: str, dry: bool) -> None:
     import jax
     import numpy as np
 
-    from jaxml.program import Program
+    from jaxml.training.program import Program
 
     program = Program(_config(what, dry))
     state, order = program.initial_state(), program.order(0)

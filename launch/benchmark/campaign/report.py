@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jaxml import atomic
 from jaxml.errors import JaxmlError
+from jaxml.io import atomic
 
 
 class Report:

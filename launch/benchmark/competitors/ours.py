@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxml import layers, optim
+from jaxml import layers
 from jaxml.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig
 from jaxml.data import DATASETS
 from jaxml.data.dataset import Dataset, Split
@@ -19,9 +19,10 @@ from jaxml.errors import InputError
 from jaxml.models import MODELS, create_model, network_class
 from jaxml.models.summary import summarize
 from jaxml.normalize import UnitInterval
-from jaxml.objective import create_objective
-from jaxml.program import Program
-from jaxml.step import Method, TrainState, train_step
+from jaxml.optim import optimizers as optim
+from jaxml.training.objective import create_objective
+from jaxml.training.program import Program
+from jaxml.training.steps import Method, TrainState, train_step
 from jaxml.types import Batch
 from launch import cpu
 from launch.benchmark import ceilings, convolutions

@@ -1,0 +1,1 @@
+"""Input and output that cannot do harm: atomic writes, unpickling without code, memory limits."""

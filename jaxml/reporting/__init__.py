@@ -1,0 +1,1 @@
+"""Reports on a run: its progress on the terminal and the profile of its steps."""

@@ -1,0 +1,1 @@
+"""Training, evaluation and export of a network; start reading in `loop.py`."""
