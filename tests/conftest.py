@@ -56,35 +56,35 @@ def pytest_collection_finish(session):
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node, error):
     """Takes over what one of several processes has recorded."""
-    from tests import laws
+    from tests import properties
 
     output = getattr(node, "workeroutput", {})
     node.config.stash[_whole] = output.get("whole", False)
     for *key, largest in output.get("record", []):
-        laws.record[tuple(key)] = max(laws.record.get(tuple(key), 0.0), largest)
+        properties.record[tuple(key)] = max(properties.record.get(tuple(key), 0.0), largest)
 
 
 def pytest_sessionfinish(session, exitstatus):
     """Fails a whole suite in which a public function met no reference."""
-    from tests import laws
+    from tests import properties
 
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["whole"] = session.config.stash[_whole]
         session.config.workeroutput["record"] = [
-            [*key, error] for key, error in laws.record.items()
+            [*key, error] for key, error in properties.record.items()
         ]
-    elif exitstatus == 0 and session.config.stash.get(_whole, False) and laws.missing():
+    elif exitstatus == 0 and session.config.stash.get(_whole, False) and properties.missing():
         session.exitstatus = 1
 
 
 def pytest_terminal_summary(terminalreporter, config):
     """Prints the largest errors against the references."""
-    from tests import laws
+    from tests import properties
 
-    if laws.record:
+    if properties.record:
         terminalreporter.section("largest errors, relative to the largest magnitude expected")
-        for line in laws.table():
+        for line in properties.table():
             terminalreporter.write_line(line)
-    if config.stash.get(_whole, False) and (names := laws.missing()):
+    if config.stash.get(_whole, False) and (names := properties.missing()):
         terminalreporter.section("public functions without a reference")
         terminalreporter.write_line("\n".join(names))

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 
 from jaxml import activations
 from jaxml.activations import ACTIVATIONS
-from tests import laws, references
+from tests import properties, references
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
@@ -79,7 +79,7 @@ def test_each_is_its_formula(name):
         return FORMULAS[name](x)
 
     form = SETTINGS.get(name, {})
-    laws.obey(public(name), values(), reference=reference, by="NumPy, SciPy", **form)
+    properties.check(public(name), values(), reference=reference, by="NumPy, SciPy", **form)
 
 
 def torch_functions():
@@ -104,7 +104,7 @@ def test_torch_agrees_in_values_and_gradients(name):
     function = functools.partial(public(name), **SETTINGS.get(name, {}))
     with jax.enable_x64(True):
         actual, pull = jax.vjp(function, jnp.asarray(x))
-        laws.agree(public(name), actual, y.detach().numpy(), by="torch", rtol=1e-10)
+        properties.agree(public(name), actual, y.detach().numpy(), by="torch", rtol=1e-10)
         # In torch, the sixth of hard_sigmoid's gradient is rounded to float32.
         rtol = 2**-24 if name == "hard_sigmoid" else 1e-10
         references.assert_close(pull(jnp.asarray(cotangent))[0], leaf.grad, rtol)
@@ -128,19 +128,19 @@ def test_keras_agrees_where_it_means_the_same(name, keras):
     expected = theirs(keras.ops.convert_to_tensor(x)).numpy()
     with jax.enable_x64(True):
         actual = public(name)(jnp.asarray(x), **SETTINGS.get(name, {}))
-    laws.agree(public(name), actual, expected, by="Keras", rtol=1e-10)
+    properties.agree(public(name), actual, expected, by="Keras", rtol=1e-10)
 
 
 def test_parameters_have_their_meaning():
     x = values()
     for slope in (0.0, 0.2, 1.5):
-        laws.obey(activations.leaky_relu, x, reference=lambda x, negative_slope: leaky(
+        properties.check(activations.leaky_relu, x, reference=lambda x, negative_slope: leaky(
             x, negative_slope), by="NumPy, SciPy", vmap=False, negative_slope=slope)  # fmt: skip
     for alpha in (0.5, 2.0):
-        laws.obey(
+        properties.check(
             activations.elu, x, reference=exponential, by="NumPy, SciPy", vmap=False, alpha=alpha
         )
-        laws.obey(activations.celu, x, reference=lambda x, alpha: exponential(
+        properties.check(activations.celu, x, reference=lambda x, alpha: exponential(
             x / alpha, 1.0) * alpha, by="NumPy, SciPy", vmap=False, alpha=alpha)  # fmt: skip
 
 
@@ -151,7 +151,9 @@ def test_any_axis_may_be_normalised(name, axis):
         return getattr(scipy.special, name)(x, axis=axis)
 
     function = getattr(activations, name)
-    laws.obey(function, values(), reference=reference, by="NumPy, SciPy", vmap=False, axis=axis)
+    properties.check(
+        function, values(), reference=reference, by="NumPy, SciPy", vmap=False, axis=axis
+    )
 
 
 def test_what_is_masked_has_no_part_in_the_softmax():
@@ -170,7 +172,7 @@ def test_what_is_masked_has_no_part_in_the_softmax():
         return activations.softmax(x, where=where)
 
     masked.__module__, masked.__qualname__ = "jaxml.activations", "softmax"
-    laws.obey(masked, x, where, reference=reference, by="NumPy, SciPy")
+    properties.check(masked, x, where, reference=reference, by="NumPy, SciPy")
 
     logs = np.asarray(
         activations.log_softmax(jnp.asarray(x, jnp.float32), where=jnp.asarray(where))
@@ -201,7 +203,7 @@ def prelu(x, slope):
 def test_prelu_has_a_slope_for_every_channel(shape):
     rng = np.random.default_rng(0)
     x, slope = rng.normal(size=shape), rng.normal(size=shape[-1])
-    laws.obey(activations.prelu, x, slope, reference=prelu, by="NumPy, SciPy", grads=0)
+    properties.check(activations.prelu, x, slope, reference=prelu, by="NumPy, SciPy", grads=0)
 
 
 def test_torch_agrees_on_prelu():
@@ -212,7 +214,7 @@ def test_torch_agrees_on_prelu():
         x = torch.from_numpy(np.moveaxis(x, -1, 1))
         return np.moveaxis(torch.nn.functional.prelu(x, torch.from_numpy(slope)).numpy(), 1, -1)
 
-    laws.obey(activations.prelu, x, slope, reference=reference, by="torch", grads=2)
+    properties.check(activations.prelu, x, slope, reference=reference, by="torch", grads=2)
 
 
 def maxout(x, pieces):
@@ -228,11 +230,15 @@ def maxout(x, pieces):
 )
 def test_maxout_takes_the_largest_of_neighbours(lead, features, pieces):
     x = np.random.default_rng(0).normal(size=(*lead, features * pieces))
-    laws.obey(activations.maxout, x, reference=maxout, by="NumPy, SciPy", grads=0, pieces=pieces)
+    properties.check(
+        activations.maxout, x, reference=maxout, by="NumPy, SciPy", grads=0, pieces=pieces
+    )
 
 
 def test_gradients_of_maxout():
-    laws.obey(activations.maxout, values(), reference=maxout, by="NumPy, SciPy", grads=2, pieces=2)
+    properties.check(
+        activations.maxout, values(), reference=maxout, by="NumPy, SciPy", grads=2, pieces=2
+    )
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
@@ -291,7 +297,7 @@ def test_integers_are_told(name):
     x = jnp.arange(4).reshape(2, 2)
     more = {"prelu": [jnp.ones(2)], "maxout": [2]}.get(name, [])
     function = ACTIVATIONS.get(name) or getattr(activations, name)
-    with laws.unchecked(), pytest.raises(TypeError, match="x: floating point, not int32"):
+    with properties.unchecked(), pytest.raises(TypeError, match="x: floating point, not int32"):
         function(x, *more)
 
 
@@ -310,7 +316,7 @@ def test_integers_are_told(name):
     ],
 )  # fmt: skip
 def test_arguments_that_do_not_fit_are_told(call, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         jax.eval_shape(call, jnp.ones((2, 3)))
 
 

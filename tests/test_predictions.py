@@ -9,7 +9,7 @@ import pytest
 import scipy.special
 
 from jaxml import predictions
-from tests import laws
+from tests import properties
 
 
 def example(shape=(2, 3, 5)):
@@ -17,7 +17,7 @@ def example(shape=(2, 3, 5)):
 
 
 def test_probabilities_of_two_classes():
-    laws.obey(
+    properties.check(
         predictions.binary_probabilities,
         example(),
         reference=scipy.special.expit,
@@ -30,7 +30,9 @@ def test_probabilities_of_several_classes():
     def softmax(logits):
         return scipy.special.softmax(logits, axis=-1)
 
-    laws.obey(predictions.class_probabilities, example(), reference=softmax, by="SciPy", grads=2)
+    properties.check(
+        predictions.class_probabilities, example(), reference=softmax, by="SciPy", grads=2
+    )
 
 
 def test_probabilities_of_extreme_logits_are_finite_with_finite_gradients():
@@ -56,7 +58,7 @@ def test_predictions_of_two_classes_are_probabilities_above_a_threshold(threshol
     def reference(logits, *, threshold):
         return (scipy.special.expit(logits) > threshold).astype(int)
 
-    laws.obey(
+    properties.check(
         predictions.binary_predictions, example(), reference=reference, by="SciPy",
         threshold=threshold, grads=0,
     )  # fmt: skip
@@ -76,7 +78,7 @@ def test_predictions_of_several_classes_take_the_first_of_equal_ones():
         return np.array([row.tolist().index(max(row)) for row in logits])
 
     logits = np.round(example((40, 4)) / 3)
-    laws.obey(
+    properties.check(
         predictions.class_predictions, logits, reference=reference, by="NumPy float64", grads=0
     )
     assert predictions.class_predictions(jnp.asarray(logits)).dtype == jnp.int32
@@ -89,14 +91,14 @@ def test_the_highest_logits_and_their_classes():
         values, classes = torch.topk(torch.from_numpy(logits), k)
         return values.numpy(), classes.numpy()
 
-    laws.obey(predictions.top_k, example(), reference=reference, by="torch", grads=0, k=2)
+    properties.check(predictions.top_k, example(), reference=reference, by="torch", grads=0, k=2)
 
     def stable(logits, *, k):
         classes = np.argsort(-logits, axis=-1, kind="stable")[..., :k]
         return np.take_along_axis(logits, classes, -1), classes
 
     logits = np.round(example((20, 4)) / 3) + 0.0  # no -0.0, which is below 0.0
-    laws.obey(predictions.top_k, logits, reference=stable, by="NumPy float64", grads=0, k=3)
+    properties.check(predictions.top_k, logits, reference=stable, by="NumPy float64", grads=0, k=3)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -0.5, float("nan")])
@@ -117,7 +119,7 @@ def test_more_classes_than_there_are_is_an_error(k):
 def test_logits_that_are_not_floating_point_or_have_no_classes_are_an_error(name):
     function = getattr(predictions, name)
     settings = {"k": 1} if name == "top_k" else {}
-    with laws.unchecked():
+    with properties.unchecked():
         with pytest.raises(TypeError, match="logits: floating point, not int32"):
             function(jnp.zeros((2, 3), jnp.int32), **settings)
         if not name.startswith("binary"):

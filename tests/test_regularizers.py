@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from jaxml.regularizers import decay, elastic_net, is_kernel, l1, l2, max_norm
-from tests import laws, references
+from tests import properties, references
 
 SHAPE = (3, 2, 4)
 
@@ -79,7 +79,7 @@ cases = pytest.mark.parametrize(
 @cases
 def test_the_formula(function, reference, settings):
     by = "NumPy float64"
-    laws.obey(function, kernel_of(), reference=reference, by=by, grads=2, **settings)
+    properties.check(function, kernel_of(), reference=reference, by=by, grads=2, **settings)
 
 
 @cases
@@ -88,7 +88,7 @@ def test_extreme_weights_are_finite(function, reference, settings, scale):
     w = np.float32(kernel_of(scale=scale))
     value, gradient = jax.value_and_grad(lambda w: function(w, **settings).sum())(jnp.asarray(w))
     expected = reference(np.float64(w), **settings)
-    laws.agree(function, function(jnp.asarray(w), **settings), expected, by="NumPy float64")
+    properties.agree(function, function(jnp.asarray(w), **settings), expected, by="NumPy float64")
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()
 
@@ -105,7 +105,7 @@ def test_keras_agrees_on_penalties(function, name, ours, theirs):
     penalty = getattr(keras().regularizers, name)(*theirs)
     w = np.float32(kernel_of())
     expected = penalty(keras().ops.convert_to_tensor(w)).numpy()
-    laws.agree(function, function(jnp.asarray(w), **ours), expected, by="Keras")
+    properties.agree(function, function(jnp.asarray(w), **ours), expected, by="Keras")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_keras_agrees_on_max_norm(shape, axis):
     constraint = keras().constraints.MaxNorm(2.0, axis=axis)
     w = np.float32(kernel_of(shape))
     expected = constraint(keras().ops.convert_to_tensor(w)).numpy()
-    laws.agree(max_norm, max_norm(jnp.asarray(w), max_value=2.0), expected, by="Keras")
+    properties.agree(max_norm, max_norm(jnp.asarray(w), max_value=2.0), expected, by="Keras")
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-25, 1e25, 1e37])
@@ -124,7 +124,7 @@ def test_max_norm_at_scales_whose_squares_are_0_or_infinite(scale):
     for max_value in (1.5 * scale, 0.5):
         expected = reference_max_norm(w.astype(np.float64), max_value=max_value)
         got = max_norm(jnp.asarray(w), max_value=max_value)
-        laws.agree(max_norm, got, expected, by="NumPy float64")
+        properties.agree(max_norm, got, expected, by="NumPy float64")
 
 
 def test_units_end_on_the_ball_or_stay():
@@ -146,12 +146,14 @@ def test_only_kernels_of_a_tree_count(function, reference, settings, dtype):
     if function in (max_norm, decay):
         for name, value in zip(("conv", "head"), expected, strict=True):
             rtol = 1e-5 if dtype == jnp.float32 else 2.0**-8
-            laws.agree(function, result[name].pop("kernel"), value, by="NumPy float64", rtol=rtol)
+            properties.agree(
+                function, result[name].pop("kernel"), value, by="NumPy float64", rtol=rtol
+            )
             tree[name].pop("kernel")
         jax.tree.map(np.testing.assert_array_equal, result, tree)
     else:
         assert result.dtype == jnp.float32
-        laws.agree(function, result, sum(expected), by="NumPy float64")
+        properties.agree(function, result, sum(expected), by="NumPy float64")
 
 
 @cases
@@ -178,7 +180,7 @@ def test_a_kernel_is_known_by_its_name():
     tree = [{"kernel": 0, "bias": 0}, Layer(0, 0), {"kernel": {"scale": 0}}, {"my_kernel": 0}]
     chosen = jax.tree_util.tree_map_with_path(is_kernel, tree)
     expected = [False, True, True, False, False, False]  # keys of a dict come sorted
-    laws.agree(is_kernel, jax.tree.leaves(chosen), expected, by="theory")
+    properties.agree(is_kernel, jax.tree.leaves(chosen), expected, by="theory")
     assert is_kernel((), np.ones(3))
 
 
@@ -251,12 +253,12 @@ def test_decay_is_a_penalty_for_plain_descent_and_not_with_momentum(momentum):
         descent = optax.sgd(LEARNING_RATE, momentum=momentum or None)
         penalised = run_ours(descent, jnp.asarray(w), penalty=RATE / 2, decoupled=0.0)
         decoupled = run_ours(descent, jnp.asarray(w), penalty=0.0, decoupled=RATE)
-    laws.agree(l2, penalised, expected, by="torch", rtol=1e-12)
+    properties.agree(l2, penalised, expected, by="torch", rtol=1e-12)
     difference = np.abs(np.asarray(decoupled) - expected).max()
     if momentum:
         assert difference > 0.01
     else:
-        laws.agree(decay, decoupled, expected, by="torch", rtol=1e-12)
+        properties.agree(decay, decoupled, expected, by="torch", rtol=1e-12)
 
 
 def test_decay_is_that_of_adamw_and_a_penalty_that_of_adam():
@@ -267,8 +269,8 @@ def test_decay_is_that_of_adamw_and_a_penalty_that_of_adam():
         penalised = run_ours(adam, jnp.asarray(w), penalty=RATE / 2, decoupled=0.0)
         decoupled = run_ours(adam, jnp.asarray(w), penalty=0.0, decoupled=RATE)
     adam_torch, adamw_torch = run_torch("Adam", w), run_torch("AdamW", w)
-    laws.agree(l2, penalised, adam_torch, by="torch", rtol=1e-12)
-    laws.agree(decay, decoupled, adamw_torch, by="torch", rtol=1e-12)
+    properties.agree(l2, penalised, adam_torch, by="torch", rtol=1e-12)
+    properties.agree(decay, decoupled, adamw_torch, by="torch", rtol=1e-12)
     assert np.abs(adam_torch - adamw_torch).max() > 0.01
 
 

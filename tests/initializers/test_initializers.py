@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as arrays
 
 from jaxml import initializers
 from jaxml.layers import conv, conv_transpose
-from tests import laws, references
+from tests import properties, references
 
 # Kernels of a dense, a convolution, a depthwise and a 3-D convolution, with their fans.
 KERNELS = {
@@ -78,7 +78,7 @@ def test_named_ones_have_their_variance_over_every_kernel(name):
         assert_distribution(kernel, distribution, kurtosis)
         variances.append(scale * kernel.var())
     smallest = min(math.prod(shape) for shape in KERNELS)
-    laws.agree(
+    properties.agree(
         factory, np.asarray(variances, np.float32), np.full(len(KERNELS), scale), by="theory",
         rtol=4 * math.sqrt((kurtosis - 1) / smallest),
     )  # fmt: skip
@@ -114,7 +114,7 @@ def test_variance_scaling_has_every_distribution_in_every_mode(
     sigma = math.sqrt(scale / fan(mode, *KERNELS[shape]))
     kernel = draw(factory(scale, mode, distribution), shape) / sigma
     assert_distribution(kernel, theory, kurtosis)
-    laws.agree(
+    properties.agree(
         factory,
         np.float32(kernel.var()),
         1.0,
@@ -165,7 +165,7 @@ def every(fan_in, fan_out):
 @given(arrays.array_shapes(min_dims=2, max_dims=5, max_side=4))
 def test_fans_are_those_of_torch(shape):
     expected = every(*torch_fans(shape))
-    laws.agree(initializers.variance_scaling, drawn_fans(shape), expected, by="torch")
+    properties.agree(initializers.variance_scaling, drawn_fans(shape), expected, by="torch")
 
 
 @settings(max_examples=4)
@@ -197,11 +197,11 @@ def test_what_torch_calls_fans_of_a_layer(groups):
     theirs = fans(torch.nn.Conv2d(6, 12, (2, 3), groups=groups).weight)
     ours = drawn_fans((2, 3, 6 // groups, 12), groups=groups)
     # It counts the outputs of all groups, and has the two the other way round where transposed.
-    laws.agree(initializers.variance_scaling, ours[0], np.float64(theirs[0]), by="torch")
+    properties.agree(initializers.variance_scaling, ours[0], np.float64(theirs[0]), by="torch")
     assert theirs[1] == pytest.approx(groups * ours[1])
     theirs = fans(torch.nn.ConvTranspose2d(12, 6, (2, 3), groups=groups).weight)
     ours = drawn_fans((2, 3, 6 // groups, 12), in_axis=-1, out_axis=-2, groups=groups)
-    laws.agree(initializers.variance_scaling, ours[1], np.float64(theirs[0]), by="torch")
+    properties.agree(initializers.variance_scaling, ours[1], np.float64(theirs[0]), by="torch")
     assert theirs[1] == pytest.approx(groups * ours[0])
 
 
@@ -224,7 +224,7 @@ def test_grouped_convolutions_and_transposed_ones_keep_the_variance(name, groups
         # outputs that share their inputs vary together by less than that again.
         outputs, weights = 32, 9 * 64 // groups
         rtol = 4 * math.sqrt(2 / (outputs * weights)) + 4 * math.sqrt(2 / (20 * 36))
-        laws.agree(factory, np.float32(inner.var()), scale, by="theory", rtol=rtol)
+        properties.agree(factory, np.float32(inner.var()), scale, by="theory", rtol=rtol)
 
 
 def test_fans_count_the_connections_of_a_grouped_convolution():
@@ -277,7 +277,7 @@ def test_torch_draws_from_the_same_distribution(name, theirs):
     kernel = draw(factory(), shape)
     assert same_distribution(kernel, drawn)
     # Two sample variances, of a kurtosis of at most 3.
-    laws.agree(
+    properties.agree(
         factory,
         np.float32(kernel.var()),
         drawn.var(),
@@ -322,7 +322,7 @@ def test_normal_uniform_and_truncated_normal_have_their_parameters():
         drawn = draw(initializer, shape)
         assert_distribution(drawn, theory, kurtosis)
         rtol = 4 * math.sqrt((kurtosis - 1) / n)
-        laws.agree(factory, np.float32(drawn.var()), theory.var(), by="theory", rtol=rtol)
+        properties.agree(factory, np.float32(drawn.var()), theory.var(), by="theory", rtol=rtol)
         low, high = theory.support()
         assert low <= drawn.min()
         assert drawn.max() <= high
@@ -338,7 +338,9 @@ def test_orthogonal_has_orthonormal_rows_or_columns(shape):
     kernel = draw(initializers.orthogonal(3.0), shape).reshape(-1, shape[-1])
     small = min(kernel.shape)
     product = kernel.T @ kernel if kernel.shape[1] == small else kernel @ kernel.T
-    laws.agree(initializers.orthogonal, product.astype(np.float32), 9 * np.eye(small), by="theory")
+    properties.agree(
+        initializers.orthogonal, product.astype(np.float32), 9 * np.eye(small), by="theory"
+    )
 
 
 def test_orthogonal_is_the_q_of_torch_up_to_signs():
@@ -347,8 +349,12 @@ def test_orthogonal_is_the_q_of_torch_up_to_signs():
     # The singular values of a stack of ours and theirs: both span all directions, equally long.
     theirs = torch.nn.init.orthogonal_(torch.empty(12, 30), gain=2.0).double().numpy()
     ours = draw(initializers.orthogonal(2.0), (30, 12))
-    laws.agree(initializers.orthogonal, np.linalg.svd(ours, compute_uv=False).astype(np.float32),
-               np.linalg.svd(theirs, compute_uv=False), by="torch")  # fmt: skip
+    properties.agree(
+        initializers.orthogonal,
+        np.linalg.svd(ours, compute_uv=False).astype(np.float32),
+        np.linalg.svd(theirs, compute_uv=False),
+        by="torch",
+    )
 
 
 def test_orthogonal_is_uniform_among_all_rotations_and_reflections():
@@ -370,7 +376,7 @@ def test_orthogonal_is_uniform_among_all_rotations_and_reflections():
 def test_delta_orthogonal_is_orthogonal_in_the_middle_and_keeps_every_length(shape, middle):
     kernel = draw(initializers.delta_orthogonal(2.0), shape)
     product = (kernel[middle] @ kernel[middle].T).astype(np.float32)
-    laws.agree(initializers.delta_orthogonal, product, 4 * np.eye(shape[-2]), by="theory")
+    properties.agree(initializers.delta_orthogonal, product, 4 * np.eye(shape[-2]), by="theory")
     kernel[middle] = 0
     assert not kernel.any()
 
@@ -389,7 +395,7 @@ def test_identity_is_that_of_torch(shape):
     expected = torch.nn.init.eye_(torch.empty(*shape)).numpy()
     for dtype in DTYPES:
         array = initializers.identity(0.5)(jax.random.key(0), shape, dtype)
-        laws.agree(initializers.identity, array, 0.5 * expected, by="torch", rtol=0)
+        properties.agree(initializers.identity, array, 0.5 * expected, by="torch", rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -404,7 +410,7 @@ def test_dirac_is_that_of_torch(shape, groups):
     for dtype in DTYPES:
         array = initializers.dirac(groups=groups)(jax.random.key(0), shape, dtype)
         assert array.dtype == dtype
-        laws.agree(initializers.dirac, array, expected, by="torch", rtol=0)
+        properties.agree(initializers.dirac, array, expected, by="torch", rtol=0)
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.55, 1.0])
@@ -414,7 +420,7 @@ def test_sparse_has_as_many_zeros_in_every_column_as_torch(sparsity):
     kernel = draw(initializers.sparse(sparsity, stddev=0.5), shape)
     theirs = torch.nn.init.sparse_(torch.empty(*shape), sparsity).numpy()
     zeros = (kernel == 0).sum(axis=0).astype(np.float32)
-    laws.agree(initializers.sparse, zeros, (theirs == 0).sum(axis=0), by="torch", rtol=0)
+    properties.agree(initializers.sparse, zeros, (theirs == 0).sum(axis=0), by="torch", rtol=0)
     if sparsity < 1:
         assert_distribution(kernel[kernel != 0], scipy.stats.norm(0, 0.5), 3.0)
 
@@ -432,14 +438,14 @@ def test_sparse_has_its_zeros_anywhere():
 def test_zeros_and_ones_are_constant_in_every_dtype(factory, value, dtype):
     array = factory()(jax.random.key(0), (2, 3), dtype)
     assert array.dtype == dtype
-    laws.agree(factory, array, np.full((2, 3), value), by="theory", rtol=0)
+    properties.agree(factory, array, np.full((2, 3), value), by="theory", rtol=0)
 
 
 def test_constant_is_constant():
     for dtype in DTYPES:
         array = initializers.constant(-2.5)(jax.random.key(0), (2, 3), dtype)
         assert array.dtype == dtype
-        laws.agree(initializers.constant, array, np.full((2, 3), -2.5), by="theory", rtol=0)
+        properties.agree(initializers.constant, array, np.full((2, 3), -2.5), by="theory", rtol=0)
 
 
 RANDOM = {
@@ -527,7 +533,7 @@ def test_he_normal_scales_at_the_ends_of_fan_in(shape, fan_in):
     ],
 )
 def test_parameters_out_of_range_are_told(make, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         make()
 
 

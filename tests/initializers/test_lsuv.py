@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from jaxml.initializers.lsuv import lsuv
 from jaxml.models import blocks
-from tests import laws, references
+from tests import properties, references
 
 KEY = jax.random.key(0)
 
@@ -59,7 +59,7 @@ def test_a_perceptron_is_scaled_as_the_algorithm_in_numpy_scales_it():
         expected.append(q / y.std())
         actual.append(np.asarray(params[name]["kernel"]))
         h = np.tanh(y / y.std())
-    laws.agree(lsuv, actual, expected, by="NumPy float64")
+    properties.agree(lsuv, actual, expected, by="NumPy float64")
 
 
 @pytest.mark.parametrize("train", [False, True])

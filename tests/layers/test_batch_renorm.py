@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxml.layers import batch_normalization, batch_renormalization, moments
-from tests import laws, references
+from tests import properties, references
 
 EPSILON = 1e-3
 
@@ -47,7 +47,7 @@ def by_statistics_of_x(x, past, past_variance, offset, scale, r_max, d_max):
 
 @pytest.mark.parametrize("absent", [(), (5,), (6,)], ids=str)
 def test_it_is_the_algorithm_of_the_paper(absent):
-    laws.obey(
+    properties.check(
         batch_renormalization,
         *(None if i in absent else array for i, array in enumerate(example())),
         reference=by_formula,
@@ -80,7 +80,7 @@ def test_torch_agrees_on_the_gradients_with_r_and_d_held_constant():
     arrays = [v.astype(np.float32) for v in (cotangent, x, *parameters)]
     grads = references.plain_jit(pull)(*arrays)
     expected = [np.zeros(6) if leaf.grad is None else leaf.grad.numpy() for leaf in leaves]
-    laws.agree(batch_renormalization, grads, tuple(expected), by="torch")
+    properties.agree(batch_renormalization, grads, tuple(expected), by="torch")
 
 
 def test_bounds_of_one_and_zero_leave_batch_normalisation():
@@ -129,5 +129,5 @@ def test_extreme_inputs_stay_finite_and_so_do_the_gradients():
 def test_what_does_not_fit_is_told(wrong, message):
     names = ("mean", "variance", "running_mean", "running_variance", "offset", "scale")
     arguments = dict.fromkeys(names, jnp.ones(3)) | {"r_max": 3.0, "d_max": 5.0} | wrong
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         batch_renormalization(jnp.ones((2, 3)), variance_epsilon=EPSILON, **arguments)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from jaxml.layers import conv, dense
-from tests import laws, references
+from tests import properties, references
 from tests.layers.other_libraries import keras_conv, torch_conv
 
 IMAGES = [(1, 1), (2, 2), (3, 3), (5, 4)]
@@ -199,7 +199,7 @@ def test_any_dimensions_strides_padding_dilation_and_groups(case):
         x, kernel, settings["strides"], pads, settings["dilation"], settings["groups"]
     )
     actual = references.plain_jit(partial(conv, **settings))(*arrays)
-    laws.agree(conv, actual, y + bias, by="SciPy")
+    properties.agree(conv, actual, y + bias, by="SciPy")
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_images_smaller_than_the_kernel_with_any_settings(options):
         wide[0], wide[1], options.get("strides", 1), [(2, 2), (2, 3)], dilation, groups
     )
     call = partial(conv, padding=((2, 2), (2, 3)), **options)
-    laws.agree(conv, references.plain_jit(call)(x, kernel), expected, by="SciPy")
+    properties.agree(conv, references.plain_jit(call)(x, kernel), expected, by="SciPy")
 
 
 SETTINGS = [
@@ -232,7 +232,7 @@ def test_torch_agrees(x, kernel, options):
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=size) for size in (x, kernel, kernel[-1:])]
     reference = partial(torch_conv, "conv")
-    laws.obey(conv, *arrays, reference=reference, by="torch", **options)
+    properties.check(conv, *arrays, reference=reference, by="torch", **options)
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
@@ -241,7 +241,7 @@ def test_keras_agrees(padding, strides, dilation):
     x, kernel, _ = example((6, 5), (3, 2))
     options = {"strides": strides, "padding": padding, "dilation": dilation}
     expected = keras_conv("conv", *references.float64([x, kernel]), **options)
-    laws.agree(conv, jitted(x, kernel, **options), expected, by="Keras")
+    properties.agree(conv, jitted(x, kernel, **options), expected, by="Keras")
 
 
 def test_a_convolution_of_one_pixel_is_dense_at_each():
@@ -309,7 +309,7 @@ def test_the_program_of_a_batch_of_images_is_one_convolution():
     ],
 )
 def test_shapes_and_settings_that_do_not_fit_are_told(shapes, options, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         conv(*map(jnp.zeros, shapes), **options)
 
 
@@ -328,5 +328,5 @@ def test_shapes_and_settings_that_do_not_fit_are_told(shapes, options, message):
 def test_dtypes_that_do_not_fit_are_told(dtypes, message):
     shapes = [(1, 4, 3), (3, 3, 2), (2,)]
     arrays = [jnp.zeros(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=False)]
-    with laws.unchecked(), pytest.raises(TypeError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(TypeError, match=re.escape(message)):
         conv(*arrays)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxml.layers import conv, conv_transpose
-from tests import laws, references
+from tests import properties, references
 from tests.layers.other_libraries import keras_conv, torch_conv
 
 
@@ -70,7 +70,7 @@ def test_any_dimensions_strides_padding_dilation_and_groups(case):
     arrays, settings = case
     actual = references.plain_jit(partial(conv_transpose, **settings))(*arrays)
     expected = scatter(*references.float64(arrays), **settings)
-    laws.agree(conv_transpose, actual, expected, by="NumPy float64")
+    properties.agree(conv_transpose, actual, expected, by="NumPy float64")
 
 
 SETTINGS = [
@@ -89,7 +89,7 @@ def example(x, kernel, groups=1):
 def test_torch_agrees(x, kernel, options):
     arrays = example(x, kernel, options.get("groups", 1))
     reference = partial(torch_conv, "conv_transpose")
-    laws.obey(conv_transpose, *arrays, reference=reference, by="torch", **options)
+    properties.check(conv_transpose, *arrays, reference=reference, by="torch", **options)
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
@@ -104,7 +104,7 @@ def test_keras_agrees(padding, window, strides, dilation):
     actual = conv_transpose(
         jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32), **options
     )
-    laws.agree(conv_transpose, actual, expected, by="Keras")
+    properties.agree(conv_transpose, actual, expected, by="Keras")
 
 
 ADJOINT = [
@@ -206,11 +206,11 @@ def test_sizes_are_those_of_the_convention_that_is_named(options, size):
     ],
 )
 def test_shapes_and_settings_that_do_not_fit_are_told(shapes, options, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         conv_transpose(*map(jnp.zeros, shapes), **options)
 
 
 def test_integers_are_told():
     message = "x, kernel: one floating dtype, not int32, float32"
-    with laws.unchecked(), pytest.raises(TypeError, match=message):
+    with properties.unchecked(), pytest.raises(TypeError, match=message):
         conv_transpose(jnp.zeros((4, 3), jnp.int32), jnp.zeros((3, 2, 3)))

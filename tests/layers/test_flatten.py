@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxml.layers import flatten
-from tests import laws
+from tests import properties
 
 
 def reference_flatten(x, *, start=1):
@@ -20,14 +20,14 @@ def test_the_last_dimensions_become_one(start):
     x = np.random.default_rng(0).normal(size=(2, 3, 2, 3))
     vmap = start < 0  # from the front, a mapped dimension does not count
     by = "NumPy float64"
-    laws.obey(flatten, x, reference=reference_flatten, by=by, vmap=vmap, start=start)
+    properties.check(flatten, x, reference=reference_flatten, by=by, vmap=vmap, start=start)
 
 
 def test_torch_agrees():
     torch = pytest.importorskip("torch")
     x = np.random.default_rng(0).normal(size=(2, 3, 2, 3))
     expected = torch.nn.Flatten()(torch.from_numpy(x)).numpy()
-    laws.agree(flatten, flatten(jnp.asarray(x, jnp.float32)), expected, by="torch")
+    properties.agree(flatten, flatten(jnp.asarray(x, jnp.float32)), expected, by="torch")
 
 
 def test_empty_batches_and_integers():

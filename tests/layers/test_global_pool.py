@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxml.layers import global_average_pool, global_max_pool
-from tests import laws, references
+from tests import properties, references
 
 POOLS = [global_average_pool, global_max_pool]
 pools = pytest.mark.parametrize("pool", POOLS)
@@ -41,7 +41,9 @@ REFERENCES = {global_average_pool: reference_average, global_max_pool: reference
 @pytest.mark.parametrize("shape", [(3, 4, 2), (2, 5, 3, 4), (2, 3, 1, 1, 2)], ids=str)
 def test_every_channel_is_pooled_over_height_and_width(pool, shape, scale):
     x = images_of(shape, scale)
-    laws.obey(pool, x, reference=REFERENCES[pool], by="NumPy float64", grads=2 if scale == 1 else 0)
+    properties.check(
+        pool, x, reference=REFERENCES[pool], by="NumPy float64", grads=2 if scale == 1 else 0
+    )
 
 
 @pools
@@ -49,7 +51,7 @@ def test_every_channel_is_pooled_over_height_and_width(pool, shape, scale):
 def test_other_numbers_of_spatial_dimensions(pool, spatial_dims):
     settings = {"spatial_dims": spatial_dims}
     x = images_of((2, 2, 3, 4, 2))
-    laws.obey(pool, x, reference=REFERENCES[pool], by="NumPy float64", grads=0, **settings)
+    properties.check(pool, x, reference=REFERENCES[pool], by="NumPy float64", grads=0, **settings)
 
 
 @pools
@@ -61,7 +63,7 @@ def test_torch_agrees(pool):
         images = torch.from_numpy(np.moveaxis(x, -1, 1).copy())
         return getattr(torch.nn.functional, name[pool])(images, 1)[..., 0, 0].numpy()
 
-    laws.obey(pool, images_of((2, 5, 3, 4)), reference=adaptive, by="torch", grads=0)
+    properties.check(pool, images_of((2, 5, 3, 4)), reference=adaptive, by="torch", grads=0)
 
 
 def test_equal_values_share_the_gradient():
@@ -114,5 +116,5 @@ def test_shapes_that_do_not_fit_are_told(pool, shape, settings, message):
 
 
 def test_integers_have_no_mean_in_their_dtype():
-    with laws.unchecked(), pytest.raises(TypeError, match="x: floating-point, not int32"):
+    with properties.unchecked(), pytest.raises(TypeError, match="x: floating-point, not int32"):
         global_average_pool(jnp.ones((4, 4, 2), jnp.int32))

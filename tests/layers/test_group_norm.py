@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxml.layers import group_norm, instance_norm
-from tests import laws, references
+from tests import properties, references
 
 
 def example(shape):
@@ -49,15 +49,19 @@ def test_any_spatial_rank_and_any_groups(batch, spatial, groups, size):
         return grouped, instance_norm(*arrays, **dims) if spatial else None
 
     grouped, instances = both(*singles)
-    laws.agree(group_norm, grouped, by_formula(*arrays, groups), by="NumPy float64")
+    properties.agree(group_norm, grouped, by_formula(*arrays, groups), by="NumPy float64")
     if spatial:
-        laws.agree(instance_norm, instances, instances_by_formula(*arrays), by="NumPy float64")
+        properties.agree(
+            instance_norm, instances, instances_by_formula(*arrays), by="NumPy float64"
+        )
 
 
-def test_both_obey():
+def test_both_have_the_properties_of_pure_functions():
     arrays = example((2, 2, 3, 4))
-    laws.obey(group_norm, *arrays, reference=by_formula, by="NumPy float64", groups=2, epsilon=0.1)
-    laws.obey(
+    properties.check(
+        group_norm, *arrays, reference=by_formula, by="NumPy float64", groups=2, epsilon=0.1
+    )
+    properties.check(
         instance_norm,
         *arrays,
         reference=instances_by_formula,
@@ -72,8 +76,8 @@ def test_no_offset_is_zero_and_no_scale_is_one():
     x, *_ = example((2, 3, 4))
     single = jnp.asarray(x, jnp.float32)
     actual = group_norm(single, groups=2, spatial_dims=1), instance_norm(single, spatial_dims=1)
-    laws.agree(group_norm, actual[0], by_formula(x, None, None, 2), by="NumPy float64")
-    laws.agree(instance_norm, actual[1], by_formula(x, None, None, 4), by="NumPy float64")
+    properties.agree(group_norm, actual[0], by_formula(x, None, None, 2), by="NumPy float64")
+    properties.agree(instance_norm, actual[1], by_formula(x, None, None, 4), by="NumPy float64")
 
 
 @pytest.mark.parametrize("lead", [(), (2,), (3, 2)], ids=str)
@@ -90,10 +94,10 @@ def test_any_leading_dimensions_are_examples(lead, spatial):
 
     grouped, instances = both(*map(np.float32, arrays))
     expected = by_formula(*flat, 3).reshape(arrays[0].shape)
-    laws.agree(group_norm, grouped, expected, by="NumPy float64")
+    properties.agree(group_norm, grouped, expected, by="NumPy float64")
     if spatial:
         expected = instances_by_formula(*flat).reshape(arrays[0].shape)
-        laws.agree(instance_norm, instances, expected, by="NumPy float64")
+        properties.agree(instance_norm, instances, expected, by="NumPy float64")
 
 
 def test_vmap_over_images_is_the_batch():
@@ -117,8 +121,8 @@ def test_torch_agrees():
 
     arrays = example((2, 2, 3, 6))
     none: dict = {"vmap": False, "grads": 0}
-    laws.obey(group_norm, *arrays, reference=group, by="torch", groups=3, **none)
-    laws.obey(instance_norm, *arrays, reference=instance, by="torch", **none)
+    properties.check(group_norm, *arrays, reference=group, by="torch", groups=3, **none)
+    properties.check(instance_norm, *arrays, reference=instance, by="torch", **none)
 
 
 def test_keras_agrees(tmp_path):
@@ -131,7 +135,7 @@ def test_keras_agrees(tmp_path):
     layer.set_weights([scale, offset])
     expected = layer(x).detach().numpy()
     y = group_norm(*map(jnp.float32, (x, offset, scale)), groups=3, epsilon=1e-3)
-    laws.agree(group_norm, y, expected, by="Keras")
+    properties.agree(group_norm, y, expected, by="Keras")
 
 
 def test_digits_are_kept_where_the_mean_is_large():
@@ -195,7 +199,7 @@ def test_extreme_inputs_stay_finite_and_so_do_the_gradients(dtype):
     ],
 )
 def test_what_does_not_fit_is_told(x, choice, error, message):
-    with laws.unchecked(), pytest.raises(error, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(error, match=re.escape(message)):
         group_norm(jnp.ones(x), **({"spatial_dims": 0} | choice))
 
 
@@ -210,5 +214,5 @@ def test_what_does_not_fit_is_told(x, choice, error, message):
     ],
 )
 def test_an_instance_of_one_position_is_told(shape, dims, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         instance_norm(jnp.ones(shape), spatial_dims=dims)

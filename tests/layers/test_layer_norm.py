@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxml.layers import layer_norm, rms_norm
-from tests import laws, references
+from tests import properties, references
 
 
 def example(shape, axes, seed=0):
@@ -51,22 +51,26 @@ def test_any_axes_of_any_shape(shape, data):
         return layer_norm(x, offset, scale, axes=axes), rms_norm(x, scale, axes=axes)
 
     normal, root = both(*(v.astype(np.float32) for v in arrays))
-    laws.agree(layer_norm, normal, by_formula(*arrays, axes=axes), by="NumPy float64")
-    laws.agree(rms_norm, root, rms_by_formula(*arrays[::2], axes=axes), by="NumPy float64")
+    properties.agree(layer_norm, normal, by_formula(*arrays, axes=axes), by="NumPy float64")
+    properties.agree(rms_norm, root, rms_by_formula(*arrays[::2], axes=axes), by="NumPy float64")
 
 
-def test_both_obey():
+def test_both_have_the_properties_of_pure_functions():
     x, offset, scale = example((2, 3, 4), (-1, -3))
     choice: dict = {"axes": (-1, -3), "epsilon": 0.1}
-    laws.obey(layer_norm, x, offset, scale, reference=by_formula, by="NumPy float64", **choice)
-    laws.obey(rms_norm, x, scale, reference=rms_by_formula, by="NumPy float64", **choice)
+    properties.check(
+        layer_norm, x, offset, scale, reference=by_formula, by="NumPy float64", **choice
+    )
+    properties.check(rms_norm, x, scale, reference=rms_by_formula, by="NumPy float64", **choice)
 
 
 def test_no_offset_is_zero_and_no_scale_is_one():
     x, *_ = example((3, 4), (-1,))
     expected = by_formula(x, None, None)
-    laws.agree(layer_norm, layer_norm(jnp.float32(x)), expected, by="NumPy float64")
-    laws.agree(rms_norm, rms_norm(jnp.float32(x)), rms_by_formula(x, None), by="NumPy float64")
+    properties.agree(layer_norm, layer_norm(jnp.float32(x)), expected, by="NumPy float64")
+    properties.agree(
+        rms_norm, rms_norm(jnp.float32(x)), rms_by_formula(x, None), by="NumPy float64"
+    )
 
 
 def test_torch_agrees():
@@ -82,8 +86,8 @@ def test_torch_agrees():
 
     x, offset, scale = example((2, 3, 4), (-1, -2))
     none: dict = {"axes": (-2, -1), "vmap": False, "grads": 0}
-    laws.obey(layer_norm, x, offset, scale, reference=layer, by="torch", **none)
-    laws.obey(rms_norm, x, scale, reference=rms, by="torch", epsilon=1e-3, **none)
+    properties.check(layer_norm, x, offset, scale, reference=layer, by="torch", **none)
+    properties.check(rms_norm, x, scale, reference=rms, by="torch", epsilon=1e-3, **none)
 
 
 def test_keras_agrees(tmp_path):
@@ -93,9 +97,9 @@ def test_keras_agrees(tmp_path):
     x, offset, scale = example((2, 3, 4), (-1,))
     singles = [jnp.float32(v) for v in (x, offset, scale)]
     y = keras.ops.layer_normalization(x, gamma=scale, beta=offset, epsilon=1e-3)
-    laws.agree(layer_norm, layer_norm(*singles, epsilon=1e-3), y.numpy(), by="Keras")
+    properties.agree(layer_norm, layer_norm(*singles, epsilon=1e-3), y.numpy(), by="Keras")
     y = keras.ops.rms_normalization(x, scale=scale, axis=-1, epsilon=1e-6)
-    laws.agree(rms_norm, rms_norm(singles[0], singles[2]), y.numpy(), by="Keras")
+    properties.agree(rms_norm, rms_norm(singles[0], singles[2]), y.numpy(), by="Keras")
 
 
 def test_digits_are_kept_where_the_mean_is_large():
@@ -132,11 +136,11 @@ def test_extreme_inputs_stay_finite_and_so_do_the_gradients(function, dtype):
     ],
 )
 def test_what_does_not_fit_is_told(function, x, choice, error, message):
-    with laws.unchecked(), pytest.raises(error, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(error, match=re.escape(message)):
         function(x, **choice)
 
 
 def test_an_offset_of_another_shape_is_told():
     message = "offset: shape (3,) for x (2, 3), not (1, 3)"
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         layer_norm(jnp.ones((2, 3)), jnp.ones((1, 3)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxml.layers import _norms
-from tests import laws, references
+from tests import properties, references
 
 # Smaller ones have entries below 2**-126, which XLA flushes to 0.
 SCALES = [1e-34, 1e-25, 1e-3, 1.0, 1e25, 1e37]
@@ -24,9 +24,9 @@ def test_norms_and_directions_at_any_scale(scale, axis):
     wide = x.astype(np.float64)
     expected = np.sqrt((wide**2).sum(axis, keepdims=True))
     norm = jax.jit(_norms.euclidean_norm, static_argnums=1)(x, axis)
-    laws.agree(_norms.euclidean_norm, norm, expected, by="NumPy float64", rtol=1e-6)
+    properties.agree(_norms.euclidean_norm, norm, expected, by="NumPy float64", rtol=1e-6)
     unit = _norms.direction(jnp.asarray(x), axis)
-    laws.agree(_norms.direction, unit, wide / expected, by="NumPy float64", rtol=1e-6)
+    properties.agree(_norms.direction, unit, wide / expected, by="NumPy float64", rtol=1e-6)
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -35,10 +35,10 @@ def test_the_norm_of_a_tree_is_that_of_its_leaves_in_a_row(scale):
     tree = {"a": x[0], "b": [1e-2 * x[1], x[2].astype(jnp.bfloat16)]}
     row = np.concatenate([np.float64(leaf).ravel() for leaf in jax.tree.leaves(tree)])
     norm = jax.jit(_norms.tree_norm)(tree)
-    laws.agree(_norms.tree_norm, norm, np.linalg.norm(row), by="NumPy float64", rtol=1e-6)
+    properties.agree(_norms.tree_norm, norm, np.linalg.norm(row), by="NumPy float64", rtol=1e-6)
     expected = jax.tree.map(lambda leaf: np.float64(leaf) / np.linalg.norm(row), tree)
     units = jax.jit(_norms.tree_direction)(tree)
-    laws.agree(_norms.tree_direction, units, expected, by="NumPy float64", rtol=1e-6)
+    properties.agree(_norms.tree_direction, units, expected, by="NumPy float64", rtol=1e-6)
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -53,7 +53,9 @@ def test_gradients_are_directions(scale):
 
 def test_gradients_of_directions_fit_differences():
     with jax.enable_x64(True):
-        laws.check_gradients(lambda x: _norms.direction(x, 0), jnp.asarray(np.float64(example(1))))
+        properties.check_gradients(
+            lambda x: _norms.direction(x, 0), jnp.asarray(np.float64(example(1)))
+        )
 
 
 def test_zeros_have_no_direction_and_no_gradient():

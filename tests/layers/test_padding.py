@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxml.layers.padding import each_dimension, explicit_padding
-from tests import laws
+from tests import properties
 
 SIZES = st.integers(1, 9)
 
@@ -54,7 +54,7 @@ ALLOWED = "padding: 'SAME', 'VALID', an int or 2 pairs of ints, not "
     ],
 )
 def test_another_padding_is_told(padding, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+    with properties.unchecked(), pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         explicit_padding(padding, (5, 4), (3, 2), (2, 2), (1, 2))
 
 
@@ -76,5 +76,5 @@ def test_one_number_is_for_each_dimension():
     ],
 )
 def test_other_numbers_are_told(value, error, message):
-    with laws.unchecked(), pytest.raises(error, match=f"^{re.escape(message)}$"):
+    with properties.unchecked(), pytest.raises(error, match=f"^{re.escape(message)}$"):
         each_dimension("strides", value, 2)

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxml.layers import average_pool, l2_pool, lp_pool, max_pool
-from tests import laws, references
+from tests import properties, references
 
 POOLS = [max_pool, average_pool, l2_pool]
 
@@ -128,7 +128,7 @@ def test_every_window_is_pooled(example, pool):
     x, windows = example
     expected = REFERENCES[pool](np.float64(np.float32(x)), **windows)
     y = pool(jnp.asarray(x, jnp.float32), **windows)
-    laws.agree(pool, y, expected, by="NumPy float64")
+    properties.agree(pool, y, expected, by="NumPy float64")
 
 
 @settings(max_examples=8)
@@ -137,7 +137,7 @@ def test_the_padding_may_be_counted(example):
     x, windows = example
     expected = reference_average(np.float64(np.float32(x)), count_include_pad=True, **windows)
     y = average_pool(jnp.asarray(x, jnp.float32), count_include_pad=True, **windows)
-    laws.agree(average_pool, y, expected, by="NumPy float64")
+    properties.agree(average_pool, y, expected, by="NumPy float64")
 
 
 @pytest.mark.parametrize(
@@ -151,11 +151,11 @@ def test_the_padding_may_be_counted(example):
         (lp_pool, {"p": 1.5}),
     ],
 )
-def test_pooling_obeys_the_laws(pool, more):
+def test_pooling_has_the_properties_of_a_pure_function(pool, more):
     x = images_of((2, 5, 4, 2))
     windows = {"window": (3, 2), "strides": (2, 1), "padding": ((1, 2), (1, 0)), "ceil_mode": True}
     by = "NumPy float64"
-    laws.obey(pool, x, reference=REFERENCES[pool], by=by, **windows, **more)
+    properties.check(pool, x, reference=REFERENCES[pool], by=by, **windows, **more)
 
 
 def test_an_int_is_a_window_of_two_dimensions():
@@ -202,13 +202,15 @@ def test_torch_agrees(sizes, window, strides, padding, ceil_mode):
     for pool, name, more in calls:
         expected = torch_pool(name, x, **grid, padding=padding, **more)
         y = pool(jnp.asarray(x, jnp.float32), padding=pairs, **grid, **more)
-        laws.agree(pool, y, expected, by="torch")
+        properties.agree(pool, y, expected, by="torch")
     if not ceil_mode:  # torch scales a last window as if it were full
         expected = torch_pool("lp_pool", x, norm_type=2.0, **grid, padding=None)
-        laws.agree(l2_pool, l2_pool(jnp.asarray(x, jnp.float32), **grid), expected, by="torch")
+        properties.agree(
+            l2_pool, l2_pool(jnp.asarray(x, jnp.float32), **grid), expected, by="torch"
+        )
         x = np.abs(x) / 1e4  # torch keeps the sign of odd powers
         expected = torch_pool("lp_pool", x, norm_type=3.0, **grid, padding=None)
-        laws.agree(
+        properties.agree(
             lp_pool, lp_pool(jnp.asarray(x, jnp.float32), p=3.0, **grid), expected, by="torch"
         )
 
@@ -241,7 +243,7 @@ def test_keras_agrees_on_same(sizes, window, strides):
         expected = expected.numpy()
         y = pool(jnp.asarray(x), window=window, strides=strides, padding="SAME")
         if pool is max_pool or sizes != (5, 6):  # an uneven padding repeats the edge, on torch
-            laws.agree(pool, y, expected, by="Keras")
+            properties.agree(pool, y, expected, by="Keras")
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.int8])
@@ -307,14 +309,14 @@ def test_no_window_lies_in_the_padding():
     ],
 )
 def test_windows_that_do_not_fit_are_told(pool, changes, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         pool(jnp.ones((1, 5, 5, 2)), **{"window": 2, **changes})
 
 
 def test_images_that_do_not_fit_are_told():
     with pytest.raises(ValueError, match=re.escape("x: at least one pixel, not shape (0, 3, 2)")):
         max_pool(jnp.ones((0, 3, 2)), window=2, padding=1)
-    with laws.unchecked():
+    with properties.unchecked():
         for pool in (average_pool, l2_pool):
             with pytest.raises(TypeError, match="x: floating-point, not int32"):
                 pool(jnp.ones((3, 3, 2), jnp.int32), window=2)

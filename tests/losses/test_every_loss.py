@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxml import losses
-from tests import laws, references
+from tests import properties, references
 
 REAL = ["squared_error", "absolute_error", "huber"]
 SOFT = ["sigmoid_cross_entropy", "sigmoid_focal"]
@@ -129,7 +129,7 @@ def test_what_is_half_as_wide_is_computed_in_float32(name):
 def test_a_mask_of_another_dtype_or_shape_is_an_error(name):
     outputs, targets = map(jnp.asarray, example(name))
     loss = getattr(losses, name)
-    with laws.unchecked():
+    with properties.unchecked():
         with pytest.raises(TypeError, match=r"where: booleans, not int32"):
             loss(outputs, targets, where=jnp.ones(4, jnp.int32))
         message = r"where: shape \(4,\), one boolean an example, not \(4, 1\)"
@@ -141,14 +141,17 @@ def test_a_mask_of_another_dtype_or_shape_is_an_error(name):
 def test_outputs_that_are_not_floating_point_are_an_error(name):
     outputs, targets = map(jnp.asarray, example(name))
     message = f"{'predictions' if name in REAL else 'logits'}: floating point, not int32"
-    with laws.unchecked(), pytest.raises(TypeError, match=message):
+    with properties.unchecked(), pytest.raises(TypeError, match=message):
         getattr(losses, name)(outputs.astype(jnp.int32), targets)
 
 
 @pytest.mark.parametrize("name", [*REAL, "kullback_leibler"])
 def test_targets_that_are_not_floating_point_are_an_error(name):
     outputs, targets = map(jnp.asarray, example(name))
-    with laws.unchecked(), pytest.raises(TypeError, match="targets: floating point, not int32"):
+    with (
+        properties.unchecked(),
+        pytest.raises(TypeError, match="targets: floating point, not int32"),
+    ):
         getattr(losses, name)(outputs, targets.astype(jnp.int32))
 
 
@@ -156,21 +159,21 @@ def test_targets_that_are_not_floating_point_are_an_error(name):
 def test_targets_of_another_shape_are_an_error(name):
     outputs, targets = map(jnp.asarray, example(name))
     message = f": shape {outputs.shape} as the "
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         getattr(losses, name)(outputs, targets[:, None])
 
 
 @pytest.mark.parametrize("name", ["hinge", "squared_hinge"])
 def test_float_labels_of_a_binary_hinge_are_an_error(name):
     message = "labels: integers 0 and 1, or booleans, not float32"
-    with laws.unchecked(), pytest.raises(TypeError, match=message):
+    with properties.unchecked(), pytest.raises(TypeError, match=message):
         getattr(losses, name)(jnp.zeros(2), jnp.ones(2))
 
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_float_labels_where_integers_are_meant_are_an_error(name):
     message = r"labels: integers in \[0, 3\), not float32"
-    with laws.unchecked(), pytest.raises(TypeError, match=message):
+    with properties.unchecked(), pytest.raises(TypeError, match=message):
         getattr(losses, name)(jnp.zeros((2, 3)), jnp.zeros(2))
 
 
@@ -179,7 +182,7 @@ def test_float_labels_where_integers_are_meant_are_an_error(name):
 def test_class_labels_of_another_shape_are_an_error(name, shape):
     allowed = "(2,) or (2, 3)" if name in SHARES else "(2,)"
     message = f"labels: shape {allowed} for logits (2, 3), not {shape}"
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         getattr(losses, name)(jnp.zeros((2, 3)), jnp.zeros(shape, jnp.int32))
 
 
@@ -187,7 +190,7 @@ def test_class_labels_of_another_shape_are_an_error(name, shape):
 @pytest.mark.parametrize("shape", [(), (2, 0)], ids=str)
 def test_no_classes_are_an_error(name, shape):
     message = f"logits: [..., classes] with at least one class, not {shape}"
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         getattr(losses, name)(jnp.zeros(shape), jnp.zeros(shape[:-1], jnp.int32))
 
 
@@ -212,7 +215,7 @@ def test_class_weights_that_do_not_fit_are_an_error(name):
     outputs, labels = map(jnp.asarray, example(name))
     classes = 2 if name in BINARY else 3
     loss = functools.partial(getattr(losses, name), outputs, labels)
-    with laws.unchecked():
+    with properties.unchecked():
         message = f"class_weights: shape ({classes},), not (4,)"
         with pytest.raises(ValueError, match=re.escape(message)):
             loss(class_weights=jnp.ones(4))

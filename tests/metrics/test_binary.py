@@ -7,7 +7,7 @@ import pytest
 import sklearn.metrics
 
 from jaxml.metrics import BinaryMetrics
-from tests import laws, references
+from tests import properties, references
 
 of = references.plain_jit(BinaryMetrics.of)
 
@@ -34,7 +34,7 @@ def expected(losses, logits, labels):
 
 def test_means_are_those_of_scikit_learn():
     arrays = example()
-    laws.agree(BinaryMetrics.of, of(*arrays).compute(), expected(*arrays), by="scikit-learn")
+    properties.agree(BinaryMetrics.of, of(*arrays).compute(), expected(*arrays), by="scikit-learn")
 
 
 @pytest.mark.parametrize("cuts", [(1, 2), (13, 39), (0, 40)])
@@ -71,7 +71,7 @@ def test_booleans_are_labels_and_nothing_has_means_of_zero():
 
 def test_arrays_that_do_not_fit_are_an_error():
     x, labels = jnp.zeros(3), jnp.zeros(3, jnp.int32)
-    with laws.unchecked():
+    with properties.unchecked():
         with pytest.raises(TypeError, match="labels: integers 0 and 1, or booleans, not float32"):
             BinaryMetrics.of(x, x, x)
         with pytest.raises(ValueError, match=r"logits: shape \(3,\) as the labels, not"):

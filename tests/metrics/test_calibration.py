@@ -7,7 +7,7 @@ import pytest
 import sklearn.calibration
 
 from jaxml.metrics import CalibrationError
-from tests import laws, references
+from tests import properties, references
 
 of = references.plain_jit(CalibrationError.of)
 
@@ -31,8 +31,8 @@ def test_errors_are_those_of_the_curve_of_scikit_learn(bins):
     arrays = example()
     metrics = CalibrationError.of(*map(jnp.asarray, arrays), bins=bins)
     error, largest = expected(*arrays, bins)
-    laws.agree(CalibrationError.expected, metrics.expected(), error, by="scikit-learn")
-    laws.agree(CalibrationError.maximum, metrics.maximum(), largest, by="scikit-learn")
+    properties.agree(CalibrationError.expected, metrics.expected(), error, by="scikit-learn")
+    properties.agree(CalibrationError.maximum, metrics.maximum(), largest, by="scikit-learn")
 
 
 @pytest.mark.parametrize("cuts", [(1, 2), (13, 39), (0, 60)])
@@ -77,7 +77,7 @@ def test_nothing_has_errors_of_zero():
 
 def test_bad_input_is_an_error():
     x, outcomes = jnp.zeros(3), jnp.zeros(3, jnp.int32)
-    with laws.unchecked():
+    with properties.unchecked():
         with pytest.raises(TypeError, match="probabilities: floating point, not int32"):
             CalibrationError.of(outcomes, outcomes)
         with pytest.raises(TypeError, match="outcomes: integers 0 and 1, or booleans, not float32"):

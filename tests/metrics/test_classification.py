@@ -12,7 +12,7 @@ from jax.test_util import check_grads
 
 from jaxml.losses import softmax_cross_entropy
 from jaxml.metrics import ClassificationMetrics
-from tests import laws, references
+from tests import properties, references
 
 FIELDS = ("count", "loss", "correct", "correct_top5")
 sums = jax.jit(ClassificationMetrics.of)
@@ -45,7 +45,7 @@ def expected_means(losses, logits, labels):
 def test_means_are_those_of_scikit_learn(classes):
     arrays = example(classes=classes)
     means = sums(*arrays).compute(num_classes=classes)
-    laws.agree(ClassificationMetrics.of, means, expected_means(*arrays), by="scikit-learn")
+    properties.agree(ClassificationMetrics.of, means, expected_means(*arrays), by="scikit-learn")
 
 
 def test_the_loss_of_a_softmax_is_the_log_loss_of_scikit_learn():
@@ -161,7 +161,7 @@ def test_the_gradient_of_the_loss_is_the_mask():
 def test_arrays_that_do_not_fit_are_an_error(changes, kind, message):
     arrays = dict(zip(("losses", "logits", "labels"), example(size=4, classes=3), strict=True))
     arrays = {name: jnp.asarray(array) for name, array in (arrays | changes).items()}
-    with laws.unchecked(), pytest.raises(kind, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(kind, match=re.escape(message)):
         ClassificationMetrics.of(**arrays)
 
 

@@ -8,7 +8,7 @@ import pytest
 import sklearn.metrics
 
 from jaxml.metrics import ConfusionMatrix
-from tests import laws, references
+from tests import properties, references
 
 CLASSES = 4
 of = references.plain_jit(functools.partial(ConfusionMatrix.of, num_classes=CLASSES))
@@ -28,7 +28,7 @@ def test_counts_are_those_of_scikit_learn():
     expected = sklearn.metrics.confusion_matrix(labels, predictions, labels=range(CLASSES))
     counts = of(predictions, labels).counts
     assert counts.dtype == jnp.int32
-    laws.agree(ConfusionMatrix.of, counts, expected, by="scikit-learn")
+    properties.agree(ConfusionMatrix.of, counts, expected, by="scikit-learn")
 
 
 @pytest.mark.parametrize("average", [None, "macro", "micro", "weighted"])
@@ -46,13 +46,13 @@ def test_ratios_are_those_of_scikit_learn(average, zero_division, absent):
         method = getattr(matrix, name)
         actual = method(average=average, zero_division=zero_division)
         assert actual.dtype == jnp.float32
-        laws.agree(method, actual, expected, by="scikit-learn")
+        properties.agree(method, actual, expected, by="scikit-learn")
 
 
 def test_figures_of_the_whole():
     predictions, labels = example()
     accuracy = sklearn.metrics.accuracy_score(labels, predictions)
-    laws.agree(
+    properties.agree(
         ConfusionMatrix.accuracy, of(predictions, labels).accuracy(), accuracy, by="scikit-learn"
     )
     expected = [
@@ -112,7 +112,7 @@ def test_nothing_has_figures_of_zero():
 
 def test_bad_input_is_an_error():
     labels = jnp.zeros(3, jnp.int32)
-    with laws.unchecked():
+    with properties.unchecked():
         with pytest.raises(TypeError, match=r"labels: integers in \[0, 2\), not float32"):
             ConfusionMatrix.of(labels, jnp.zeros(3), num_classes=2)
         with pytest.raises(TypeError, match=r"predictions: integers in \[0, 2\), not bool"):

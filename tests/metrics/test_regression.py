@@ -9,7 +9,7 @@ import pytest
 import sklearn.metrics
 
 from jaxml.metrics import RegressionMetrics
-from tests import laws, references
+from tests import properties, references
 
 of = references.plain_jit(RegressionMetrics.of)
 
@@ -36,7 +36,9 @@ def expected(losses, outputs, targets):
 @pytest.mark.parametrize("mean", [0.0, 3.0, 1e4])
 def test_means_are_those_of_scikit_learn(mean):
     arrays = example(mean=mean)
-    laws.agree(RegressionMetrics.of, of(*arrays).compute(), expected(*arrays), by="scikit-learn")
+    properties.agree(
+        RegressionMetrics.of, of(*arrays).compute(), expected(*arrays), by="scikit-learn"
+    )
 
 
 @pytest.mark.parametrize("mean", [3.0, 1e4])
@@ -86,7 +88,7 @@ def test_vmap_over_batches_is_a_loop_over_batches():
 
 def test_arrays_that_do_not_fit_are_an_error():
     x = jnp.zeros(3)
-    with laws.unchecked():
+    with properties.unchecked():
         with pytest.raises(ValueError, match=r"outputs: shape \(3,\) as the targets, not"):
             RegressionMetrics.of(x, x[:, None], x)
         with pytest.raises(ValueError, match=r"losses: shape \(3,\) as the targets, not"):

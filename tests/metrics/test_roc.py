@@ -7,7 +7,7 @@ import pytest
 import sklearn.metrics
 
 from jaxml.metrics import RocAuc, roc_auc
-from tests import laws, references
+from tests import properties, references
 
 of = references.plain_jit(RocAuc.of)
 
@@ -28,12 +28,12 @@ def pairs(scores, labels):
 @pytest.mark.parametrize("digits", [0, 8])
 def test_the_exact_area_with_ties_and_without(digits):
     arrays = example(digits=digits)
-    laws.obey(roc_auc, *arrays, reference=pairs, by="NumPy float64", grads=0)
+    properties.check(roc_auc, *arrays, reference=pairs, by="NumPy float64", grads=0)
 
     def reference(scores, labels):
         return np.float64(sklearn.metrics.roc_auc_score(labels, scores))
 
-    laws.obey(roc_auc, *arrays, reference=reference, by="scikit-learn", grads=0, vmap=False)
+    properties.check(roc_auc, *arrays, reference=reference, by="scikit-learn", grads=0, vmap=False)
 
 
 def test_scores_outside_the_mask_do_not_count_whatever_they_hold():
@@ -77,7 +77,7 @@ def test_the_area_of_bins_is_exact_for_probabilities_rounded_to_bins(bins):
     area = RocAuc.of(jnp.asarray(probabilities), jnp.asarray(labels), bins=bins).area()
     rounded = np.ceil(probabilities * bins)
     expected = sklearn.metrics.roc_auc_score(labels, rounded)
-    laws.agree(RocAuc.area, area, expected, by="scikit-learn")
+    properties.agree(RocAuc.area, area, expected, by="scikit-learn")
     assert float(area) == pytest.approx(pairs(probabilities, labels), abs=1.5 / bins)
 
 
@@ -104,7 +104,7 @@ def test_what_is_masked_nan_or_neither_class_is_not_counted():
 
 def test_bad_input_is_an_error():
     scores, labels = jnp.zeros(3), jnp.zeros(3, jnp.int32)
-    with laws.unchecked():
+    with properties.unchecked():
         with pytest.raises(TypeError, match="scores: floating point, not int32"):
             roc_auc(labels, labels)
         with pytest.raises(TypeError, match="labels: integers 0 and 1, or booleans, not float32"):

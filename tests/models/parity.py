@@ -12,7 +12,7 @@ import optax
 
 from jaxml.weights import convert
 from jaxml.weights.names import naming_of
-from tests import laws
+from tests import properties
 from tests.models import peers
 
 
@@ -86,7 +86,7 @@ def recorded(both: Pair, largest: float) -> float:
     """Puts an error of logits into the table at the end of the tests."""
     library = type(both.peer).__module__.partition(".")[0]
     key = (f"models.{both.network}", library, "float32")
-    laws.record[key] = max(laws.record.get(key, 0.0), largest)
+    properties.record[key] = max(properties.record.get(key, 0.0), largest)
     return largest
 
 

@@ -16,7 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from jaxml import normalize
-from tests import laws, references
+from tests import properties, references
 
 to_unit_interval = jax.jit(normalize.to_unit_interval)
 standardize = jax.jit(normalize.per_image_standardization)
@@ -40,7 +40,7 @@ def test_integers_are_divided_by_the_largest_of_their_dtype(dtype, largest):
         assert scaled.dtype == jnp.float32
         references.assert_close(scaled, expected, 2 * references.ROUNDING["float32"])
         assert np.ravel(scaled)[:2].tolist() == [0.0, 1.0]
-        laws.agree(normalize.to_unit_interval, scaled, expected, by="NumPy float64")
+        properties.agree(normalize.to_unit_interval, scaled, expected, by="NumPy float64")
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
@@ -111,7 +111,7 @@ def test_the_gradient_is_finite_at_a_constant_image():
 
 def test_fewer_than_three_dimensions_are_an_error():
     message = r"images: at least \[height, width, channels\], not shape \(4, 4\)"
-    with laws.unchecked(), pytest.raises(ValueError, match=message):
+    with properties.unchecked(), pytest.raises(ValueError, match=message):
         normalize.per_image_standardization(jnp.zeros((4, 4)))
 
 
@@ -128,7 +128,7 @@ def test_no_images_are_standardised_to_none():
 
 
 def test_per_image_standardization_obeys():
-    laws.obey(
+    properties.check(
         normalize.per_image_standardization,
         images_of((2, 3, 2, 2), np.float64),
         reference=references.per_image_standardization,
@@ -176,7 +176,9 @@ def test_from_unit_interval_multiplies_truncates_and_saturates(dtype):
     assert y.dtype == dtype
     if limits.max < 2**24:
         assert y.tolist() == expected
-    laws.agree(normalize.from_unit_interval, y, np.array(expected, np.float64), by="NumPy float64")
+    properties.agree(
+        normalize.from_unit_interval, y, np.array(expected, np.float64), by="NumPy float64"
+    )
 
 
 @pytest.mark.parametrize(
@@ -205,7 +207,7 @@ def test_from_unit_interval_multiplies_truncates_and_saturates(dtype):
     ],
 )
 def test_another_dtype_or_what_has_no_inverse_is_told(call, message):
-    with laws.unchecked(), pytest.raises(TypeError, match=message):
+    with properties.unchecked(), pytest.raises(TypeError, match=message):
         call()
 
 
@@ -316,7 +318,9 @@ def test_features_are_transformed_as_by_scikit_learn(name):
     def fit_and_apply(x):
         return kind.fit(features()[0], **choice).apply(x)
 
-    laws.obey(fit_and_apply, features()[1], reference=scikit_learn(transformer), by="scikit-learn")
+    properties.check(
+        fit_and_apply, features()[1], reference=scikit_learn(transformer), by="scikit-learn"
+    )
 
 
 def zca(x, data, epsilon):
@@ -331,7 +335,7 @@ def test_zca_is_the_inverse_root_of_the_covariance(epsilon):
     def fit_and_apply(x):
         return normalize.ZCAWhitening.fit(features()[0], epsilon=epsilon).apply(x)
 
-    laws.obey(
+    properties.check(
         fit_and_apply,
         features()[1],
         reference=lambda x: zca(x, features()[0], epsilon),
@@ -346,7 +350,7 @@ def test_epsilon_is_added_to_each_eigenvalue():
     values, vectors = np.linalg.eigh(np.cov(data.T))
     expected = np.abs((x - data.mean(0)) @ vectors[:, ::-1] / np.sqrt(values[::-1] + 0.5))
     y = normalize.PCAWhitening.fit(data, epsilon=0.5).apply(jnp.float32(x))
-    laws.agree(normalize.PCAWhitening.apply, np.abs(y), expected, by="NumPy float64")
+    properties.agree(normalize.PCAWhitening.apply, np.abs(y), expected, by="NumPy float64")
 
 
 @pytest.mark.parametrize("name", ["min_max", "per_channel", "pca", "zca", "unit"])
@@ -356,7 +360,7 @@ def test_invert_undoes_apply(name):
         fitted = kind.fit(data)
         expected = data / 255.0 if data.dtype == np.uint8 else data
         back = invert(fitted, apply(fitted, data))
-        laws.agree(kind.invert, back, expected.astype(np.float64), by="theory")
+        properties.agree(kind.invert, back, expected.astype(np.float64), by="theory")
         if data.dtype == np.uint8:
             np.testing.assert_array_equal(normalize.from_unit_interval(back), data)
         references.assert_vmap_is_loop(fitted.apply, data[:3], rtol=1e-5)
@@ -371,7 +375,7 @@ def test_invert_after_fewer_components_is_the_projection(name):
     pca = PCA(2).fit(data)
     expected = pca.inverse_transform(pca.transform(x))
     actual = fitted.invert(fitted.apply(jnp.float32(x)))
-    laws.agree(type(fitted).invert, actual, expected, by="scikit-learn")
+    properties.agree(type(fitted).invert, actual, expected, by="scikit-learn")
 
 
 @pytest.mark.parametrize("kind", [normalize.PCAWhitening, normalize.ZCAWhitening])
@@ -485,6 +489,6 @@ def test_a_normalizer_by_name_does_to_raw_images_what_it_says(name):
     y = apply(fitted, images)
     if name == "pca":  # an eigenvector has no sign of its own
         y, expected = np.abs(y), np.abs(expected)
-    laws.agree(type(fitted).apply, y, expected, by="NumPy float64")
+    properties.agree(type(fitted).apply, y, expected, by="NumPy float64")
     leaves = {"per_channel": 2, "min_max": 2, "pca": 3, "zca": 3}
     assert len(jax.tree.leaves(fitted)) == leaves.get(name, 0)

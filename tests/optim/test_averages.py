@@ -8,7 +8,7 @@ import pytest
 from jaxml.config import AverageConfig, Config, fields
 from jaxml.errors import InputError
 from jaxml.optim import averages
-from tests import laws, references
+from tests import properties, references
 
 STEPS = 12
 
@@ -43,7 +43,7 @@ def test_the_exponential_average_weighs_every_value_as_it_should():
         expected = jax.tree.map(
             lambda *leaves, w=weights: np.tensordot(w, np.stack(leaves), 1), *path[:t]
         )
-        laws.agree(averages.ema, got, expected, by="NumPy float64", rtol=1e-6)
+        properties.agree(averages.ema, got, expected, by="NumPy float64", rtol=1e-6)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.9999, 0.999999])
@@ -88,7 +88,7 @@ def test_stochastic_weight_averaging_is_that_of_torch():
         swa.update_parameters(model)
         for now in values[step - 1 : step + 2]:
             expected = swa.module.weight.detach().numpy()
-            laws.agree(averages.swa, now["params"]["kernel"], expected, by="torch", rtol=1e-6)
+            properties.agree(averages.swa, now["params"]["kernel"], expected, by="torch", rtol=1e-6)
 
 
 def test_lookahead_pulls_the_fast_parameters_back():
@@ -103,13 +103,13 @@ def test_lookahead_pulls_the_fast_parameters_back():
             slow = fast = slow + 0.25 * (fast - slow)
         references.assert_close(variables["params"], fast, 1e-6)
         got = averaging.value(average, variables)["params"]
-        laws.agree(averages.lookahead, got, slow, by="NumPy float64", rtol=1e-6)
+        properties.agree(averages.lookahead, got, slow, by="NumPy float64", rtol=1e-6)
 
 
 def test_without_an_average_the_variables_are_evaluated():
     path = walk()
     for got, expected in zip(values_along(averages.none(), path), path, strict=True):
-        laws.agree(averages.none, got, expected, by="the input", rtol=0.0)
+        properties.agree(averages.none, got, expected, by="the input", rtol=0.0)
 
 
 @pytest.mark.parametrize("name", ["none", "ema", "swa", "lookahead"])
@@ -131,4 +131,4 @@ def test_every_average_is_a_choice_of_the_settings(name):
     }[name]
     expected = sum(w * walk()[t - 1]["params"]["kernel"] for t, w in weights.items())
     kernel = last["params"]["kernel"]
-    laws.agree(averages.create_averaging, kernel, expected, by="NumPy float64", rtol=1e-6)
+    properties.agree(averages.create_averaging, kernel, expected, by="NumPy float64", rtol=1e-6)

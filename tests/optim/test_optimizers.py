@@ -25,7 +25,7 @@ from jaxml.optim.optimizers import (
     sharpness_aware,
 )
 from jaxml.optim.schedules import create_schedule
-from tests import laws, references
+from tests import properties, references
 
 SHAPES = {
     ("conv", "kernel"): (2, 3),
@@ -93,7 +93,7 @@ def test_steps_are_those_of_a_heavy_ball_with_coupled_decay_of_kernels(
     for params, wanted in zip(history, expected, strict=True):
         got = float32(flat(params))
         wanted = {key: wanted[key] for key in got}
-        laws.agree(create_optimizer, got, wanted, by="NumPy float64", rtol=1e-6)
+        properties.agree(create_optimizer, got, wanted, by="NumPy float64", rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["step", "cosine", "constant"])
@@ -198,7 +198,7 @@ def test_every_kernel_of_a_network_decays_and_nothing_else(shortcut):
     assert all(decays is True or decays is False for _, decays in mask)
     flags = np.array([decays for _, decays in mask], np.float64)
     wanted = np.array([name.endswith("['kernel']") for name in names], np.float64)
-    laws.agree(decay_mask, flags, wanted, by="the names", rtol=0.0)
+    properties.agree(decay_mask, flags, wanted, by="the names", rtol=0.0)
     kernels = 1 + 2 * 2 + 1 + (shortcut == "projection")
     norms = 1 + 2 * 2 + (shortcut == "projection")
     assert sum(decays for _, decays in mask) == kernels
@@ -235,7 +235,7 @@ def torch_descends(create, decay=0.1, steps=STEPS):
 
 def agree(name, params, expected, *, by):
     got = float32(flat(params))
-    laws.agree(OPTIMIZERS[name], got, {key: expected[key] for key in got}, by=by)
+    properties.agree(OPTIMIZERS[name], got, {key: expected[key] for key in got}, by=by)
 
 
 def float32(tree):
@@ -331,7 +331,7 @@ def test_muon_steps_along_matrices_that_are_nearly_orthogonal():
     u, _, v = np.linalg.svd(gradient.reshape(12, 5), full_matrices=False)
     # Newton-Schulz takes the singular values to between 0.68 and 1.14 (Jordan et al. 2024).
     singular = np.diag(u.T @ step @ v.T) / np.sqrt(max(1, 5 / 12))
-    laws.agree(OPTIMIZERS["muon"], singular, np.ones(5), by="theory", rtol=0.4)
+    properties.agree(OPTIMIZERS["muon"], singular, np.ones(5), by="theory", rtol=0.4)
     assert singular.min() > 0.6
     assert singular.max() < 1.25
     np.testing.assert_allclose(after["bias"], -np.ones(5), rtol=1e-5)  # Adam's first step
@@ -414,7 +414,7 @@ def test_adaptive_clipping_bounds_each_unit_by_its_own_weights(shape, scale):
     clip = adaptive_grad_clip(0.1)
     got, _ = jax.jit(lambda g, w: clip.update([g], clip.init([w]), [w]))(gradient, weights)
     expected = clipped_by_units(gradient, weights, clipping=0.1)
-    laws.agree(adaptive_grad_clip, got[0], expected, by="NumPy float64", rtol=1e-6)
+    properties.agree(adaptive_grad_clip, got[0], expected, by="NumPy float64", rtol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25, 1e38])
@@ -424,7 +424,7 @@ def test_clipping_by_the_norm_of_the_tree_at_any_scale(scale):
     got, _ = jax.jit(lambda g: clip.update(g, clip.init(g)))(tree)
     norm = np.sqrt(10.0) * scale
     expected = jax.tree.map(lambda g: g.astype(np.float64) * min(1, 0.5 / norm), tree)
-    laws.agree(clip_by_global_norm, got, expected, by="NumPy float64", rtol=1e-6)
+    properties.agree(clip_by_global_norm, got, expected, by="NumPy float64", rtol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
@@ -436,7 +436,7 @@ def test_the_trust_ratio_gives_an_update_the_norm_of_its_weights(scale):
     got, _ = jax.jit(lambda u, w: ratio.update(u, ratio.init(w), w))(update, weights)
     wide = update.astype(np.float64)
     expected = 0.25 * np.linalg.norm(np.float64(weights)) * wide / np.linalg.norm(wide)
-    laws.agree(scale_by_trust_ratio, got, expected, by="NumPy float64", rtol=1e-6)
+    properties.agree(scale_by_trust_ratio, got, expected, by="NumPy float64", rtol=1e-6)
     zeros = jnp.zeros((3, 4))
     for u, w in [(update, zeros), (zeros, weights)]:
         u, w = jnp.asarray(u), jnp.asarray(w)
@@ -468,7 +468,7 @@ def test_the_gradient_of_sharpness_aware_minimisation_is_that_of_the_neighbour()
     grads, aside = jax.jit(functools.partial(sharpness_aware, gradient, radius=0.1))(w)
     here = matrix.astype(np.float64) @ w
     expected = matrix @ (w + 0.1 * here / np.linalg.norm(here))
-    laws.agree(sharpness_aware, grads, expected, by="NumPy float64", rtol=1e-6)
+    properties.agree(sharpness_aware, grads, expected, by="NumPy float64", rtol=1e-6)
     assert float(aside) == -2.0
     flat_grads, _ = sharpness_aware(gradient, jnp.zeros(2), radius=0.1)
     np.testing.assert_array_equal(flat_grads, np.zeros(2))

@@ -6,7 +6,7 @@ import inspect
 import jax
 import numpy as np
 
-from tests import laws, references
+from tests import properties, references
 
 
 def with_keywords(function, *names):
@@ -43,8 +43,8 @@ def agree_that_it_closes(function, gap, value, *, by, within):
     """Asserts that a gap is 0 but for a share of the value, and records this share."""
     share = float(gap / abs(value))
     assert -1e-12 <= share <= within
-    key = laws.name_of(function), by, "float64"
-    laws.record[key] = max(laws.record.get(key, 0.0), abs(share))
+    key = properties.name_of(function), by, "float64"
+    properties.record[key] = max(properties.record.get(key, 0.0), abs(share))
 
 
 def signs(labels):

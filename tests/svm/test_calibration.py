@@ -17,7 +17,7 @@ from sklearn.preprocessing import scale
 from sklearn.svm import SVC
 
 from jaxml.svm.calibration import calibrated_probabilities, calibration_slopes
-from tests import laws, references
+from tests import properties, references
 
 fit = references.plain_jit(calibration_slopes)
 
@@ -78,7 +78,7 @@ def test_scipy_finds_the_same_slopes(classes, weighted):
                 jnp.asarray(decision, dtype), labels, sample_weight=given_weights
             )
             assert got.dtype == dtype
-            laws.agree(calibration_slopes, got, expected, by="SciPy", rtol=rtol)
+            properties.agree(calibration_slopes, got, expected, by="SciPy", rtol=rtol)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -92,7 +92,7 @@ def test_probabilities_are_the_softmax_of_the_scaled_decision(classes):
         p = scipy.special.expit(np.where(decision > 0, slopes[1], slopes[0]) * decision)
         return np.stack([1 - p, p], axis=-1)
 
-    laws.obey(calibrated_probabilities, slopes, decision, reference=reference, by="SciPy")
+    properties.check(calibrated_probabilities, slopes, decision, reference=reference, by="SciPy")
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -193,7 +193,7 @@ def test_held_out_examples_are_described_better_than_by_the_plain_sigmoid():
     ],
 )
 def test_shapes_that_do_not_fit_are_told(error, shapes, message):
-    with laws.unchecked(), pytest.raises(error, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(error, match=re.escape(message)):
         calibration_slopes(jnp.zeros(shapes[0]), jnp.zeros(shapes[1], jnp.int32))
 
 
@@ -212,7 +212,7 @@ def test_labels_weights_and_slopes_that_do_not_fit_are_told():
          "slopes: shape () for a decision (3, 3), not (2,)"),
     ]  # fmt: skip
     for call, error, message in cases:
-        with laws.unchecked(), pytest.raises(error, match=re.escape(message)):
+        with properties.unchecked(), pytest.raises(error, match=re.escape(message)):
             call()
 
 

@@ -18,7 +18,7 @@ from jaxml.svm.nystroem import (
     pivoted_landmarks,
     uniform_landmarks,
 )
-from tests import laws, references
+from tests import properties, references
 
 
 def rbf(x, z):
@@ -60,7 +60,7 @@ def test_scipy_has_the_same_root():
         gram = PEERS[kernel][0](landmarks, landmarks)
         return scipy.linalg.inv(scipy.linalg.sqrtm(gram)).real
 
-    laws.obey(
+    properties.check(
         nystroem_root, example(5), reference=inverse_root, by="SciPy", kernel=rbf,
         rtol=1e-4, bfloat16=None,
     )  # fmt: skip
@@ -72,7 +72,7 @@ def test_numpy_has_the_same_features_of_the_same_root():
     def transform(x, landmarks, root, kernel):
         return PEERS[kernel][0](x, landmarks) @ root
 
-    laws.obey(
+    properties.check(
         nystroem_features, x[:7], x[7:12], root, reference=transform, by="NumPy float64",
         kernel=rbf, bfloat16=None,
     )  # fmt: skip
@@ -92,10 +92,12 @@ def test_scikit_learn_has_the_same_root_and_features_of_the_same_landmarks(kerne
             arrays = x.astype(dtype), np.asarray(peer.components_, dtype)
             root, ours = references.plain_jit(features)(*arrays)
             theirs = peer.transform(x)
-            laws.agree(nystroem_root, root, peer.normalization_, by="scikit-learn", rtol=rtol)
-            laws.agree(nystroem_features, ours, theirs, by="scikit-learn", rtol=rtol)
+            properties.agree(nystroem_root, root, peer.normalization_, by="scikit-learn", rtol=rtol)
+            properties.agree(nystroem_features, ours, theirs, by="scikit-learn", rtol=rtol)
             gram = np.asarray(ours) @ np.asarray(ours).T
-            laws.agree(nystroem_features, gram, theirs @ theirs.T, by="scikit-learn", rtol=rtol)
+            properties.agree(
+                nystroem_features, gram, theirs @ theirs.T, by="scikit-learn", rtol=rtol
+            )
 
 
 @KERNELS
@@ -133,7 +135,7 @@ def test_uniform_landmarks_are_rows_each_as_often_and_once():
     drawn = np.asarray(jax.vmap(lambda key: uniform_landmarks(key, x, 3))(keys))[..., 0].astype(int)
     assert all(len(set(row)) == 3 for row in drawn.tolist())
     shares = np.bincount(drawn.ravel(), minlength=5) / len(keys)
-    laws.agree(uniform_landmarks, shares, np.full(5, 0.6), by="theory", rtol=0.05)
+    properties.agree(uniform_landmarks, shares, np.full(5, 0.6), by="theory", rtol=0.05)
 
 
 def test_pivots_have_the_probabilities_of_what_is_left_of_the_diagonal():
@@ -151,7 +153,9 @@ def test_pivots_have_the_probabilities_of_what_is_left_of_the_diagonal():
         shares.append(np.mean((found == [i, j]).all(-1)))
     assert sum(shares) == pytest.approx(1)
     error = np.sqrt(np.array(expected) / len(keys)).max() / max(expected)
-    laws.agree(pivoted_landmarks, np.array(shares), np.array(expected), by="theory", rtol=4 * error)
+    properties.agree(
+        pivoted_landmarks, np.array(shares), np.array(expected), by="theory", rtol=4 * error
+    )
 
 
 def test_pivots_find_small_groups_that_uniform_draws_miss():
@@ -209,5 +213,5 @@ def test_what_does_not_fit_is_told():
         ),
     ]
     for call, message in cases:
-        with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+        with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
             call()

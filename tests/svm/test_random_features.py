@@ -12,7 +12,7 @@ from sklearn.kernel_approximation import RBFSampler
 from sklearn.metrics.pairwise import rbf_kernel
 
 from jaxml.svm.random_features import fourier_features, fourier_frequencies
-from tests import laws, references
+from tests import properties, references
 
 GAMMA = 0.3
 
@@ -60,7 +60,7 @@ def variance(distances, inputs, frequencies, orthogonal):
 
 
 def test_scikit_learn_has_the_same_cosines_and_sines():
-    laws.obey(fourier_features, *example(), reference=sampler, by="scikit-learn")
+    properties.check(fourier_features, *example(), reference=sampler, by="scikit-learn")
 
 
 @pytest.mark.parametrize("lead", [(), (0,), (2, 3)])
@@ -72,7 +72,7 @@ def test_any_leading_dimensions_are_kept(lead):
         rows = sampler(x.reshape(-1, 4), frequencies) if x.size else np.zeros((0, 6))
         return rows.reshape(*lead, 6)
 
-    laws.obey(
+    properties.check(
         fourier_features,
         x,
         frequencies,
@@ -93,7 +93,9 @@ def test_products_are_the_kernel_but_for_the_errors_of_theory(orthogonal):
     features = fourier_features(jnp.asarray(x, jnp.float32), frequencies)
     gram, kernel = np.asarray(features @ features.T), rbf_kernel(x, gamma=GAMMA)
     # Five standard deviations of the largest variance that independent frequencies have.
-    laws.agree(fourier_frequencies, gram, kernel, by="scikit-learn", rtol=5 / num_features**0.5)
+    properties.agree(
+        fourier_frequencies, gram, kernel, by="scikit-learn", rtol=5 / num_features**0.5
+    )
     np.testing.assert_allclose(np.diag(gram), 1, rtol=1e-5)
 
 
@@ -166,7 +168,7 @@ def test_numbers_out_of_their_range_are_told(arguments, message):
 
 
 def test_arrays_that_do_not_fit_are_told():
-    with laws.unchecked():
+    with properties.unchecked():
         message = "x: [..., inputs] for frequencies (3, 2), not (5, 4)"
         with pytest.raises(ValueError, match=re.escape(message)):
             fourier_features(jnp.zeros((5, 4)), jnp.zeros((3, 2)))

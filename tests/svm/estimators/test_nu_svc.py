@@ -8,7 +8,7 @@ from sklearn.datasets import load_iris
 
 from jaxml.errors import InputError
 from jaxml.svm.estimators import NuSVC
-from tests import laws
+from tests import properties
 
 X, Y = load_iris(return_X_y=True)
 
@@ -22,7 +22,7 @@ def test_the_optimum_is_that_of_libsvm(settings, count):
     with jax.enable_x64(True):
         found = NuSVC(**settings, tol=1e-8).fit(x, y, weights)
         decision = found.decision_function(x)
-    laws.agree(NuSVC.fit, decision, wanted.decision_function(x), by="scikit-learn", rtol=1e-4)
+    properties.agree(NuSVC.fit, decision, wanted.decision_function(x), by="scikit-learn", rtol=1e-4)
     np.testing.assert_array_equal(found.predict(x), wanted.predict(x))
     assert found.dual_coef_.shape == wanted.dual_coef_.shape
     assert (np.abs(found.duality_gap_) <= 1e-6 * np.abs(found.primal_)).all()

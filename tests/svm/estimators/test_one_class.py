@@ -8,7 +8,7 @@ from sklearn.datasets import load_iris
 
 from jaxml.errors import InputError
 from jaxml.svm.estimators import OneClassSVM
-from tests import laws
+from tests import properties
 
 X, _ = load_iris(return_X_y=True)
 
@@ -21,7 +21,9 @@ def test_the_optimum_is_that_of_libsvm(settings):
         found = OneClassSVM(**settings, tol=1e-8).fit(X, sample_weight=weights)
         decision, scores = found.decision_function(X), found.score_samples(X)
     expected = wanted.decision_function(X)
-    laws.agree(OneClassSVM.decision_function, decision, expected, by="scikit-learn", rtol=1e-5)
+    properties.agree(
+        OneClassSVM.decision_function, decision, expected, by="scikit-learn", rtol=1e-5
+    )
     np.testing.assert_allclose(scores, wanted.score_samples(X), rtol=1e-5)
     clear = np.abs(expected) > 1e-6 * np.abs(expected).max()
     np.testing.assert_array_equal(found.predict(X)[clear], wanted.predict(X)[clear])

@@ -23,7 +23,7 @@ from jaxml.svm.estimators import SVC
 from jaxml.svm.estimators.base import rescaled
 from jaxml.svm.estimators.space import fit_space
 from jaxml.svm.kernel import certified, solver
-from tests import laws
+from tests import properties
 
 X, Y = load_iris(return_X_y=True)
 KERNELS = [
@@ -67,9 +67,9 @@ def test_the_optimum_is_that_of_libsvm(settings, count):
         )
     gram = gram_of(settings, x)
     dual = pair_values(wanted, gram, y)
-    laws.agree(SVC.fit, pair_values(found, gram, y), dual, by="scikit-learn", rtol=1e-8)
+    properties.agree(SVC.fit, pair_values(found, gram, y), dual, by="scikit-learn", rtol=1e-8)
     np.testing.assert_allclose(found.dual_, dual, rtol=1e-8)
-    laws.agree(
+    properties.agree(
         SVC.decision_function, decision, wanted.decision_function(x), by="scikit-learn", rtol=1e-5
     )
     wanted.set_params(decision_function_shape="ovo")
@@ -462,7 +462,7 @@ ERRORS = [
 
 @pytest.mark.parametrize(("settings", "message"), ERRORS)
 def test_settings_that_are_not_allowed(settings, message):
-    with pytest.raises(InputError, match=message), laws.unchecked():
+    with pytest.raises(InputError, match=message), properties.unchecked():
         SVC(**settings).fit(X, Y)
 
 

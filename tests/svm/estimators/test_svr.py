@@ -8,7 +8,7 @@ from sklearn.datasets import load_diabetes
 
 from jaxml.errors import InputError
 from jaxml.svm.estimators import SVR
-from tests import laws
+from tests import properties
 
 X, Y = (part[:200] for part in load_diabetes(return_X_y=True))
 
@@ -22,7 +22,7 @@ def test_the_optimum_is_that_of_libsvm(settings):
     with jax.enable_x64(True):
         found = SVR(**settings, tol=1e-7).fit(X, Y, weights)
         predicted = found.predict(X)
-    laws.agree(SVR.predict, predicted, wanted.predict(X), by="scikit-learn", rtol=1e-6)
+    properties.agree(SVR.predict, predicted, wanted.predict(X), by="scikit-learn", rtol=1e-6)
     np.testing.assert_array_equal(found.support_, wanted.support_)
     np.testing.assert_allclose(found.dual_coef_, wanted.dual_coef_, atol=1e-3)
     np.testing.assert_array_equal(found.n_support_, wanted.n_support_)

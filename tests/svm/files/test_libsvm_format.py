@@ -18,7 +18,7 @@ from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 from jaxml.errors import InputError
 from jaxml.svm.files import libsvm_format, packed_file
 from jaxml.svm.files.libsvm_format import Extent, read, read_blocks, scan, write
-from tests import laws
+from tests import properties
 
 PACKERS = {"plain": bytes, "gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
 TWO = "+1 1:0.5 3:2\n-1 2:1\n"
@@ -370,7 +370,7 @@ def test_what_was_there_before_is_left_if_a_file_cannot_be_written(path):
     ],
 )
 def test_arrays_that_cannot_be_written(path, x, y, settings, error, message):
-    with laws.unchecked(), pytest.raises(error, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(error, match=re.escape(message)):
         write(path, x, y, **settings)
     assert not path.exists()
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from jaxml.svm.objectives import binary, dual
 from jaxml.svm.objectives.gram import KnownProducts, LinearGram
-from tests import laws, references
+from tests import properties, references
 from tests.svm import oracles
 from tests.svm.objectives import definitions
 
@@ -49,7 +49,7 @@ def kernel(x):
 )
 def test_the_primal_is_the_penalty_and_the_weighted_sum_of_losses(loss, penalty, bias):
     x, labels, weight, rng = problem()
-    laws.obey(
+    properties.check(
         oracles.with_keywords(binary.primal, *WEIGHTS),
         rng.normal(size=3), np.array(0.3), x, labels, np.array(0.7), weight, CLASS_WEIGHT,
         reference=oracles.primal, by="NumPy float64", bfloat16=4.0,
@@ -60,7 +60,7 @@ def test_the_primal_is_the_penalty_and_the_weighted_sum_of_losses(loss, penalty,
 @pytest.mark.parametrize(("loss", "bias"), [("hinge", "free"), ("squared_hinge", "penalized")])
 def test_the_dual_is_the_textbooks(loss, bias):
     x, labels, weight, _ = problem()
-    laws.obey(
+    properties.check(
         oracles.with_keywords(dual.dual, *WEIGHTS),
         weight, kernel(x), labels, np.array(0.7), weight[::-1], CLASS_WEIGHT,
         reference=oracles.dual, by="NumPy float64", bfloat16=None, loss=loss, bias=bias,
@@ -78,7 +78,7 @@ def test_a_linear_gram_matrix_is_not_needed_to_multiply_with_it():
     def reference(alpha, x, labels, *, loss):
         return oracles.dual(alpha, x @ x.T, labels, 0.7, None, None, loss=loss)
 
-    laws.obey(
+    properties.check(
         of_rows, weight, x, labels, reference=reference, by="NumPy float64", bfloat16=None,
         loss="hinge",
     )  # fmt: skip
@@ -93,7 +93,7 @@ def test_the_primal_of_a_kernel_is_that_of_its_features(loss, bias):
         w = features.T @ (oracles.signs(labels) * alpha)
         return oracles.primal(w, intercept, features, labels, C, None, None, loss=loss, bias=bias)
 
-    laws.obey(
+    properties.check(
         oracles.with_keywords(binary.kernel_primal, "C", "intercept"),
         weight, kernel(x), labels, np.array(0.7), np.array(0.2),
         reference=reference, by="NumPy float64", bfloat16=None, vmap=False, loss=loss, bias=bias,
@@ -131,7 +131,7 @@ def test_scikit_learns_svc_is_where_primal_and_dual_meet(loss):
     assert 0 <= above - below + 1e-12 * above <= 1e-8 * above
     assert residual < 2e-6  # libsvm keeps its kernel in single precision
     assert outside < 1e-8
-    laws.agree(
+    properties.agree(
         dual.dual,
         below,
         oracles.dual(alpha, gram, labels, C, weight, CLASS_WEIGHT, loss=loss),
@@ -140,10 +140,10 @@ def test_scikit_learns_svc_is_where_primal_and_dual_meet(loss):
     )
     outputs = gram @ (oracles.signs(labels) * alpha)
     b = oracles.evaluate(binary.best_intercept, outputs, labels, loss=loss, **weights)
-    laws.agree(binary.best_intercept, b, machine.intercept_[0], by="scikit-learn", rtol=1e-6)
+    properties.agree(binary.best_intercept, b, machine.intercept_[0], by="scikit-learn", rtol=1e-6)
     expected = oracles.cost(outputs + b, labels, C, weight, CLASS_WEIGHT, loss=loss)
     expected += (oracles.signs(labels) * alpha) @ outputs / 2
-    laws.agree(binary.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
+    properties.agree(binary.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
     known = {"C": C, "loss": loss, **weights}
     gap = oracles.evaluate(
         lambda a, f, y, **s: binary.kernel_duality_gap(a, KnownProducts(f), y, **s),
@@ -192,9 +192,9 @@ def test_the_hinge_of_scikit_learns_linear_svc_meets_the_best_dual_of_scipy():
         jac=lambda a: signed @ (a @ signed) - 1, bounds=[(0, 0.4)] * 20,
         method="L-BFGS-B", options={"ftol": 1e-15, "gtol": 1e-10},
     )  # fmt: skip
-    laws.agree(binary.primal, above, -best.fun, by="SciPy", rtol=1e-6)
+    properties.agree(binary.primal, above, -best.fun, by="SciPy", rtol=1e-6)
     below = oracles.evaluate(dual.dual, best.x, x @ x.T, labels, **settings)
-    laws.agree(dual.dual, below, -best.fun, by="SciPy", rtol=1e-10)
+    properties.agree(dual.dual, below, -best.fun, by="SciPy", rtol=1e-10)
     residual = oracles.evaluate(dual.kkt_residual, best.x, x @ x.T, labels, **settings)
     assert residual < 1e-4
 
@@ -261,11 +261,11 @@ def test_gaps_and_residuals_are_those_of_their_definitions(loss, bias):
         (binary.kernel_duality_gap, definitions.kernel_gap),
         (dual.kkt_residual, definitions.residual),
     ]:
-        definitions.obey(
+        definitions.check(
             oracles.with_keywords(function, *WEIGHTS), alpha, kernel(x), labels, *weights,
             reference=reference, loss=loss, bias=bias,
         )  # fmt: skip
-    definitions.obey(
+    definitions.check(
         oracles.with_keywords(binary.duality_gap, *WEIGHTS),
         rng.normal(size=3), np.array(0.3), alpha, x, labels, *weights,
         reference=definitions.gap, loss=loss, bias=bias, penalty="l1" if bias == "none" else "l2",
@@ -294,7 +294,7 @@ def test_what_is_infeasible_is_measured(loss, bias):
         settings = dict(zip(WEIGHTS, rest[1:], strict=True)) | kinds
         return jax.vmap(lambda alpha: dual.infeasibility(alpha, rest[0], **settings))(points)
 
-    definitions.obey(
+    definitions.check(
         functools.update_wrapper(each, dual.infeasibility), points, labels, *weights,
         reference=reference, loss=loss, bias=bias,
     )  # fmt: skip
@@ -311,7 +311,7 @@ def test_shrinking_counts_the_steepest_feature(bias):
 
     # In turn no feature is steep, that of ones, and one of the data.
     for scale, size in [(0.1, 0.1), (0.1, 9.0), (3.0, 9.0)]:
-        definitions.obey(
+        definitions.check(
             oracles.with_keywords(dual.shrink), size * weight, scale * x, labels,
             reference=reference, bias=bias,
         )  # fmt: skip
@@ -324,7 +324,7 @@ def test_the_dual_of_the_sum_of_magnitudes_has_no_quadratic_of_the_weights():
         return oracles.dual(alpha, np.zeros((7, 7)), labels, *weights, loss=loss)
 
     for loss in LOSSES:
-        definitions.obey(
+        definitions.check(
             oracles.with_keywords(dual.l1_dual, *WEIGHTS),
             weight, labels, np.array(0.7), weight[::-1], CLASS_WEIGHT,
             reference=reference, loss=loss,
@@ -343,8 +343,8 @@ def test_costs_bounds_and_signs_of_rows():
         return oracles.signs(labels), costs, costs
 
     functools.update_wrapper(prepare, dual.prepare)
-    definitions.obey(prepare, weight, labels, *weights, reference=reference)
-    definitions.obey(
+    definitions.check(prepare, weight, labels, *weights, reference=reference)
+    definitions.check(
         oracles.with_keywords(binary.cost, *WEIGHTS), weight - 0.5, labels, *weights,
         reference=oracles.cost, loss="logistic",
     )  # fmt: skip
@@ -386,7 +386,7 @@ def test_projecting_leaves_what_is_feasible(bias):
     labels = np.array([0, 1, 1, 0])
     alpha = np.array([0.3, 0.2, 0.1, 0.0])
     actual = oracles.evaluate(dual.project, alpha, labels, C=0.3, loss="hinge", bias=bias)
-    laws.agree(dual.project, actual, alpha, by="itself, feasible", rtol=1e-12)
+    properties.agree(dual.project, actual, alpha, by="itself, feasible", rtol=1e-12)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -406,7 +406,7 @@ def test_no_other_intercept_costs_less(loss):
 
 def test_gradients_pass_the_best_intercept_by():
     x, labels, weight, _ = problem()
-    laws.check_gradients(
+    properties.check_gradients(
         jax.jit(lambda a, gram, y: binary.kernel_primal(a, gram, y, C=0.7)),
         weight, kernel(x), jnp.asarray(labels),
     )  # fmt: skip
@@ -419,7 +419,7 @@ def test_the_dual_point_is_minus_the_slope_of_the_cost():
         m = oracles.signs(labels) * outputs
         return 2 * C * sample_weight * np.maximum(0, 1 - m)
 
-    laws.obey(
+    properties.check(
         oracles.with_keywords(binary.dual_point, "C", "sample_weight"),
         rng.normal(size=7), labels, np.array(0.7), weight,
         reference=reference, by="NumPy float64",
@@ -461,7 +461,7 @@ def primal(weights=W, x=X, labels=Y, C=1.0, **settings):
     ],
 )
 def test_what_does_not_fit_is_told(call, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         call()
 
 
@@ -477,5 +477,5 @@ def test_what_does_not_fit_is_told(call, message):
     ],
 )
 def test_dtypes_that_do_not_fit_are_told(call, message):
-    with laws.unchecked(), pytest.raises(TypeError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(TypeError, match=re.escape(message)):
         call()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jaxml.svm import reductions
 from jaxml.svm.objectives import binary, multiclass
 from jaxml.svm.objectives.gram import LinearGram
-from tests import laws, references
+from tests import properties, references
 from tests.svm import oracles
 from tests.svm.objectives import definitions
 
@@ -50,13 +50,13 @@ def test_one_vs_rest_trains_one_machine_a_class_at_once():
         values, machine.coef_, machine.intercept_, x, labels.astype(np.int32)
     )
     expected_signs = np.stack([oracles.signs(labels == c) for c in range(3)])
-    laws.agree(reductions.one_vs_rest, signs, expected_signs, by="NumPy float64")
+    properties.agree(reductions.one_vs_rest, signs, expected_signs, by="NumPy float64")
     loss = {"loss": "squared_hinge", "bias": "penalized"}
     expected = [
         oracles.primal(w, b, x, labels == c, 0.5, None, None, **loss)
         for c, (w, b) in enumerate(zip(machine.coef_, np.ravel(machine.intercept_), strict=True))
     ]  # fmt: skip
-    laws.agree(binary.primal, found, np.array(expected), by="NumPy float64", rtol=1e-10)
+    properties.agree(binary.primal, found, np.array(expected), by="NumPy float64", rtol=1e-10)
     assert np.abs(slopes).max() < 1e-4  # scikit-learn's are the best weights
 
 
@@ -71,21 +71,23 @@ def test_one_vs_one_decides_as_scikit_learn():
     decisions = pairs_of.decision_function(x[300:600])
     assert decisions.shape[1] == len(reductions.pairs(10)) == 45
     found = oracles.evaluate(reductions.vote, decisions, classes=10)
-    laws.agree(reductions.vote, found, pairs_of.predict(x[300:600]), by="scikit-learn")
+    properties.agree(reductions.vote, found, pairs_of.predict(x[300:600]), by="scikit-learn")
     found = oracles.evaluate(reductions.one_vs_rest_decisions, decisions, classes=10)
-    laws.agree(
+    properties.agree(
         reductions.one_vs_rest_decisions, found, wide.decision_function(x[300:600]),
         by="scikit-learn", rtol=1e-12,
     )  # fmt: skip
     # Each machine has seen its two classes only, the first of them positive.
     signs, mask = oracles.evaluate(reductions.one_vs_one, labels[:300].astype(np.int32), classes=10)
     for (a, b), s, m in zip(reductions.pairs(10), signs, mask, strict=True):
-        laws.agree(reductions.one_vs_one, m, np.isin(labels[:300], [a, b]), by="NumPy float64")
-        laws.agree(
+        properties.agree(
+            reductions.one_vs_one, m, np.isin(labels[:300], [a, b]), by="NumPy float64"
+        )
+        properties.agree(
             reductions.one_vs_one, s * m, (labels[:300] == a) * 1.0 - (labels[:300] == b),
             by="NumPy float64",
         )  # fmt: skip
-    laws.agree(
+    properties.agree(
         reductions.pairs, reductions.pairs(4), [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)],
         by="by hand",
     )  # fmt: skip
@@ -103,7 +105,7 @@ def test_votes_are_counted_and_ties_go_to_the_first():
     decisions[0] = 0.0, -1.0, 1.0, 1.0, -1.0, 1.0
     votes = functools.partial(reductions.votes, classes=4)
     functools.update_wrapper(votes, reductions.votes)
-    laws.obey(votes, decisions, reference=reference, by="NumPy float64", grads=0)
+    properties.check(votes, decisions, reference=reference, by="NumPy float64", grads=0)
     cycle = jnp.array([1.0, -1.0, 1.0])  # each of three classes wins once
     assert int(reductions.vote(cycle, classes=3)) == 0
 
@@ -113,12 +115,12 @@ def test_the_primal_and_the_dual_are_the_textbooks(loss, squared):
     x, labels, weight, rng = problem()
     rest = labels, np.array(0.7), weight, CLASS_WEIGHT
     settings = {"loss": loss, "squared": squared, "by": "NumPy float64"}
-    laws.obey(
+    properties.check(
         oracles.with_keywords(multiclass.primal, *WEIGHTS),
         rng.normal(size=(2, 3)), rng.normal(size=3), x, *rest,
         reference=oracles.multiclass_primal, bfloat16=4.0, **settings,
     )  # fmt: skip
-    laws.obey(
+    properties.check(
         oracles.with_keywords(multiclass.dual, *WEIGHTS),
         rng.normal(size=(8, 3)), x @ x.T, *rest,
         reference=oracles.multiclass_dual, bfloat16=None, **settings,
@@ -137,7 +139,7 @@ def test_crammer_and_singers_optimum_of_scikit_learn_has_a_dual_that_meets_it(fi
     settings = {"loss": "crammer_singer", "bias": bias}
     above = oracles.evaluate(multiclass.primal, w, b, x, labels, C=0.5, **settings)
     alpha, best = best_dual(x, labels, 0.5, squared=False, **settings)
-    laws.agree(multiclass.primal, above, best, by="SciPy", rtol=1e-6)
+    properties.agree(multiclass.primal, above, best, by="SciPy", rtol=1e-6)
     gap = oracles.evaluate(multiclass.duality_gap, w, b, alpha, x, labels, C=0.5, **settings)
     oracles.agree_that_it_closes(multiclass.duality_gap, gap, above, by="scikit-learn", within=1e-6)
 
@@ -148,7 +150,7 @@ def test_the_residual_is_0_where_primal_and_dual_meet(loss, squared):
     settings = {"C": 0.5, "loss": loss, "squared": squared}
     alpha, best = best_dual(x, labels, bias="penalized", **settings)
     arrays = alpha, x @ x.T, labels
-    laws.agree(
+    properties.agree(
         multiclass.dual, oracles.evaluate(multiclass.dual, *arrays, **settings), best,
         by="SciPy", rtol=1e-8,
     )  # fmt: skip
@@ -223,22 +225,22 @@ def test_gaps_and_residuals_are_those_of_their_definitions(loss, squared):
         (multiclass.kernel_duality_gap, definitions.multiclass_kernel_gap),
         (multiclass.kkt_residual, definitions.multiclass_residual),
     ]:
-        definitions.obey(
+        definitions.check(
             oracles.with_keywords(function, *WEIGHTS), alpha, gram, labels, *weights,
             reference=reference, bias=bias, **form,
         )  # fmt: skip
     intercept = rng.normal(size=3)
-    definitions.obey(
+    definitions.check(
         oracles.with_keywords(multiclass.kernel_duality_gap, "intercept", *WEIGHTS),
         alpha, gram, labels, intercept, *weights,
         reference=definitions.multiclass_kernel_gap, bias="free", **form,
     )  # fmt: skip
-    definitions.obey(
+    definitions.check(
         oracles.with_keywords(multiclass.duality_gap, *WEIGHTS),
         rng.normal(size=(2, 3)), intercept, alpha, x, labels, *weights,
         reference=definitions.multiclass_gap, bias=bias, **form,
     )  # fmt: skip
-    definitions.obey(
+    definitions.check(
         oracles.with_keywords(multiclass.cost, *WEIGHTS), rng.normal(size=(6, 3)), labels, *weights,
         reference=definitions.multiclass_cost, **form,
     )  # fmt: skip
@@ -270,7 +272,7 @@ def test_what_is_infeasible_is_measured(loss, squared):
         return jax.vmap(lambda alpha: multiclass.infeasibility(alpha, labels, **given))(points)
 
     functools.update_wrapper(infeasibility, multiclass.infeasibility)
-    definitions.obey(
+    definitions.check(
         infeasibility, points, labels, *weights,
         reference=reference, loss=loss, squared=squared, bias=bias,
     )  # fmt: skip
@@ -305,7 +307,7 @@ def test_a_feasible_dual_point_bounds_every_primal_point(loss, squared, seed, C)
     assert (np.asarray(found) > -1e-12 * (1 + C)).all()
     form = {"loss": loss, "squared": squared}
     expected = definitions.multiclass_nearest(anywhere, labels, C, weight, None, **form)
-    laws.agree(multiclass.project, alpha, expected, by="SciPy", rtol=1e-9)
+    properties.agree(multiclass.project, alpha, expected, by="SciPy", rtol=1e-9)
 
 
 X, Y, A, G = jnp.ones((2, 3)), jnp.array([0, 1]), jnp.ones((2, 2)), jnp.eye(2)
@@ -331,5 +333,5 @@ X, Y, A, G = jnp.ones((2, 3)), jnp.array([0, 1]), jnp.ones((2, 2)), jnp.eye(2)
     ],
 )
 def test_what_does_not_fit_is_told(call, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         call()

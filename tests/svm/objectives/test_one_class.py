@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from jaxml.svm.objectives import nu_svc, nu_svr, one_class
 from jaxml.svm.objectives.gram import LinearGram
-from tests import laws, references
+from tests import properties, references
 from tests.svm import oracles
 from tests.svm.objectives import definitions
 
@@ -34,17 +34,17 @@ def kernel(x):
 def test_the_primals_are_the_textbooks():
     x, labels, weight, rng = problem()
     rest = np.array(0.4), weight
-    laws.obey(
+    properties.check(
         oracles.with_keywords(one_class.primal, "nu", "sample_weight"),
         rng.normal(size=3), np.array(0.3), x, *rest,
         reference=oracles.one_class_primal, by="NumPy float64", bfloat16=4.0,
     )  # fmt: skip
-    laws.obey(
+    properties.check(
         oracles.with_keywords(nu_svc.primal, "nu", "sample_weight"),
         rng.normal(size=3), np.array(0.1), np.array(0.3), x, labels, *rest,
         reference=oracles.nu_primal, by="NumPy float64", bfloat16=4.0,
     )  # fmt: skip
-    laws.obey(
+    properties.check(
         oracles.with_keywords(nu_svr.primal, "C", "nu", "sample_weight"),
         rng.normal(size=3), np.array(0.1), np.array(0.3), x, rng.normal(size=len(x)),
         np.array(0.7), *rest,
@@ -74,7 +74,7 @@ def test_the_duals_are_the_textbooks():
     def linear_less(beta, gram, targets):
         return targets @ beta + quadratic(beta, gram)
 
-    laws.obey(
+    properties.check(
         oracles.with_keywords(one_class.dual),
         weight,
         kernel(x),
@@ -82,7 +82,7 @@ def test_the_duals_are_the_textbooks():
         by="NumPy float64",
         bfloat16=None,
     )
-    laws.obey(
+    properties.check(
         oracles.with_keywords(nu_svc.dual),
         weight,
         kernel(x),
@@ -91,7 +91,7 @@ def test_the_duals_are_the_textbooks():
         by="NumPy float64",
         bfloat16=None,
     )
-    laws.obey(
+    properties.check(
         oracles.with_keywords(nu_svr.dual), weight, kernel(x), x[:, 0],
         reference=linear_less, by="NumPy float64", bfloat16=None,
     )  # fmt: skip
@@ -115,10 +115,10 @@ def test_scikit_learns_one_class_svm_is_where_primal_and_dual_meet():
     assert oracles.evaluate(one_class.infeasibility, alpha, **settings) < 1e-8
     outputs = gram @ alpha
     rho = oracles.evaluate(one_class.best_rho, outputs, **settings)
-    laws.agree(one_class.best_rho, rho, -machine.intercept_[0], by="scikit-learn", rtol=1e-6)
+    properties.agree(one_class.best_rho, rho, -machine.intercept_[0], by="scikit-learn", rtol=1e-6)
     features = np.linalg.cholesky(gram + 1e-13 * np.eye(60))
     expected = oracles.one_class_primal(features.T @ alpha, rho, features, 0.3, weight)
-    laws.agree(one_class.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
+    properties.agree(one_class.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
 
 
 def test_scikit_learns_nu_svc_is_where_primal_and_dual_meet():
@@ -144,12 +144,14 @@ def test_scikit_learns_nu_svc_is_where_primal_and_dual_meet():
     assert oracles.evaluate(nu_svc.infeasibility, alpha, labels, **settings) < 1e-6
     outputs = gram @ (oracles.signs(labels) * alpha)
     b, margin = oracles.evaluate(nu_svc.best_margin, outputs, labels, **settings)
-    laws.agree(nu_svc.best_margin, margin, rho, by="scikit-learn", rtol=1e-5)
-    laws.agree(nu_svc.best_margin, b / margin, machine.intercept_[0], by="scikit-learn", rtol=1e-5)
+    properties.agree(nu_svc.best_margin, margin, rho, by="scikit-learn", rtol=1e-5)
+    properties.agree(
+        nu_svc.best_margin, b / margin, machine.intercept_[0], by="scikit-learn", rtol=1e-5
+    )
     features = np.linalg.cholesky(gram + 1e-13 * np.eye(60))
     w = features.T @ (oracles.signs(labels) * alpha)
     expected = oracles.nu_primal(w, b, margin, features, labels, 0.3, weight)
-    laws.agree(nu_svc.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
+    properties.agree(nu_svc.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
 
 
 @pytest.mark.parametrize("nu", [0.3, 1.0])
@@ -171,11 +173,11 @@ def test_scikit_learns_nu_svr_is_where_primal_and_dual_meet(nu):
     assert oracles.evaluate(nu_svr.infeasibility, beta, **settings) < 1e-8
     outputs, tube = gram @ beta, {"nu": nu, "sample_weight": weight}
     b, epsilon = oracles.evaluate(nu_svr.best_tube, outputs, targets, **tube)
-    laws.agree(nu_svr.best_tube, b, machine.intercept_[0], by="scikit-learn", rtol=1e-5)
+    properties.agree(nu_svr.best_tube, b, machine.intercept_[0], by="scikit-learn", rtol=1e-5)
     assert (epsilon == 0) == (nu == 1.0)
     errors = np.maximum(np.abs(outputs + b - targets) - epsilon, 0)
     expected = beta @ outputs / 2 + 1.3 * (nu * weight.sum() * epsilon + weight @ errors)
-    laws.agree(nu_svr.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
+    properties.agree(nu_svr.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
 
 
 # Of few digits: in single precision, too, dual variables are on their bounds.
@@ -190,23 +192,23 @@ def test_gaps_and_residuals_are_those_of_their_definitions():
         (one_class.kernel_duality_gap, definitions.one_class_kernel_gap),
         (one_class.kkt_residual, definitions.one_class_residual),
     ]:
-        definitions.obey(
+        definitions.check(
             oracles.with_keywords(function, *NU), alpha, gram, *rest, reference=reference
         )
     for function, reference in [
         (nu_svc.kernel_duality_gap, definitions.nu_kernel_gap),
         (nu_svc.kkt_residual, definitions.nu_residual),
     ]:
-        definitions.obey(
+        definitions.check(
             oracles.with_keywords(function, *NU), alpha, gram, labels, *rest, reference=reference
         )
-    definitions.obey(
+    definitions.check(
         oracles.with_keywords(one_class.duality_gap, *NU),
         rng.normal(size=3), np.array(0.3), alpha, x, *rest,
         reference=definitions.one_class_gap,
     )  # fmt: skip
     for nu in (0.3, 1.0):
-        definitions.obey(
+        definitions.check(
             oracles.with_keywords(nu_svr.kernel_duality_gap, "C", *NU),
             definitions.corners(DYADIC, signed=True), gram, x[:, 0], np.array(0.5), np.array(nu),
             DYADIC, reference=definitions.nu_svr_kernel_gap,
@@ -255,7 +257,7 @@ def test_what_is_infeasible_is_measured():
         def reference(points, nu, weight, terms=terms):
             return np.maximum([max(terms(point)) for point in points], 0.0)
 
-        definitions.obey(call, where, *rest, reference=reference)
+        definitions.check(call, where, *rest, reference=reference)
         largest = {int(np.argmax(terms(point))) for point in where}
         assert largest == set(range(len(terms(where[0]))))
 
@@ -270,14 +272,14 @@ def test_quantiles_masses_and_shortfalls():
 
     values[3] = -9.0  # of no weight
     for share in (0.02, 0.5, 0.98):
-        definitions.obey(
+        definitions.check(
             one_class.quantile, values, weight, np.array(share * weight.sum()), reference=reference
         )
-    definitions.obey(
+    definitions.check(
         one_class.masses, values, np.array(0.3), weight,
         reference=lambda values, nu, weight: (weight, nu * weight.sum()),
     )  # fmt: skip
-    definitions.obey(
+    definitions.check(
         one_class.shortfall, values, np.array(0.3),
         reference=lambda values, rho: np.array([max(0.0, rho - v) for v in values]),
     )  # fmt: skip
@@ -328,9 +330,9 @@ def test_the_projection_is_that_of_each_class():
     actual = oracles.evaluate(nu_svc.project, alpha, labels, nu=0.5, sample_weight=weight)
     # Half of nu V is 1.125: class 1 has (1, 0, 0.125), class 0 (0.8125, 0.3125).
     expected = np.array([1.0, 0.8125, 0.3125, 0.0, 0.125])
-    laws.agree(nu_svc.project, actual, expected, by="by hand", rtol=1e-12)
+    properties.agree(nu_svc.project, actual, expected, by="by hand", rtol=1e-12)
     actual = oracles.evaluate(one_class.project, alpha, nu=0.5)
-    laws.agree(
+    properties.agree(
         one_class.project, actual, np.array([1.0, 0.7, 0.2, 0.0, 0.6]), by="by hand", rtol=1e-12
     )
 
@@ -340,7 +342,7 @@ def test_the_threshold_is_a_quantile(nu):
     outputs = np.random.default_rng(0).normal(size=11)
     rho = oracles.evaluate(one_class.best_rho, outputs, nu=nu)
     expected = np.quantile(outputs, nu, method="inverted_cdf")
-    laws.agree(one_class.best_rho, rho, expected, by="NumPy float64", rtol=1e-10)
+    properties.agree(one_class.best_rho, rho, expected, by="NumPy float64", rtol=1e-10)
 
 
 X, Y, A, G = jnp.ones((3, 2)), jnp.array([0, 1, 1]), jnp.ones(3), jnp.eye(3)
@@ -363,5 +365,5 @@ X, Y, A, G = jnp.ones((3, 2)), jnp.array([0, 1, 1]), jnp.ones(3), jnp.eye(3)
     ],
 )
 def test_what_does_not_fit_is_told(call, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         call()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from jaxml.svm.objectives import regression
 from jaxml.svm.objectives.gram import KnownProducts, LinearGram
-from tests import laws, references
+from tests import properties, references
 from tests.svm import oracles
 from tests.svm.objectives import definitions
 
@@ -42,7 +42,7 @@ def test_errors_count_from_the_edge_of_the_tube(squared):
         errors = zip(predictions, targets, strict=True)
         return np.array([oracles.tube_loss(f - y, epsilon, name) for f, y in errors])
 
-    laws.obey(
+    properties.check(
         oracles.with_keywords(regression.epsilon_insensitive, "epsilon"),
         rng.normal(size=7), targets, np.array(0.3),
         reference=reference, by="NumPy float64", squared=squared,
@@ -53,12 +53,12 @@ def test_errors_count_from_the_edge_of_the_tube(squared):
 def test_the_primal_and_the_dual_are_the_textbooks(loss, bias):
     x, targets, weight, rng = problem()
     names, rest = ("C", "epsilon", "sample_weight"), (np.array(0.7), np.array(0.2), weight)
-    laws.obey(
+    properties.check(
         oracles.with_keywords(regression.primal, *names),
         rng.normal(size=3), np.array(0.3), x, targets, *rest,
         reference=oracles.svr_primal, by="NumPy float64", bfloat16=4.0, loss=loss, bias=bias,
     )  # fmt: skip
-    laws.obey(
+    properties.check(
         oracles.with_keywords(regression.dual, *names),
         rng.normal(size=7), kernel(x), targets, *rest,
         reference=oracles.svr_dual, by="NumPy float64", bfloat16=None, loss=loss, bias=bias,
@@ -88,14 +88,16 @@ def test_scikit_learns_svr_is_where_primal_and_dual_meet(loss):
     outputs = gram @ beta
     tube = {"epsilon": epsilon, "loss": loss, "sample_weight": weight}
     b = oracles.evaluate(regression.best_intercept, outputs, targets, **tube)
-    laws.agree(regression.best_intercept, b, machine.intercept_[0], by="scikit-learn", rtol=1e-6)
+    properties.agree(
+        regression.best_intercept, b, machine.intercept_[0], by="scikit-learn", rtol=1e-6
+    )
     errors = outputs + b - targets
     c = oracles.costs(targets, C, weight)
     expected = beta @ outputs / 2
     expected += sum(
         ci * oracles.tube_loss(e, epsilon, loss) for ci, e in zip(c, errors, strict=True)
     )
-    laws.agree(regression.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
+    properties.agree(regression.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
     gap = oracles.evaluate(
         lambda a, f, y, **s: regression.kernel_duality_gap(a, KnownProducts(f), y, **s),
         beta, outputs, targets, **settings,
@@ -130,7 +132,7 @@ def test_the_primal_of_scikit_learns_linear_svr_is_the_best_dual_of_scipy(loss, 
         method="L-BFGS-B", options={"ftol": 1e-15, "gtol": 1e-10, "maxiter": 5000},
     )  # fmt: skip
     beta = best.x[:20] - best.x[20:]
-    laws.agree(regression.primal, above, -best.fun, by="SciPy", rtol=1e-6)
+    properties.agree(regression.primal, above, -best.fun, by="SciPy", rtol=1e-6)
     assert oracles.evaluate(regression.kkt_residual, beta, x @ x.T, targets, **settings) < 1e-4
     gap = oracles.evaluate(regression.duality_gap, machine.coef_, b, beta, x, targets, **settings)
     assert abs(gap) < 1e-6 * above
@@ -147,17 +149,17 @@ def test_gaps_and_residuals_are_those_of_their_definitions(loss, bias):
         (regression.kernel_duality_gap, definitions.svr_kernel_gap),
         (regression.kkt_residual, definitions.svr_residual),
     ]:
-        definitions.obey(
+        definitions.check(
             oracles.with_keywords(function, *names), beta, kernel(x), targets, *rest,
             reference=reference, loss=loss, bias=bias,
         )  # fmt: skip
-    definitions.obey(
+    definitions.check(
         oracles.with_keywords(regression.duality_gap, *names),
         rng.normal(size=3), np.array(0.3), beta, x, targets, *rest,
         reference=definitions.svr_gap, loss=loss, bias=bias,
     )  # fmt: skip
     if bias == "none":
-        definitions.obey(
+        definitions.check(
             oracles.with_keywords(regression.cost, *names), x[:, 1], targets, *rest,
             reference=definitions.svr_cost, loss=loss,
         )  # fmt: skip
@@ -187,7 +189,7 @@ def test_what_is_infeasible_is_measured(loss, bias):
     def reference(points, weight, *, loss, bias):
         return np.maximum([terms(point).max() for point in points], 0.0)
 
-    definitions.obey(infeasibility, points, weight, reference=reference, loss=loss, bias=bias)
+    definitions.check(infeasibility, points, weight, reference=reference, loss=loss, bias=bias)
 
 
 @functools.cache
@@ -236,7 +238,7 @@ def test_the_projection_is_where_scipy_finds_it():
         lambda m: np.clip(anywhere - m, -bounds, bounds).sum(), -9, 9, xtol=1e-14
     )
     expected = np.clip(anywhere - shift, -bounds, bounds)
-    laws.agree(regression.project, actual, expected, by="SciPy", rtol=1e-10)
+    properties.agree(regression.project, actual, expected, by="SciPy", rtol=1e-10)
 
 
 X, Y, B, G = jnp.ones((2, 3)), jnp.array([0.0, 1.0]), jnp.ones(2), jnp.eye(2)
@@ -261,5 +263,5 @@ def primal(targets=Y, C=1.0, **settings):
     ],
 )
 def test_what_does_not_fit_is_told(call, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         call()

@@ -1,6 +1,6 @@
-"""What every pure function obeys, and the record of how far each one is from its references.
+"""Properties of pure functions, and a record of their largest errors against references.
 
-A test calls `obey` with a function, an example and an independent reference; `agree` alone records
+A test calls `check` with a function, an example and an independent reference; `agree` alone records
 one comparison. The record is printed as a table when the suite ends.
 """
 
@@ -18,8 +18,8 @@ from jax.test_util import check_grads
 
 from tests import references
 
-# The rooms whose public functions and classes must all be in the record.
-ROOMS = [
+# The modules whose public functions and classes must all be in the record.
+MODULES = [
     "jaxml.activations",
     "jaxml.optim.averages",
     "jaxml.initializers",
@@ -74,7 +74,7 @@ def agree(
         record[key] = max(record.get(key, 0.0), float(error))
 
 
-def obey(
+def check(
     function: Callable[..., Any],
     *arrays: Any,
     reference: Callable[..., Any],
@@ -85,7 +85,7 @@ def obey(
     grads: int = 1,
     **settings: Any,
 ) -> None:
-    """One example, by all the laws.
+    """Checks the properties of a pure function on one example.
 
     - float32, compiled: within `rtol` of the reference.
     - float64: within 1e-10 of it, so no constant or sum is float32 in disguise.
@@ -182,7 +182,7 @@ def missing() -> list[str]:
     done = {name for name, _, _ in record}
     done |= {name.rsplit(".", 1)[0] for name in done}  # a method speaks for its class
     public = set()
-    for room in map(importlib.import_module, ROOMS):
+    for room in map(importlib.import_module, MODULES):
         names = getattr(room, "__all__", None) or [n for n in vars(room) if not n.startswith("_")]
         for member in (getattr(room, name) for name in names):
             meant = inspect.isfunction(member) or _has_methods(member)
