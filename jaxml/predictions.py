@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxml import activations
-from jaxml.losses import inputs
-from jaxml.losses.softmax import log_probabilities
+from jaxml.losses import _inputs as inputs
+from jaxml.losses._softmax import log_probabilities
 from jaxml.types import Array, Float, Integer
 
 __all__ = [

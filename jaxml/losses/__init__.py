@@ -1,15 +1,15 @@
 """Losses: one value an example, never reduced inside."""
 
-from jaxml.losses.divergence import kullback_leibler
-from jaxml.losses.hinge import hinge, squared_hinge
-from jaxml.losses.multiclass_hinge import (
+from jaxml.losses._divergence import kullback_leibler
+from jaxml.losses._hinge import hinge, squared_hinge
+from jaxml.losses._multiclass_hinge import (
     crammer_singer_hinge,
     one_vs_rest_hinge,
     weston_watkins_hinge,
 )
-from jaxml.losses.regression import absolute_error, huber, squared_error
-from jaxml.losses.sigmoid import sigmoid_cross_entropy, sigmoid_focal
-from jaxml.losses.softmax import softmax_cross_entropy, softmax_focal
+from jaxml.losses._regression import absolute_error, huber, squared_error
+from jaxml.losses._sigmoid import sigmoid_cross_entropy, sigmoid_focal
+from jaxml.losses._softmax import softmax_cross_entropy, softmax_focal
 
 __all__ = [
     "LOSSES",

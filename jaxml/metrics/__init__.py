@@ -1,11 +1,11 @@
 """Metrics as sums that merge across batches and devices, and are divided once."""
 
-from jaxml.metrics.binary import BinaryMetrics
-from jaxml.metrics.calibration import CalibrationError
-from jaxml.metrics.classification import ClassificationMetrics
-from jaxml.metrics.confusion import ConfusionMatrix
-from jaxml.metrics.regression import RegressionMetrics
-from jaxml.metrics.roc import RocAuc, roc_auc
+from jaxml.metrics._binary import BinaryMetrics
+from jaxml.metrics._calibration import CalibrationError
+from jaxml.metrics._classification import ClassificationMetrics
+from jaxml.metrics._confusion import ConfusionMatrix
+from jaxml.metrics._regression import RegressionMetrics
+from jaxml.metrics._roc import RocAuc, roc_auc
 
 __all__ = [
     "BinaryMetrics",

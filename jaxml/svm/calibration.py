@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import core, lax
 
-from jaxml.losses import inputs
-from jaxml.losses import labels as labelling
+from jaxml.losses import _inputs as inputs
+from jaxml.losses import _labels as labelling
 from jaxml.types import Array, Bool, Float, Integer
 
 MAX_ITERATIONS = 100  # some 10 are taken; more where a few values are far above all others

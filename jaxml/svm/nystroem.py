@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxml.losses import inputs
+from jaxml.losses import _inputs as inputs
 from jaxml.types import Array, Float, Key
 
 Kernel = Callable[[Array, Array], Array]

@@ -33,7 +33,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxml import losses, regularizers
-from jaxml.losses import inputs
+from jaxml.losses import _inputs as inputs
 from jaxml.svm.objectives import box, problem
 from jaxml.svm.objectives.dual import SQUARED, dual, l1_dual, prepare
 from jaxml.svm.objectives.gram import Gram, LinearGram

@@ -25,8 +25,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxml import losses, regularizers
-from jaxml.losses import inputs
-from jaxml.losses import labels as labelling
+from jaxml.losses import _inputs as inputs
+from jaxml.losses import _labels as labelling
 from jaxml.svm.objectives import box, problem
 from jaxml.svm.objectives.gram import Gram, LinearGram
 from jaxml.svm.objectives.problem import Scalar

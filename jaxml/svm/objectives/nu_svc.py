@@ -18,7 +18,7 @@ from above, that of support vectors from below. Divided by rho the machine is th
 import jax.numpy as jnp
 
 from jaxml import regularizers
-from jaxml.losses import inputs
+from jaxml.losses import _inputs as inputs
 from jaxml.svm.objectives import box, one_class, problem
 from jaxml.svm.objectives.gram import Gram
 from jaxml.svm.objectives.problem import Labels, Scalar

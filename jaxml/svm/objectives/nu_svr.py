@@ -16,7 +16,7 @@ libsvm's, and scikit-learn's `dual_coef_` is beta.
 
 import jax.numpy as jnp
 
-from jaxml.losses import inputs
+from jaxml.losses import _inputs as inputs
 from jaxml.svm.objectives import one_class, problem, regression
 from jaxml.svm.objectives.gram import Gram
 from jaxml.svm.objectives.problem import Scalar

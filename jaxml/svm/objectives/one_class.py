@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxml import regularizers
-from jaxml.losses import inputs
+from jaxml.losses import _inputs as inputs
 from jaxml.svm.objectives import box, problem
 from jaxml.svm.objectives.gram import Gram, LinearGram
 from jaxml.svm.objectives.problem import Scalar

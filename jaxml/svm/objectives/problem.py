@@ -10,8 +10,8 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxml import errors
-from jaxml.losses import inputs
-from jaxml.losses import labels as labelling
+from jaxml.losses import _inputs as inputs
+from jaxml.losses import _labels as labelling
 from jaxml.svm.objectives.gram import Gram, LinearGram
 from jaxml.types import Array, Bool, Float, Integer
 

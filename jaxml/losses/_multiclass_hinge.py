@@ -2,9 +2,9 @@
 
 import jax.numpy as jnp
 
-from jaxml.losses import inputs
-from jaxml.losses import labels as labelling
-from jaxml.losses.hinge import hinge
+from jaxml.losses import _inputs as inputs
+from jaxml.losses import _labels as labelling
+from jaxml.losses._hinge import hinge
 from jaxml.types import Array, Bool, Float, Integer
 
 

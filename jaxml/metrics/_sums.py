@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxml.losses import inputs
-from jaxml.losses.labels import check_hard, check_inside
+from jaxml.losses import _inputs as inputs
+from jaxml.losses._labels import check_hard, check_inside
 from jaxml.types import Array
 
 

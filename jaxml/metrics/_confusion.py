@@ -5,9 +5,9 @@ from typing import Literal, Self
 import jax
 import jax.numpy as jnp
 
-from jaxml.losses import inputs
-from jaxml.losses.labels import check_inside
-from jaxml.metrics import sums
+from jaxml.losses import _inputs as inputs
+from jaxml.losses._labels import check_inside
+from jaxml.metrics import _sums as sums
 from jaxml.types import Array, Bool, Float, Integer, Num
 
 Average = Literal["macro", "micro", "weighted"]

@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from jaxml.losses import inputs
-from jaxml.losses.softmax import log_probabilities
+from jaxml.losses import _inputs as inputs
+from jaxml.losses._softmax import log_probabilities
 from jaxml.types import Array, Bool, Float
 
 

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import optax
 
-from jaxml.losses import inputs
+from jaxml.losses import _inputs as inputs
 from jaxml.types import Array, Bool, Float
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jax import core
 
-from jaxml.losses import inputs
+from jaxml.losses import _inputs as inputs
 from jaxml.types import Array
 
 

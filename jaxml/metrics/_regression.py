@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxml.losses import absolute_error, inputs, squared_error
-from jaxml.metrics import sums
+from jaxml.losses import _inputs as inputs
+from jaxml.losses import absolute_error, squared_error
+from jaxml.metrics import _sums as sums
 from jaxml.types import Array, Bool, Float
 
 

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from jaxml.losses import inputs
-from jaxml.losses import labels as labelling
+from jaxml.losses import _inputs as inputs
+from jaxml.losses import _labels as labelling
 from jaxml.types import Array, Bool, Float, Integer, Num
 
 

@@ -4,8 +4,8 @@ from typing import Self
 
 import jax.numpy as jnp
 
-from jaxml.losses import inputs
-from jaxml.metrics import sums
+from jaxml.losses import _inputs as inputs
+from jaxml.metrics import _sums as sums
 from jaxml.predictions import binary_predictions
 from jaxml.types import Array, Bool, Float, Integer
 

@@ -4,8 +4,9 @@ from typing import Self
 
 import jax.numpy as jnp
 
-from jaxml.losses import inputs
-from jaxml.metrics import histogram, sums
+from jaxml.losses import _inputs as inputs
+from jaxml.metrics import _histogram as histogram
+from jaxml.metrics import _sums as sums
 from jaxml.types import Array, Bool, Float, Integer
 
 

@@ -5,9 +5,9 @@ from typing import Self
 import jax.numpy as jnp
 from jax import lax
 
-from jaxml.losses import inputs
-from jaxml.losses import labels as labelling
-from jaxml.metrics import sums
+from jaxml.losses import _inputs as inputs
+from jaxml.losses import _labels as labelling
+from jaxml.metrics import _sums as sums
 from jaxml.types import Array, Bool, Float, Integer
 
 
