@@ -26,7 +26,7 @@ from absl import flags
 from sklearn.exceptions import ConvergenceWarning
 
 from jaxml.config import user_path
-from jaxml.data import idx
+from jaxml.data.sources import idx
 from jaxml.errors import InputError
 from jaxml.svm.command.compile_clock import CompileClock
 from jaxml.svm.command.experiment import check_output

@@ -9,8 +9,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxml.config import Config
-from jaxml.data import DATASETS
-from jaxml.data.dataset import Split
+from jaxml.data import DATASETS, Split
 from jaxml.errors import InputError, choose
 from jaxml.models import taps
 from jaxml.normalize import Normalizer

@@ -15,9 +15,7 @@ from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxml.config import Config, parse_steps, user_path
-from jaxml.data import DATASETS, augment, pipeline
-from jaxml.data.dataset import Split
-from jaxml.data.digest import digests
+from jaxml.data import DATASETS, Split, augment, digests, pipeline
 from jaxml.errors import InputError, choose
 from jaxml.io import memory
 from jaxml.models import create_model

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxml.data.dataset import Dataset, Split
+from jaxml.data import Dataset, Split
 from jaxml.errors import InputError
 
 

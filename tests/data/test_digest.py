@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxml.data import digest
-from jaxml.data.dataset import Dataset, Split
+from jaxml.data import Dataset, Split
+from jaxml.data import _digest as digest
 
 
 def _dataset(**changes):

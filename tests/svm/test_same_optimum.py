@@ -26,7 +26,7 @@ import sklearn.svm
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.exceptions import ConvergenceWarning
 
-from jaxml.data import idx
+from jaxml.data.sources import idx
 from jaxml.svm.estimators import SVC, LinearSVC
 from jaxml.svm.files import libsvm_format
 from jaxml.svm.linear import fit as linear_fit

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxml.config import DataConfig, ModelConfig
-from jaxml.data import digits
+from jaxml.data.sources import digits
 from jaxml.errors import InputError
 from jaxml.models import taps
 from jaxml.training.evaluate import restore

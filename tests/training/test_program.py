@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from jaxml.config import AverageConfig, DataConfig, OptimConfig
-from jaxml.data import idx
-from jaxml.data.dataset import Split
+from jaxml.data import Split
+from jaxml.data.sources import idx
 from jaxml.errors import InputError
 from jaxml.io import memory
 from jaxml.training import program as program_module

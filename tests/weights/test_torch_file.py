@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from jaxml.errors import InputError
 from jaxml.weights import torch_file
-from tests.data.test_array_pickle import ATTACKS, ascii_name, old_string, text
+from tests.data.sources.test_array_pickle import ATTACKS, ascii_name, old_string, text
 from tests.weights.torch_by_hand import (
     archive,
     integer,

@@ -12,7 +12,7 @@ import pytest
 
 from jaxml.errors import InputError
 from jaxml.weights import torch_file
-from tests.data.test_array_pickle import ascii_name, text
+from tests.data.sources.test_array_pickle import ascii_name, text
 from tests.weights.test_torch_file import as_numpy, check_message
 
 torch = pytest.importorskip("torch")

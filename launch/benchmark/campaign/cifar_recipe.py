@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from jaxml.data import cifar
+from jaxml.data.sources import cifar
 from jaxml.errors import InputError
 from launch import cli
 from launch.benchmark import command

@@ -9,7 +9,7 @@ import numpy as np
 import sklearn.svm
 from sklearn.datasets import load_digits
 
-from jaxml.data import idx
+from jaxml.data.sources import idx
 from jaxml.svm.estimators import SVC, LinearSVC
 from launch.benchmark.campaign.report import Report
 

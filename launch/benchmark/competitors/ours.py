@@ -13,8 +13,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxml import layers
 from jaxml.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig
-from jaxml.data import DATASETS
-from jaxml.data.dataset import Dataset, Split
+from jaxml.data import DATASETS, Dataset, Split
 from jaxml.errors import InputError
 from jaxml.models import MODELS, create_model, network_class
 from jaxml.models.summary import summarize

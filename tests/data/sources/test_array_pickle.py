@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxml.data import array_pickle
+from jaxml.data.sources import _array_pickle as array_pickle
 from jaxml.errors import InputError
 
 FILE = "data_batch_1"
@@ -98,7 +98,7 @@ def check_message(error: InputError) -> None:
 @pytest.fixture
 def fresh_loads() -> Callable[[bytes, str], Any]:
     """The reader of a copy of the module, so that what a pickle does to it ends with the test."""
-    spec = importlib.util.find_spec("jaxml.data.array_pickle")
+    spec = importlib.util.find_spec("jaxml.data.sources._array_pickle")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -391,7 +391,7 @@ def test_a_hostile_pickle_is_refused_and_not_run(tmp_path, attack):
         ("builtins", "type"),
         ("copyreg", "_reconstructor"),
         ("sys", "modules"),
-        ("jaxml.data.array_pickle", "pickle.loads"),
+        ("jaxml.data.sources._array_pickle", "pickle.loads"),
     ],
 )
 @pytest.mark.parametrize("form", ["GLOBAL", "STACK_GLOBAL", "INST"])
@@ -616,7 +616,7 @@ def test_a_dtype_that_is_long_to_write_out_is_refused_in_few_words():
 def test_a_key_that_is_long_to_hash_is_refused(key):
     script = (
         "import sys\n"
-        "from jaxml.data.array_pickle import loads\n"
+        "from jaxml.data.sources._array_pickle import loads\n"
         "from jaxml.errors import InputError\n"
         "try:\n"
         f"    loads(sys.stdin.buffer.read(), {FILE!r})\n"
@@ -630,7 +630,7 @@ def test_a_key_that_is_long_to_hash_is_refused(key):
         capture_output=True,
         timeout=20,
         check=False,
-        cwd=Path(array_pickle.__file__).parents[2],
+        cwd=Path(array_pickle.__file__).parents[3],
     )
     assert (done.returncode, done.stdout.startswith(FILE.encode())) == (0, True), done.stderr
 

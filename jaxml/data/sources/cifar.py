@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxml.data import array_pickle
-from jaxml.data.dataset import Dataset, Split
+from jaxml.data._dataset import Dataset, Split
+from jaxml.data.sources import _array_pickle
 from jaxml.errors import InputError
 
 IMAGE_BYTES = 3 * 32 * 32
@@ -195,7 +195,7 @@ def _parse_binary(
 def _parse_python(
     where: str, content: bytes, layout: Layout, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    batch = array_pickle.loads(content, where)
+    batch = _array_pickle.loads(content, where)
     images = _entry(batch, b"data")
     labels = _entry(batch, layout.label_key)
     if not isinstance(images, np.ndarray) or not isinstance(labels, list | np.ndarray):

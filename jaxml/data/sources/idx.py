@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxml.data.dataset import Dataset, Split
+from jaxml.data._dataset import Dataset, Split
 from jaxml.errors import InputError
 from jaxml.io import memory
 

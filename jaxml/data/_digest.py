@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from jaxml.data.dataset import Dataset
+from jaxml.data._dataset import Dataset
 
 SAMPLE_BYTES = 2**28  # a larger array is sampled, so that a digest takes less than a second
 BLOCKS = 1024
@@ -19,7 +19,7 @@ def digests(dataset: Dataset) -> dict[str, str]:
       A description such as `"uint8[60000,28,28,1] 9e107d9d372bb682"` for each array, by name.
 
     Example:
-      >>> from jaxml.data.dataset import Split
+      >>> from jaxml.data import Split
       >>> split = Split(np.zeros((2, 3), np.float32), np.zeros(2, np.int32))
       >>> sorted(digests(Dataset(split, split, num_classes=1)))
       ['number of classes', 'test inputs', 'test targets', 'training inputs', 'training targets']

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxml.data import embedded
-from jaxml.data.dataset import Dataset, Split
+from jaxml.data._dataset import Dataset, Split
+from jaxml.data.sources import _embedded
 
 TEST_EVERY = 5  # every fifth row is for the test: the rows are in no order that matters
 
@@ -19,8 +19,8 @@ def load_diabetes(directory: Path) -> Dataset:
     Source: Efron, Hastie, Johnstone, Tibshirani, "Least Angle Regression", 2004.
     """
     del directory
-    features = np.loadtxt(embedded.path("diabetes_data_raw.csv.gz"))
-    targets = np.loadtxt(embedded.path("diabetes_target.csv.gz"), np.float32)
+    features = np.loadtxt(_embedded.path("diabetes_data_raw.csv.gz"))
+    targets = np.loadtxt(_embedded.path("diabetes_target.csv.gz"), np.float32)
     return _split(features, targets, num_classes=0)
 
 
@@ -33,7 +33,7 @@ def load_breast_cancer(directory: Path) -> Dataset:
     Source: Wolberg, Mangasarian, Street, "Breast Cancer Wisconsin (Diagnostic)", UCI, 1995.
     """
     del directory
-    rows = np.loadtxt(embedded.path("breast_cancer.csv"), delimiter=",", skiprows=1)
+    rows = np.loadtxt(_embedded.path("breast_cancer.csv"), delimiter=",", skiprows=1)
     return _split(rows[:, :-1], rows[:, -1].astype(np.int32), num_classes=2)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxml.data import DATASETS, idx
-from jaxml.data.dataset import Dataset
+from jaxml.data import DATASETS, Dataset
+from jaxml.data.sources import idx
 from jaxml.errors import InputError
 from jaxml.io import memory
 

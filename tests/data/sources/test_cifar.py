@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from jaxml.data import DATASETS, cifar
+from jaxml.data import DATASETS
+from jaxml.data.sources import cifar
 from jaxml.errors import InputError
 
 COUNT = 2  # images in each file of the small sets that are written here

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxml.data import embedded
-from jaxml.data.dataset import Dataset, Split
+from jaxml.data._dataset import Dataset, Split
+from jaxml.data.sources import _embedded
 
 TEST_SIZE = 360  # the last images in the order of the file are by writers who are not in the rest
 
@@ -23,7 +23,7 @@ def load(directory: Path) -> Dataset:
       Images `[n, 8, 8, 1]`; the 17 grey levels are spread over 0 to 255.
     """
     del directory
-    rows = np.loadtxt(embedded.path("digits.csv.gz"), np.int32, delimiter=",")
+    rows = np.loadtxt(_embedded.path("digits.csv.gz"), np.int32, delimiter=",")
     pixels, labels = rows[:, :-1], rows[:, -1]
     images = np.rint(pixels.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     train = Split(images[:-TEST_SIZE], labels[:-TEST_SIZE])

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from jaxml.data import embedded
+from jaxml.data.sources import _embedded as embedded
 from jaxml.errors import InputError
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_sets_are_read_without_importing_scikit_learn():

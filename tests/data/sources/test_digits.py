@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from jaxml.data import DATASETS
-from jaxml.data.dataset import Dataset
+from jaxml.data import DATASETS, Dataset
 
 
 @pytest.fixture(scope="module")
