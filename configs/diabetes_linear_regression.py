@@ -12,7 +12,7 @@ from jaxml.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfi
 def get_config() -> Config:
     """The settings."""
     return Config(
-        batch_size=0,
+        batch_size=None,
         num_epochs=1000,
         eval_every_epochs=100,
         model=ModelConfig(name="linear"),

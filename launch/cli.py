@@ -153,8 +153,9 @@ def parse(
     wants_help = not HELP.isdisjoint(argv)
     argv = [argument for argument in argv if argument not in HELP]
     try:
+        unset: list[str] = []
         if config:
-            argv = _define_config(argv, config, values)
+            argv, unset = _define_config(argv, config, values)
         rest = values(argv)
     except flags.UnrecognizedFlagError as error:
         hint = nearest(error.flagname, values) or "; --help lists them"
@@ -169,14 +170,23 @@ def parse(
         raise InputError(f"{rest[1]!r}: is not a flag; --help lists them")
     if config and not isinstance(values["config"].value, Config):
         raise InputError("--config: get_config() must return a jaxml.config.Config")
+    for name in unset:
+        settings.assign(values["config"].value, name, None)
+        config_flags.get_override_values(values["config"])[name] = None
     if wants_help:
         _print_help(values)
         sys.exit(0)
     return rest
 
 
-def _define_config(argv: list[str], default: str, values: flags.FlagValues) -> list[str]:
-    """Defines `--config=FILE.py` and, for every setting, `--config.FIELD=VALUE`."""
+def _define_config(
+    argv: list[str], default: str, values: flags.FlagValues
+) -> tuple[list[str], list[str]]:
+    """Defines `--config=FILE.py` and, for every setting, `--config.FIELD=VALUE`.
+
+    Returns:
+      The command line, and the dotted names of the settings that it sets to None.
+    """
     text, words, rest = str(ROOT / default), [], iter(argv[1:])
     for word in rest:
         if re.match("--?config(=|$)", word):
@@ -184,12 +194,31 @@ def _define_config(argv: list[str], default: str, values: flags.FlagValues) -> l
         else:
             words.append(word)
     argv = [argv[0], f"--config={text}", *words]  # the other words change settings of the file
-    for argument in argv[1:]:
-        if match := re.match(r"--?(?:no)?config\.([^=]+)", argument):
-            settings.check_name(match[1])
+    argv, unset = _split_unset(values.read_flags_from_files(argv, force_gnu=False))
     doc = "file with a function get_config() that returns a jaxml.config.Config"
     config_flags.DEFINE_config_file("config", None, doc, values, sys_argv=argv)
-    return argv
+    return argv, unset
+
+
+def _split_unset(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Separates the settings whose value is None, which absl's parsers of numbers do not accept.
+
+    Returns:
+      The other arguments, and the dotted names of the settings whose last value is None.
+    """
+    optional = {name for name, field, _ in settings.fields(Config()) if settings.is_optional(field)}
+    unset: dict[str, bool] = {}
+    rest = [argv[0]]
+    for argument in argv[1:]:
+        if argument == "None" and re.fullmatch(r"--?config\.[^=]+", rest[-1]):
+            argument = f"{rest.pop()}=None"  # name and value were two words
+        match = re.match(r"--?(?:no)?config\.([^=]+)(=None$)?", argument)
+        if match:
+            settings.check_name(match[1])
+            unset[match[1]] = bool(match[2]) and match[1] in optional
+        if not match or not unset[match[1]]:
+            rest.append(argument)
+    return rest, [name for name, is_none in unset.items() if is_none]
 
 
 def _find_config(text: str) -> str:
@@ -207,10 +236,7 @@ def _explain(message: str) -> str:
     match = re.match(r"flag --config\.([\w.]+)=(.*?): ", message)
     if match:
         fields = {name: field for name, field, _ in settings.fields(Config())}
-        return (
-            f"config.{match[1]}: {match[2]!r} is not allowed, "
-            f"it is {settings.allowed(fields[match[1]])}"
-        )
+        return f"config.{match[1]} must be {settings.rule(fields[match[1]])}, got {match[2]!r}"
     if message.startswith("flag --config="):  # the last line of a traceback says what it was
         last = message.strip().splitlines()[-1]
         return last.removeprefix(OURS) if last.startswith(OURS) else f"--config: {last}"

@@ -59,7 +59,7 @@ def test_linear_regression_ends_at_the_solution_in_closed_form(train):
 def test_logistic_regression_ends_where_scikit_learn_does(train):
     from sklearn.linear_model import LogisticRegression
 
-    head, result = train("breast_cancer_logistic", batch_size=0, num_epochs=1500,
+    head, result = train("breast_cancer_logistic", batch_size=None, num_epochs=1500,
                          eval_every_epochs=1500)  # fmt: skip
     (x, x_test), dataset = standardized("breast_cancer")
     # lambda |w|^2 beside a mean over n examples is |w|^2 / 2 beside C times a sum.

@@ -41,7 +41,7 @@ OPTIONS = (
 )  # fmt: skip
 
 
-def create_model(config: ModelConfig, *, num_classes: int, frozen: str = "") -> nn.Module:
+def create_model(config: ModelConfig, *, num_classes: int, frozen: str | None = None) -> nn.Module:
     """The network of a config.
 
     Args:
@@ -57,7 +57,9 @@ def create_model(config: ModelConfig, *, num_classes: int, frozen: str = "") -> 
       3
     """
     constructor = choose(MODELS, config.name, "config.model.name")
-    options = {name: value for name in OPTIONS if (value := getattr(config, name))}
+    options = {
+        name: value for name in OPTIONS if (value := getattr(config, name)) not in (None, False)
+    }
     known = {field.name for field in dataclasses.fields(network_class(constructor))}
     for name, value in options.items():
         if name not in known:
@@ -67,7 +69,8 @@ def create_model(config: ModelConfig, *, num_classes: int, frozen: str = "") -> 
             )
     if config.activation:
         choose(ACTIVATIONS, config.activation, "config.model.activation")
-    check_pattern(frozen, "config.weights.freeze")
+    if frozen:
+        check_pattern(frozen, "config.weights.freeze")
     if frozen and config.scan:
         raise InputError("config.model.scan: true is not allowed with config.weights.freeze")
     if frozen and "frozen" in known:

@@ -193,13 +193,14 @@ def create_averaging(
     if config.name == "swa":
         return swa(start=round(config.start * num_steps), every=steps_per_epoch)
     if config.name == "lookahead":
-        every = config.every_steps * steps_per_update
+        every = config.sync_period * steps_per_update
         if every > num_steps:
+            updates = num_steps // steps_per_update
             raise InputError(
-                f"config.average.every_steps: {config.every_steps} is not allowed, the run has "
-                f"{num_steps // steps_per_update} updates"
+                f"config.average.sync_period must be at most the {updates} updates of the run, "
+                f"got {config.sync_period}"
             )
-        return lookahead(every=every, rate=config.rate)
+        return lookahead(every=every, rate=config.slow_step_size)
     return none()
 
 

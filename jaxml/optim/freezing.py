@@ -11,7 +11,7 @@ from jaxml.errors import InputError
 from jaxml.types import PyTree
 
 
-def is_frozen(pattern: str, path: str) -> bool:
+def is_frozen(pattern: str | None, path: str) -> bool:
     """Whether a path begins with what the pattern describes.
 
     Args:
@@ -21,13 +21,13 @@ def is_frozen(pattern: str, path: str) -> bool:
     Example:
       >>> is_frozen("stem|stage[12]/", "stage2/block1/norm1/scale")
       True
-      >>> is_frozen("", "stem_conv/kernel")
+      >>> is_frozen(None, "stem_conv/kernel")
       False
     """
     return bool(pattern) and re.match(pattern, path) is not None
 
 
-def keep_frozen(pattern: str, old: PyTree, new: PyTree) -> PyTree:
+def keep_frozen(pattern: str | None, old: PyTree, new: PyTree) -> PyTree:
     """The new parameters, but the old ones where they are frozen.
 
     >>> keep_frozen("stem", {"head": 1, "stem": 1}, {"head": 2, "stem": 2})

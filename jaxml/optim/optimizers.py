@@ -114,7 +114,7 @@ def scale_by_trust_ratio(coefficient: float = 1.0) -> optax.GradientTransformati
     return optax.stateless(lambda updates, params: jax.tree.map(scale, updates, params))
 
 
-def momentum(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+def sgd(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
     r"""Heavy ball; with momentum 0, plain gradient descent.
 
     .. math:: v \leftarrow \mu v + g, \qquad w \leftarrow w - \eta_t v
@@ -161,7 +161,7 @@ def adam(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransfo
     Source: Kingma, Ba, "Adam", 2015, algorithm 1.
     """
     return optax.adam(
-        schedule, config.momentum, config.beta2, config.epsilon, nesterov=config.nesterov
+        schedule, config.beta1, config.beta2, config.epsilon, nesterov=config.nesterov
     )
 
 
@@ -172,7 +172,7 @@ def adamw(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransf
     """
     return optax.adamw(
         schedule,
-        config.momentum,
+        config.beta1,
         config.beta2,
         config.epsilon,
         weight_decay=config.weight_decay,
@@ -216,7 +216,7 @@ def lamb(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransfo
     Source: You et al., "Large Batch Optimization for Deep Learning", 2020, algorithm 2.
     """
     return optax.chain(  # optax.lamb, with norms that do not underflow
-        optax.scale_by_adam(config.momentum, config.beta2, config.epsilon),
+        optax.scale_by_adam(config.beta1, config.beta2, config.epsilon),
         optax.add_decayed_weights(config.weight_decay, mask=decay_mask),
         scale_by_trust_ratio(),
         optax.scale_by_learning_rate(schedule),
@@ -248,14 +248,14 @@ def muon(config: OptimConfig, schedule: optax.Schedule) -> optax.GradientTransfo
         weight_decay=config.weight_decay,
         weight_decay_mask=decay_mask,
         nesterov=config.nesterov,
-        adam_b1=config.momentum,
+        adam_b1=config.beta1,
         adam_b2=config.beta2,
         muon_weight_dimension_numbers=dimensions,
     )
 
 
 OPTIMIZERS: dict[str, Factory] = {
-    "momentum": momentum,
+    "sgd": sgd,
     "averaged_momentum": averaged_momentum,
     "rmsprop": rmsprop,
     "adam": adam,
@@ -265,7 +265,7 @@ OPTIMIZERS: dict[str, Factory] = {
     "lamb": lamb,
     "muon": muon,
 }
-WITH_NESTEROV = {"momentum", "adam", "adamw", "lars", "muon"}
+WITH_NESTEROV = {"sgd", "adam", "adamw", "lars", "muon"}
 DECAY_BY_THEMSELVES = {"adamw", "lars", "lamb", "muon"}
 
 
@@ -288,15 +288,15 @@ def create_optimizer(config: OptimConfig, schedule: optax.Schedule) -> optax.Gra
     """
     if config.nesterov and config.name not in WITH_NESTEROV:
         raise InputError(
-            f"config.optim.nesterov: true is not allowed with {config.name}, "
-            f"only with {', '.join(sorted(WITH_NESTEROV))}"
+            f"config.optim.nesterov must be false with {config.name}, got true; "
+            f"{', '.join(sorted(WITH_NESTEROV))} have it"
         )
     clips = [
         (config.clip_value, optax.clip),
         (config.clip_norm, clip_by_global_norm),
         (config.clip_adaptive, adaptive_grad_clip),
     ]
-    parts = [clip(limit) for limit, clip in clips if limit]
+    parts = [clip(limit) for limit, clip in clips if limit is not None]
     if config.name not in DECAY_BY_THEMSELVES:
         parts.append(optax.add_decayed_weights(config.weight_decay, mask=decay_mask))
     every = config.accumulate_steps

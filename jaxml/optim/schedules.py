@@ -36,8 +36,7 @@ def exponential(config: OptimConfig, warmup_steps: int, num_steps: int) -> optax
     """
     if not config.end_factor:
         raise InputError(
-            "config.optim.end_factor: 0.0 is not allowed with the exponential schedule, "
-            "it must be above 0"
+            "config.optim.end_factor must be > 0 with the exponential schedule, got 0.0"
         )
     length = max(num_steps - warmup_steps, 1)
     return optax.exponential_decay(config.learning_rate, length, config.end_factor)
@@ -91,8 +90,8 @@ def one_cycle(config: OptimConfig, warmup_steps: int, num_steps: int) -> optax.S
     """
     if warmup_steps >= num_steps:
         raise InputError(
-            f"config.optim.warmup_epochs: {config.warmup_epochs} is not allowed with the one_cycle "
-            f"schedule, it takes {warmup_steps} of {num_steps} steps"
+            f"config.optim.warmup_epochs must leave steps for the one_cycle schedule to fall, got "
+            f"{config.warmup_epochs}: {warmup_steps} of {num_steps} steps"
         )
     rise = warmup_steps or max(round(0.3 * num_steps), 1)
     # As a boundary, optax takes the floor of the product with what is given here.

@@ -147,7 +147,7 @@ class Program:
             self.model,
             {"params": state.params, "batch_stats": state.batch_stats},
             self.input_shape,
-            entry=settings.entry,
+            entry=settings.entry or "",
             new_head=settings.new_head,
         )
 
@@ -449,8 +449,8 @@ def _check_length(config: Config, num_steps: int) -> None:
         )
     if config.optim.accumulate_steps > num_steps:
         raise InputError(
-            f"config.optim.accumulate_steps: {config.optim.accumulate_steps} is not allowed, "
-            f"the run has {num_steps} steps"
+            f"config.optim.accumulate_steps must be at most the {num_steps} steps of the run, "
+            f"got {config.optim.accumulate_steps}"
         )
 
 

@@ -27,8 +27,8 @@ class Method(NamedTuple):
       objective: what is minimised and reported.
       optimizer: turns gradients into updates.
       averaging: what is evaluated in the place of the parameters.
-      sharpness_radius: of sharpness-aware minimisation; 0 is without.
-      max_norm: bound on the norm of the weights into a unit; 0 is without.
+      sharpness_radius: of sharpness-aware minimisation; None is without.
+      max_norm: bound on the norm of the weights into a unit; None is without.
       frozen: pattern of `jaxml.optim.freezing` for the parameters that stay as they are.
     """
 
@@ -36,9 +36,9 @@ class Method(NamedTuple):
     objective: Objective
     optimizer: optax.GradientTransformation
     averaging: Averaging = averages.none()
-    sharpness_radius: float = 0.0
-    max_norm: float = 0.0
-    frozen: str = ""
+    sharpness_radius: float | None = None
+    max_norm: float | None = None
+    frozen: str | None = None
 
 
 class TrainState(struct.PyTreeNode):

@@ -28,7 +28,7 @@ def test_a_linear_model_is_one_product():
 
 
 @pytest.mark.parametrize(
-    ("activation", "function"), [("", lambda z: np.maximum(z, 0)), ("tanh", np.tanh)]
+    ("activation", "function"), [(None, lambda z: np.maximum(z, 0)), ("tanh", np.tanh)]
 )
 def test_a_perceptron_is_products_with_an_activation_between(activation, function):
     config = ModelConfig(name="mlp", hidden_features=(7, 6), activation=activation)

@@ -184,7 +184,7 @@ def test_after_a_warm_up_the_inverse_of_the_step_goes_on_where_the_line_ends():
 
 def test_one_cycle_needs_steps_to_fall():
     config = OptimConfig(schedule="one_cycle", warmup_epochs=2.0, learning_rate=0.4)
-    message = "config.optim.warmup_epochs: 2.0 is not allowed with the one_cycle .* 20 of 20 steps"
+    message = "config.optim.warmup_epochs must leave steps .* one_cycle .* got 2.0: 20 of 20 steps"
     with pytest.raises(InputError, match=message):
         create_schedule(config, steps_per_epoch=10, num_steps=20)
     config.warmup_epochs = 0.0
@@ -195,7 +195,7 @@ def test_one_cycle_needs_steps_to_fall():
 
 
 def test_an_exponential_schedule_needs_an_end():
-    message = "config.optim.end_factor: 0.0 is not allowed with the exponential schedule"
+    message = "config.optim.end_factor must be > 0 with the exponential schedule, got 0.0"
     with pytest.raises(InputError, match=message):
         create_schedule(OptimConfig(schedule="exponential"), steps_per_epoch=1, num_steps=1)
 

@@ -190,14 +190,14 @@ def test_the_mean_network_is_evaluated_by_statistics_of_its_own(tmp_path):
         ({"num_epochs": 10**12}, r"config.num_epochs: 10{12} is not allowed, it makes 14"),
         (
             {"optim": OptimConfig(accumulate_steps=999)},
-            "config.optim.accumulate_steps: 999 is not allowed, the run has 56 steps",
+            "config.optim.accumulate_steps must be at most the 56 steps of the run, got 999",
         ),
         (
-            {"average": AverageConfig(name="lookahead", every_steps=57)},
-            "config.average.every_steps: 57 is not allowed, the run has 56 updates",
+            {"average": AverageConfig(name="lookahead", sync_period=57)},
+            "config.average.sync_period must be at most the 56 updates of the run, got 57",
         ),
         (
-            {"batch_size": 0},
+            {"batch_size": None},
             "config.batch_size: 1437 .the whole set. is not allowed, it must be a multiple of",
         ),
     ],

@@ -26,20 +26,20 @@ from jaxml.training.signals import Interrupted
 COUNT = 216
 SETTINGS = {
     "optim.name": [*OPTIMIZERS],
-    "average.name": ["none", "ema", "swa", "lookahead"],
+    "average.name": [None, "ema", "swa", "lookahead"],
     "optim.schedule": [*SCHEDULES],
     "data.normalization": [*NORMALIZERS],
     "loss.name": [*LOSSES],
     "model.dtype": ["float32", "bfloat16"],
     "model.scan": [False] * 7 + [True],
     "model.remat": [False, True],
-    "model.keep_prob": [0.0, 0.8],
-    "optim.sharpness_radius": [0.0, 0.0, 0.05],
+    "model.keep_prob": [None, 0.8],
+    "optim.sharpness_radius": [None, None, 0.05],
     "optim.accumulate_steps": [1, 1, 2],
-    "optim.clip_norm": [0.0, 1.0],
-    "weights.freeze": ["", "", "stem"],
-    "steps_per_call": [0, 1, 2, 3],
-    "checkpoint.every_steps": [0, 1, 2],
+    "optim.clip_norm": [None, 1.0],
+    "weights.freeze": [None, None, "stem"],
+    "steps_per_call": [None, 1, 2, 3],
+    "checkpoint.every_steps": [None, 1, 2],
 }
 
 
@@ -72,7 +72,7 @@ def _config(changes):
         batch_size=478,
         eval_batch_size=200,
         optim=OptimConfig(learning_rate=0.01, end_factor=0.1, warmup_epochs=0.5),
-        average=AverageConfig(start=0.5, every_steps=1),
+        average=AverageConfig(start=0.5, sync_period=1),
         checkpoint=CheckpointConfig(),
     )
     for name, value in changes.items():
@@ -86,7 +86,7 @@ def _config(changes):
             config.data.normalization = "per_channel"
     else:
         config.model.name = "resnet20v1" if config.model.scan else "resnet_tiny"
-        config.weights.freeze = "" if config.model.scan else config.weights.freeze
+        config.weights.freeze = None if config.model.scan else config.weights.freeze
         if config.data.normalization in ("pca", "zca"):  # features, not images
             _use_features(config)
         else:

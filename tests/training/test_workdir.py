@@ -159,10 +159,10 @@ def test_a_folder_without_a_run_has_no_settings(tmp_path):
         Workdir.read_config(tmp_path)
     for content in (b"\xff\xfe", b"{", b"[]", b"[" * 9999):
         (tmp_path / "config.json").write_bytes(content)
-        with pytest.raises(InputError, match=r"config\.json: not the JSON of a run's settings"):
+        with pytest.raises(InputError, match=r"config\.json: not the JSON of a config"):
             Workdir.read_config(tmp_path)
         with pytest.raises(InputError, match=r"config\.json: is not the JSON of a run's settings"):
             Workdir(tmp_path, Config())
     (tmp_path / "config.json").write_text('{"sed": 1}')
-    with pytest.raises(InputError, match=r"config\.json: config\.sed: there is no such setting"):
+    with pytest.raises(InputError, match=r"config\.json: config\.sed is not a setting"):
         Workdir.read_config(tmp_path)

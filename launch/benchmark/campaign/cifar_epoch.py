@@ -31,14 +31,14 @@ class Variant(NamedTuple):
       label: name of the measurement.
       precision: of the computation.
       name: of the competitor.
-      steps_per_call: of ours; 0 takes an epoch in one call.
+      steps_per_call: of ours; None takes an epoch in one call.
       xla_flags: of ours.
     """
 
     label: str
     precision: str
     name: str = OURS
-    steps_per_call: int = 0
+    steps_per_call: int | None = None
     xla_flags: str = ""
 
 

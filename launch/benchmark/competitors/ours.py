@@ -168,7 +168,7 @@ def _epoch(model: ModelConfig, task: Task) -> Callable[[], object]:
 
 
 def epoch(
-    model: ModelConfig, task: Task, data: DataConfig, *, steps_per_call: int = 0
+    model: ModelConfig, task: Task, data: DataConfig, *, steps_per_call: int | None = None
 ) -> Callable[[], object]:
     """An epoch of random images, compiled.
 
