@@ -52,7 +52,7 @@ class Meter:
 
     def start_epoch(self) -> None:
         """The steps of an epoch begin, or go on after the run was stopped."""
-        self._sums = jax.device_get(self._objective.metrics.zero())
+        self._sums = jax.device_get(self._objective.metrics.empty())
         self._epoch_start = time.perf_counter()
 
     def add(self, step: int, metrics: Metrics) -> None:

@@ -195,7 +195,7 @@ class Program:
     def evaluate(self, state: TrainState) -> dict[str, int | float]:
         """The metrics of the whole test split, each example counted once."""
         state = self._settled(state)
-        metrics = self._run("zero", self.objective.metrics.zero)
+        metrics = self._run("zero", self.objective.metrics.empty)
         for start in range(0, self._test_count, self._eval_batch_size):
             metrics = self._run(
                 "evaluate", self._eval_batch, state, metrics, self._test_data, self._number(start)
@@ -237,7 +237,7 @@ class Program:
                 arguments = (state, self._train_data, order, number, self._step_key)
                 start("moments", self._batch_moments, *arguments)
             start("order", partial(pipeline.epoch_order, size=size), self._order_key, number)
-            start("zero", self.objective.metrics.zero)
+            start("zero", self.objective.metrics.empty)
         self._compiled |= {name: program.result() for name, program in compiled.items()}
         for name, program in self._compiled.items():
             if name != "init":
@@ -272,7 +272,7 @@ class Program:
             sums = jax.tree.map(
                 lambda total, zero: jnp.where(index == 0, zero, total),
                 state.metrics,
-                self.objective.metrics.zero(),
+                self.objective.metrics.empty(),
             )
             return train_step(drop_key, self._method, state.replace(metrics=sums), batch)
 

@@ -84,7 +84,7 @@ class TrainState(struct.PyTreeNode):
             batch_stats=batch_stats,
             opt_state=method.optimizer.init(params),
             average=method.averaging.init({"params": params, "batch_stats": batch_stats}),
-            metrics=method.objective.metrics.zero(),
+            metrics=method.objective.metrics.empty(),
             normalizer=normalizer,
         )
 
@@ -135,7 +135,7 @@ def train_step(
     average, variables = method.averaging.update(
         state.average, state.step + 1, {"params": params, "batch_stats": batch_stats}
     )
-    metrics = objective.metrics.of(losses, outputs, batch.targets)
+    metrics = objective.metrics.from_batch(losses, outputs, batch.targets)
     state = state.replace(
         step=state.step + 1,
         params=variables["params"],
@@ -163,7 +163,7 @@ def eval_step(method: Method, state: TrainState, batch: Batch, mask: Array) -> M
     raw = jnp.asarray(method.model.apply(evaluated(method, state), inputs, train=False))
     outputs = method.objective.outputs(raw)
     losses = method.objective.loss(outputs, batch.targets)
-    return method.objective.metrics.of(losses, outputs, batch.targets, mask)
+    return method.objective.metrics.from_batch(losses, outputs, batch.targets, mask)
 
 
 def evaluated(method: Method, state: TrainState) -> dict[str, Any]:

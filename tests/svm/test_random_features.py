@@ -172,5 +172,5 @@ def test_arrays_that_do_not_fit_are_told():
         message = "x: [..., inputs] for frequencies (3, 2), not (5, 4)"
         with pytest.raises(ValueError, match=re.escape(message)):
             fourier_features(jnp.zeros((5, 4)), jnp.zeros((3, 2)))
-        with pytest.raises(TypeError, match="x: floating point, not int32"):
+        with pytest.raises(TypeError, match="`x` must be floating point, got int32"):
             fourier_features(jnp.zeros((5, 3), jnp.int32), jnp.zeros((3, 2)))

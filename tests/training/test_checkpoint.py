@@ -24,7 +24,7 @@ def _state(step, value=0.0):
         batch_stats={"mean": jnp.ones(3)},
         average=Average(jnp.int32(0), None),
         opt_state=(jnp.int32(4), {"kernel": jnp.full((2, 3000), -value)}),
-        metrics=ClassificationMetrics.zero(),
+        metrics=ClassificationMetrics.empty(),
         normalizer=ChannelStandardization(mean=jnp.ones(1), std=jnp.ones(1)),
     )
 

@@ -47,7 +47,7 @@ def test_every_loss_runs_on_the_data_that_it_suits_and_refuses_the_other(name, n
     targets = jnp.ones(4, jnp.int32 if num_classes else jnp.float32)
     losses = objective.loss(outputs, targets)
     assert losses.shape == (4,)
-    figures = objective.figures(objective.metrics.of(losses, outputs, targets))
+    figures = objective.figures(objective.metrics.from_batch(losses, outputs, targets))
     assert figures["count"] == 4
     assert figures["loss"] == pytest.approx(float(losses[0]))
 

@@ -447,8 +447,8 @@ def primal(weights=W, x=X, labels=Y, C=1.0, **settings):
         (lambda: primal(x=X * jnp.nan), "x: finite numbers, not NaN"),
         (lambda: primal(C=-1.0), "C: a finite number above 0, not -1.0"),
         (lambda: primal(C=jnp.nan), "C: a finite number above 0, not nan"),
-        (lambda: primal(labels=Y + 1), "labels: integers in [0, 2), not 2"),
-        (lambda: primal(labels=Y[:1]), "labels: shape (2,) as the rows, not (1,)"),
+        (lambda: primal(labels=Y + 1), "`labels` must be integers in [0, 2), got 2"),
+        (lambda: primal(labels=Y[:1]), "`labels` must have shape (2,) to match the rows, got (1,)"),
         (lambda: primal(loss="hing"), "loss: 'hing' is not one of hinge, squared_hinge, logistic;"),
         (lambda: primal(penalty="l3"), "penalty: 'l3' is not one of l1, l2"),
         (lambda: primal(bias="fre"), "bias: 'fre' is not one of free, penalized, none"),
@@ -468,8 +468,8 @@ def test_what_does_not_fit_is_told(call, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: primal(Y), "weights: floating point, not int32"),
-        (lambda: primal(labels=A), "labels: integers 0 and 1, or booleans"),
+        (lambda: primal(Y), "`weights` must be floating point, got int32"),
+        (lambda: primal(labels=A), "`labels` must be integers 0 and 1, or booleans"),
         (
             lambda: dual.dual(A.astype(jnp.bfloat16), G, Y, C=1.0),
             "alpha, gram: all float32 or all float64, not bfloat16, float32",
