@@ -8,8 +8,8 @@ Each metric is a pytree:
   Except for `RegressionMetrics`, merging stacked metrics is summing over the first axis.
 - `metric.compute()` divides once, on the host, and returns Python numbers by name.
 
-A wrong dtype raises a TypeError, a wrong shape or a value out of range a ValueError. Concrete labels
-out of range raise as well; each metric says how it counts traced ones.
+A wrong dtype raises a TypeError, a wrong shape or a value out of range a ValueError. Concrete
+labels out of range raise as well; each metric says how it counts traced ones.
 """
 
 from jaxml.metrics._binary import BinaryMetrics

@@ -1,9 +1,8 @@
 """Functions named as in optax, JAX or scikit-learn have the same arguments, defaults and values.
 
-`SAME_NAME` lists them all; the first test finds out if one is missing. An argument that ours does not
-have, or a value that differs at the extremes, is explained by a sentence of our docstring, which the
-table quotes. `COUNTERPARTS` are functions of another name, because the labels or the result
-differ.
+`SAME_NAME` lists them all; the first test finds out if one is missing. An argument that ours does
+not have, or a value that differs at the extremes, is explained by a sentence of our docstring,
+which the table quotes. `COUNTERPARTS` have another name in optax or scikit-learn.
 """
 
 import inspect

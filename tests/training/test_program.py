@@ -99,7 +99,10 @@ def test_the_held_out_images_are_evaluated():
         ({"batch_size": 1438}, "config.batch_size: 1438 is not allowed, the training set has 1437"),
         ({"batch_size": 3}, "config.batch_size: 3 is not allowed, it must be a multiple of the 2"),
         ({"eval_batch_size": 1}, "config.eval_batch_size: 1 is not allowed, it must be a multiple"),
-        ({"data": DataConfig(validation_size=1437)}, "config.data.validation_size: 1437"),
+        (
+            {"data": DataConfig(validation_size=1437)},
+            "config.data.validation_size must be in [0, 1437)",
+        ),
     ],
 )
 def test_sizes_that_do_not_fit_are_named(changes, message):
