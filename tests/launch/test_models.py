@@ -29,7 +29,7 @@ def test_a_network_is_shown_with_its_cost_and_its_layers():
 
 def test_mistakes_are_told_in_one_line():
     for arguments, message in (
-        (("--model=resnet2v1",), "error: --model: 'resnet2v1' is not one of linear, mlp"),
+        (("--model=resnet2v1",), "error: --model must be one of linear, mlp"),
         (("--image_size=-1",), "error: flag --image_size=-1"),
         (("--model=inception_v3", "--image_size=8"), "error: images: at least"),
     ):

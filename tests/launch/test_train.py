@@ -137,7 +137,7 @@ def test_bad_input_is_one_line_and_status_2_and_writes_nothing(whole, tmp_path):
         "config.optim.momentum must be a float >= 0 and < 1, got 2.0": [
             "--config.optim.momentum=2"
         ],
-        "config.model.name: 'vgg' is not one of": ["--config.model.name=vgg"],
+        "config.model.name must be one of": ["--config.model.name=vgg"],
         "config.batch_size: 2000 is not allowed": ["--config.batch_size=2000"],
         "the gzip stream is cut short": [
             "--config.data.name=mnist",

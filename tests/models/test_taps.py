@@ -53,6 +53,6 @@ def test_shapes_are_those_of_the_taps(variables):
 
 
 def test_an_unknown_tap_is_told(variables):
-    message = "^tap: 'stage3' is not one of stem, stage1, stage2, features"
+    message = "^tap must be one of stem, stage1, stage2, features"
     with pytest.raises(InputError, match=message):
         taps(MODEL, variables, IMAGES, ["stage3"])

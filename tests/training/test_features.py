@@ -60,8 +60,13 @@ def test_what_there_is_not_is_told(trained, tmp_path):
     folder, _ = trained
     cases = [
         (tmp_path, "features", {}, "--workdir=.*: holds no run"),
-        (folder, "stage3", {}, "^--tap: 'stage3' is not one of features, stage1, stage2, stem; "),
-        (folder, "stem", {"split": "all"}, "^--split: 'all' is not one of train, test, validation"),
+        (
+            folder,
+            "stage3",
+            {},
+            "^--tap must be one of features, stage1, stage2, stem, got 'stage3'; ",
+        ),
+        (folder, "stem", {"split": "all"}, "^--split must be one of train, test, validation"),
         (folder, "stem", {"checkpoint": "7"}, "^--checkpoint=7: .* has .*, newest, best$"),
     ]
     for workdir, tap, settings, message in cases:
@@ -74,5 +79,5 @@ def test_a_network_without_taps_is_told(tmp_path):
     train_and_evaluate(config, tmp_path / "run")
     with pytest.raises(InputError, match=r"^--tap=features: linear has no taps$"):
         features(tmp_path / "run", "features")
-    with pytest.raises(InputError, match=r"^--split: 'validation' is not one of train, test"):
+    with pytest.raises(InputError, match=r"^--split must be one of train, test"):
         features(tmp_path / "run", "features", split="validation")

@@ -53,8 +53,9 @@ def load(directory: Path) -> Dataset:
     train, test = _split(*paths[:2]), _split(*paths[2:])
     if train.inputs.shape[1:] != test.inputs.shape[1:]:
         raise InputError(
-            f"config.data.dir must contain images of one size, got {directory} with training "
-            f"images of {train.inputs.shape[1:3]} and test images of {test.inputs.shape[1:3]} pixels"
+            f"config.data.dir must contain images of one size, got {directory} with "
+            f"training images of {train.inputs.shape[1:3]} and "
+            f"test images of {test.inputs.shape[1:3]} pixels"
         )
     num_classes = int(max(train.targets.max(), test.targets.max())) + 1
     return Dataset(train, test, num_classes)

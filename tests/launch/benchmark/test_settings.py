@@ -9,11 +9,11 @@ from launch.benchmark.settings import Settings
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"what": "nothing"}, "--what: 'nothing' is not one of train_step, inference, epoch"),
-        ({"model": "resnet2v1"}, "--model: 'resnet2v1' is not one of linear, mlp"),
+        ({"what": "nothing"}, "--what must be one of train_step, inference, epoch"),
+        ({"model": "resnet2v1"}, "--model must be one of linear, mlp"),
         (
             {"peers": ("flax", "touch")},
-            "--peers: 'touch' is not one of flax, keras, torch, torch_compile; "
+            "--peers must be one of flax, keras, torch, torch_compile, got 'touch'; "
             "did you mean 'torch'?",
         ),
         ({"batch_sizes": ()}, "--batch_size: at least one is needed"),

@@ -330,7 +330,7 @@ X, Y, A, G = jnp.ones((2, 3)), jnp.array([0, 1]), jnp.ones((2, 2)), jnp.eye(2)
             "`labels` must be integers in [0, 2), got 2",
         ),
         (lambda: multiclass.dual(A, X, Y, C=1.0), "gram: [2, 2] for 2 rows of alpha, not (2, 3)"),
-        (lambda: multiclass.dual(A, G, Y, C=1.0, loss="ovr"), "loss: 'ovr' is not one of crammer"),
+        (lambda: multiclass.dual(A, G, Y, C=1.0, loss="ovr"), "loss must be one of crammer"),
         (lambda: multiclass.project(A, Y, C=1.0, bias="free"), "bias: 'penalized' or 'none', not"),
         (
             lambda: multiclass.kernel_duality_gap(A, G, Y, C=1.0, bias="free"),
