@@ -62,7 +62,7 @@ def check_weights(class_weights: Array | None, classes: int) -> None:
     if class_weights.shape != (classes,):
         raise ValueError(f"`class_weights` must have shape ({classes},), got {class_weights.shape}")
     if not isinstance(class_weights, core.Tracer):
-        inputs.check_non_negative("class_weights", np.asarray(class_weights).min())
+        inputs.check_non_negative("class_weights", float(np.asarray(class_weights).min()))
 
 
 def prepare_binary(

@@ -63,7 +63,6 @@ SAME_NAME = {
         [
             (jax.nn.log_softmax(LOGITS), PROBABILITIES),
             (jax.nn.log_softmax(1e4 * LOGITS), PROBABILITIES),
-            (jax.nn.log_softmax(LOGITS), PROBABILITIES, {"where": WHERE}),
         ],
         [
             (
@@ -75,6 +74,7 @@ SAME_NAME = {
         {
             "log_predictions": "takes log-probabilities, for which this function returns the same",
             "axis": "The classes are always the last axis",
+            "where": "`where` masks whole examples",
         },
     ),
     (predictions.top_k, jax.lax.top_k): (
