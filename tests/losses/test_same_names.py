@@ -28,7 +28,7 @@ BINARY = jnp.asarray(RNG.integers(2, size=6), jnp.int32)
 TARGETS = jnp.asarray(RNG.normal(size=6), jnp.float32)
 WHERE = jnp.array([True, False, True, True, False, True])
 IMPOSSIBLE = jnp.array([0.0, -jnp.inf, 1.0])
-CERTAIN = jnp.array([[0.25, 0.0, 0.75]])
+SOFT = jnp.array([0.25, 0.0, 0.75])
 
 # (ours, theirs): inputs with equal results; then, for inputs on which they differ, our result; then
 # their arguments that are missing or differ. Each difference quotes our docstring.
@@ -47,7 +47,7 @@ SAME_NAME = {
                 "the losses of confident examples keep their relative precision",
             ),
             (
-                (IMPOSSIBLE, CERTAIN[0]),
+                (IMPOSSIBLE, SOFT),
                 0.25 * np.logaddexp(0, 1) + 0.75 * np.logaddexp(0, -1),
                 "an impossible class with probability 0 contributes 0 instead of NaN",
             ),
@@ -66,7 +66,7 @@ SAME_NAME = {
         ],
         [
             (
-                (jax.nn.log_softmax(IMPOSSIBLE), CERTAIN[0]),
+                (jax.nn.log_softmax(IMPOSSIBLE), SOFT),
                 0.25 * np.log(0.25 * (1 + np.e)) + 0.75 * np.log(0.75 * (1 + np.exp(-1))),
                 "it is 0 rather than NaN for a class that is impossible in both distributions",
             )
