@@ -18,16 +18,14 @@ from sklearn.utils import check_X_y
 from sklearn.utils.multiclass import check_classification_targets
 
 from jaxml.errors import InputError, nearest
-from jaxml.svm import reductions
+from jaxml.svm import linear, reductions
 from jaxml.svm.estimators.base import LARGEST
 from jaxml.svm.estimators.space import Space, fit_space
 from jaxml.svm.kernel import certified
 from jaxml.svm.kernel.columns import by_class, groups_of_pairs, together
 from jaxml.svm.kernel.solver import DualProblems
 from jaxml.svm.kernels import KERNELS
-from jaxml.svm.linear import solver as linear_solver
-from jaxml.svm.linear.problems import LinearProblems
-from jaxml.svm.linear.rows import as_rows
+from jaxml.svm.linear import LinearProblems, as_examples
 
 _LOSSES = ("squared_hinge", "hinge")
 
@@ -95,7 +93,7 @@ def linear_grid(
     takes_part = fold != np.arange(num_folds)[:, None]
     shape = (len(costs), num_folds, num_classes, len(labels))
     cost = costs[:, None, None, None] * takes_part[:, None]
-    rows = as_rows(x)
+    examples = as_examples(x)
     count = len(costs) * num_folds * num_classes
     problems = LinearProblems(
         np.broadcast_to(signs, shape).reshape(count, -1),
@@ -103,8 +101,8 @@ def linear_grid(
         np.zeros(count),
         np.ones(count),
     )
-    state = linear_solver.solve(problems, rows, loss=loss, tolerance=tolerance).state
-    values = (rows.products(state.weights) + state.intercept[:, None]).reshape(shape)
+    state = linear.solve(problems, examples, loss=loss, tolerance=tolerance).state
+    values = (examples.products(state.weights) + state.intercept[:, None]).reshape(shape)
     right = values.argmax(2) == labels
     return Grid(costs, np.empty(0), _accuracy(right, fold))
 

@@ -20,7 +20,7 @@ from jaxml.svm.command.tables import Table, read_table
 from jaxml.svm.files.libsvm_model import LibsvmModel
 from jaxml.svm.files.model_file import read_model, write_model
 from jaxml.svm.kernel.solver import Progress
-from jaxml.svm.linear.solver import LinearProgress
+from jaxml.svm.linear import LinearProgress
 
 Say = Callable[[str], None]
 Stopped = Callable[[], bool]

@@ -13,12 +13,12 @@ from typing import Protocol, runtime_checkable
 import jax
 import numpy as np
 
+from jaxml.svm._threads import for_each
 from jaxml.svm.kernel import host_solver, solver
 from jaxml.svm.kernel.host_kernel import HostKernel, Rows, take
 from jaxml.svm.kernel.host_problem import HostProblem, host_problem
 from jaxml.svm.kernel.solver import DualProblems, Progress
 from jaxml.svm.kernels import Kernel
-from jaxml.svm.threads import for_each
 
 # Seconds of moving pairs on the host that are less than a compilation.
 _HOST_SECONDS = 0.5

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from jaxml.svm.threads import for_each
+from jaxml.svm._threads import for_each
 
 # Entries of a block, so that it stays in the processor's cache.
 _BLOCK = 2**18

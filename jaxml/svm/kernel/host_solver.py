@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from jaxml.svm._threads import blas_threads
 from jaxml.svm.kernel import interior_point
 from jaxml.svm.kernel.host_problem import HostProblem
-from jaxml.svm.threads import blas
 
 # A problem of so many columns is solved as a whole.
 LARGEST_WHOLE = 1024
@@ -89,7 +89,7 @@ def _solve_whole(
 ) -> HostSolution:
     everything = np.arange(problem.num_columns)
     # Threads of BLAS gain little on such small matrices, and lose much on busy processors.
-    with blas().limit(limits=1, user_api="blas"):
+    with blas_threads(1):
         return _solve_dense(
             problem, block(everything, everything), value, tolerance, max_rounds, report
         )

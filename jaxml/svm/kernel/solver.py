@@ -22,11 +22,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxml.svm._threads import for_each
 from jaxml.svm.kernel import working_set
 from jaxml.svm.kernel.cache import KernelCache
 from jaxml.svm.kernel.working_set import Variables
 from jaxml.svm.kernels import Kernel
-from jaxml.svm.threads import for_each
 from jaxml.types import Array
 
 # How many variables that may be chosen next are told, a problem and direction.
