@@ -115,7 +115,9 @@ def _length(first: Any, by_first: Any, second: Any, by_second: Any) -> float:
 class _System:
     """The factorized Newton system: the kernel matrix plus a diagonal."""
 
-    def __init__(self, problem: HostProblem, ratio: np.ndarray, factor: Any, by_column: Any) -> None:
+    def __init__(
+        self, problem: HostProblem, ratio: np.ndarray, factor: Any, by_column: Any
+    ) -> None:
         self.problem, self.ratio, self.factor, self.by_column = problem, ratio, factor, by_column
         self.answers = scipy.linalg.cho_solve(factor, problem.members, check_finite=False)
         self.levels = problem.members.T @ self.answers
