@@ -1,15 +1,13 @@
 """Linear support vector machines, trained to a verified duality gap, many problems at once.
 
-`fit` solves problems over the same examples and verifies each solution in float64. `solve` (L2
-penalty) and `solve_l1` are the solvers below it, and `certify` is the verification.
+`fit` solves problems over the same examples by `solve`, and verifies the solutions in float64 by
+`certify`.
 """
 
 from jaxml.svm.linear._certificate import Certificate, certify
 from jaxml.svm.linear._dense import DenseExamples, StreamedExamples
 from jaxml.svm.linear._examples import Examples, as_examples
-from jaxml.svm.linear._fit import NO_INTERCEPT, LinearFit, fit
-from jaxml.svm.linear._l1 import solve_l1
-from jaxml.svm.linear._newton import solve
+from jaxml.svm.linear._fit import NO_INTERCEPT, LinearFit, fit, solve
 from jaxml.svm.linear._problems import LOSSES, LinearProblems
 from jaxml.svm.linear._solution import LinearProgress, LinearSolution, LinearState
 from jaxml.svm.linear._sparse import SparseExamples
@@ -31,5 +29,4 @@ __all__ = [
     "certify",
     "fit",
     "solve",
-    "solve_l1",
 ]

@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxml.svm.linear._examples import Examples
 from jaxml.svm.linear._problems import LinearProblems
+from jaxml.svm.linear._solution import LinearState, relative_gap
 
 
 class Certificate(NamedTuple):
@@ -22,47 +23,21 @@ class Certificate(NamedTuple):
     variables: np.ndarray
 
     @property
-    def relative_gap(self) -> np.ndarray:
-        """The duality gap over the primal, `[problems]`; infinite if not finite."""
-        return relative_gap(self.primal, self.dual)
-
-
-def relative_gap(primal: np.ndarray, dual: np.ndarray) -> np.ndarray:
-    """Returns the duality gap over the primal; infinite if either is not finite."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        gap = (primal - dual) / np.maximum(np.abs(primal), 1e-300)
-    return np.where(np.isfinite(gap), gap, np.inf)
-
-
-def certify(
+    def certify(
     problems: LinearProblems,
     examples: Examples,
-    weights: np.ndarray,
-    intercept: np.ndarray,
-    variables: np.ndarray,
+    state: LinearState,
     *,
     loss: str,
-    l1: bool = False,
+    penalty: str = "l2",
 ) -> Certificate:
-    """Evaluates the primal and the dual objective of solutions in float64.
+    """Evaluates the primal and the dual objective of a state in float64.
 
-    Args:
-      problems: The problems.
-      examples: Their examples.
-      weights: `[problems, features]`.
-      intercept: `[problems]`.
-      variables: `[problems, examples]`: dual variables, projected to feasible ones.
-      loss: One of `LOSSES`.
-      l1: Whether the regularizer is the L1 norm of the weights plus rho times the absolute
-        intercept.
-
-    Returns:
-      The certificate.
+    Dual variables are projected to feasible ones. The arguments are those of `solve`.
     """
     problems = problems.to_float64()
-    weights, intercept = np.asarray(weights, np.float64), np.asarray(intercept, np.float64)
+    weights, intercept, dual = (np.array(array, np.float64) for array in state[:3])
     losses, rho = problems.losses(loss), problems.intercept_penalty
-    dual = np.array(variables, np.float64)
     for k, each in enumerate(losses):
         low, high = each.bounds()
         dual[k] = balance(dual[k], low, high) if rho[k] == 0 else np.clip(dual[k], low, high)
@@ -72,7 +47,7 @@ def certify(
     lost = np.array([each.primal(row) for each, row in zip(losses, decisions, strict=True)])
     finite = np.where(np.isfinite(rho), rho, 0)
     inverse = np.where(finite > 0, 1 / np.where(finite > 0, finite, 1), 0)
-    if l1:
+    if penalty == "l1":
         largest = np.maximum(np.abs(sums).max(1, initial=0), np.abs(total) * inverse)
         dual /= np.maximum(largest, 1)[:, None]
         regularizer = np.abs(weights).sum(1) + finite * np.abs(intercept)
@@ -85,16 +60,7 @@ def certify(
 
 
 def balance(point: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Projects a point onto the box `[low, high]` and the hyperplane of sum 0, by bisection.
-
-    Args:
-      point: `[examples]`.
-      low: `[examples]`, non-positive.
-      high: `[examples]`, non-negative.
-
-    Returns:
-      `[examples]` within the box; the sum is 0 up to rounding.
-    """
+    """Projects a point onto a box that contains 0 and the hyperplane of sum 0, by bisection."""
     if not (low.any() and high.any()):
         return np.zeros_like(point)
     size = np.abs(point).max(initial=0.0)

@@ -1,9 +1,7 @@
-"""Training of linear support vector machines to a verified duality gap."""
+"""Solvers of linear support vector machines, and training to a verified duality gap."""
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from jaxml.svm.linear._certificate import Certificate, certify
 from jaxml.svm.linear._dense import DenseExamples, StreamedExamples
 from jaxml.svm.linear._examples import Examples, as_examples
 from jaxml.svm.linear._l1 import solve_l1
-from jaxml.svm.linear._newton import Report, solve
+from jaxml.svm.linear._newton import Report, solve_l2
 from jaxml.svm.linear._problems import LinearProblems
 from jaxml.svm.linear._solution import LinearSolution, LinearState
 from jaxml.svm.linear._sparse import SparseExamples
@@ -26,6 +24,48 @@ NO_INTERCEPT = np.inf
 _LARGEST = 1e100
 # How often a solution is improved whose gap float64 finds too large, and each factor of the goal.
 _ATTEMPTS, _SHARPER = 3, 0.3
+
+
+def solve(
+    problems: LinearProblems,
+    examples: Examples,
+    *,
+    loss: str,
+    penalty: str = "l2",
+    start: LinearState | None = None,
+    tolerance: float = 1e-4,
+    max_steps: int = 1000,
+    report: Report | None = None,
+    precise: bool = False,
+) -> LinearSolution:
+    """Minimizes each problem until its relative duality gap is within the tolerance.
+
+    Args:
+      problems: The problems.
+      examples: Their examples.
+      loss: One of `LOSSES`.
+      penalty: "l2", or "l1" with the squared hinge loss: the L1 norm of the weights plus
+        `intercept_penalty` times the absolute intercept.
+      start: The state to start from. None starts from zero, or from the solution for a subsample.
+      tolerance: Tolerance of the duality gap, relative to the primal.
+      max_steps: Maximum number of Newton steps.
+      report: Called with the progress after each step. It may raise `KeyboardInterrupt` to stop.
+      precise: Whether all products are in float64, instead of float32 first for large examples.
+
+    Returns:
+      The solution, or the best points that were found.
+
+    Raises:
+      InputError: More than 8192 of more than 4096 features have non-zero weights with "l1".
+    """
+    if penalty == "l1":
+        return solve_l1(
+            problems, examples, start=start, tolerance=tolerance, max_steps=max_steps, report=report
+        )
+    return solve_l2(
+        problems, examples, loss=loss, start=start, tolerance=tolerance, max_steps=max_steps,
+        report=report, precise=precise,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,17 +107,17 @@ def fit(
 
     Args:
       x: `[examples, features]`, as accepted by `as_examples`.
-      target: `[problems, examples]`: -1 and 1, or real values.
-      cost: `[problems, examples]`: C times the sample weight, non-negative.
-      loss: One of `LOSSES`.
-      penalty: "l2", or "l1" with the squared hinge loss.
+      target: See `LinearProblems`.
+      cost: See `LinearProblems`.
+      loss: See `solve`.
+      penalty: See `solve`.
       epsilon: Half the width of the insensitive tube in regression.
       intercept_penalty: Weight of the intercept's penalty. With 0 the intercept is free, with
         `NO_INTERCEPT` it is fixed at 0.
       tolerance: Tolerance of the verified duality gap, relative to the primal.
-      max_steps: Maximum number of Newton steps.
-      start: The state to start from.
-      report: Called with the progress after each step. It may raise `KeyboardInterrupt` to stop.
+      max_steps: See `solve`.
+      start: See `solve`.
+      report: See `solve`.
 
     Returns:
       The solutions. `sklearn.exceptions.ConvergenceWarning` is issued if a gap is too large.
@@ -89,51 +129,35 @@ def fit(
         np.full(count, float(epsilon)),
         np.full(count, float(intercept_penalty)),
     )
-    is_l1 = penalty == "l1"
-    solver = solve_l1 if is_l1 else partial(solve, loss=loss)
-    state, certificate, steps = _solve_and_certify(
-        partial(solver, problems, examples, report=report),
-        partial(certify, problems, examples, loss=loss, l1=is_l1),
-        start, tolerance, max_steps, has_precision=not is_l1,
-    )  # fmt: skip
-    converged = bool((certificate.relative_gap <= tolerance).all())
-    if not converged:
-        advice = "scale the features, or decrease C"
-        if steps >= max_steps:
-            advice = "increase max_iter, or refit with warm_start=True to continue"
-        gap = certificate.relative_gap.max()
-        warnings.warn(
-            f"after {steps} steps the relative duality gap is {gap:.1e}, not {tolerance:g}; "
-            f"{advice}",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
-    return LinearFit(state.weights, state.intercept, certificate, steps, converged, state)
-
-
-def _solve_and_certify(
-    solve: Callable[..., LinearSolution],
-    certify: Callable[..., Certificate],
-    start: LinearState | None,
-    tolerance: float,
-    max_steps: int,
-    *,
-    has_precision: bool,
-) -> tuple[LinearState, Certificate, int]:
-    """Solves with smaller tolerances while the certified gap is too large."""
-    goal, steps = tolerance, 0
-    options = {}
-    for _ in range(_ATTEMPTS):
-        found = solve(start=start, tolerance=goal, max_steps=max_steps - steps, **options)
-        start, steps = found.state, steps + found.progress.steps
-        certificate = certify(start.weights, start.intercept, start.dual)
+    goal, steps, attempts = tolerance, 0, 0
+    while True:
+        found = solve(
+            problems, examples, loss=loss, penalty=penalty, start=start, tolerance=goal,
+            max_steps=max_steps - steps, report=report, precise=attempts > 0,
+        )  # fmt: skip
+        start, steps, attempts = found.state, steps + found.progress.steps, attempts + 1
+        certificate = certify(problems, examples, start, loss=loss, penalty=penalty)
+        converged = bool((certificate.relative_gap <= tolerance).all())
         # A solver that has stalled in float64 would stall again.
         ended = found.interrupted or not found.converged or steps >= max_steps
-        if ended or (certificate.relative_gap <= tolerance).all():
+        if converged or ended or attempts == _ATTEMPTS:
             break
         goal *= _SHARPER
-        options = {"precise": True} if has_precision else {}
-    return start, certificate, steps
+    if not converged:
+        _warn(certificate, steps, tolerance, is_budget_spent=steps >= max_steps)
+    return LinearFit(start.weights, start.intercept, certificate, steps, converged, start)
+
+
+def _warn(certificate: Certificate, steps: int, tolerance: float, *, is_budget_spent: bool) -> None:
+    advice = "scale the features, or decrease C"
+    if is_budget_spent:
+        advice = "increase max_iter, or refit with warm_start=True to continue"
+    warnings.warn(
+        f"after {steps} steps the relative duality gap is {certificate.relative_gap.max():.1e}, "
+        f"not {tolerance:g}; {advice}",
+        ConvergenceWarning,
+        stacklevel=4,
+    )
 
 
 def _checked(x: Any) -> Examples:

@@ -36,28 +36,12 @@ def solve_l1(
     problems: LinearProblems,
     examples: Examples,
     *,
-    start: LinearState | None = None,
-    tolerance: float = 1e-4,
-    max_steps: int = 200,
-    report: Report | None = None,
+    start: LinearState | None,
+    tolerance: float,
+    max_steps: int,
+    report: Report | None,
 ) -> LinearSolution:
-    """Minimizes each problem until its relative duality gap is within the tolerance.
-
-    Args:
-      problems: The problems, with the squared hinge loss; `intercept_penalty` is the weight of the
-        absolute intercept, 0 if it is free.
-      examples: Their examples.
-      start: The state to start from; None starts at zero.
-      tolerance: Tolerance of the duality gap, relative to the primal.
-      max_steps: Maximum number of Newton steps.
-      report: Called with the progress after each step. It may raise `KeyboardInterrupt` to stop.
-
-    Returns:
-      The solution, or the point that was reached.
-
-    Raises:
-      InputError: More than 8192 of more than 4096 features have non-zero weights.
-    """
+    """Implements `jaxml.svm.linear.solve` for L1 penalties."""
     with jax.enable_x64(True):
         newton = _ProximalNewton(problems.to_float64(), examples, start)
         return newton.run(tolerance, max_steps, report)

@@ -37,7 +37,7 @@ _CAREFUL_AFTER = 3
 Report = Callable[[LinearProgress], None]
 
 
-def solve(
+def solve_l2(
     problems: LinearProblems,
     examples: Examples,
     *,
@@ -48,21 +48,7 @@ def solve(
     report: Report | None = None,
     precise: bool = False,
 ) -> LinearSolution:
-    """Minimizes each problem until its relative duality gap is within the tolerance.
-
-    Args:
-      problems: The problems.
-      examples: Their examples.
-      loss: One of `LOSSES`.
-      start: The state to start from; None starts from the solution for a subsample.
-      tolerance: Tolerance of the duality gap, relative to the primal.
-      max_steps: Maximum number of Newton steps.
-      report: Called with the progress after each step. It may raise `KeyboardInterrupt` to stop.
-      precise: Whether all products are computed in float64.
-
-    Returns:
-      The solution, or the best points that were found.
-    """
+    """Implements `jaxml.svm.linear.solve` for L2 penalties."""
     problems, interrupted = problems.to_float64(), False
     if start is None:
         start, interrupted = _initial_state(problems, examples, loss)
@@ -99,7 +85,7 @@ def _initial_state(
     if isinstance(examples, StreamedExamples) or examples.num_examples < _MIN_SUBSAMPLED:
         return zero_state(problems, examples, loss), False
     part, index = subsample(problems, examples.num_examples)
-    rough = solve(part, examples.subset(index), loss=loss, tolerance=0.1, max_steps=30)
+    rough = solve_l2(part, examples.subset(index), loss=loss, tolerance=0.1, max_steps=30)
     state = state_at(problems, rough.state.weights, rough.state.intercept, loss)
     return state, rough.interrupted
 

@@ -71,12 +71,7 @@ def is_classification(loss: str) -> bool:
 
 
 class DualUpdate(NamedTuple):
-    """Dual variables as a function of the decision values of one problem.
-
-    Attributes:
-      dual: `[examples]`.
-      slope: `[examples]`: minus the derivative of `dual`, the curvature of the problem.
-    """
+    """Dual variables `[examples]`, and minus their derivatives, the curvature of the problem."""
 
     dual: np.ndarray
     slope: np.ndarray
@@ -97,13 +92,8 @@ class Loss:
         .. math:: \beta_i = \mathrm{clip}(\mathrm{shrink}(\beta_i^0 + \sigma (t_i - f_i),
                   \sigma \epsilon))
 
-        Args:
-          decision: `[examples]`: f, including the intercept.
-          dual: `[examples]`: the multipliers, unused by squared losses.
-          penalty: sigma of the augmented Lagrangian; squared losses use 2 c instead.
-
-        Returns:
-          Dual variables that satisfy their bounds.
+        Here f is `decision`, with multipliers `dual` and sigma `penalty`; squared losses have no
+        multipliers, and 2 c in place of sigma.
         """
         slope = self._slope(penalty)
         value = slope * self._signed(self.target - decision)
@@ -151,16 +141,8 @@ class Loss:
     ) -> float:
         """Minimizes the problem along a line.
 
-        The derivative is piecewise linear and increasing. Its root is found by Newton's method, and
-        by interpolation where Newton's method leaves the bracket.
-
-        Args:
-          decision: `[examples]` at step 0.
-          change: `[examples]`: the change of the decision values per unit step.
-          dual: See `update_dual`.
-          penalty: See `update_dual`.
-          linear: First derivative of the regularizer at step 0.
-          quadratic: Second derivative of the regularizer.
+        A unit step changes the decision values by `change`; `linear` and `quadratic` are the
+        derivatives of the regularizer. The other arguments are those of `update_dual`.
 
         Returns:
           The step; 0 if the objective does not decrease along the line.
@@ -206,7 +188,10 @@ class Loss:
 
 
 def _root(derivatives: Callable[[float], tuple[float, float]], at_zero: float) -> float:
-    """Finds the root of an increasing function, negative at 0, from its values and slopes."""
+    """Finds the root of an increasing piecewise linear function that is negative at 0.
+
+    Newton's method, with interpolation where it leaves the bracket.
+    """
     step, low, below, high, above = 1.0, 0.0, at_zero, np.inf, np.inf
     first = at_zero
     for _ in range(40):

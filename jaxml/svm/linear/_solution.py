@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxml.svm.linear._certificate import relative_gap
-
 
 class LinearState(NamedTuple):
     """The state from which a solver can resume.
@@ -25,14 +23,21 @@ class LinearState(NamedTuple):
     penalty: np.ndarray
 
 
+def relative_gap(primal: np.ndarray, dual: np.ndarray) -> np.ndarray:
+    """Returns the duality gap over the primal; infinite if either is not finite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        gap = (primal - dual) / np.maximum(np.abs(primal), 1e-300)
+    return np.where(np.isfinite(gap), gap, np.inf)
+
+
 @dataclass(frozen=True)
 class LinearProgress:
     """Progress of a solver.
 
     Attributes:
       steps: Newton steps on all examples.
-      primal: `[problems]` float64: the best primal objectives so far.
-      dual: `[problems]` float64: the best dual objectives, minus infinity before a feasible point.
+      primal: `[problems]`: the best primal objectives so far.
+      dual: `[problems]`: the best dual objectives, minus infinity before a feasible point.
       num_support: Number of support vectors, counted for the `report` callback only.
     """
 

@@ -181,7 +181,7 @@ def test_nan_is_not_solved():
 def test_too_little_memory_is_an_error():
     x, signs = data()
     with pytest.raises(
-        InputError, match="`cache_size` must be at least .* to hold a working set of 8 rows"
+        InputError, match=r"`cache_size` must be at least .* to hold a working set of 8 rows"
     ):
         solve(problems(signs), x, size=8, memory=100.0)
 

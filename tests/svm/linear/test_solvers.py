@@ -24,9 +24,9 @@ from jaxml.svm.linear import (
     _newton_system,
     certify,
     solve,
-    solve_l1,
 )
 
+solve_l1 = functools.partial(solve, loss="squared_hinge", penalty="l1")
 COUNT = 256
 CLASSES = 3
 
@@ -93,10 +93,8 @@ def dual_of(problems, x, variables, loss, l1=False):
 def check(problems, rows, x, found, loss, *, tolerance=1e-4, l1=False):
     """The certificate is what NumPy computes, and the gap is small."""
     assert found.converged
-    weights, intercept = (np.asarray(part, np.float64) for part in found.state[:2])
-    certificate = certify(
-        problems, rows, weights, intercept, np.asarray(found.state.dual), loss=loss, l1=l1
-    )
+    weights, intercept = found.state[:2]
+    certificate = certify(problems, rows, found.state, loss=loss, penalty="l1" if l1 else "l2")
     x = x.astype(np.float64)
     expected = primal_of(problems, x, weights, intercept, loss, l1)
     np.testing.assert_allclose(certificate.primal, expected, rtol=1e-12)
