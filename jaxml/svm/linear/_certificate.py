@@ -23,7 +23,12 @@ class Certificate(NamedTuple):
     variables: np.ndarray
 
     @property
-    def certify(
+    def relative_gap(self) -> np.ndarray:
+        """The duality gap over the primal, `[problems]`; infinite if not finite."""
+        return relative_gap(self.primal, self.dual)
+
+
+def certify(
     problems: LinearProblems,
     examples: Examples,
     state: LinearState,
