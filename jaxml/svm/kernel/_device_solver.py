@@ -31,15 +31,7 @@ Report = Callable[[KernelProgress], None]
 
 @dataclass(frozen=True)
 class DeviceSolution:
-    """Variables and scores `[problems, k, columns]` in the dtype of the examples.
-
-    Attributes:
-      value: The variables.
-      score: The scores, computed from the values alone; 0 where there is no variable.
-      rounds: `[problems]`: number of working sets solved.
-      progress: The final progress.
-      interrupted: Whether a `KeyboardInterrupt` ended the solver.
-    """
+    """The fields of `KernelSolution` in the dtype of the examples, and the final progress."""
 
     value: np.ndarray
     score: np.ndarray
@@ -54,18 +46,9 @@ class DeviceSolution:
 
 
 class DeviceSolver:
-    """Problems of one kernel, with a cache of its rows.
+    """Problems of one kernel, with working sets of `size` variables and a cache of `memory` bytes.
 
-    Args:
-      problems: The problems.
-      kernel: The kernel.
-      examples: `[columns, ...]`.
-      starts: `[groups]`: the first column of each group.
-      memory: Bytes for rows of the kernel matrix.
-      size: Number of variables in a working set; None for a default.
-
-    Raises:
-      InputError: The memory does not hold one working set.
+    The other arguments are those of `jaxml.svm.kernel.solve`, with `examples` `[columns, ...]`.
     """
 
     def __init__(
@@ -107,18 +90,7 @@ class DeviceSolver:
         max_rounds: int | None = None,
         report: Report | None = None,
     ) -> DeviceSolution:
-        """Iterates until all violations are within the tolerance.
-
-        Args:
-          start: `[problems, k, columns]` feasible values; None starts at zero.
-          tolerance: Tolerance of the violation, as in libsvm.
-          max_rounds: Maximum number of rounds; None for no limit.
-          report: Called with the progress after each round. It may raise `KeyboardInterrupt`.
-
-        Returns:
-          The solution, or the values that were reached within `max_rounds`, by an interruption, or
-          when rounds brought no further progress.
-        """
+        """Iterates until convergence, stalling, the limit of rounds or an interruption."""
         value = jnp.zeros_like(self._sign)
         if start is not None:
             value = jnp.asarray(start.reshape(value.shape), value.dtype)

@@ -61,15 +61,15 @@ def advance(
       rows: The rows of the cache.
       variables: `[problems, variables]`.
       chosen: `[problems, size]`: the variables of the working sets.
-      starts: `[problems, groups of each]`: the first columns of the problems' groups.
-      slots: `[problems, size]`: the slots of the working sets' rows.
-      examples: `[problems, size]`: the working sets' columns.
+      starts: `[problems, groups of each]`: the first columns of the groups.
+      slots: `[problems, size]`: the slots of the rows of `chosen`.
+      examples: `[problems, size]`: the columns of `chosen`.
       goal: `[problems]`: the violations at which to stop.
       k: Number of variables per column.
       two_constraints: See `DualProblems`.
 
     Returns:
-      Values and scores `[problems, variables]`, and the number of steps of the slowest problem.
+      Values and scores, and the number of steps of the slowest problem.
     """
     here = Variables(*(jnp.take_along_axis(field, chosen, axis=1) for field in variables))
     kernel = rows[slots[:, :, None], examples[:, None, :]]

@@ -110,14 +110,7 @@ class HostProblem:
 def host_problem(
     sign: np.ndarray, linear: np.ndarray, upper: np.ndarray, start: np.ndarray, *, two: bool
 ) -> tuple[HostProblem, np.ndarray, np.ndarray]:
-    """Extracts one problem of `DualProblems`.
-
-    Args:
-      sign: `[k, columns]`.
-      linear: `[k, columns]`.
-      upper: `[k, columns]`.
-      start: `[k, columns]`: feasible values, which define the totals.
-      two: Whether there are two equality constraints, for which k is 1.
+    """Extracts one problem of `DualProblems`, `[k, columns]`; feasible values fix its totals.
 
     Returns:
       The problem; the indices of its variables in the flattened arrays; the columns of the arrays

@@ -31,16 +31,7 @@ Block = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class HostSolution:
-    """The current or final point of a problem.
-
-    Attributes:
-      value: `[variables]`.
-      score: `[variables]`.
-      violation: The violation.
-      rounds: Number of rounds.
-      steps: Number of pairs moved.
-      interrupted: Whether a `KeyboardInterrupt` ended the solver.
-    """
+    """The current or final point of a problem; see `KernelSolution`."""
 
     value: np.ndarray
     score: np.ndarray

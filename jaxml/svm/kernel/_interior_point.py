@@ -30,16 +30,9 @@ class _Point(NamedTuple):
 
 
 def solve(problem: HostProblem, kernel: np.ndarray, tolerance: float) -> np.ndarray:
-    """Solves a problem.
+    """Returns feasible values with the smallest violation that was found.
 
-    Args:
-      problem: The problem.
-      kernel: `[columns, columns]`.
-      tolerance: Tolerance of the violation.
-
-    Returns:
-      Feasible values `[variables]`, some exactly at their bounds, with the smallest violation that
-      was found.
+    Some are exactly at their bounds. Iterations stop at a violation within the tolerance.
     """
     diagonal = np.maximum(np.diagonal(kernel).mean(), 1e-300)
     point = _start(problem, kernel, diagonal)

@@ -19,19 +19,7 @@ def move_pairs(
     tolerance: float,
     max_steps: int,
 ) -> tuple[np.ndarray, int]:
-    """Moves pairs of variables until the violation is within the tolerance.
-
-    Args:
-      problem: The problem.
-      kernel: `[columns, columns]`.
-      value: `[variables]`: the values to start from.
-      score: `[variables]`: their scores.
-      tolerance: Tolerance of the violation.
-      max_steps: Maximum number of pairs.
-
-    Returns:
-      `[variables]` values, and the number of pairs.
-    """
+    """Moves pairs until the violation is within the tolerance; returns values and their number."""
     sign, upper, column = problem.sign, problem.upper, problem.column
     value, score = value.copy(), score.copy()
     diagonal = np.diagonal(kernel)[column]

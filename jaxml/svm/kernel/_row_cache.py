@@ -25,17 +25,7 @@ class RowCache:
     """
 
     def __init__(self, kernel: Kernel, examples: Array, *, memory: float, least: int) -> None:
-        """Allocates the cache.
-
-        Args:
-          kernel: The kernel.
-          examples: `[columns, features]`, or the kernel matrix if `kernel` is `precomputed`.
-          memory: Bytes for the rows.
-          least: Number of rows that are needed together.
-
-        Raises:
-          InputError: The memory does not hold `least` rows.
-        """
+        """Allocates `memory` bytes; raises `InputError` if these do not hold `least` rows."""
         count = len(examples)
         row_bytes = count * examples.dtype.itemsize
         self.num_slots = min(count, int(memory // row_bytes))
@@ -59,9 +49,7 @@ class RowCache:
     def hold(self, examples: np.ndarray, candidates: np.ndarray | None = None) -> None:
         """Computes the missing rows of at most `num_slots` different examples.
 
-        Args:
-          examples: Indices, possibly repeated.
-          candidates: Indices that may be needed next; they fill the last block of rows.
+        Prefetch candidates fill the last block of rows.
         """
         self._now += 1
         needed = np.unique(examples)

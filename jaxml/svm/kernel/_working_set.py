@@ -34,17 +34,10 @@ def thresholds(variables: Variables, *, two_constraints: bool = False) -> Array:
 def choose(
     variables: Variables, old: Array, *, size: int, spare: int = 0, two_constraints: bool = False
 ) -> tuple[Array, Array]:
-    """Selects the variables that violate most in each direction, and keeps some of the last set.
-
-    Args:
-      variables: `[problems, variables]`.
-      old: `[problems, kept]`: indices of variables that are kept.
-      size: Number of variables in the working set.
-      spare: Number of prefetch candidates per direction.
-      two_constraints: See `DualProblems`.
+    """Selects the variables that violate most in each direction, in addition to `old` ones.
 
     Returns:
-      `[problems, size]` distinct indices, the new ones first; and indices of the prefetch
+      `[problems, size]` distinct indices, the new ones first; and indices of `spare` prefetch
       candidates, which come next in each direction.
     """
     row = jnp.arange(old.shape[0])[:, None]
@@ -84,14 +77,7 @@ def solve(
     max_steps: int,
     two_constraints: bool = False,
 ) -> tuple[Array, Array]:
-    """Moves pairs of each working set until its violation is within the tolerance.
-
-    Args:
-      kernel: `[problems, size, size]`: the kernel matrices of the working sets.
-      variables: `[problems, size]`.
-      tolerance: `[problems]`.
-      max_steps: Maximum number of pairs.
-      two_constraints: See `DualProblems`.
+    """Moves pairs of each working set until its violation is within the tolerance `[problems]`.
 
     Returns:
       The values `[problems, size]`, and the number of steps of the slowest problem.

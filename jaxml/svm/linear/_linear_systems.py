@@ -69,17 +69,9 @@ def solve_positive(
 ) -> np.ndarray:
     """Solves a system with a positive definite matrix plus a diagonal, by Cholesky factorization.
 
-    The matrix is scaled to a unit diagonal. If rounding has made it indefinite, it is factored in
-    float64 with increasing amounts added to the diagonal.
-
-    Args:
-      system: `[n, n]` float64, of which the lower triangle is read; overwritten.
-      ridge: `[n]`, positive, or 0 where the diagonal of the system is positive.
-      right: `[n]`.
-      dtype: Dtype of the first factorization.
-
-    Returns:
-      `[n]`; NaN if no factorization succeeded.
+    The lower triangle of the float64 matrix is read, and overwritten. It is scaled to a unit
+    diagonal and factored in `dtype`. If rounding has made it indefinite, it is factored in float64
+    with increasing amounts added to the diagonal; the result is NaN if that fails.
     """
     n = len(system)
     diagonal = np.diagonal(system) + ridge

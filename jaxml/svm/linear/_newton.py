@@ -42,11 +42,11 @@ def solve_l2(
     examples: Examples,
     *,
     loss: str,
-    start: LinearState | None = None,
-    tolerance: float = 1e-4,
-    max_steps: int = 1000,
-    report: Report | None = None,
-    precise: bool = False,
+    start: LinearState | None,
+    tolerance: float,
+    max_steps: int,
+    report: Report | None,
+    precise: bool,
 ) -> LinearSolution:
     """Implements `jaxml.svm.linear.solve` for L2 penalties."""
     problems, interrupted = problems.to_float64(), False
@@ -85,7 +85,10 @@ def _initial_state(
     if isinstance(examples, StreamedExamples) or examples.num_examples < _MIN_SUBSAMPLED:
         return zero_state(problems, examples, loss), False
     part, index = subsample(problems, examples.num_examples)
-    rough = solve_l2(part, examples.subset(index), loss=loss, tolerance=0.1, max_steps=30)
+    rough = solve_l2(
+        part, examples.subset(index), loss=loss, start=None, tolerance=0.1, max_steps=30,
+        report=None, precise=False,
+    )  # fmt: skip
     state = state_at(problems, rough.state.weights, rough.state.intercept, loss)
     return state, rough.interrupted
 
