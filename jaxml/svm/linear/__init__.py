@@ -6,11 +6,11 @@
 
 from jaxml.svm.linear._certificate import Certificate, certify
 from jaxml.svm.linear._dense import DenseExamples, StreamedExamples
-from jaxml.svm.linear._examples import Examples, as_examples
+from jaxml.svm.linear._examples import Examples
 from jaxml.svm.linear._fit import NO_INTERCEPT, LinearFit, fit, solve
 from jaxml.svm.linear._problems import LOSSES, LinearProblems
 from jaxml.svm.linear._solution import LinearProgress, LinearSolution, LinearState
-from jaxml.svm.linear._sparse import SparseExamples
+from jaxml.svm.linear._sparse import SparseExamples, as_examples
 
 __all__ = [
     "LOSSES",

@@ -8,15 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxml.svm.linear import _products
+from jaxml.svm.linear._examples import Examples
 from jaxml.svm.linear._products import BLOCK
 
 
-class _BlockedExamples:
+class _BlockedExamples(Examples):
     """`Examples` in terms of `_read`, `_block` of them at a time."""
 
-    num_examples: int
-    num_features: int
-    dtype: Any
     _block: int
     _standard: tuple[np.ndarray, np.ndarray] | None  # the shift and the scale
 
@@ -81,14 +79,13 @@ class DenseExamples(_BlockedExamples):
         self._copy: Any = None
 
     def add_gram(self, gram: np.ndarray, change: np.ndarray) -> np.ndarray:
-        """See `Examples`; on accelerators all examples are faster than a selection."""
         if self.on_host:
             return super().add_gram(gram, change)
+        # On accelerators all examples are faster than a selection.
         weight = jnp.asarray(change, gram.dtype)
         return np.asarray(_products.device_gram(jnp.asarray(gram), self._cast(gram.dtype), weight))
 
     def feature_gram(self, index: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """See `Examples`."""
         if self.on_host:
             return super().feature_gram(index, weight)
         gram = jnp.zeros((len(index) + 1,) * 2, weight.dtype)
@@ -96,7 +93,6 @@ class DenseExamples(_BlockedExamples):
         return np.asarray(_products.device_gram(gram, x, jnp.asarray(weight)))
 
     def standardized(self, shift: np.ndarray, scale: np.ndarray) -> "DenseExamples":
-        """See `Examples`."""
         return DenseExamples(self.x, shift, scale)
 
     def _cast(self, dtype: Any) -> Any:
@@ -127,7 +123,6 @@ class StreamedExamples(_BlockedExamples):
         self._standard = None if shift is None else (np.asarray(shift), np.asarray(scale))
 
     def standardized(self, shift: np.ndarray, scale: np.ndarray) -> "StreamedExamples":
-        """See `Examples`."""
         return StreamedExamples(self.x, block=self._block, shift=shift, scale=scale)
 
     def _read(self, index: Any, dtype: Any) -> np.ndarray:

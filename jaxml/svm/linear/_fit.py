@@ -10,13 +10,12 @@ from sklearn.exceptions import ConvergenceWarning
 
 from jaxml.errors import InputError
 from jaxml.svm.linear._certificate import Certificate, certify
-from jaxml.svm.linear._dense import DenseExamples, StreamedExamples
-from jaxml.svm.linear._examples import Examples, as_examples
+from jaxml.svm.linear._examples import Examples
 from jaxml.svm.linear._l1 import solve_l1
 from jaxml.svm.linear._newton import Report, solve_l2
 from jaxml.svm.linear._problems import LinearProblems
 from jaxml.svm.linear._solution import LinearSolution, LinearState
-from jaxml.svm.linear._sparse import SparseExamples
+from jaxml.svm.linear._sparse import as_examples
 
 # The penalty of an intercept that is fixed at 0.
 NO_INTERCEPT = np.inf
@@ -162,7 +161,7 @@ def _warn(certificate: Certificate, steps: int, tolerance: float, *, is_budget_s
 
 def _checked(x: Any) -> Examples:
     """Wraps the examples, and raises `InputError` if products of them could overflow."""
-    if isinstance(x, DenseExamples | SparseExamples | StreamedExamples):
+    if isinstance(x, Examples):
         return x
     values = x.data if scipy.sparse.issparse(x) else x
     if values.size and max(abs(float(values.max())), abs(float(values.min()))) > _LARGEST:

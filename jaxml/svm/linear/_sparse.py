@@ -1,4 +1,4 @@
-"""Sparse examples."""
+"""Sparse examples, and the conversion of arrays to examples."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -10,15 +10,19 @@ import numpy as np
 import scipy.sparse
 
 from jaxml.svm.linear import _products
+from jaxml.svm.linear._dense import DenseExamples
+from jaxml.svm.linear._examples import Examples
 from jaxml.types import Array
 
+# A sparse matrix is converted to a dense one above this density, up to this many bytes.
+_DENSE_DENSITY, _MAX_DENSE_BYTES = 0.3, 2**32
 # Below this density the Gram matrix of features is computed as a sparse product.
 _SPARSE_GRAM_DENSITY = 0.06
 # Up to this ratio of non-zero coefficients, weighted sums skip the examples of the zeros.
 _FEW_USED = 0.1
 
 
-class SparseExamples:
+class SparseExamples(Examples):
     """Examples that are mostly zeros.
 
     On CPU the products are SciPy's, ten times as fast as XLA's segment sums, which accelerators
@@ -34,7 +38,6 @@ class SparseExamples:
         self._copies: dict[Any, Any] = {}
 
     def products(self, weights: np.ndarray) -> np.ndarray:
-        """See `Examples`."""
         weights = np.asarray(weights)
         x, _ = self._cast(weights.dtype)
         if self.on_host:
@@ -42,7 +45,6 @@ class SparseExamples:
         return np.asarray(_segment_sums(x, jnp.asarray(weights), size=self.num_examples))
 
     def weighted_sums(self, coefficients: np.ndarray) -> np.ndarray:
-        """See `Examples`."""
         coefficients = np.asarray(coefficients)
         if self.on_host and np.count_nonzero(coefficients) <= _FEW_USED * coefficients.size:
             return (scipy.sparse.csr_array(coefficients) @ self.x).toarray()
@@ -53,7 +55,6 @@ class SparseExamples:
         return np.asarray(_segment_sums(transposed, values, size=self.num_features))
 
     def add_gram(self, gram: np.ndarray, change: np.ndarray) -> np.ndarray:
-        """See `Examples`."""
         density = self.x.nnz / max(1, self.num_examples * self.num_features)
         if density > _SPARSE_GRAM_DENSITY or not self.on_host:
             x = self.x
@@ -62,12 +63,10 @@ class SparseExamples:
         return gram + self.feature_gram(every, np.asarray(change, gram.dtype))
 
     def example_gram(self, index: np.ndarray) -> np.ndarray:
-        """See `Examples`."""
         x = self.x[index].astype(np.float64)
         return (x @ x.T).toarray()
 
     def feature_gram(self, index: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """See `Examples`."""
         used = np.flatnonzero(weight)
         x: Any = self.x[used]
         if not np.array_equal(index, np.arange(self.num_features)):
@@ -82,11 +81,9 @@ class SparseExamples:
         return (weighted @ x).toarray()
 
     def subset(self, index: np.ndarray) -> "SparseExamples":
-        """See `Examples`."""
         return SparseExamples(self.x[index])
 
     def blocks(self) -> Iterator[tuple[slice, Any]]:
-        """See `Examples`; the sparse matrix is one block."""
         yield slice(0, self.num_examples), self.x
 
     def standardized(self, shift: np.ndarray, scale: np.ndarray) -> "SparseExamples":
@@ -100,6 +97,29 @@ class SparseExamples:
             both = x, scipy.sparse.csr_array(x.T)
             self._copies[dtype] = both if self.on_host else tuple(map(_entries, both))
         return self._copies[dtype]
+
+
+def as_examples(x: Any) -> Examples:
+    """Wraps an array or a SciPy sparse matrix as `Examples`.
+
+    Args:
+      x: `[examples, features]`, floating point: a NumPy or JAX array, a SciPy sparse matrix or
+        array, or `Examples`.
+
+    Returns:
+      The examples. Sparse matrices with few zeros become dense.
+
+    Example:
+      >>> as_examples(np.eye(3, dtype=np.float32)).products(np.ones((1, 3))).tolist()
+      [[1.0, 1.0, 1.0]]
+    """
+    if isinstance(x, Examples):
+        return x
+    if not scipy.sparse.issparse(x):
+        return DenseExamples(x)
+    size = x.shape[0] * x.shape[1]
+    is_sparse = x.nnz < _DENSE_DENSITY * size or size * x.dtype.itemsize > _MAX_DENSE_BYTES
+    return SparseExamples(x) if is_sparse else DenseExamples(x.toarray())
 
 
 def _entries(x: Any) -> tuple[Array, Array, Array]:
