@@ -6,7 +6,7 @@ The proximal Newton method minimizes a quadratic model of the loss plus the pena
 descent, for all problems at once, and halves the step until the objective decreases enough.
 
 With many features, each step moves an active set for each problem: the features whose weights are
-not 0, and those that violate optimality most. The set is chosen anew at each step from the
+not 0, and those that violate optimality most. The set is selected at each step from the
 gradients of all features, which also decide convergence. The penalty starts large and decreases,
 so that few weights are non-zero throughout.
 

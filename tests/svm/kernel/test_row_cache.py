@@ -1,4 +1,4 @@
-"""Rows of a kernel: right ones, computed once while there is room."""
+"""Rows of a kernel matrix are correct, and computed once while they fit."""
 
 import jax.numpy as jnp
 import numpy as np

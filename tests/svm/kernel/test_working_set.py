@@ -72,9 +72,9 @@ def test_pairs_lead_to_the_minimum_of_a_general_solver(two_constraints):
             two_constraints=two_constraints,
         )  # fmt: skip
         np.testing.assert_allclose(found, wanted, rtol=1e-7)
-    families = [sign > 0, sign < 0] if two_constraints else [sign != 0]
-    for family in families:
-        moved = np.where(family, sign * (value - variables.value), 0).sum(1)
+    constraints = [sign > 0, sign < 0] if two_constraints else [sign != 0]
+    for member in constraints:
+        moved = np.where(member, sign * (value - variables.value), 0).sum(1)
         np.testing.assert_allclose(moved, 0, atol=1e-12)
     assert (value >= 0).all()
     assert (value <= variables.upper).all()
@@ -154,7 +154,7 @@ def test_thresholds_part_the_scores():
     np.testing.assert_allclose(found, [[2.0, 2.0, 1.0]])
 
 
-def test_each_family_has_the_threshold_of_its_own_free_variables():
+def test_each_constraint_has_the_threshold_of_its_own_free_variables():
     value = np.array([[0.5, 0.5, 0.5, 0.5, 0.0, 1.0]])
     score = np.array([[2.0, 2.4, 2.2, -1.0, -9.0, 9.0]])
     sign = np.array([[1.0, 1.0, 1.0, -1.0, -1.0, 1.0]])
@@ -174,9 +174,9 @@ def test_a_move_goes_all_the_way_to_the_least_of_its_pair():
     np.testing.assert_allclose(value, np.full((1, 2), 1.5 / 2.1), rtol=1e-12)
 
 
-def test_a_family_within_the_tolerance_does_not_end_the_search_of_the_other():
-    # The first family violates by 1 with little gain, the second by less than the tolerance with
-    # much: its curvature is tiny.
+def test_a_constraint_within_the_tolerance_does_not_end_the_search_of_the_other():
+    # The first constraint violates by 1 with little gain; the second violates by less than the
+    # tolerance with much gain, because its curvature is tiny.
     kernel = jnp.diag(jnp.array([500.0, 500.0, 1e-9, 1e-9], jnp.float32))[None]
     given = Variables(
         value=jnp.full((1, 4), 0.5, jnp.float32),

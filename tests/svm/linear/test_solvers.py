@@ -1,4 +1,4 @@
-"""Linear problems end at a proven optimum, whichever way the Newton system is solved."""
+"""Linear problems reach a certified optimum, whichever way the Newton system is solved."""
 
 import dataclasses
 import functools
@@ -120,7 +120,7 @@ def least(problems, x, loss, k):
 
 @pytest.mark.parametrize("intercept", [1.0, 0.0], ids=["penalised", "free"])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_the_optimum_is_proven(loss, intercept):
+def test_the_optimum_is_certified(loss, intercept):
     x, _ = digits()
     problems, rows = problems_of(loss, intercept=intercept), DenseExamples(jnp.asarray(x))
     found = solve(problems, rows, loss=loss)
@@ -142,7 +142,7 @@ def test_problems_are_apart():
         )
 
 
-def test_what_costs_nothing_is_left_out():
+def test_examples_of_cost_zero_are_excluded():
     x, _ = digits()
     problems = problems_of("hinge")
     stays = np.flatnonzero(np.asarray(problems.cost[0]))
@@ -178,7 +178,7 @@ def test_every_way_ends_at_the_same_point(monkeypatch, loss, way):
 
 
 @pytest.mark.parametrize("intercept", [1.0, 0.0], ids=["penalised", "free"])
-def test_an_l1_penalty_is_solved_and_proven(intercept):
+def test_an_l1_penalty_is_solved_and_certified(intercept):
     x, _ = digits()
     problems, rows = (
         problems_of("squared_hinge", intercept=intercept),
@@ -191,7 +191,7 @@ def test_an_l1_penalty_is_solved_and_proven(intercept):
 
 
 @pytest.mark.parametrize("l1_penalty", [False, True], ids=["l2", "l1"])
-def test_a_budget_of_steps_can_be_gone_on_with(l1_penalty):
+def test_a_run_that_reached_its_limit_can_be_resumed(l1_penalty):
     x, _ = digits()
     problems, rows = problems_of("squared_hinge"), DenseExamples(jnp.asarray(x))
     solver = solve_l1 if l1_penalty else functools.partial(solve, loss="squared_hinge")
