@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from jaxml.svm.estimators.space import fit_space
-from jaxml.svm.kernel import certified
-from jaxml.svm.kernel.columns import together
-from jaxml.svm.kernel.solver import DualProblems
+from jaxml.svm.kernel import DualProblems, _solve, single_group, solve
 
 RNG = np.random.default_rng(1)
 Z = RNG.normal(size=(200, 2))
@@ -21,13 +19,13 @@ def problems(columns, cost=10.0):
 
 @pytest.mark.parametrize("distance", [0.0, 40.0, 5000.0])
 def test_what_float32_gets_wrong_is_solved_in_float64(distance, monkeypatch):
-    monkeypatch.setattr(certified, "_HOST_SECONDS", 0.0)
-    monkeypatch.setattr(certified, "_HOPELESS", np.inf)  # the device tries it in any case
+    monkeypatch.setattr(_solve, "_HOST_SECONDS", 0.0)
+    monkeypatch.setattr(_solve, "_HOPELESS", np.inf)  # the device tries it in any case
     x = Z.copy()
     x[:, 0] += np.where(np.arange(200) % 2, distance, -distance)
-    columns = together(200)
+    columns = single_group(200)
     space = fit_space("rbf", x, gamma=1.0, coef0=0.0, degree=3)
-    found = certified.solve(problems(columns), space.examples(x, columns.rows), columns.starts)
+    found = solve(problems(columns), space.examples(x, columns.examples), columns.starts)
     assert found.converged
     value = found.value[0, 0, :200]
     gram = np.exp(-np.square(x[:, None] - x[None]).sum(-1))
@@ -43,12 +41,10 @@ def test_what_float32_gets_wrong_is_solved_in_float64(distance, monkeypatch):
 
 
 def test_the_host_takes_small_problems_and_those_beyond_float32(monkeypatch):
-    monkeypatch.setattr(certified.solver, "solve", None)  # nothing runs on the device
-    columns = together(200)
+    monkeypatch.setattr(_solve._device_solver, "DeviceSolver", None)  # nothing runs on the device
+    columns = single_group(200)
     for kernel, x in (("rbf", Z), ("linear", 1e3 * Z)):
         space = fit_space(kernel, x, gamma=1.0, coef0=0.0, degree=3)
-        found = certified.solve(
-            problems(columns, 1.0), space.examples(x, columns.rows), columns.starts
-        )
+        found = solve(problems(columns, 1.0), space.examples(x, columns.examples), columns.starts)
         assert found.converged
-        monkeypatch.setattr(certified, "_HOST_SECONDS", 0.0)  # the second is not for its size
+        monkeypatch.setattr(_solve, "_HOST_SECONDS", 0.0)  # the second is not for its size

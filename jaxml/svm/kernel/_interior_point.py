@@ -1,9 +1,8 @@
-r"""A primal-dual interior-point method for one dual problem, in float64 on the host.
+"""A primal-dual interior-point method for one dual problem, in float64 on the host.
 
-The problem is that of `jaxml.svm.kernel.working_set`. Each iteration solves one linear system in
-the kernel matrix plus a diagonal, so the number of iterations (20 to 40) does not depend on the
-scale of the data or on the penalty parameter, which is where moving pairs of variables takes
-millions of steps. The cost is cubic in the number of columns.
+Each iteration solves one linear system with the kernel matrix plus a diagonal. The number of
+iterations, 20 to 40, does not depend on the scale of the data or on the penalty parameter, where
+moving pairs of variables can take millions of steps. The cost is cubic in the number of columns.
 
 Source: Mehrotra, "On the implementation of a primal-dual interior point method", 1992; Ferris and
 Munson, "Interior-point methods for massive support vector machines", 2002.
@@ -15,14 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.linalg
 
-from jaxml.svm.kernel.host_problem import HostProblem
+from jaxml.svm.kernel._host_problem import HostProblem
 
-# After this many iterations the iterate with the least violation is returned.
-MAX_ITERATIONS = 80
+_MAX_ITERATIONS = 80
 
 
 class _Point(NamedTuple):
-    """An iterate: variables, distances to their upper bounds, and the multipliers of all three."""
+    """An iterate: variables, distances to the upper bounds, and the multipliers."""
 
     value: np.ndarray
     room: np.ndarray
@@ -32,20 +30,14 @@ class _Point(NamedTuple):
 
 
 def solve(problem: HostProblem, kernel: np.ndarray, tolerance: float) -> np.ndarray:
-    """Returns feasible variables, some of which are exactly at their bounds.
+    """Returns feasible values with the smallest violation that was found.
 
-    Args:
-      problem: the variables and their totals.
-      kernel: `[columns, columns]` float64.
-      tolerance: of the violation at which to stop.
-
-    Returns:
-      `[variables]` with a violation of at most the tolerance, or the least that was met.
+    Some are exactly at their bounds. Iterations stop at a violation within the tolerance.
     """
     diagonal = np.maximum(np.diagonal(kernel).mean(), 1e-300)
     point = _start(problem, kernel, diagonal)
     best, least = None, np.inf
-    for _ in range(MAX_ITERATIONS):
+    for _ in range(_MAX_ITERATIONS):
         with np.errstate(all="ignore"):
             moved = _step(problem, kernel, point)
         if moved is None:
@@ -65,11 +57,11 @@ def solve(problem: HostProblem, kernel: np.ndarray, tolerance: float) -> np.ndar
 
 
 def _start(problem: HostProblem, kernel: np.ndarray, diagonal: float) -> _Point:
-    """A point in the middle, whose gradient the multipliers match exactly."""
+    """A point within the bounds whose multipliers match its gradient."""
     scale = max(np.abs(problem.linear).max(), 1e-3)
     value = np.minimum(problem.upper / 2, scale / diagonal)
     slope = problem.gradient(kernel, value) * problem.sign
-    level = np.array([np.median(slope[family]) for family in problem.families])
+    level = np.array([np.median(slope[part]) for part in problem.constraints])
     excess = problem.sign * (slope - problem.spread(level))
     size = np.abs(excess).mean() + scale
     low, high = np.maximum(excess, 0) + size, np.maximum(-excess, 0) + size
@@ -77,7 +69,7 @@ def _start(problem: HostProblem, kernel: np.ndarray, diagonal: float) -> _Point:
 
 
 def _step(problem: HostProblem, kernel: np.ndarray, point: _Point) -> _Point | None:
-    """One predictor and corrector step; None where the system cannot be factorised any more."""
+    """One predictor-corrector step; None if the system can no longer be factorized."""
     value, room, low, high, level = point
     barrier = (value @ low + room @ high) / (2 * len(value))
     ratio = low / value + high / room
@@ -99,37 +91,33 @@ def _step(problem: HostProblem, kernel: np.ndarray, point: _Point) -> _Point | N
     left += (room - step * by) @ (high + dual_step * by_high)
     centring = (left / (2 * len(value) * barrier)) ** 3
     by, by_level, by_low, by_high = direction(centring * barrier, by * by_low, -by * by_high)
-    step = min(1.0, 0.995 * _length(value, by, room, -by))
-    dual_step = min(1.0, 0.995 * _length(low, by_low, high, by_high))
-    step = dual_step = min(step, dual_step)
-    moved = _Point(
-        value + step * by,
-        room - step * by,
-        low + dual_step * by_low,
-        high + dual_step * by_high,
-        level + dual_step * by_level,
-    )
+    longest = min(_length(value, by, room, -by), _length(low, by_low, high, by_high))
+    step = min(1.0, 0.995 * longest)
+    change = (by, -by, by_low, by_high, by_level)
+    moved = _Point(*(part + step * by_part for part, by_part in zip(point, change, strict=True)))
     positive = all((part > 0).all() for part in moved[:4])
     return moved if positive and np.isfinite(moved.level).all() else None
 
 
 def _length(first: Any, by_first: Any, second: Any, by_second: Any) -> float:
-    """The longest step, at most 1/0.995, that keeps both positive."""
+    """The longest step, at most 1 / 0.995, that keeps both arrays positive."""
     shrink = max((-by_first / first).max(), (-by_second / second).max())
     return min(1 / shrink, 1 / 0.995) if shrink > 0 else 1 / 0.995
 
 
 class _System:
-    """The Newton system, factorised: the kernel plus what each column's variables add."""
+    """The factorized Newton system: the kernel matrix plus a diagonal."""
 
-    def __init__(self, problem: HostProblem, ratio: np.ndarray, factor: Any, by_column: Any):
+    def __init__(
+        self, problem: HostProblem, ratio: np.ndarray, factor: Any, by_column: Any
+    ) -> None:
         self.problem, self.ratio, self.factor, self.by_column = problem, ratio, factor, by_column
         self.answers = scipy.linalg.cho_solve(factor, problem.members, check_finite=False)
         self.levels = problem.members.T @ self.answers
 
     @classmethod
     def of(cls, problem: HostProblem, kernel: np.ndarray, ratio: np.ndarray) -> "_System | None":
-        """Factorises it, with as little added to the diagonal as that takes."""
+        """Factorizes the system, with as little added to the diagonal as necessary."""
         by_column = 1 / problem.by_column(1 / ratio)
         size = np.diagonal(kernel).max() * np.finfo(float).eps
         for jitter in (0.0, 1.0, 1e2, 1e4, 1e6):
@@ -146,13 +134,13 @@ class _System:
         return None
 
     def solve(self, slope: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The change of the variables and of the levels."""
+        """Returns the changes of the variables and of the levels."""
         problem = self.problem
         pulled = problem.by_column(problem.sign * slope / self.ratio) * self.by_column
         own = scipy.linalg.cho_solve(self.factor, pulled, check_finite=False)
         level = np.linalg.lstsq(self.levels, missing - problem.members.T @ own)[0]
         weight = own + self.answers @ level
-        # (kernel @ weight) without another product, from the system that the weight solves.
+        # This is kernel @ weight, from the system that the weight solves.
         products = pulled + problem.members @ level - self.by_column * weight
         level_of = problem.spread(level)
         by = (slope + problem.sign * (level_of - products[problem.column])) / self.ratio
@@ -162,7 +150,7 @@ class _System:
 def _rounded(
     problem: HostProblem, kernel: np.ndarray, point: _Point, diagonal: float
 ) -> Iterator[np.ndarray]:
-    """The variables near their bounds put onto them; then the others solved for exactly."""
+    """Rounds variables to their bounds, and then solves for the others exactly."""
     value = point.value.copy()
     value[point.value * diagonal < point.low] = 0
     at_top = point.room * diagonal < point.high
@@ -179,11 +167,11 @@ def _rounded(
 def _solved_within(
     problem: HostProblem, kernel: np.ndarray, value: np.ndarray, free: np.ndarray
 ) -> np.ndarray:
-    """One exact step of the free variables, stopped at their bounds."""
+    """One Newton step of the free variables, clipped to their bounds."""
     column = problem.column[free]
     sign = problem.sign[free]
     inner = kernel[np.ix_(column, column)] * sign * sign[:, None]
-    # Singular where many samples lie on the margin: then the nearest solution is wanted.
+    # Many examples on the margin make it singular: the ridge selects the nearest solution.
     np.einsum("ii->i", inner)[...] += 1e-9 * np.diagonal(inner).max() + 1e-300
     members = (sign[:, None] * problem.members[column]).astype(float)
     used = members.any(0)

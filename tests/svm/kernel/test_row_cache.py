@@ -1,11 +1,11 @@
-"""Rows of a kernel: right ones, computed once while there is room."""
+"""Rows of a kernel matrix are correct, and computed once while they fit."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxml.errors import InputError
-from jaxml.svm.kernel.cache import KernelCache, block_sizes, split
+from jaxml.svm.kernel._row_cache import RowCache, _block_sizes, _split
 from jaxml.svm.kernels import bind, precomputed
 
 COUNT = 96
@@ -14,7 +14,7 @@ KERNEL = bind("rbf", gamma=0.1)
 
 
 def cache(slots, least=4):
-    return KernelCache(KERNEL, EXAMPLES, memory=float(slots * COUNT * 4), least=least)
+    return RowCache(KERNEL, EXAMPLES, memory=float(slots * COUNT * 4), least=least)
 
 
 def held(made, examples):
@@ -55,7 +55,7 @@ def test_there_are_never_more_slots_than_examples():
 
 def test_a_matrix_in_the_place_of_examples():
     matrix = KERNEL(EXAMPLES, EXAMPLES)
-    made = KernelCache(precomputed, matrix, memory=1e9, least=4)
+    made = RowCache(precomputed, matrix, memory=1e9, least=4)
     made.hold(np.array([7, 2]))
     np.testing.assert_array_equal(held(made, np.array([2, 7])), np.asarray(matrix)[[2, 7]])
 
@@ -63,17 +63,17 @@ def test_a_matrix_in_the_place_of_examples():
 @pytest.mark.parametrize("count", [0, 1, 64, 65, 300, 1500, 5000])
 @pytest.mark.parametrize("row_bytes", [4, 80_000, 10**9])
 def test_blocks_hold_all_and_are_of_few_sizes(count, row_bytes):
-    sizes = block_sizes(row_bytes)
-    blocks = split(count, sizes)
+    sizes = _block_sizes(row_bytes)
+    blocks = _split(count, sizes)
     assert len(sizes) == 2
     assert sizes[0] > sizes[1]
     assert count <= sum(blocks) < count + sizes[-1]
     assert set(blocks) <= set(sizes)
 
 
-def test_what_is_likely_needed_fills_the_last_block():
+def test_prefetch_candidates_fill_the_last_block():
     made = cache(COUNT)
-    made.hold(np.array([3, 5]), likely=np.array([5, 7]))
+    made.hold(np.array([3, 5]), candidates=np.array([5, 7]))
     assert made.num_computed == 3
     rows = held(made, np.array([3, 5, 7]))
     np.testing.assert_array_equal(rows, KERNEL(EXAMPLES, EXAMPLES)[np.array([3, 5, 7])])
@@ -81,16 +81,16 @@ def test_what_is_likely_needed_fills_the_last_block():
     assert made.num_computed == 3
 
 
-def test_what_is_likely_needed_never_takes_a_slot_of_what_is():
+def test_prefetch_candidates_never_take_a_slot_of_needed_rows():
     made = cache(2, least=2)
-    made.hold(np.array([3, 5]), likely=np.array([7, 9]))
+    made.hold(np.array([3, 5]), candidates=np.array([7, 9]))
     assert made.num_computed == 2
     np.testing.assert_array_equal(
         held(made, np.array([3, 5])), KERNEL(EXAMPLES, EXAMPLES)[np.array([3, 5])]
     )
 
 
-def test_too_little_memory_is_told():
-    message = r"cache_size: .* MiB is not allowed, one working set of 64 rows takes 0.0234 MiB"
+def test_too_little_memory_is_an_error():
+    message = "`cache_size` must be at least 0.0234 MiB to hold a working set of 64 rows, got "
     with pytest.raises(InputError, match=message):
         cache(20, least=64)

@@ -1,6 +1,7 @@
-"""Linear problems end at a proven optimum, whichever way the Newton system is solved."""
+"""Linear problems reach a certified optimum, whichever way the Newton system is solved."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +12,21 @@ import scipy.sparse
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from sklearn.datasets import load_digits
 
-from jaxml.svm.linear import l1, solver
-from jaxml.svm.linear.problems import LOSSES, LinearProblems, is_of_classes
-from jaxml.svm.linear.proof import prove
-from jaxml.svm.linear.rows import DenseRows, SparseRows, StreamedRows
+from jaxml.svm.linear import (
+    LOSSES,
+    DenseExamples,
+    LinearProblems,
+    SparseExamples,
+    StreamedExamples,
+    _l1,
+    _l1_direction,
+    _newton,
+    _newton_system,
+    certify,
+    solve,
+)
 
+solve_l1 = functools.partial(solve, loss="squared_hinge", penalty="l1")
 COUNT = 256
 CLASSES = 3
 
@@ -27,7 +38,7 @@ def digits():
 
 def problems_of(loss, *, intercept=1.0, epsilon=0.1):
     _, labels = digits()
-    if is_of_classes(loss):
+    if loss.endswith("hinge"):
         target = np.where(np.arange(CLASSES)[:, None] == labels, 1.0, -1.0)
     else:
         target = np.stack([labels / 9, np.sin(labels), labels % 2])
@@ -36,7 +47,7 @@ def problems_of(loss, *, intercept=1.0, epsilon=0.1):
     return LinearProblems(
         target,
         C * weight,
-        np.full(CLASSES, 0.0 if is_of_classes(loss) else epsilon),
+        np.full(CLASSES, 0.0 if loss.endswith("hinge") else epsilon),
         np.full(CLASSES, intercept),
     )
 
@@ -44,7 +55,7 @@ def problems_of(loss, *, intercept=1.0, epsilon=0.1):
 def losses_of(problems, products, loss):
     """The textbook's, in NumPy."""
     target, cost, epsilon, _ = (np.asarray(part, np.float64) for part in problems)
-    if is_of_classes(loss):
+    if loss.endswith("hinge"):
         excess = np.maximum(0, 1 - target * products)
     else:
         excess = np.maximum(0, np.abs(target - products) - epsilon[:, None])
@@ -62,7 +73,7 @@ def primal_of(problems, x, weights, intercept, loss, l1=False):
 def dual_of(problems, x, variables, loss, l1=False):
     """Of feasible variables alone: whether they are is asserted."""
     target, cost, epsilon, own = (np.asarray(part, np.float64) for part in problems)
-    if is_of_classes(loss):
+    if loss.endswith("hinge"):
         assert (variables * target >= 0).all()
     if not loss.startswith("squared"):
         assert (np.abs(variables) <= cost).all()
@@ -80,21 +91,19 @@ def dual_of(problems, x, variables, loss, l1=False):
 
 
 def check(problems, rows, x, found, loss, *, tolerance=1e-4, l1=False):
-    """The proof is what NumPy computes, and the gap is small."""
+    """The certificate is what NumPy computes, and the gap is small."""
     assert found.converged
-    weights, intercept = (np.asarray(part, np.float64) for part in found.state[:2])
-    proof = prove(
-        problems, rows, weights, intercept, np.asarray(found.state.dual), loss=loss, l1=l1
-    )
+    weights, intercept = found.state[:2]
+    certificate = certify(problems, rows, found.state, loss=loss, penalty="l1" if l1 else "l2")
     x = x.astype(np.float64)
     expected = primal_of(problems, x, weights, intercept, loss, l1)
-    np.testing.assert_allclose(proof.primal, expected, rtol=1e-12)
+    np.testing.assert_allclose(certificate.primal, expected, rtol=1e-12)
     np.testing.assert_allclose(
-        proof.dual, dual_of(problems, x, proof.variables, loss, l1), rtol=1e-10
+        certificate.dual, dual_of(problems, x, certificate.variables, loss, l1), rtol=1e-10
     )
-    assert (proof.relative_gap <= 2 * tolerance).all()
-    assert (proof.relative_gap >= -1e-12).all()
-    return proof
+    assert (certificate.relative_gap <= 2 * tolerance).all()
+    assert (certificate.relative_gap >= -1e-12).all()
+    return certificate
 
 
 def least(problems, x, loss, k):
@@ -111,35 +120,35 @@ def least(problems, x, loss, k):
 
 @pytest.mark.parametrize("intercept", [1.0, 0.0], ids=["penalised", "free"])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_the_optimum_is_proven(loss, intercept):
+def test_the_optimum_is_certified(loss, intercept):
     x, _ = digits()
-    problems, rows = problems_of(loss, intercept=intercept), DenseRows(jnp.asarray(x))
-    found = solver.solve(problems, rows, loss=loss)
-    proof = check(problems, rows, x, found, loss)
+    problems, rows = problems_of(loss, intercept=intercept), DenseExamples(jnp.asarray(x))
+    found = solve(problems, rows, loss=loss)
+    certificate = check(problems, rows, x, found, loss)
     if loss == "squared_hinge":
-        np.testing.assert_allclose(proof.primal[0], least(problems, x, loss, 0), rtol=2e-4)
+        np.testing.assert_allclose(certificate.primal[0], least(problems, x, loss, 0), rtol=2e-4)
 
 
 def test_problems_are_apart():
     """Each problem alone has the solution that it has among others."""
     x, _ = digits()
-    problems, rows = problems_of("squared_hinge"), DenseRows(jnp.asarray(x))
-    together = solver.solve(problems, rows, loss="squared_hinge", tolerance=1e-6)
+    problems, rows = problems_of("squared_hinge"), DenseExamples(jnp.asarray(x))
+    together = solve(problems, rows, loss="squared_hinge", tolerance=1e-6)
     for k in range(CLASSES):
         alone = LinearProblems(*(part[k : k + 1] for part in problems))
-        found = solver.solve(alone, rows, loss="squared_hinge", tolerance=1e-6)
+        found = solve(alone, rows, loss="squared_hinge", tolerance=1e-6)
         np.testing.assert_allclose(
             found.state.weights[0], together.state.weights[k], atol=2e-4, rtol=1e-3
         )
 
 
-def test_what_costs_nothing_is_left_out():
+def test_examples_of_cost_zero_are_excluded():
     x, _ = digits()
     problems = problems_of("hinge")
     stays = np.flatnonzero(np.asarray(problems.cost[0]))
     some = problems._replace(target=problems.target[:, stays], cost=problems.cost[:, stays])
-    one = solver.solve(problems, DenseRows(jnp.asarray(x)), loss="hinge")
-    other = solver.solve(some, DenseRows(jnp.asarray(x[stays])), loss="hinge")
+    one = solve(problems, DenseExamples(jnp.asarray(x)), loss="hinge")
+    other = solve(some, DenseExamples(jnp.asarray(x[stays])), loss="hinge")
     np.testing.assert_allclose(one.progress.primal, other.progress.primal, rtol=2e-4)
 
 
@@ -149,44 +158,47 @@ def test_what_costs_nothing_is_left_out():
 @pytest.mark.parametrize("loss", ["squared_hinge", "hinge"])
 def test_every_way_ends_at_the_same_point(monkeypatch, loss, way):
     x, _ = digits()
-    rows = DenseRows(jnp.asarray(x))
+    rows = DenseExamples(jnp.asarray(x))
     problems = problems_of(loss)
-    expected = solver.solve(problems, rows, loss=loss)
+    expected = solve(problems, rows, loss=loss)
     if way in ("by examples", "conjugate gradients"):
-        monkeypatch.setattr(solver, "MOST_FEATURES", 0)
+        monkeypatch.setattr(_newton_system, "_MAX_FEATURES", 0)
     if way == "conjugate gradients":
-        monkeypatch.setattr(solver, "MOST_EXAMPLES", 0)
+        monkeypatch.setattr(_newton_system, "_MAX_EXAMPLES", 0)
     if way == "streamed":
-        rows = StreamedRows(x, block=100)
+        rows = StreamedExamples(x, block=100)
     if way == "sharded":
         devices = Mesh(np.array(jax.devices()[:2]), "rows")
-        rows = DenseRows(jax.device_put(x, NamedSharding(devices, PartitionSpec("rows"))))
+        rows = DenseExamples(jax.device_put(x, NamedSharding(devices, PartitionSpec("rows"))))
     if way == "nested":
-        monkeypatch.setattr(solver, "LEAST_NESTED", COUNT)
-    found = solver.solve(problems, rows, loss=loss)
+        monkeypatch.setattr(_newton, "_MIN_SUBSAMPLED", COUNT)
+    found = solve(problems, rows, loss=loss)
     check(problems, rows, x, found, loss)
     np.testing.assert_allclose(found.progress.primal, expected.progress.primal, rtol=2e-4)
 
 
 @pytest.mark.parametrize("intercept", [1.0, 0.0], ids=["penalised", "free"])
-def test_an_l1_penalty_is_solved_and_proven(intercept):
+def test_an_l1_penalty_is_solved_and_certified(intercept):
     x, _ = digits()
-    problems, rows = problems_of("squared_hinge", intercept=intercept), DenseRows(jnp.asarray(x))
-    found = l1.solve(problems, rows)
+    problems, rows = (
+        problems_of("squared_hinge", intercept=intercept),
+        DenseExamples(jnp.asarray(x)),
+    )
+    found = solve_l1(problems, rows)
     check(problems, rows, x, found, "squared_hinge", l1=True)
     share = np.mean(np.abs(np.asarray(found.state.weights)) < 1e-7, axis=1)
     assert (share > 0.4).all()  # of L2 only those of pixels that are always white
 
 
 @pytest.mark.parametrize("l1_penalty", [False, True], ids=["l2", "l1"])
-def test_a_budget_of_steps_can_be_gone_on_with(l1_penalty):
+def test_a_run_that_reached_its_limit_can_be_resumed(l1_penalty):
     x, _ = digits()
-    problems, rows = problems_of("squared_hinge"), DenseRows(jnp.asarray(x))
-    solve = l1.solve if l1_penalty else lambda *a, **k: solver.solve(*a, loss="squared_hinge", **k)
-    first = solve(problems, rows, max_steps=2)
+    problems, rows = problems_of("squared_hinge"), DenseExamples(jnp.asarray(x))
+    solver = solve_l1 if l1_penalty else functools.partial(solve, loss="squared_hinge")
+    first = solver(problems, rows, max_steps=2)
     assert not first.converged
     assert first.progress.steps == 2
-    whole, second = solve(problems, rows), solve(problems, rows, start=first.state)
+    whole, second = solver(problems, rows), solver(problems, rows, start=first.state)
     assert second.converged
     assert second.progress.steps < whole.progress.steps
     np.testing.assert_allclose(second.progress.primal, whole.progress.primal, rtol=2e-4)
@@ -195,17 +207,17 @@ def test_a_budget_of_steps_can_be_gone_on_with(l1_penalty):
 @pytest.mark.parametrize("l1_penalty", [False, True], ids=["l2", "l1"])
 def test_an_interruption_keeps_what_was_found(l1_penalty):
     x, _ = digits()
-    problems, rows = problems_of("squared_hinge"), DenseRows(jnp.asarray(x))
-    solve = l1.solve if l1_penalty else lambda *a, **k: solver.solve(*a, loss="squared_hinge", **k)
+    problems, rows = problems_of("squared_hinge"), DenseExamples(jnp.asarray(x))
+    solver = solve_l1 if l1_penalty else functools.partial(solve, loss="squared_hinge")
 
     def report(progress):
         if progress.steps == 2:
             raise KeyboardInterrupt
 
-    found = solve(problems, rows, report=report)
+    found = solver(problems, rows, report=report)
     assert found.interrupted
     assert not found.converged
-    budget = solve(problems, rows, max_steps=2)
+    budget = solver(problems, rows, max_steps=2)
     np.testing.assert_array_equal(found.state.weights, budget.state.weights)
 
 
@@ -213,25 +225,25 @@ def test_an_interruption_before_anything_is_known_leaves_the_start(monkeypatch):
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(l1, "_respond", stopped)
-    found = l1.solve(problems_of("squared_hinge"), DenseRows(jnp.asarray(digits()[0])))
+    monkeypatch.setattr(_l1, "_update_dual", stopped)
+    found = solve_l1(problems_of("squared_hinge"), DenseExamples(jnp.asarray(digits()[0])))
     assert found.interrupted
     assert not np.asarray(found.state.weights).any()
 
 
 def test_an_interruption_before_the_first_step_ends_the_run(monkeypatch):
     x, _ = digits()
-    monkeypatch.setattr(solver, "LEAST_NESTED", COUNT)
-    run = solver._Newton.run
+    monkeypatch.setattr(_newton, "_MIN_SUBSAMPLED", COUNT)
+    run = _newton._Newton.run
 
     def stopped(self, *arguments):
-        part = self.rows.num_rows < COUNT
+        part = self.scaled.examples.num_examples < COUNT
         found = run(self, *arguments)
         return dataclasses.replace(found, interrupted=part)
 
-    monkeypatch.setattr(solver._Newton, "run", stopped)
-    rows = DenseRows(jnp.asarray(x))
-    found = solver.solve(problems_of("squared_hinge"), rows, loss="squared_hinge")
+    monkeypatch.setattr(_newton._Newton, "run", stopped)
+    rows = DenseExamples(jnp.asarray(x))
+    found = solve(problems_of("squared_hinge"), rows, loss="squared_hinge")
     assert found.interrupted
     assert found.progress.steps == 0
 
@@ -239,11 +251,14 @@ def test_an_interruption_before_the_first_step_ends_the_run(monkeypatch):
 @pytest.mark.parametrize("intercept", [1.0, 0.0], ids=["penalised", "free"])
 def test_some_of_many_features_are_moved_for_the_same_optimum(intercept, monkeypatch):
     x, _ = digits()
-    problems, rows = problems_of("squared_hinge", intercept=intercept), DenseRows(jnp.asarray(x))
-    expected = l1.solve(problems, rows)
-    monkeypatch.setattr(l1, "FEW_FEATURES", 16)
-    monkeypatch.setattr(l1, "SIZES", (8, 32, 48))
-    found = l1.solve(problems, rows)
+    problems, rows = (
+        problems_of("squared_hinge", intercept=intercept),
+        DenseExamples(jnp.asarray(x)),
+    )
+    expected = solve_l1(problems, rows)
+    monkeypatch.setattr(_l1, "_FEW_FEATURES", 16)
+    monkeypatch.setattr(_l1_direction, "_SIZES", (8, 32, 48))
+    found = solve_l1(problems, rows)
     check(problems, rows, x, found, "squared_hinge", l1=True)
     np.testing.assert_allclose(found.progress.primal, expected.progress.primal, rtol=2e-4)
 
@@ -251,17 +266,17 @@ def test_some_of_many_features_are_moved_for_the_same_optimum(intercept, monkeyp
 def test_l1_of_sparse_rows_is_that_of_dense_ones(monkeypatch):
     x, _ = digits()
     problems = problems_of("squared_hinge")
-    monkeypatch.setattr(l1, "FEW_FEATURES", 16)
-    found = l1.solve(problems, SparseRows(scipy.sparse.csr_matrix(x)))
-    check(problems, DenseRows(jnp.asarray(x)), x, found, "squared_hinge", l1=True)
+    monkeypatch.setattr(_l1, "_FEW_FEATURES", 16)
+    found = solve_l1(problems, SparseExamples(scipy.sparse.csr_matrix(x)))
+    check(problems, DenseExamples(jnp.asarray(x)), x, found, "squared_hinge", l1=True)
 
 
 def test_an_l1_penalty_leaves_too_many_weights(monkeypatch):
     x, _ = digits()
-    monkeypatch.setattr(l1, "FEW_FEATURES", 16)
-    monkeypatch.setattr(l1, "SIZES", (4, 8))
+    monkeypatch.setattr(_l1, "_FEW_FEATURES", 16)
+    monkeypatch.setattr(_l1_direction, "_SIZES", (4, 8))
     with pytest.raises(
         ValueError,
-        match="penalty: l1 is not allowed where more than 8 of the 64 features have weights",
+        match="penalty='l1' supports at most 8 non-zero weights of 64 features",
     ):
-        l1.solve(problems_of("squared_hinge"), DenseRows(jnp.asarray(x)))
+        solve_l1(problems_of("squared_hinge"), DenseExamples(jnp.asarray(x)))
