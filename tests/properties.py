@@ -25,7 +25,6 @@ MODULES = [
     "jaxml.initializers",
     "jaxml.layers",
     "jaxml.losses",
-    "jaxml.initializers.lsuv",
     "jaxml.metrics",
     "jaxml.normalize",
     "jaxml.optim.optimizers",

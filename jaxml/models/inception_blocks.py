@@ -20,7 +20,7 @@ from flax import linen as nn
 
 from jaxml import layers
 from jaxml.errors import InputError
-from jaxml.layers.padding import Padding
+from jaxml.layers import Padding
 from jaxml.models.blocks import ConvUnit, Dense, Module, sow
 from jaxml.models.network import Network
 from jaxml.types import Array

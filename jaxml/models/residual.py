@@ -129,11 +129,11 @@ class ResidualBlock(nn.Module, kw_only=True):
 
     def last_scale(self) -> dict[str, Any]:
         """Options of the last normalisation of v1."""
-        return {"scale_init": initializers.zeros()} if self.zero_init else {}
+        return {"scale_init": initializers.zeros} if self.zero_init else {}
 
     def last_kernel(self) -> dict[str, Any]:
         """Options of the last convolution of v2."""
-        return {"kernel_init": initializers.zeros()} if self.zero_init else {}
+        return {"kernel_init": initializers.zeros} if self.zero_init else {}
 
 
 class BasicBlock(ResidualBlock):

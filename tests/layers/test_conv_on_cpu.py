@@ -11,7 +11,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxml.layers import conv
-from jaxml.layers.conv_on_cpu import conv_on_cpu
+from jaxml.layers._conv_on_cpu import conv_on_cpu
 from tests import references
 
 module = sys.modules[conv_on_cpu.__module__]

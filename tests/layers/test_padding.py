@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxml.layers.padding import each_dimension, explicit_padding
+from jaxml.layers._padding import each_dimension, explicit_padding
 from tests import properties
 
 SIZES = st.integers(1, 9)

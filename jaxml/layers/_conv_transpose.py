@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 
-from jaxml.layers.conv import add_bias, check_arrays, conv
-from jaxml.layers.padding import Padding, each_dimension, explicit_padding
+from jaxml.layers._conv import add_bias, check_arrays, conv
+from jaxml.layers._padding import Padding, each_dimension, explicit_padding
 from jaxml.types import Array, Float
 
 

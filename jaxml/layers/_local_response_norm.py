@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxml.layers.padding import each_dimension
+from jaxml.layers._padding import each_dimension
 from jaxml.types import Array, Float
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 
 from jaxml.layers import _norms
-from jaxml.layers.padding import Padding, each_dimension, explicit_padding
+from jaxml.layers._padding import Padding, each_dimension, explicit_padding
 from jaxml.types import Array, Float, Num
 
 Window = int | Sequence[int]

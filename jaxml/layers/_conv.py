@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxml.layers.conv_on_cpu import conv_on_cpu
-from jaxml.layers.dense import check_dtypes
-from jaxml.layers.padding import (
+from jaxml.layers._conv_on_cpu import conv_on_cpu
+from jaxml.layers._dense import check_dtypes
+from jaxml.layers._padding import (
     Padding,
     each_dimension,
     explicit_padding,

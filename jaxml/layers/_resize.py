@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxml.layers.padding import each_dimension
+from jaxml.layers._padding import each_dimension
 from jaxml.types import Array, Num
 
 METHODS = ("nearest", "bilinear")

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from jaxml.layers.conv import check_arrays, conv
-from jaxml.layers.padding import Padding, each_dimension, explicit_padding
+from jaxml.layers._conv import check_arrays, conv
+from jaxml.layers._padding import Padding, each_dimension, explicit_padding
 from jaxml.types import Array, Float
 
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxml.layers.batch_norm import batch_normalization
+from jaxml.layers._batch_norm import batch_normalization
 from jaxml.types import Array, Float
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from jaxml.layers.padding import each_dimension
+from jaxml.layers._padding import each_dimension
 from jaxml.types import Array, Float
 
 

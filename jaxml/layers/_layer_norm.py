@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 
-from jaxml.layers.batch_norm import batch_normalization
-from jaxml.layers.moments import center, moments
+from jaxml.layers._batch_norm import batch_normalization
+from jaxml.layers._moments import center, moments
 from jaxml.types import Array, Float
 
 

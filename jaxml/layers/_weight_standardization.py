@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from jaxml.layers.batch_norm import batch_normalization
-from jaxml.layers.moments import center
+from jaxml.layers._batch_norm import batch_normalization
+from jaxml.layers._moments import center
 from jaxml.types import Array, Float
 
 

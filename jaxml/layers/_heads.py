@@ -3,9 +3,9 @@
 `head(features, kernel, bias) -> logits`, where only the kernel's first size differs.
 """
 
-from jaxml.layers.dense import dense
-from jaxml.layers.flatten import flatten
-from jaxml.layers.global_pool import global_average_pool, global_max_pool
+from jaxml.layers._dense import dense
+from jaxml.layers._flatten import flatten
+from jaxml.layers._global_pool import global_average_pool, global_max_pool
 from jaxml.types import Array, Float
 
 Features = Float[Array, "*batch height width channels"]
