@@ -1,4 +1,15 @@
-"""Layers as pure functions: `f(x, parameters, *, hyper-parameters) -> y`, no state."""
+"""Layers as pure functions `layer(x, parameters, *, hyperparameters) -> y`, without state.
+
+Arrays are channels-last, `[..., *spatial, channels]` with any leading dimensions; kernels are
+`[in, out]` or `[*window, in, out]`. Unless documented otherwise,
+
+- arrays are floating-point, and integers raise `TypeError`;
+- shapes and hyperparameters out of range raise `ValueError`, and hyperparameters that must be ints
+  raise `TypeError`;
+- the result has the dtype of x, and sums and statistics are computed in float32 at least.
+
+Batch normalization follows `tf.nn`, pooling `flax.linen.max_pool`, and dropout TensorFlow 1.
+"""
 
 from jaxml.layers._adaptive_pool import adaptive_average_pool
 from jaxml.layers._batch_norm import batch_norm_with_global_normalization, batch_normalization

@@ -1,10 +1,11 @@
-"""Normalisation by given statistics."""
+"""Normalization by given statistics."""
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
 
+from jaxml.layers._dtypes import check_floating
 from jaxml.types import Array, Float
 
 
@@ -16,29 +17,25 @@ def batch_normalization(
     scale: Float[Array, "..."] | None,
     variance_epsilon: float,
 ) -> Float[Array, "*shape"]:
-    r"""Normalises by given statistics.
+    r"""Normalizes by given statistics, with the arguments of `tf.nn.batch_normalization`.
 
     .. math:: y = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
 
-    The statistics have either one value a channel, or as many dimensions as x, each of size 1 or
-    that of x, as `moments(..., keepdims=True)` returns them.
+    All arrays after x are `[channels]`, or have as many dimensions as x, each of size 1 or the size
+    of x, as `moments(..., keepdims=True)` returns them.
 
     Args:
-      x: `[..., channels]`, floating point.
-      mean: `[channels]`, or as many dimensions as x.
-      variance: likewise, not negative.
-      offset: beta, likewise, or None for 0.
-      scale: gamma, likewise, or None for 1.
-      variance_epsilon: added to the variance, greater than 0; `tf.nn` takes 0 too, which gives NaN
-        where a variance is 0.
+      x: `[..., channels]`.
+      mean: mu.
+      variance: sigma squared, non-negative.
+      offset: beta, or None for 0.
+      scale: gamma, or None for 1.
+      variance_epsilon: positive constant added to the variance. `tf.nn` also accepts 0, which gives
+        NaN where a variance is 0.
 
     Returns:
-      The shape and dtype of x; computed in float32 at least. NaN where the variance is infinite,
-      which is one that overflowed.
-
-    Raises:
-      ValueError: statistics of another shape, or an epsilon of 0 or less.
-      TypeError: x is not floating point.
+      An array of the shape and dtype of x, NaN where the variance is infinite, as it is where it
+      overflowed.
 
     Example:
       >>> from jaxml.layers import moments
@@ -47,40 +44,38 @@ def batch_normalization(
       >>> batch_normalization(x, mean, variance, None, None, 1e-5).round(3).tolist()
       [[-1.0], [1.0]]
 
-    Source: the argument order and meaning of `tf.nn.batch_normalization`; Ioffe, Szegedy, "Batch
-    Normalization", 2015, algorithm 1. PyTorch's `batch_norm` has `weight` and `bias`, in this
-    order, and takes the statistics of the batch itself.
+    Reference: Ioffe, Szegedy, "Batch Normalization", 2015, algorithm 1. PyTorch's `batch_norm`
+    takes `weight` before `bias`, and computes the statistics of the batch itself.
     """
     if not isinstance(variance_epsilon, Tracer) and not variance_epsilon > 0:
-        raise ValueError(f"variance_epsilon: above 0, not {variance_epsilon}")
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"x: floating point, not {x.dtype}")
+        raise ValueError(f"`variance_epsilon` must be positive, got {variance_epsilon}")
+    check_floating(x)
     dtype = np.promote_types(np.promote_types(x.dtype, mean.dtype), np.float32)
 
-    def spread(name: str, value: Array) -> Array:
+    def align(name: str, value: Array) -> Array:
         if value.shape == x.shape[-1:]:
             value = value.reshape((1,) * (x.ndim - 1) + value.shape)
         pairs = zip(value.shape, x.shape, strict=False)
         if value.ndim != x.ndim or not all(size in (1, full) for size, full in pairs):
             raise ValueError(
-                f"{name}: shape {x.shape[-1:]}, or {x.ndim} sizes that are 1 or those of "
-                f"x {x.shape}, not {value.shape}"
+                f"`{name}` must have shape {x.shape[-1:]}, or {x.ndim} sizes that are 1 or "
+                f"those of x of shape {x.shape}, got {value.shape}"
             )
         return value.astype(dtype)
 
-    mean, variance = spread("mean", mean), spread("variance", variance)
-    # The reciprocal of infinity would make zeros of activations that have overflowed.
+    mean, variance = align("mean", mean), align("variance", variance)
+    # The reciprocal of infinity would turn activations that overflowed into zeros.
     variance = jnp.where(jnp.isinf(variance), jnp.nan, variance)
     multiplier = lax.rsqrt(variance + jnp.asarray(variance_epsilon, dtype))
     if scale is not None:
-        multiplier = multiplier * spread("scale", scale)
-    # x - mean comes first, for x * multiplier - mean * multiplier would cancel where the mean is
-    # large. The mean is held constant there and its gradient flows through the addend, whose second
-    # term is 0: so the backward computation sums over dy and dy * (x - mean), and nothing else.
+        multiplier = multiplier * align("scale", scale)
+    # Subtract the mean first: x * multiplier - mean * multiplier cancels where the mean is large.
+    # There the mean is a constant, and its gradient flows through the addend, whose first term is
+    # 0, so the backward pass sums over dy and dy * (x - mean) only.
     shift = lax.stop_gradient(mean)
     addend = (shift - mean) * multiplier
     if offset is not None:
-        addend = addend + spread("offset", offset)
+        addend = addend + align("offset", offset)
     return ((x.astype(dtype) - shift) * multiplier + addend).astype(x.dtype)
 
 
@@ -93,27 +88,23 @@ def batch_norm_with_global_normalization(
     variance_epsilon: float,
     scale_after_normalization: bool,
 ) -> Float[Array, "*shape"]:
-    r"""`batch_normalization` with a switch that leaves the scale out.
+    r"""Applies `batch_normalization` with an optional scale.
 
     .. math:: y = \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
               \quad\text{or}\quad y = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
 
     Args:
-      x: as in `batch_normalization`, and so are the five after it.
-      mean: mu.
-      variance: sigma squared.
-      offset: beta.
-      scale: gamma; ignored where the switch is off.
-      variance_epsilon: greater than 0.
-      scale_after_normalization: whether gamma multiplies, as it should where no linear layer
-        follows that could scale instead.
+      x: as in `batch_normalization`.
+      mean: as in `batch_normalization`.
+      variance: as in `batch_normalization`.
+      offset: as in `batch_normalization`.
+      scale: as in `batch_normalization`.
+      variance_epsilon: as in `batch_normalization`.
+      scale_after_normalization: whether to multiply by the scale, which is redundant if a linear
+        layer follows.
 
     Returns:
-      The shape and dtype of x.
-
-    Raises:
-      ValueError: statistics of another shape, or an epsilon of 0 or less.
-      TypeError: x is not floating point.
+      An array of the shape and dtype of x.
 
     Example:
       >>> x, one = jnp.array([[1.0], [3.0]]), jnp.ones(1)
@@ -121,8 +112,8 @@ def batch_norm_with_global_normalization(
       >>> y.round(3).tolist()
       [[0.0], [2.0]]
 
-    Source: the argument order and meaning of `tf.nn.batch_norm_with_global_normalization`, whose
-    names are t (or input), m, v, beta and gamma, and which takes four dimensions only.
+    Reference: `tf.nn.batch_norm_with_global_normalization`, which names its arguments t (or input),
+    m, v, beta and gamma, and requires four dimensions.
     """
     scale = scale if scale_after_normalization else None
     return batch_normalization(x, mean, variance, offset, scale, variance_epsilon)

@@ -6,29 +6,27 @@ from jaxml.types import Array, Shaped
 
 
 def flatten(x: Shaped[Array, "*shape"], *, start: int = 1) -> Shaped[Array, "*shape_and_flat"]:
-    """One dimension in place of the last ones, the last of them running fastest.
+    """Flattens the dimensions from `start` on into one, in row-major order.
 
     Args:
-      x: any shape.
-      start: the first dimension that is flattened, counted from the end where negative: 1 keeps a
-        batch, -3 keeps whatever leads `[..., height, width, channels]`.
+      x: array of any shape and dtype.
+      start: first dimension to flatten, counted from the end where negative: 1 preserves a batch
+        dimension, and -3 the leading dimensions of `[..., height, width, channels]`.
 
     Returns:
-      `[*x.shape[:start], the product of the others]` in x's dtype.
-
-    Raises:
-      ValueError: x has no dimension `start`.
+      `[*x.shape[:start], size]`.
 
     Example:
       >>> import jax.numpy as jnp
       >>> flatten(jnp.ones((2, 8, 8, 16))).shape
       (2, 1024)
 
-    Source: Keras' Flatten and PyTorch's nn.Flatten, whose images are NCHW: the order of the
-    features differs, and with it that of the rows of a dense kernel behind it.
+    Reference: Keras' `Flatten`. PyTorch's `nn.Flatten` gives features of NCHW images in another
+    order, and so needs another order of the rows of the following kernel.
     """
     if not -x.ndim <= start < x.ndim:
-        allowed = f"{-x.ndim} to {x.ndim - 1} for x {x.shape}"
-        raise ValueError(f"start: {allowed}, not {start}")
+        raise ValueError(
+            f"`start` must be in [{-x.ndim}, {x.ndim - 1}] for x of shape {x.shape}, got {start}"
+        )
     lead, flat = x.shape[:start], x.shape[start:]
     return x.reshape(*lead, math.prod(flat))

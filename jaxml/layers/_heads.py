@@ -1,7 +1,4 @@
-"""Classifier heads: three ways from features to logits, with one signature.
-
-`head(features, kernel, bias) -> logits`, where only the kernel's first size differs.
-"""
+"""Classifier heads with one signature, `head(features, kernel, bias) -> logits`."""
 
 from jaxml.layers._dense import dense
 from jaxml.layers._flatten import flatten
@@ -15,88 +12,76 @@ Logits = Float[Array, "*batch classes"]
 
 
 def fully_connected_head(features: Features, kernel: Kernel, bias: Bias = None) -> Logits:
-    """Every pixel of every channel has a weight: `dense` of `flatten`.
+    """Applies `dense` to the flattened features.
 
     Args:
       features: `[..., height, width, channels]`.
-      kernel: `[height * width * channels, classes]`, rows in the order height, width, channels.
+      kernel: `[height * width * channels, classes]`.
       bias: `[classes]` or None.
 
     Returns:
-      `[..., classes]` in the features' dtype.
-
-    Raises:
-      ValueError: shapes that do not fit.
+      `[..., classes]`.
 
     Example:
       >>> import jax.numpy as jnp
       >>> fully_connected_head(jnp.ones((2, 4, 4, 8)), jnp.ones((128, 10))).shape
       (2, 10)
 
-    Source: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998.
+    Reference: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998.
     """
-    _check_images(features)
+    if features.ndim < 3:
+        raise ValueError(
+            f"`features` must be [..., height, width, channels], got shape {features.shape}"
+        )
     return dense(flatten(features, start=-3), kernel, bias)
 
 
 def global_average_pool_head(features: Features, kernel: Kernel, bias: Bias = None) -> Logits:
-    """Every channel has a weight, that of its mean: `dense` of `global_average_pool`.
+    """Applies `dense` to the global average of each channel, for images of any size.
 
     Args:
-      features: `[..., height, width, channels]`, images of any size.
+      features: `[..., height, width, channels]`.
       kernel: `[channels, classes]`.
       bias: `[classes]` or None.
 
     Returns:
-      `[..., classes]` in the features' dtype.
-
-    Raises:
-      ValueError: shapes that do not fit.
+      `[..., classes]`.
 
     Example:
       >>> import jax.numpy as jnp
       >>> global_average_pool_head(jnp.ones((2, 4, 4, 8)), jnp.ones((8, 10))).shape
       (2, 10)
 
-    Source: Lin, Chen, Yan, "Network In Network", 2014, section 3.2, with a dense layer after it as
+    Reference: Lin, Chen, Yan, "Network In Network", 2014, section 3.2, followed by a dense layer as
     in residual networks.
     """
     return dense(global_average_pool(features), kernel, bias)
 
 
 def global_max_pool_head(features: Features, kernel: Kernel, bias: Bias = None) -> Logits:
-    """Every channel has a weight, that of its largest value: `dense` of `global_max_pool`.
+    """Applies `dense` to the global maximum of each channel, for images of any size.
 
     Args:
-      features: `[..., height, width, channels]`, images of any size.
+      features: `[..., height, width, channels]`.
       kernel: `[channels, classes]`.
       bias: `[classes]` or None.
 
     Returns:
-      `[..., classes]` in the features' dtype.
-
-    Raises:
-      ValueError: shapes that do not fit.
+      `[..., classes]`.
 
     Example:
       >>> import jax.numpy as jnp
       >>> global_max_pool_head(jnp.ones((2, 4, 4, 8)), jnp.ones((8, 10))).shape
       (2, 10)
 
-    Source: Oquab et al., "Is object localization for free?", 2015, section 3.
+    Reference: Oquab et al., "Is object localization for free?", 2015, section 3.
     """
     return dense(global_max_pool(features), kernel, bias)
 
 
+# Heads by the name that a config gives.
 HEADS = {
     "fc": fully_connected_head,
     "gap": global_average_pool_head,
     "gmp": global_max_pool_head,
 }
-
-
-def _check_images(features: Array) -> None:
-    if features.ndim < 3:
-        raise ValueError(
-            f"features: at least [height, width, channels], not shape {features.shape}"
-        )

@@ -1,9 +1,10 @@
-"""Local response normalisation."""
+"""Local response normalization."""
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxml.layers._dtypes import check_floating, wide
 from jaxml.layers._padding import each_dimension
 from jaxml.types import Array, Float
 
@@ -16,55 +17,46 @@ def local_response_norm(
     beta: float = 0.75,
     k: float = 1.0,
 ) -> Float[Array, "*shape"]:
-    r"""Divides each channel by the power of itself and of the channels beside it.
+    r"""Divides each channel by a power of the energy of its neighboring channels.
 
     .. math::
         y_c = x_c \Big(k + \frac{\alpha}{n} \sum_{j = c - \lfloor n / 2 \rfloor}
               ^{c + \lfloor (n - 1) / 2 \rfloor} x_j^2\Big)^{-\beta}
 
-    where channels that do not exist are zero.
+    where channels out of range are zero.
 
     Args:
       x: `[..., channels]`, whose squares must not overflow float32.
-      size: n, the number of channels that are summed, at least 1.
-      alpha: 0 or more.
-      beta: the exponent, any finite number.
-      k: above 0, so that zeros are no quotient of zeros.
-
-    Returns:
-      The shape and dtype of x; computed in float32 at least.
-
-    Raises:
-      TypeError: x is not floating point, or the size is no int.
-      ValueError: x is a scalar; a size, alpha, beta or k that is not allowed.
+      size: n, the number of channels in the sum.
+      alpha: non-negative and finite.
+      beta: the exponent, finite.
+      k: positive and finite.
 
     Example:
       >>> x = jnp.array([2.0, 0.0, -2.0])
       >>> local_response_norm(x, size=3, alpha=3.0, beta=1.0, k=4.0).tolist()
       [0.25, 0.0, -0.25]
 
-    Source: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural
-    Networks", 2012, section 3.3, which has n = 5, k = 2 and 1e-4 for alpha / n. The defaults and
-    the division by n are Caffe's and PyTorch's; `tf.nn.local_response_normalization` does not
-    divide, and has 2 * depth_radius + 1 for n and bias for k.
+    Reference: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional
+    Neural Networks", 2012, section 3.3, where n is 5, k is 2 and alpha / n is 1e-4. The defaults
+    and the division by n are those of Caffe and PyTorch; `tf.nn.local_response_normalization` does
+    not divide, and calls n `2 * depth_radius + 1` and k `bias`.
     """
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"x: floating point, not {x.dtype}")
+    check_floating(x)
     if not x.ndim:
-        raise ValueError("x: at least one dimension, not a scalar")
+        raise ValueError("`x` must have at least one dimension, got a scalar")
     (size,) = each_dimension("size", size, 1)
     if not 0 <= alpha < np.inf:
-        raise ValueError(f"alpha: 0 or more and finite, not {alpha}")
+        raise ValueError(f"`alpha` must be non-negative and finite, got {alpha}")
     if not np.isfinite(beta):
-        raise ValueError(f"beta: finite, not {beta}")
+        raise ValueError(f"`beta` must be finite, got {beta}")
     if not 0 < k < np.inf:
-        raise ValueError(f"k: above 0 and finite, not {k}")
-    wide = np.promote_types(x.dtype, np.float32)
-    values = x.astype(wide)
+        raise ValueError(f"`k` must be positive and finite, got {k}")
+    values = x.astype(wide(x))
     lead = (1,) * (x.ndim - 1)
     sums = lax.reduce_window(
         jnp.square(values),
-        np.zeros((), wide),
+        np.zeros((), values.dtype),
         lax.add,
         (*lead, size),
         (*lead, 1),

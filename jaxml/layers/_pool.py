@@ -1,7 +1,15 @@
 """Pooling: one value for each window.
 
-Images are `[..., *spatial, channels]` with any leading dimensions. An int as window means two
-spatial dimensions, a tuple as many as it has entries.
+`x` is `[..., *spatial, channels]`. The functions take the arguments of `flax.linen.max_pool`,
+except that `window_shape` and `strides` may be ints and `padding` too:
+
+- `window_shape`: the sizes of the window; an int stands for two spatial dimensions of that size.
+- `strides`: steps between windows; None for 1, where PyTorch and Keras default to the window.
+- `padding`: "VALID" for none; "SAME", as in TensorFlow, for `ceil(size / strides)` windows with the
+  odd padding at the end; an int for each side; or a (before, after) pair for each dimension. It
+  must be smaller than the window.
+- `ceil_mode`: whether a last window may reach beyond the padding if it starts within x, as in
+  PyTorch.
 """
 
 import math
@@ -13,6 +21,7 @@ import numpy as np
 from jax import lax
 
 from jaxml.layers import _norms
+from jaxml.layers._dtypes import check_floating, wide
 from jaxml.layers._padding import Padding, each_dimension, explicit_padding
 from jaxml.types import Array, Float, Num
 
@@ -21,190 +30,164 @@ Window = int | Sequence[int]
 
 def max_pool(
     x: Num[Array, "*shape"],
-    *,
-    window: Window,
+    window_shape: Window,
     strides: Window | None = None,
     padding: Padding = "VALID",
+    *,
     ceil_mode: bool = False,
 ) -> Num[Array, "*pooled"]:
-    r"""The largest value in each window.
+    r"""Computes the maximum of each window.
 
     .. math:: y_{i,c} = \max_u x_{s i + u - p,\ c}
 
-    Padding is never the largest; a window holds at least one value of x.
+    Padding never is the maximum. The gradient goes to the first of equal values. For finite inputs
+    the values are those of `flax.linen.max_pool`, which rejects integers.
 
     Args:
-      x: `[..., *spatial, channels]`, floating-point or integers.
-      window: size in every spatial dimension: an int for two of them, or one int for each.
-      strides: s, the step between windows, at least 1; None for that of the window.
-      padding: "VALID" (none), "SAME" (TensorFlow's: `ceil(size / strides)` windows, the odd one
-        last), an int p for each side, or one (before, after) pair for each spatial dimension; less
-        than the window.
-      ceil_mode: whether a last window may reach past the padding, as long as it starts before x
-        ends.
+      x: `[..., *spatial, channels]`, integer or floating-point.
+      window_shape: sizes of the window.
+      strides: s, steps between windows; None for 1.
+      padding: p; see above.
+      ceil_mode: whether to keep a last, partial window.
 
     Returns:
-      `[..., *windows, channels]` in x's dtype. NaN where a window holds one. The gradient goes to
-      the first of equal values.
-
-    Raises:
-      TypeError: x is neither floating-point nor integer.
-      ValueError: ranks that do not fit, sizes below 1, a window larger than the padded x or wholly
-        in the padding, an unknown padding.
+      `[..., *windows, channels]`, NaN where a window contains NaN.
 
     Example:
       >>> x = jnp.arange(5.0).reshape(5, 1)
-      >>> max_pool(x, window=(2,)).tolist()
+      >>> max_pool(x, (2,), strides=(2,)).tolist()
       [[1.0], [3.0]]
-      >>> max_pool(x, window=(2,), ceil_mode=True).tolist()
+      >>> max_pool(x, (2,), strides=(2,), ceil_mode=True).tolist()
       [[1.0], [3.0], [4.0]]
 
-    Source: PyTorch's max_pool1d to 3d, which allow no more than half a window of padding; Keras'
-    MaxPooling.
+    Reference: PyTorch's `max_pool1d` to `3d`, which allow a padding of half the window at most.
     """
-    if not jnp.issubdtype(x.dtype, jnp.floating) and not jnp.issubdtype(x.dtype, jnp.integer):
-        raise TypeError(f"x: floating-point or integers, not {x.dtype}")
-    grid = _grid(x, window, strides, padding, ceil_mode)
-    least = -jnp.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
+    floating = jnp.issubdtype(x.dtype, jnp.floating)
+    if not floating and not jnp.issubdtype(x.dtype, jnp.integer):
+        raise TypeError(f"`x` must be integer or floating-point, got {x.dtype}")
+    grid = _grid(x, window_shape, strides, padding, ceil_mode)
+    least = -jnp.inf if floating else jnp.iinfo(x.dtype).min
     return _reduce(x, np.asarray(least, x.dtype), lax.max, grid)
 
 
 def average_pool(
     x: Float[Array, "*shape"],
-    *,
-    window: Window,
+    window_shape: Window,
     strides: Window | None = None,
     padding: Padding = "VALID",
+    *,
     ceil_mode: bool = False,
     count_include_pad: bool = False,
 ) -> Float[Array, "*pooled"]:
-    r"""The mean of each window.
+    r"""Computes the mean of each window.
 
     .. math:: y_{i,c} = \frac{1}{n_i} \sum_u x_{s i + u - p,\ c}
 
     Args:
       x: `[..., *spatial, channels]`.
-      window: as in `max_pool`.
+      window_shape: as in `max_pool`.
       strides: as in `max_pool`.
       padding: as in `max_pool`.
-      ceil_mode: as in `max_pool`; what a last window holds past the padding is never counted.
-      count_include_pad: whether n counts the zeros of the padding, or values of x alone.
+      ceil_mode: as in `max_pool`; the part of a window beyond the padding never counts.
+      count_include_pad: whether n counts the zeros of the padding. TensorFlow and Keras never count
+        them; PyTorch and `flax.linen.avg_pool` do by default.
 
     Returns:
-      `[..., *windows, channels]` in x's dtype, summed in float32 at least.
-
-    Raises:
-      TypeError: x is not floating-point.
-      ValueError: as in `max_pool`.
+      `[..., *windows, channels]`.
 
     Example:
-      >>> average_pool(jnp.full((2, 1), 6.0), window=(2,), strides=1, padding=1).tolist()
+      >>> average_pool(jnp.full((2, 1), 6.0), (2,), padding=1).tolist()
       [[6.0], [6.0], [6.0]]
-
-    Source: TensorFlow's `tf.nn.avg_pool` and Keras' AveragePooling, which never count the padding;
-    PyTorch's avg_pool1d to 3d, whose `count_include_pad` is True unless told otherwise, as Flax's.
     """
-    _check_floating(x)
-    grid = _grid(x, window, strides, padding, ceil_mode)
-    wide = np.promote_types(x.dtype, np.float32)
-    sums = _reduce(x.astype(wide), np.zeros((), wide), lax.add, grid)
-    counts = grid.counts(include_padding=count_include_pad).astype(wide)
+    check_floating(x)
+    grid = _grid(x, window_shape, strides, padding, ceil_mode)
+    sums = _reduce(x.astype(wide(x)), np.zeros((), wide(x)), lax.add, grid)
+    counts = grid.counts(include_padding=count_include_pad).astype(sums.dtype)
     return (sums / jnp.broadcast_to(counts[..., None], sums.shape)).astype(x.dtype)
 
 
 def lp_pool(
     x: Float[Array, "*shape"],
-    *,
-    p: float,
-    window: Window,
+    window_shape: Window,
     strides: Window | None = None,
     padding: Padding = "VALID",
+    *,
+    p: float,
     ceil_mode: bool = False,
 ) -> Float[Array, "*pooled"]:
-    r"""The p-norm of each window: between the sum of magnitudes (p = 1) and the largest (p large).
+    r"""Computes the p-norm of each window, between the sum (p = 1) and the maximum of magnitudes.
 
     .. math:: y_{i,c} = \Big(\sum_u |x_{s i + u - p,\ c}|^p\Big)^{1/p}
 
+    Powers are relative to the largest magnitude of each image and channel, so a window underflows
+    to 0 only where it is smaller by a factor of about `1e-38 ** (1 / p)`.
+
     Args:
-      x: `[..., *spatial, channels]`. Powers are taken relative to the largest magnitude in each
-        image and channel, so only windows that are far smaller underflow to 0: by a factor of about
-        1e-38 to the power of 1 / p.
-      p: the exponent, at least 1.
-      window: as in `max_pool`.
+      x: `[..., *spatial, channels]`.
+      window_shape: as in `max_pool`.
       strides: as in `max_pool`.
-      padding: as in `max_pool`; zeros.
+      padding: as in `max_pool`, with zeros.
+      p: the exponent, at least 1 and finite.
       ceil_mode: as in `max_pool`.
 
     Returns:
-      `[..., *windows, channels]` in x's dtype, summed in float32 at least. The gradient at a zero
-      is 0, in a window of zeros and among others.
-
-    Raises:
-      TypeError: x is not floating-point.
-      ValueError: p below 1, and as in `max_pool`.
+      `[..., *windows, channels]`, with a gradient of 0 at zeros.
 
     Example:
-      >>> lp_pool(jnp.array([[-1.0], [2.0], [2.0]]), p=1.0, window=(3,)).tolist()
+      >>> lp_pool(jnp.array([[-1.0], [2.0], [2.0]]), (3,), p=1.0).tolist()
       [[5.0]]
 
-    Source: Sermanet, Chintala, LeCun, "Convolutional neural networks applied to house numbers digit
-    classification", 2012. PyTorch's lp_pool1d to 3d keep the sign where p is odd, and in ceil_mode
-    scale a last window as if it were full; this takes magnitudes and sums what is there.
+    Reference: Sermanet, Chintala, LeCun, "Convolutional neural networks applied to house numbers
+    digit classification", 2012. PyTorch's `lp_pool1d` to `3d` keep the sign where p is odd, and in
+    ceil_mode scale a last window as if it were full.
     """
-    _check_floating(x)
+    check_floating(x)
     if not 1 <= p < math.inf:
-        raise ValueError(f"p: at least 1 and finite, not {p}")
-    grid = _grid(x, window, strides, padding, ceil_mode)
-    wide = np.promote_types(x.dtype, np.float32)
-    dtype, x = x.dtype, x.astype(wide)
-    # Not by jnp.abs, whose gradient at 0 is 1.
+        raise ValueError(f"`p` must be at least 1 and finite, got {p}")
+    grid = _grid(x, window_shape, strides, padding, ceil_mode)
+    dtype, x = x.dtype, x.astype(wide(x))
+    # Unlike the gradient of jnp.abs, this one is 0 at 0.
     magnitudes = x * jnp.sign(x)
     axes = tuple(range(-1 - len(grid.window), -1))
     scale = _norms.power_of_two_near(jnp.max(magnitudes, axis=axes, keepdims=True))
     powers = jnp.power(magnitudes / scale, int(p) if p == int(p) else p)
-    sums = _reduce(powers, np.zeros((), wide), lax.add, grid)
-    # The root of 1 in place of the root of 0, whose gradient is infinite.
+    sums = _reduce(powers, np.zeros((), x.dtype), lax.add, grid)
+    # Never take the root of 0, whose gradient is infinite.
     roots = jnp.power(jnp.where(sums == 0, 1.0, sums), 1 / p)
     return (scale * jnp.where(sums == 0, 0.0, roots)).astype(dtype)
 
 
 def l2_pool(
     x: Float[Array, "*shape"],
-    *,
-    window: Window,
+    window_shape: Window,
     strides: Window | None = None,
     padding: Padding = "VALID",
+    *,
     ceil_mode: bool = False,
 ) -> Float[Array, "*pooled"]:
-    r"""The Euclidean norm of each window: `lp_pool` at p = 2; a root of the sum, not of the mean.
+    r"""Computes the Euclidean norm of each window: `lp_pool` with p = 2, a sum rather than a mean.
 
     .. math:: y_{i,c} = \sqrt{\textstyle\sum_u x_{s i + u - p,\ c}^2}
 
     Args:
       x: `[..., *spatial, channels]`.
-      window: as in `max_pool`.
+      window_shape: as in `max_pool`.
       strides: as in `max_pool`.
-      padding: as in `max_pool`; zeros.
+      padding: as in `max_pool`, with zeros.
       ceil_mode: as in `max_pool`.
 
     Returns:
-      `[..., *windows, channels]` in x's dtype, summed in float32 at least.
-
-    Raises:
-      TypeError: x is not floating-point.
-      ValueError: as in `max_pool`.
+      `[..., *windows, channels]`.
 
     Example:
-      >>> l2_pool(jnp.array([[3.0], [4.0]]), window=(2,)).tolist()
+      >>> l2_pool(jnp.array([[3.0], [4.0]]), (2,)).tolist()
       [[5.0]]
-
-    Source: as of `lp_pool`.
     """
-    return lp_pool(x, p=2.0, window=window, strides=strides, padding=padding, ceil_mode=ceil_mode)
+    return lp_pool(x, window_shape, strides, padding, p=2.0, ceil_mode=ceil_mode)
 
 
 class _Grid(NamedTuple):
-    """Where the windows lie, a row of numbers for each spatial dimension."""
+    """Positions of the windows, as one number for each spatial dimension."""
 
     sizes: tuple[int, ...]
     window: tuple[int, ...]
@@ -213,7 +196,7 @@ class _Grid(NamedTuple):
     outputs: tuple[int, ...]
 
     def counts(self, *, include_padding: bool) -> np.ndarray:
-        """How many values each window holds: `[*outputs]`."""
+        """Returns the number of values in each window, `[*outputs]`."""
         counts = np.ones((), np.int64)
         for size, taps, stride, (low, high), outputs in zip(*self, strict=True):
             start = np.arange(outputs) * stride - low
@@ -224,27 +207,32 @@ class _Grid(NamedTuple):
 
 
 def _grid(
-    x: Array, window: Window, strides: Window | None, padding: Padding, ceil_mode: bool
+    x: Array, window_shape: Window, strides: Window | None, padding: Padding, ceil_mode: bool
 ) -> _Grid:
-    dims = len(window) if isinstance(window, Sequence) else 2
-    window = each_dimension("window", window, dims)
-    strides = window if strides is None else each_dimension("strides", strides, dims)
+    dims = len(window_shape) if isinstance(window_shape, Sequence) else 2
+    window = each_dimension("window_shape", window_shape, dims)
+    strides = each_dimension("strides", 1 if strides is None else strides, dims)
     if x.ndim < dims + 1:
-        raise ValueError(f"x: {dims} spatial dimensions and channels, not shape {x.shape}")
+        raise ValueError(
+            f"`x` must have {dims} spatial dimensions and channels, got shape {x.shape}"
+        )
     sizes = x.shape[-dims - 1 : -1]
     if 0 in sizes:
-        raise ValueError(f"x: at least one pixel, not shape {x.shape}")
+        raise ValueError(f"`x` must have at least one pixel, got shape {x.shape}")
     pads = explicit_padding(padding, sizes, window, strides, (1,) * dims)
     outputs = []
     for size, taps, stride, (low, high) in zip(sizes, window, strides, pads, strict=True):
         room = low + size + high - taps
         if room < 0:
-            raise ValueError(f"window: at most the padded size of x {x.shape}, not {window}")
+            raise ValueError(
+                f"`window_shape` must be at most the padded size of x of shape {x.shape}, "
+                f"got {window}"
+            )
         count = room // stride + 1
         if ceil_mode and room % stride and count * stride - low < size:
             count += 1
         if low >= taps or (count - 1) * stride - low >= size:
-            raise ValueError(f"padding: less than the window {window}, not {padding}")
+            raise ValueError(f"`padding` must be smaller than the window {window}, got {padding}")
         outputs.append(count)
     return _Grid(sizes, window, strides, pads, tuple(outputs))
 
@@ -252,7 +240,7 @@ def _grid(
 def _reduce(
     x: Array, start: np.ndarray, operation: Callable[[Any, Any], Any], grid: _Grid
 ) -> Array:
-    """Windows over the spatial dimensions, which stand before the last one."""
+    """Reduces windows over the spatial dimensions, which precede the last one."""
     spans = []
     for size, taps, stride, (low, _), outputs in zip(*grid, strict=True):
         reach = (outputs - 1) * stride + taps
@@ -266,8 +254,3 @@ def _reduce(
         (*lead, *grid.strides, 1),
         [*((0, 0) for _ in lead), *spans, (0, 0)],
     )
-
-
-def _check_floating(x: Array) -> None:
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"x: floating-point, not {x.dtype}")

@@ -59,7 +59,7 @@ class ProjectionShortcut(nn.Module):
         """The input with `features` channels at 1 / strides of its resolution."""
         strides = self.strides
         if self.average and strides > 1:
-            x = layers.average_pool(x, window=strides, ceil_mode=True)
+            x = layers.average_pool(x, strides, strides, ceil_mode=True)
             strides = 1
         bias = {"use_bias": True} if self.use_bias else {}
         x = self.conv(self.features, kernel_size=1, strides=strides, name="conv", **bias)(x)
