@@ -176,14 +176,18 @@ def name_of(function: Callable[..., Any]) -> str:
     return f"{room}.{name}"
 
 
+def public_names(module: Any) -> list[str]:
+    """Returns the names of a module's public surface."""
+    return getattr(module, "__all__", None) or [n for n in vars(module) if not n.startswith("_")]
+
+
 def missing() -> list[str]:
     """Public functions, and classes with methods, that no test has compared with a reference."""
     done = {name for name, _, _ in record}
     done |= {name.rsplit(".", 1)[0] for name in done}  # a method speaks for its class
     public = set()
     for room in map(importlib.import_module, MODULES):
-        names = getattr(room, "__all__", None) or [n for n in vars(room) if not n.startswith("_")]
-        for member in (getattr(room, name) for name in names):
+        for member in (getattr(room, name) for name in public_names(room)):
             meant = inspect.isfunction(member) or _has_methods(member)
             if meant and member.__module__.startswith(room.__name__):
                 public.add(name_of(member))

@@ -65,7 +65,8 @@ def delta_orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: Any = Non
 def identity(gain: float = 1.0, dtype: Any = None) -> Initializer:
     """Returns an initializer of `[in, out]` kernels that are a multiple of the identity matrix.
 
-    Kernels that are not square are cut off or filled with zeros. See `dirac` for convolutions.
+    Kernels that are not square are cut off or filled with zeros. See `dirac` for convolutions. This
+    is neither the matrix of `jax.numpy.identity` nor the identity function `jax.nn.identity`.
 
     Args:
       gain: the value on the diagonal.

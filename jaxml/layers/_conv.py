@@ -35,8 +35,8 @@ def conv(
 
     .. math:: y_{n,i,j,o} = b_o + \sum_{u,v,c} x_{n,\ si+du-p,\ sj+dv-p,\ c}\ k_{u,v,c,o}
 
-    The rank of the kernel determines the number of spatial dimensions. Unlike `jax.lax.conv`, whose
-    images are NCHW and kernels OIHW, this is channels-last.
+    The rank of the kernel determines the number of spatial dimensions. Arrays are channels-last,
+    whereas `jax.lax.conv` takes NCHW images and OIHW kernels.
 
     Args:
       x: `[..., *spatial, in]`.

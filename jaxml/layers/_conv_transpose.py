@@ -29,8 +29,8 @@ def conv_transpose(
     .. math:: y_{n,\ si+du-p,\ sj+dv-p,\ c} \mathrel{+}= \sum_o x_{n,i,j,o}\ k_{u,v,c,o}
 
     so that :math:`\langle \mathrm{conv}(a), x\rangle = \langle a, y\rangle` for all a; y is the
-    gradient of `conv` with respect to its images, given the gradient x of its result. Unlike
-    `jax.lax.conv_transpose`, the window is not flipped, and an int as padding is PyTorch's.
+    gradient of `conv` with respect to its images, given the gradient x of its result. For "SAME"
+    and "VALID", `jax.lax.conv_transpose` computes the same with `transpose_kernel=True`.
 
     Args:
       x: `[..., *spatial, in]`.
