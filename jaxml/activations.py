@@ -284,7 +284,7 @@ def log_softmax(
 
 
 def maxout(x: Float[Array, "*batch inputs"], pieces: int) -> Float[Array, "*batch features"]:
-    r"""Computes the maximum of every `pieces` neighbouring channels.
+    r"""Computes the maximum of every `pieces` neighboring channels.
 
     .. math:: y_i = \max_{0 \le j < k} x_{k i + j}
 
