@@ -104,7 +104,7 @@ def test_the_largest_of_integers_is_an_integer():
 @pytest.mark.parametrize(
     ("shape", "settings", "message"),
     [
-        ((4, 4), {}, "`x` must be [..., height, width, channels], got shape (4, 4)"),
+        ((4, 4), {}, "must have 2 spatial dimensions and channels, got shape (4, 4)"),
         (
             (4, 4),
             {"spatial_dims": 3},

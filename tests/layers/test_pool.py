@@ -153,14 +153,9 @@ def test_the_padding_may_be_counted(example):
 )
 def test_pooling_has_the_properties_of_a_pure_function(pool, more):
     x = images_of((2, 5, 4, 2))
-    windows = {
-        "window_shape": (3, 2),
-        "strides": (2, 1),
-        "padding": ((1, 2), (1, 0)),
-        "ceil_mode": True,
-    }
-    by = "NumPy float64"
-    properties.check(pool, x, reference=REFERENCES[pool], by=by, **windows, **more, ceil_mode=True)
+    windows = {"window_shape": (3, 2), "strides": (2, 1), "padding": ((1, 2), (1, 0))}
+    settings = {**windows, "ceil_mode": True, **more}
+    properties.check(pool, x, reference=REFERENCES[pool], by="NumPy float64", **settings)
 
 
 def test_an_int_is_a_window_of_two_dimensions():
