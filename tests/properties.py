@@ -25,7 +25,6 @@ MODULES = [
     "jaxml.initializers",
     "jaxml.layers",
     "jaxml.losses",
-    "jaxml.initializers.lsuv",
     "jaxml.metrics",
     "jaxml.normalize",
     "jaxml.optim.optimizers",
@@ -177,16 +176,18 @@ def name_of(function: Callable[..., Any]) -> str:
     return f"{package}.{name}"
 
 
+def public_names(module: Any) -> list[str]:
+    """Returns the names of a module's public surface."""
+    return getattr(module, "__all__", None) or [n for n in vars(module) if not n.startswith("_")]
+
+
 def missing() -> list[str]:
     """Returns the public functions and classes that no test has compared with a reference."""
     done = {name for name, _, _ in record}
     done |= {name.rsplit(".", 1)[0] for name in done}  # a method counts for its class
     public = set()
     for module in map(importlib.import_module, MODULES):
-        names = getattr(module, "__all__", None) or [
-            n for n in vars(module) if not n.startswith("_")
-        ]
-        for member in (getattr(module, name) for name in names):
+        for member in (getattr(module, name) for name in public_names(module)):
             tested = inspect.isfunction(member) or _has_methods(member)
             if tested and member.__module__.startswith(module.__name__):
                 public.add(name_of(member))

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxml import activations, initializers, layers
-from jaxml.layers.conv import Padding
-from jaxml.layers.padding import each_dimension
+from jaxml.layers import Padding
+from jaxml.layers._padding import each_dimension
 from jaxml.optim.freezing import is_frozen
 from jaxml.types import Array, Initializer
 
@@ -35,7 +35,7 @@ class Conv(nn.Module):
     padding: Padding | None = None
     use_bias: bool = False
     dtype: Any = jnp.float32
-    kernel_init: Initializer = initializers.he_normal()
+    kernel_init: Initializer = initializers.variance_scaling(2.0, "fan_in", "normal")
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -45,7 +45,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
         bias = None
         if self.use_bias:
-            bias = self.param("bias", initializers.zeros(), (self.features,), jnp.float32)
+            bias = self.param("bias", initializers.zeros, (self.features,), jnp.float32)
             bias = bias.astype(self.dtype)
         padding = self.padding
         if padding is None:
@@ -82,7 +82,7 @@ class BatchNorm(nn.Module):
     momentum: float = 0.9
     epsilon: float = 1e-5
     use_scale: bool = True
-    scale_init: Initializer = initializers.ones()
+    scale_init: Initializer = initializers.ones
     frozen: str = ""
 
     @nn.compact
@@ -92,7 +92,7 @@ class BatchNorm(nn.Module):
         scale = None
         if self.use_scale:
             scale = self.param("scale", self.scale_init, shape, jnp.float32)
-        offset = self.param("offset", initializers.zeros(), shape, jnp.float32)
+        offset = self.param("offset", initializers.zeros, shape, jnp.float32)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
         running_variance = self.variable("batch_stats", "variance", jnp.ones, shape, jnp.float32)
         mean, variance = running_mean.value, running_variance.value
@@ -123,14 +123,14 @@ class Dense(nn.Module):
 
     features: int
     dtype: Any = jnp.float32
-    kernel_init: Initializer = initializers.he_normal()
+    kernel_init: Initializer = initializers.variance_scaling(2.0, "fan_in", "normal")
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """`[..., in]` to `[..., features]`."""
         shape = (x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        bias = self.param("bias", initializers.zeros(), (self.features,), jnp.float32)
+        bias = self.param("bias", initializers.zeros, (self.features,), jnp.float32)
         return layers.dense(
             jnp.asarray(x, self.dtype), kernel.astype(self.dtype), bias.astype(self.dtype)
         )

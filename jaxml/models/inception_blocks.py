@@ -20,7 +20,7 @@ from flax import linen as nn
 
 from jaxml import layers
 from jaxml.errors import InputError
-from jaxml.layers.padding import Padding
+from jaxml.layers import Padding
 from jaxml.models.blocks import ConvUnit, Dense, Module, sow
 from jaxml.models.network import Network
 from jaxml.types import Array
@@ -173,9 +173,11 @@ class InceptionNetwork(Network, kw_only=True):
 def average_to_a_third(x: Array) -> Array:
     """The mean of 5x5 at each third pixel; of all pixels, where there are less."""
     window = [min(5, size) for size in x.shape[1:3]]
-    return layers.average_pool(x, window=window, strides=3)
+    return layers.average_pool(x, window, strides=3)
 
 
 def average(x: Array, *, count_padding: bool = False) -> Array:
     """The mean of each 3x3: of what is in the image, or with the zeros around it."""
-    return layers.average_pool(x, window=3, strides=1, padding=1, count_include_pad=count_padding)
+    return layers.average_pool(
+        x, window_shape=3, strides=1, padding=1, count_include_pad=count_padding
+    )

@@ -36,7 +36,7 @@ from jaxml.types import Array
 def halve(x: Array) -> Array:
     """The mean of 2x2; without an accelerator, maxima would cost as much as a convolution."""
     window = [min(2, size) for size in x.shape[1:3]]
-    return layers.average_pool(x, window=window, strides=2, ceil_mode=True)
+    return layers.average_pool(x, window, strides=2, ceil_mode=True)
 
 
 # 1x1, 3x3, double 3x3, and a pooling, for which few channels are left.

@@ -153,14 +153,14 @@ class InceptionV1(InceptionNetwork, kw_only=True):
             [Unit(one)],
             [Unit(few3), Unit(three, 3)],
             [Unit(few5), Unit(five, 3 if self.like_torchvision else 5)],
-            [partial(layers.max_pool, window=3, strides=1, padding=1), Unit(pooled)],
+            [partial(layers.max_pool, window_shape=3, strides=1, padding=1), Unit(pooled)],
         ]
 
 
 def max_pool_to_half(x: Array, *, window: int = 3) -> Array:
     """Max pooling of stride 2, whose last windows may reach past the image."""
     sizes = [min(window, size) for size in x.shape[1:3]]
-    return layers.max_pool(x, window=sizes, strides=2, ceil_mode=True)
+    return layers.max_pool(x, sizes, strides=2, ceil_mode=True)
 
 
 INCEPTIONS_V1: Mapping[str, Module] = {

@@ -51,10 +51,10 @@ MODULES: Mapping[str, tuple[int, tuple[int, int], tuple[int, int], tuple[str, in
 }
 # At even sizes their windows start with the image, as Caffe's; at odd ones they stay in step with
 # the convolutions of stride 2, whose padding is 1.
-HALVE = partial(layers.max_pool, window=3, strides=2, padding="SAME")
+HALVE = partial(layers.max_pool, window_shape=3, strides=2, padding="SAME")
 POOLS: Mapping[str, Step] = {
     "average": partial(average, count_padding=True),
-    "max": partial(layers.max_pool, window=3, strides=1, padding=1),
+    "max": partial(layers.max_pool, window_shape=3, strides=1, padding=1),
 }
 
 

@@ -41,7 +41,7 @@ from jaxml.models.inception_blocks import (
 )
 from jaxml.types import Array
 
-HALVE = partial(layers.max_pool, window=3, strides=2)
+HALVE = partial(layers.max_pool, window_shape=3, strides=2)
 WIDE_AND_TALL = Fork(((Unit(384, (1, 3)),), (Unit(384, (3, 1)),)))
 
 STEM = (

@@ -47,7 +47,7 @@ class Linear(nn.Module):
             return layers.flatten(x).astype(jnp.float32)
         # The problem is convex: the start makes no difference, and zeros are the shortest way.
         head = Dense(
-            self.num_classes, dtype=self.dtype, kernel_init=initializers.zeros(), name="head"
+            self.num_classes, dtype=self.dtype, kernel_init=initializers.zeros, name="head"
         )
         return head(layers.flatten(x)).astype(jnp.float32)
 

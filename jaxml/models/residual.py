@@ -59,7 +59,7 @@ class ProjectionShortcut(nn.Module):
         """The input with `features` channels at 1 / strides of its resolution."""
         strides = self.strides
         if self.average and strides > 1:
-            x = layers.average_pool(x, window=strides, ceil_mode=True)
+            x = layers.average_pool(x, strides, strides, ceil_mode=True)
             strides = 1
         bias = {"use_bias": True} if self.use_bias else {}
         x = self.conv(self.features, kernel_size=1, strides=strides, name="conv", **bias)(x)
@@ -129,11 +129,11 @@ class ResidualBlock(nn.Module, kw_only=True):
 
     def last_scale(self) -> dict[str, Any]:
         """Options of the last normalisation of v1."""
-        return {"scale_init": initializers.zeros()} if self.zero_init else {}
+        return {"scale_init": initializers.zeros} if self.zero_init else {}
 
     def last_kernel(self) -> dict[str, Any]:
         """Options of the last convolution of v2."""
-        return {"kernel_init": initializers.zeros()} if self.zero_init else {}
+        return {"kernel_init": initializers.zeros} if self.zero_init else {}
 
 
 class BasicBlock(ResidualBlock):

@@ -1,9 +1,9 @@
-"""Convolutions whose kernel is a product of smaller ones."""
+"""Convolutions with factorized kernels."""
 
 from collections.abc import Sequence
 
-from jaxml.layers.conv import check_arrays, conv
-from jaxml.layers.padding import Padding, each_dimension, explicit_padding
+from jaxml.layers._conv import check_arrays, conv
+from jaxml.layers._padding import Padding, each_dimension, explicit_padding
 from jaxml.types import Array, Float
 
 
@@ -16,41 +16,38 @@ def depthwise_conv(
     padding: Padding = "SAME",
     dilation: int | Sequence[int] = 1,
 ) -> Float[Array, "*out_shape out"]:
-    r"""Convolution of every channel on its own, with `multiplier` filters for each.
+    r"""Convolves every channel separately, with `multiplier` filters each.
 
-    In two dimensions, with strides s, padding p and dilation d, c channels and m filters for each:
+    In two dimensions, with strides s, padding p, dilation d and m filters for each channel c:
 
     .. math:: y_{n,i,j,mc+q} = b_{mc+q} + \sum_{u,v} x_{n,\ si+du-p,\ sj+dv-p,\ c}\ k_{u,v,c,q}
 
     Args:
-      x: `[..., width, in]`, `[..., height, width, in]` or `[..., depth, height, width, in]`.
-      kernel: `[*window, in, multiplier]`, of x's dtype.
-      bias: `[in * multiplier]` or None, of x's dtype.
+      x: `[..., *spatial, in]`.
+      kernel: `[*window, in, multiplier]`, in the dtype of x.
+      bias: `[in * multiplier]` or None, in the dtype of x.
       strides: as in `conv`.
       padding: as in `conv`.
       dilation: as in `conv`.
 
     Returns:
-      `[..., *sizes, in * multiplier]` in x's dtype, the filters of a channel beside each other; the
-      sizes are those of `conv`.
-
-    Raises:
-      ValueError: channels that do not fit, and what `conv` raises.
-      TypeError: as in `conv`.
+      `[..., *sizes, in * multiplier]` with the sizes of `conv`; the filters of a channel are
+      adjacent.
 
     Example:
       >>> import jax.numpy as jnp
       >>> depthwise_conv(jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3, 2)), strides=2).shape
       (2, 4, 4, 6)
 
-    Source: `keras.ops.depthwise_conv` and `tf.nn.depthwise_conv2d`. In PyTorch it is `conv2d` with
-    as many groups as channels, and has this order of results.
+    Reference: `keras.ops.depthwise_conv` and `tf.nn.depthwise_conv2d`; PyTorch's `conv2d` with as
+    many groups as channels has the same order of results.
     """
     check_arrays(x, kernel, bias)
     *window, channels, multiplier = kernel.shape
     if channels != x.shape[-1]:
         raise ValueError(
-            f"kernel: [*window, {x.shape[-1]}, multiplier] for x {x.shape}, not {kernel.shape}"
+            f"`kernel` must be [*window, {x.shape[-1]}, multiplier] for x of shape {x.shape}, "
+            f"got shape {kernel.shape}"
         )
     one_channel = kernel.reshape(*window, 1, channels * multiplier)
     return conv(
@@ -68,27 +65,24 @@ def separable_conv(
     padding: Padding = "SAME",
     dilation: int | Sequence[int] = 1,
 ) -> Float[Array, "*out_shape out"]:
-    r"""A depthwise convolution over space, then a 1x1 convolution over channels.
+    r"""Applies a depthwise convolution over space, then a 1x1 convolution over channels.
 
     .. math:: y = \mathrm{conv}(\mathrm{depthwise\_conv}(x, k), w) + b
 
-    It is `conv` with the kernel :math:`\sum_q k_{u,v,c,q}\ w_{mc+q,o}`, in fewer products.
+    The result equals `conv` with the kernel :math:`\sum_q k_{u,v,c,q}\ w_{mc+q,o}`, at a lower
+    cost.
 
     Args:
-      x: `[..., width, in]`, `[..., height, width, in]` or `[..., depth, height, width, in]`.
-      depthwise_kernel: k, `[*window, in, multiplier]`, of x's dtype.
+      x: `[..., *spatial, in]`.
+      depthwise_kernel: k, `[*window, in, multiplier]`, in the dtype of x.
       pointwise_kernel: w, `[1, in * multiplier, out]` with a 1 for each spatial dimension.
-      bias: `[out]` or None, of x's dtype.
-      strides: of the depthwise convolution, as in `conv`.
-      padding: of the depthwise convolution, as in `conv`.
-      dilation: of the depthwise convolution, as in `conv`.
+      bias: `[out]` or None, in the dtype of x.
+      strides: strides of the depthwise convolution, as in `conv`.
+      padding: padding of the depthwise convolution, as in `conv`.
+      dilation: dilation of the depthwise convolution, as in `conv`.
 
     Returns:
-      `[..., *sizes, out]` in x's dtype; the sizes are those of `conv`.
-
-    Raises:
-      ValueError: a pointwise kernel that does not fit, and what `depthwise_conv` raises.
-      TypeError: as in `conv`.
+      `[..., *sizes, out]` with the sizes of `conv`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -96,15 +90,15 @@ def separable_conv(
       >>> separable_conv(x, depthwise, pointwise).shape
       (8, 8, 4)
 
-    Source: `keras.ops.separable_conv` and `tf.nn.separable_conv2d`; Chollet, "Xception: Deep
-    Learning with Depthwise Separable Convolutions", 2017.
+    Reference: Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", 2017;
+    `keras.ops.separable_conv` and `tf.nn.separable_conv2d`.
     """
     y = depthwise_conv(x, depthwise_kernel, strides=strides, padding=padding, dilation=dilation)
     ones = (1,) * (depthwise_kernel.ndim - 2)
     if pointwise_kernel.shape[:-1] != (*ones, y.shape[-1]):
         raise ValueError(
-            f"pointwise_kernel: {(*ones, y.shape[-1])} and out for a depthwise_kernel "
-            f"{depthwise_kernel.shape}, not {pointwise_kernel.shape}"
+            f"`pointwise_kernel` must have shape {(*ones, y.shape[-1])} and out for a "
+            f"depthwise_kernel of shape {depthwise_kernel.shape}, got {pointwise_kernel.shape}"
         )
     return conv(y, pointwise_kernel, bias)
 
@@ -119,27 +113,23 @@ def spatially_separable_conv(
     padding: Padding = "SAME",
     dilation: int | Sequence[int] = 1,
 ) -> Float[Array, "*batch out_height out_width out"]:
-    r"""A convolution with a column of taps (k x 1), then one with a row (1 x k).
+    r"""Convolves with a column of taps (k x 1), then with a row (1 x k).
 
     .. math:: y = \mathrm{conv}(\mathrm{conv}(x, k_{u,1,c,m}), w_{1,v,m,o}) + b
 
-    It is `conv` with the kernel :math:`\sum_m k_{u,c,m}\ w_{v,m,o}`, in fewer products.
+    The result equals `conv` with the kernel :math:`\sum_m k_{u,c,m}\ w_{v,m,o}`, at a lower cost.
 
     Args:
       x: `[..., height, width, in]`.
-      column: k, `[taps, in, between]`, of x's dtype: along the height.
-      row: w, `[taps, between, out]`, of x's dtype: along the width.
-      bias: `[out]` or None, of x's dtype.
-      strides: of the height and of the width, as in `conv`.
-      padding: of the height and of the width, as in `conv`.
-      dilation: of the height and of the width, as in `conv`.
+      column: k, `[taps, in, between]`, in the dtype of x, along the height.
+      row: w, `[taps, between, out]`, in the dtype of x, along the width.
+      bias: `[out]` or None, in the dtype of x.
+      strides: strides along the height and width, as in `conv`.
+      padding: padding along the height and width, as in `conv`.
+      dilation: dilation along the height and width, as in `conv`.
 
     Returns:
-      `[..., out height, out width, out]` in x's dtype; the sizes are those of `conv`.
-
-    Raises:
-      ValueError: ranks or channels that do not fit, and what `conv` raises.
-      TypeError: as in `conv`.
+      `[..., *sizes, out]` with the sizes of `conv`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -149,14 +139,14 @@ def spatially_separable_conv(
              [0.25  , 0.375 , 0.25  ],
              [0.0625, 0.25  , 0.3125]], dtype=float32)
 
-    Source: Szegedy and others, "Rethinking the Inception Architecture for Computer Vision", 2016,
-    section 3.2 (there with a nonlinearity between the two: call `conv` twice for that).
+    Reference: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016,
+    section 3.2, with a nonlinearity between the two; call `conv` twice for that.
     """
     fits = x.ndim >= 3 == column.ndim == row.ndim
     if not fits or (x.shape[-1], column.shape[-1]) != (column.shape[-2], row.shape[-2]):
         raise ValueError(
-            "x, column, row: [..., height, width, in], [taps, in, between] and [taps, between, "
-            f"out], not {x.shape}, {column.shape} and {row.shape}"
+            "`x`, `column` and `row` must be [..., height, width, in], [taps, in, between] and "
+            f"[taps, between, out], got shapes {x.shape}, {column.shape} and {row.shape}"
         )
     taps = (column.shape[0], row.shape[0])
     s = each_dimension("strides", strides, 2)

@@ -1,4 +1,4 @@
-"""What windows share: numbers for each spatial dimension, and zeros around an image."""
+"""Arguments of windows: one number for each spatial dimension, and zeros around an image."""
 
 import operator
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ Padding = str | int | Sequence[tuple[int, int]]
 def each_dimension(
     name: str, value: int | Sequence[int], dimensions: int, least: int = 1
 ) -> tuple[int, ...]:
-    """One int for each spatial dimension, from one for all of them or from as many as there are."""
+    """Returns one int for each spatial dimension, given one for all of them or one for each."""
     try:
         values = value if isinstance(value, Sequence) else [value] * dimensions
         values = tuple(operator.index(entry) for entry in values)
     except TypeError:
-        raise TypeError(f"{name}: an int or {dimensions} ints, not {value!r}") from None
+        raise TypeError(f"`{name}` must be an int or {dimensions} ints, got {value!r}") from None
     if len(values) != dimensions:
-        raise ValueError(f"{name}: an int or {dimensions} ints, not {value}")
+        raise ValueError(f"`{name}` must be an int or {dimensions} ints, got {value}")
     if min(values) < least:
-        raise ValueError(f"{name}: at least {least}, not {value}")
+        raise ValueError(f"`{name}` must be at least {least}, got {value}")
     return values
 
 
@@ -35,9 +35,9 @@ def explicit_padding(
     strides: Sequence[int],
     dilation: Sequence[int],
 ) -> tuple[tuple[int, int], ...]:
-    """How much is added before and after each spatial dimension.
+    """Returns the numbers of zeros before and after each spatial dimension.
 
-    "SAME" is TensorFlow's: `ceil(size / stride)` windows, the odd one of an odd number last.
+    "SAME" is TensorFlow's: `ceil(size / stride)` windows, with the odd zero at the end.
     """
     if isinstance(padding, str) and padding in ("SAME", "VALID"):
         reach = [(taps - 1) * step + 1 for taps, step in zip(window, dilation, strict=True)]
@@ -49,9 +49,9 @@ def explicit_padding(
         pads = ()
     if len(pads) != len(sizes):
         allowed = f"'SAME', 'VALID', an int or {len(sizes)} pairs of ints"
-        raise ValueError(f"padding: {allowed}, not {padding!r}")
+        raise ValueError(f"`padding` must be {allowed}, got {padding!r}")
     if min(map(min, pads)) < 0:
-        raise ValueError(f"padding: at least 0, not {padding}")
+        raise ValueError(f"`padding` must be non-negative, got {padding}")
     return pads
 
 
@@ -66,7 +66,7 @@ def move_excess_padding(
 
     The derivatives of a convolution, of any order, are convolutions as well. JAX derives their
     padding from the original padding, and the result can be negative. XLA's convolution on a CPU
-    reads uninitialised memory where the padding before a dimension is negative
+    reads uninitialized memory where the padding before a dimension is negative
     (https://github.com/openxla/xla/issues/48713). With a reach r of the window and a distance o
     from the first to the last result plus 1, the derived paddings before a dimension are
 
@@ -78,13 +78,13 @@ def move_excess_padding(
 
     Args:
       x: images `[batch, *spatial, channels]`.
-      window: of the convolution.
-      strides: of the convolution.
+      window: window of the convolution.
+      strides: strides of the convolution.
       pads: the (before, after) padding of each spatial dimension, non-negative.
-      dilation: of the convolution.
+      dilation: dilation of the convolution.
 
     Returns:
-      The images with more zeros, and the padding that is left.
+      The images with additional zeros, and the remaining padding.
     """
     ahead = []
     dimensions = zip(x.shape[1:-1], window, strides, pads, dilation, strict=True)
@@ -109,10 +109,11 @@ def move_excess_padding(
 def _aborts(size: int, taps: int, stride: int, spread: int) -> bool:
     """Returns whether XLA may abort at a derivative that needs no padding before this dimension.
 
-    XLA's simplifier exchanges images and kernel where the kernel is larger. A dimension without
-    padding whose dilation of the images is the window w, and whose stride is w - 1, it takes for
-    one of groups, and ends the process: "Window dimensions do not match RHS shape". The window is
-    that of the convolution in the gradient of an image, and the image in the gradient of that.
+    XLA's simplifier swaps images and kernel where the kernel is larger. If a dimension without
+    padding dilates the images by the window w and has a stride of w - 1, the simplifier mistakes it
+    for a grouped one and ends the process: "Window dimensions do not match RHS shape". In the
+    gradient with respect to an image, that window is the convolution's own; in the gradient of that
+    gradient, it is the image.
     """
     return (taps == stride == 2 and spread == 1) or (size == stride and spread == size - 1)
 
@@ -120,8 +121,8 @@ def _aborts(size: int, taps: int, stride: int, spread: int) -> bool:
 def _with_zeros(x: Array, ahead: Sequence[tuple[int, int]]) -> Array:
     """Returns images with zeros around their spatial dimensions.
 
-    The derivative of a concatenation is a slice. That of `lax.pad` is a negative padding, which XLA
-    may merge wrongly with the padding of a convolution that follows
+    The derivative of a concatenation is a slice. The derivative of `lax.pad` is a negative padding,
+    which XLA may merge incorrectly with the padding of a following convolution
     (https://github.com/openxla/xla/issues/48715).
     """
     for axis, counts in enumerate(ahead, start=1):

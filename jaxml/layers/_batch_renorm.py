@@ -1,10 +1,10 @@
-"""Batch renormalisation: by the statistics of the batch, corrected towards the running ones."""
+"""Batch renormalization."""
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxml.layers.batch_norm import batch_normalization
+from jaxml.layers._batch_norm import batch_normalization
 from jaxml.types import Array, Float
 
 
@@ -21,36 +21,31 @@ def batch_renormalization(
     r_max: float | Float[Array, ""],
     d_max: float | Float[Array, ""],
 ) -> Float[Array, "*dims channels"]:
-    r"""Normalises by the statistics of the batch, with the mean effect of the running ones.
+    r"""Normalizes by the statistics of the batch, corrected toward the running statistics.
 
     .. math:: y = \gamma \left(\frac{x - \mu_B}{\sigma_B} r + d\right) + \beta, \qquad
               r = \mathrm{clip}\left(\frac{\sigma_B}{\sigma}, \frac1{r_{max}}, r_{max}\right),
               \qquad d = \mathrm{clip}\left(\frac{\mu_B - \mu}{\sigma}, -d_{max}, d_{max}\right)
 
-    where each sigma is the root of its variance plus epsilon. r and d are constants to the
-    gradient. With `r_max=1` and `d_max=0` it is batch normalisation; with neither bound it
-    normalises by the running statistics, and only the gradient is that of the batch's.
+    where each sigma is the square root of its variance plus epsilon, and no gradient flows through
+    r and d. With `r_max=1` and `d_max=0` this is batch normalization. With infinite bounds the
+    result is normalized by the running statistics, and only the gradient uses those of the batch.
+    For evaluation, apply `batch_normalization` with the running statistics.
 
     Args:
-      x: `[..., channels]`, floating point.
-      mean: `[channels]`, of the batch (see `moments`).
-      variance: `[channels]`, of the batch.
-      running_mean: `[channels]`, as it was before the batch.
-      running_variance: `[channels]`, as it was before the batch.
+      x: `[..., channels]`.
+      mean: mean of the batch, `[channels]`; see `moments`.
+      variance: biased variance of the batch, `[channels]`.
+      running_mean: running mean before the batch, `[channels]`.
+      running_variance: running variance before the batch, `[channels]`.
       offset: beta, `[channels]`, or None for 0.
       scale: gamma, `[channels]`, or None for 1.
-      variance_epsilon: added to both variances, greater than 0.
-      r_max: at least 1, a number or a scalar array; the paper raises it from 1 to 3.
-      d_max: at least 0, a number or a scalar array; the paper raises it from 0 to 5.
+      variance_epsilon: positive constant added to both variances.
+      r_max: bound of r, at least 1; the paper increases it from 1 to 3.
+      d_max: bound of d, non-negative; the paper increases it from 0 to 5.
 
     Returns:
-      The shape and dtype of x; computed in float32 at least. At evaluation, use
-      `batch_normalization` by the running statistics.
-
-    Raises:
-      ValueError: statistics of another shape, a bound that allows nothing, or an epsilon of 0 or
-        less.
-      TypeError: x is not floating point.
+      An array of the shape and dtype of x.
 
     Example:
       >>> one = jnp.ones(1)
@@ -60,18 +55,21 @@ def batch_renormalization(
       >>> jnp.rint(2 * y).tolist()
       [[-1.0], [3.0]]
 
-    Source: Ioffe, "Batch Renormalization", 2017. It averages the deviation where this takes the
-    root of the averaged variance, as Keras 2 did.
+    Reference: Ioffe, "Batch Renormalization", 2017. The paper averages the deviation; this takes
+    the square root of the averaged variance, as Keras 2 did.
     """
     for name, bound, least in (("r_max", r_max, 1), ("d_max", d_max, 0)):
         if isinstance(bound, int | float) and not bound >= least:
-            raise ValueError(f"{name}: at least {least}, not {bound}")
+            raise ValueError(f"`{name}` must be at least {least}, got {bound}")
     given = {"mean": mean, "variance": variance}
     given |= {"running_mean": running_mean, "running_variance": running_variance}
     given |= {"offset": offset, "scale": scale}
     for name, value in given.items():
         if value is not None and value.shape != x.shape[-1:]:
-            raise ValueError(f"{name}: shape {x.shape[-1:]} for x {x.shape}, not {value.shape}")
+            raise ValueError(
+                f"`{name}` must have shape {x.shape[-1:]} for x of shape {x.shape}, "
+                f"got {value.shape}"
+            )
     dtype = np.promote_types(np.promote_types(x.dtype, mean.dtype), np.float32)
     batch = mean.astype(dtype), variance.astype(dtype)
     running = running_mean.astype(dtype), running_variance.astype(dtype)
@@ -91,7 +89,7 @@ def _corrections(
     r_max: float | Array,
     d_max: float | Array,
 ) -> tuple[Array, Array]:
-    """The corrections r and d, through which no gradient flows."""
+    """Returns the corrections r and d as constants to the gradient."""
     (mean, variance), (running_mean, running_variance) = batch, running
     r_bound, d_bound = (jnp.asarray(bound, mean.dtype) for bound in (r_max, d_max))
     running_deviation = jnp.sqrt(running_variance + epsilon)

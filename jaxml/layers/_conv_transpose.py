@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 
-from jaxml.layers.conv import add_bias, check_arrays, conv
-from jaxml.layers.padding import Padding, each_dimension, explicit_padding
+from jaxml.layers._conv import add_bias, check_arrays, conv
+from jaxml.layers._padding import Padding, each_dimension, explicit_padding
 from jaxml.types import Array, Float
 
 
@@ -21,49 +21,44 @@ def conv_transpose(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Float[Array, "*out_shape out"]:
-    r"""The adjoint of `conv` with the same kernel and settings, for upsampling.
+    r"""Applies the adjoint of `conv` with the same kernel and settings, for upsampling.
 
-    In two dimensions, with strides s, padding p and dilation d, every x adds its multiple of the
-    window to the result:
+    In two dimensions, with strides s, padding p and dilation d, every entry of x adds a multiple of
+    the window to the result:
 
     .. math:: y_{n,\ si+du-p,\ sj+dv-p,\ c} \mathrel{+}= \sum_o x_{n,i,j,o}\ k_{u,v,c,o}
 
-    so that :math:`\langle \mathrm{conv}(a), x\rangle = \langle a, y\rangle` for all a, and y is
-    the gradient of conv for its images where x is that of its result.
+    so that :math:`\langle \mathrm{conv}(a), x\rangle = \langle a, y\rangle` for all a; y is the
+    gradient of `conv` with respect to its images, given the gradient x of its result. For "SAME"
+    and "VALID", `jax.lax.conv_transpose` computes the same with `transpose_kernel=True`.
 
     Args:
-      x: `[..., width, in]`, `[..., height, width, in]` or `[..., depth, height, width, in]`.
-      kernel: `[*window, out / groups, in]`, of x's dtype: the very array with which `conv` maps
+      x: `[..., *spatial, in]`.
+      kernel: `[*window, out / groups, in]`, in the dtype of x: the kernel with which `conv` maps
         `out` channels to `in`.
-      bias: `[out]` or None, of x's dtype; added to y.
-      strides: s, at least 1: for each spatial dimension or for all.
-      padding: what conv would add, and is cut off here; it decides the sizes of the result. With
-        r for `d (window - 1) + 1`, the reach of the window, they are
-
-        - Keras' and TensorFlow's for "SAME", `s size`, and "VALID", `s size + max(r - s, 0)`;
-        - PyTorch's for an int p, `s (size - 1) + r - 2 p + output_padding`, and so for a
-          (before, after) pair for each spatial dimension, with their sum for `2 p`.
-      output_padding: how much larger the result is at its end, from 0 to s - 1; 0 for "SAME" and
-        "VALID". Larger images, of which conv makes the same size, are told apart so.
-      dilation: d, the step between taps, at least 1: for each spatial dimension or for all.
+      bias: `[out]` or None, in the dtype of x; added to y.
+      strides: s: one int for all spatial dimensions or one for each.
+      padding: the padding of `conv`, which is cropped here. It determines the sizes of the result:
+        with the reach `r = d (window - 1) + 1`, they are `s size` for "SAME" and
+        `s size + max(r - s, 0)` for "VALID", as in Keras and TensorFlow, and
+        `s (size - 1) + r - 2 p + output_padding` for an int p, as in PyTorch. A (before, after)
+        pair for each spatial dimension crops their sum instead of 2 p.
+      output_padding: number of extra pixels at the end of the result, in [0, s), which selects one
+        of the image sizes that `conv` maps to the same size; 0 for "SAME" and "VALID".
+      dilation: d, the step between taps: one int for all spatial dimensions or one for each.
       groups: as in `conv`.
 
     Returns:
-      `[..., *sizes, out]` in x's dtype.
-
-    Raises:
-      ValueError: ranks or channels that do not fit; strides, dilation or groups below 1; an unknown
-        or negative padding, or more than there is to cut off; an output_padding out of its range.
-      TypeError: x, kernel and bias that are not of one floating dtype.
+      `[..., *sizes, out]`.
 
     Example:
       >>> import jax.numpy as jnp
       >>> conv_transpose(jnp.ones((2, 4, 4, 16)), jnp.ones((3, 3, 8, 16)), strides=2).shape
       (2, 8, 8, 8)
 
-    Source: Dumoulin, Visin, "A guide to convolution arithmetic for deep learning", 2016, chapter 4.
-    `keras.ops.conv_transpose` has this layout of kernels; that of
-    `torch.nn.functional.conv_transpose2d` is `[in, out / groups, *window]`, and its output_padding
+    Reference: Dumoulin, Visin, "A guide to convolution arithmetic for deep learning", 2016,
+    chapter 4. Kernels have the layout of `keras.ops.conv_transpose`; those of
+    `torch.nn.functional.conv_transpose2d` are `[in, out / groups, *window]`, and its output_padding
     may also reach dilation - 1.
     """
     window = check_arrays(x, kernel, bias)
@@ -91,12 +86,16 @@ def _sizes(
     output_padding: Sequence[int],
     dilation: Sequence[int],
 ) -> list[int]:
-    """The sizes of the result; `conv` makes `sizes` of them."""
+    """Returns the sizes of the result, which `conv` maps to `sizes`."""
     pads = explicit_padding(padding, sizes, window, strides, dilation)
     if isinstance(padding, str) and any(output_padding):
-        raise ValueError(f"output_padding: 0 for padding={padding!r}, not {output_padding}")
+        raise ValueError(
+            f"`output_padding` must be 0 for padding={padding!r}, got {output_padding}"
+        )
     if any(more >= s for more, s in zip(output_padding, strides, strict=True)):
-        raise ValueError(f"output_padding: less than strides {strides}, not {output_padding}")
+        raise ValueError(
+            f"`output_padding` must be less than strides={strides}, got {output_padding}"
+        )
     reach = [d * (taps - 1) + 1 for d, taps in zip(dilation, window, strict=True)]
     dimensions = list(zip(sizes, strides, reach, strict=True))
     if padding == "SAME":
@@ -109,7 +108,7 @@ def _sizes(
         for size, (before, after), more in zip(whole, pads, output_padding, strict=True)
     ]
     if min(cut) < 0:
-        raise ValueError(f"padding: cuts off at most {whole} pixels, not {padding}")
+        raise ValueError(f"`padding` must crop at most {whole} pixels, got {padding}")
     return cut
 
 
@@ -117,7 +116,8 @@ def _check_channels(x: Array, kernel: Array, groups: int) -> None:
     each_dimension("groups", groups, 1)
     if x.shape[-1] != kernel.shape[-1]:
         raise ValueError(
-            f"kernel: [*window, out / groups, {x.shape[-1]}] for x {x.shape}, not {kernel.shape}"
+            f"`kernel` must be [*window, out / groups, {x.shape[-1]}] for x of shape {x.shape}, "
+            f"got shape {kernel.shape}"
         )
     if x.shape[-1] % groups:
-        raise ValueError(f"groups: a divisor of {x.shape[-1]} channels of x, not {groups}")
+        raise ValueError(f"`groups` must divide the {x.shape[-1]} channels of x, got {groups}")

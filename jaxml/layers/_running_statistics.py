@@ -1,4 +1,4 @@
-"""Running averages of the statistics of batches, by the conventions of Keras and of PyTorch."""
+"""Running averages of batch statistics, in the conventions of Keras and PyTorch."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,21 +14,18 @@ def update_running_average(
     *,
     momentum: float | Float[Array, ""],
 ) -> Float[Array, "*shape"]:
-    r"""One step of an exponential running average.
+    r"""Updates an exponential moving average.
 
     .. math:: a \leftarrow m a + (1 - m) v
 
     Args:
-      average: the average so far.
+      average: the previous average.
       value: the new value, of the same shape.
-      momentum: m in [0, 1], the weight of the past, a number or a scalar array of any dtype: Keras'
-        and Flax's meaning. PyTorch calls 1 - m the momentum.
+      momentum: m in [0, 1], the weight of the previous average, as in Keras and Flax. PyTorch's
+        momentum is 1 - m.
 
     Returns:
-      The new average, in the dtype of the old; computed in float32 at least.
-
-    Raises:
-      ValueError: another shape, or a momentum outside [0, 1].
+      The new average, in the dtype of the previous one.
 
     Example:
       >>> float(update_running_average(jnp.array(1.0), jnp.array(2.0), momentum=0.75))
@@ -36,7 +33,9 @@ def update_running_average(
     """
     _check(momentum)
     if value.shape != average.shape:
-        raise ValueError(f"value: shape {average.shape} as the average has, not {value.shape}")
+        raise ValueError(
+            f"`value` must have the shape {average.shape} of the average, got {value.shape}"
+        )
     wide = np.promote_types(average.dtype, np.float32)
     old, new = (jnp.asarray(weight, wide) for weight in (momentum, 1 - momentum))
     return (old * average.astype(wide) + new * value.astype(wide)).astype(average.dtype)
@@ -45,22 +44,18 @@ def update_running_average(
 def running_statistics_keras(
     running: Moments, batch: Moments, *, momentum: float | Float[Array, ""]
 ) -> Moments:
-    r"""The running mean and variance after a batch, by the convention of Keras and Flax.
+    r"""Updates the running mean and variance in the convention of Keras and Flax.
 
     .. math:: \mu \leftarrow m \mu + (1 - m) \mu_B, \qquad
               \sigma^2 \leftarrow m \sigma^2 + (1 - m) \sigma_B^2
 
     Args:
-      running: mean and variance so far, each `[channels]`.
-      batch: mean and biased variance of the batch, as `moments` returns them; the variance is
-        averaged as it is.
-      momentum: m in [0, 1], the weight of the past; Keras' default is 0.99.
+      running: running mean and variance, each `[channels]`.
+      batch: mean and biased variance of the batch, as `moments` returns them.
+      momentum: m in [0, 1], the weight of the previous average; Keras' default is 0.99.
 
     Returns:
-      The new mean and variance, in the dtypes of the old.
-
-    Raises:
-      ValueError: another shape, or a momentum outside [0, 1].
+      The new mean and variance, in the dtypes of the previous ones.
 
     Example:
       >>> running, batch = (jnp.zeros(1), jnp.ones(1)), (jnp.ones(1), jnp.full(1, 5.0))
@@ -68,7 +63,7 @@ def running_statistics_keras(
       >>> mean.tolist(), variance.tolist()
       ([0.25], [2.0])
 
-    Source: `keras.layers.BatchNormalization` and `flax.linen.BatchNorm`.
+    Reference: `keras.layers.BatchNormalization` and `flax.linen.BatchNorm`.
     """
     mean = update_running_average(running[0], batch[0], momentum=momentum)
     return mean, update_running_average(running[1], batch[1], momentum=momentum)
@@ -81,25 +76,21 @@ def running_statistics_torch(
     momentum: float | Float[Array, ""],
     count: int | Num[Array, "..."],
 ) -> Moments:
-    r"""The running mean and variance after a batch, by the convention of PyTorch.
+    r"""Updates the running mean and variance in the convention of PyTorch.
 
     .. math:: \mu \leftarrow (1 - p) \mu + p \mu_B, \qquad
               \sigma^2 \leftarrow (1 - p) \sigma^2 + p \frac{N}{N - 1} \sigma_B^2
 
     Args:
-      running: mean and variance so far, each `[channels]`.
-      batch: mean and biased variance of the batch, as `moments` returns them; what is averaged is
-        the unbiased variance.
-      momentum: p in [0, 1], the weight of the new; PyTorch's default is 0.1. Its None, the plain
-        mean of all batches, is one over the number of batches so far.
-      count: N, how many values of the batch each mean is over, at least 2; under a mask an array,
-        a scalar or `[channels]`, and where it is below 2 the biased variance is averaged.
+      running: running mean and variance, each `[channels]`.
+      batch: mean and biased variance of the batch, as `moments` returns them.
+      momentum: p in [0, 1], the weight of the new value; PyTorch's default is 0.1. PyTorch's None,
+        the mean of all batches, is one over the number of batches including this one.
+      count: N, the number of values in each mean, at least 2. Under a mask it is an array, a scalar
+        or `[channels]`, and the variance stays biased where it is below 2.
 
     Returns:
-      The new mean and variance, in the dtypes of the old.
-
-    Raises:
-      ValueError: another shape, a momentum outside [0, 1], or a count below 2.
+      The new mean and variance, in the dtypes of the previous ones.
 
     Example:
       >>> running, batch = (jnp.zeros(1), jnp.ones(1)), (jnp.ones(1), jnp.full(1, 4.0))
@@ -107,21 +98,21 @@ def running_statistics_torch(
       >>> mean.tolist(), variance.tolist()
       ([0.25], [2.0])
 
-    Source: `torch.nn.functional.batch_norm`.
+    Reference: `torch.nn.functional.batch_norm`.
     """
     _check(momentum)
     mean, variance = batch
     if isinstance(count, int) and count < 2:
-        raise ValueError(f"count: at least 2 values for an unbiased variance, not {count}")
+        raise ValueError(f"`count` must be at least 2, got {count}")
     n = jnp.asarray(count, variance.dtype)
     if n.shape not in ((), variance.shape):
-        raise ValueError(f"count: a scalar or shape {variance.shape}, not {n.shape}")
+        raise ValueError(f"`count` must be a scalar or have shape {variance.shape}, got {n.shape}")
     correction = jnp.where(n < 2, jnp.ones_like(n), n / jnp.maximum(n - 1, 1))
     unbiased = variance * jnp.broadcast_to(correction, variance.shape)
     return running_statistics_keras(running, (mean, unbiased), momentum=1 - momentum)
 
 
 def _check(momentum: float | Array) -> None:
-    # As a traced array it has no value yet.
+    # A traced array has no value yet.
     if isinstance(momentum, int | float) and not 0 <= momentum <= 1:
-        raise ValueError(f"momentum: in [0, 1], not {momentum}")
+        raise ValueError(f"`momentum` must be in [0, 1], got {momentum}")

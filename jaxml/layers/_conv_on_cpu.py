@@ -1,13 +1,13 @@
-"""Convolution of images on a CPU by oneDNN, which jaxlib's build for x86 holds and XLA leaves idle.
+"""Convolution of images on a CPU by oneDNN, which jaxlib for x86 contains but XLA does not call.
 
 On 2 cores with AVX-512, 3x3 convolutions of 128 images of 32x32x16, 16x16x32 and 8x8x64 run at 280,
-300 and 230 GFLOP/s so, and at 130, 220 and 170 as XLA's own; kernel gradients at 90, 115 and 150 in
-the place of 45, 75 and 120, or less within a network, where XLA computes what an image was made of
-once more while it transposes it. A training step of ResNet-20 takes two thirds of the time.
+300 and 230 GFLOP/s, compared with 130, 220 and 170 by XLA. Kernel gradients run at 90, 115 and 150
+GFLOP/s compared with 45, 75 and 120, or less within a network, where XLA recomputes the images
+while it transposes them. A training step of ResNet-20 takes two thirds of the time.
 
-Convolution is linear in the image and in the kernel. With the gradients by each, it is one of three
-bilinear maps of which any two are the derivatives of the third, so derivatives of any order are
-made of the three.
+Convolution is linear in the images and in the kernel. Together with its gradients with respect to
+each, it is one of three bilinear maps, any two of which are the derivatives of the third, so
+derivatives of any order are combinations of the three.
 """
 
 import importlib.metadata
@@ -28,24 +28,23 @@ from jax.interpreters import ad, batching, mlir
 
 from jaxml.types import Array
 
-# XLA promises nothing of the name or the settings of oneDNN's convolution, so that only versions
-# which were tried call it.
-TRIED = {"0.10.2"}
-# Smaller convolutions, in products of two numbers, are left to XLA: a step of small ones takes as
-# long either way, while XLA's can be kept in JAX's cache of compiled programs, and oneDNN's cannot
-# (JAX warns where it should). ResNet-20 has 10 million a convolution with 64 images of 8x8, and 300
-# million with 128 of 32x32.
+# XLA does not guarantee the name and the settings of oneDNN's convolution, so only tested versions
+# of jaxlib call it.
+TESTED = {"0.10.2"}
+# Convolutions of fewer multiplications are left to XLA: a step of small ones takes as long either
+# way, and JAX's cache of compiled programs can hold XLA's but not oneDNN's (JAX warns about it).
+# Those of ResNet-20 take 10 million with 64 images of 8x8, and 300 million with 128 of 32x32.
 LEAST_PRODUCTS = 2**24
-# Images whose kernel gradient is computed at once take about so many bytes, which a cache holds.
+# Approximate size of the block of images whose kernel gradient is computed together; fits a cache.
 BLOCK_BYTES = 2**20
-# oneDNN sums over the images of a block where others sum over channels, and is slow with few; so it
-# is with few channels of an image, which stand in the place of pixels.
+# Kernel gradients sum over the images of a block in place of channels, and have the channels of an
+# image in place of pixels; oneDNN is slow with few of either.
 LEAST_BLOCK = 8
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 class Geometry(NamedTuple):
-    """The sizes of a convolution but for batch and channels."""
+    """Sizes of a convolution, except batch and channels."""
 
     image: tuple[int, int]
     window: tuple[int, int]
@@ -54,13 +53,13 @@ class Geometry(NamedTuple):
 
     @property
     def result_size(self) -> int:
-        """Pixels of the result."""
+        """Number of pixels of the result."""
         height, width = self.spread_result
         return -(-height // self.strides[0]) * -(-width // self.strides[1])
 
     @property
     def spread_result(self) -> tuple[int, int]:
-        """Height and width of the result, its pixels as far apart as the strides."""
+        """Height and width of the result with its pixels spread by the strides."""
         height, width = (
             max((size + sum(pad) - window) // step * step + 1, 0)
             for size, window, step, pad in zip(
@@ -71,7 +70,7 @@ class Geometry(NamedTuple):
 
     @property
     def gradient_pads(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Zeros around the gradient by the result, spread by the strides, for that by the image."""
+        """Padding of the spread gradient of the result in the gradient of the image."""
         rows, columns = (
             (window - 1 - before, size + before - spread)
             for size, window, (before, _), spread in zip(
@@ -82,7 +81,7 @@ class Geometry(NamedTuple):
 
     @property
     def used_pads(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """As `pads`, less what strides leave over at the end, which may be pixels."""
+        """Padding that windows cover: `pads` without the remainder at the end; may be negative."""
         rows, columns = (
             (before, window - 1 + spread - size - before)
             for size, window, (before, _), spread in zip(
@@ -95,14 +94,14 @@ class Geometry(NamedTuple):
 class Tiles(NamedTuple):
     """One dimension of an image, cut into tiles as long as the stride.
 
-    Pixel i of a tile takes part in the results `tile + last - t` for t from 0 to `reach - 1`, by
-    the taps `stride * t + i - front`, where the kernel has them.
+    Pixel i of a tile contributes to the results `tile + last - t` for t from 0 to `reach - 1` by
+    the taps `stride * t + i - zeros[0]`, where the kernel has them.
 
     Attributes:
-      number: of tiles, the last of which may be longer than what is left of the image.
-      reach: how many results a tile takes part in.
-      last: how many tiles further on the last of these is.
-      zeros: before and after the taps of the kernel; `front` above is the first of them.
+      number: number of tiles, the last of which may extend beyond the image.
+      reach: number of results that a tile contributes to.
+      last: offset from a tile to the last of these results.
+      zeros: number of zeros before and after the taps of the kernel.
     """
 
     number: int
@@ -112,7 +111,7 @@ class Tiles(NamedTuple):
 
     @classmethod
     def of(cls, size: int, window: int, stride: int, pads: tuple[int, int]) -> Self:
-        """The tiles of an image with so many pixels in this dimension."""
+        """Returns the tiles of a dimension of the given size."""
         last = -(-pads[0] // stride)
         front = stride * last - pads[0]
         reach = -(-(window + front) // stride)
@@ -122,7 +121,7 @@ class Tiles(NamedTuple):
 def conv_on_cpu(
     x: Array, kernel: Array, *, strides: Sequence[int], pads: Sequence[tuple[int, int]]
 ) -> Array:
-    """`conv` of images `[batch, height, width, in]` by a kernel `[height, width, in, out]`."""
+    """Convolves images `[batch, height, width, in]` with a kernel `[height, width, in, out]`."""
     (top, bottom), (left, right) = pads
     geometry = Geometry(
         (x.shape[1], x.shape[2]),
@@ -130,7 +129,7 @@ def conv_on_cpu(
         (strides[0], strides[1]),
         ((top, bottom), (left, right)),
     )
-    # Within `shard_map`, arrays vary along axes of the mesh: XLA's convolution keeps track of it.
+    # Within `shard_map`, arrays vary along mesh axes, which XLA's convolution keeps track of.
     conv = _conv if jax.sharding.get_abstract_mesh().manual_axes else _conv_p.bind
     return conv(x, kernel, geometry=geometry)
 
@@ -157,10 +156,10 @@ def _image_gradient(gradient: Array, kernel: Array, *, geometry: Geometry) -> Ar
 
 
 def _image_gradient_by_onednn(gradient: Array, kernel: Array, *, geometry: Geometry) -> Array:
-    """As a convolution whose results are tiles of the image, their pixels beside the channels.
+    """Computes tiles of the image by a convolution, with the pixels of a tile next to the channels.
 
-    XLA's convolution of a gradient with zeros between its pixels can take hundreds of times longer,
-    as for 32 images of 4x4x1024.
+    XLA's convolution of a gradient with zeros between its pixels can take hundreds of times as
+    long, such as for 32 images of 4x4x1024.
     """
     strides = geometry.strides
     if any(map(operator.lt, geometry.window, strides)):  # most taps would be zeros
@@ -185,14 +184,14 @@ def _image_gradient_by_onednn(gradient: Array, kernel: Array, *, geometry: Geome
 
 
 def _cropped(x: Array, pads: Sequence[tuple[int, int]]) -> tuple[Array, list[tuple[int, int]]]:
-    """Images without what pads below 0 take away, and the other pads."""
+    """Crops images by negative pads, and returns them with the other pads."""
     crop = [(0, 0, 0), *((min(a, 0), min(b, 0), 0) for a, b in pads), (0, 0, 0)]
     x = lax.pad(x, jnp.zeros((), x.dtype), crop)
     return x, [(max(a, 0), max(b, 0)) for a, b in pads]
 
 
 def _kernel_gradient(x: Array, gradient: Array, *, geometry: Geometry) -> Array:
-    if not gradient.size:  # XLA knows no window of size 0
+    if not gradient.size:  # XLA rejects windows of size 0
         return jnp.zeros((*geometry.window, x.shape[-1], gradient.shape[-1]), x.dtype)
     kernel = lax.conv_general_dilated(
         x.transpose(3, 1, 2, 0),
@@ -206,9 +205,9 @@ def _kernel_gradient(x: Array, gradient: Array, *, geometry: Geometry) -> Array:
 
 
 def _kernel_gradient_by_onednn(x: Array, gradient: Array, *, geometry: Geometry) -> Array:
-    """Blocks of images, each transposed while it is in the cache.
+    """Sums over blocks of images, each transposed while it is in the cache.
 
-    A loop keeps XLA from computing `x` and `gradient` anew as a part of the transposition.
+    The loop prevents XLA from recomputing `x` and `gradient` as a part of the transposition.
     """
     batch, *size = x.shape
     if geometry == Geometry(geometry.image, (1, 1), (1, 1), ((0, 0), (0, 0))):
@@ -230,11 +229,11 @@ def _kernel_gradient_by_onednn(x: Array, gradient: Array, *, geometry: Geometry)
 
 
 def _kernel_gradient_of_block(x: Array, gradient: Array, *, geometry: Geometry) -> Array:
-    """As a convolution whose window is as large as the result.
+    """Computes the gradient of a block by a convolution with a window as large as the result.
 
     Its channels, which are summed over, are the images of the block. The channels of the image are
-    a third dimension in space, with a window of 1: so many pixels share what is loaded of the
-    window, while the taps of a kernel are too few to.
+    a third spatial dimension with a window of 1, so that many pixels share the loaded window; the
+    taps of a kernel alone are too few.
     """
     x, pads = _cropped(x, geometry.used_pads)
     return _onednn(
@@ -254,7 +253,7 @@ def _onednn(
     pads: Sequence[tuple[int, int]],
     dilation: Sequence[int] | None = None,
 ) -> Array:
-    """Convolution in 2 or 3 dimensions, channels last."""
+    """Convolves in 2 or 3 dimensions with channels last."""
     rank = len(strides)
     window = kernel.shape[:rank]
     dilation = dilation or (1,) * rank
@@ -306,23 +305,22 @@ def _texts(numbers: Any) -> list[str]:
 
 
 @cache
-def _is_tried() -> bool:
+def _is_tested() -> bool:
     return (
         sys.platform == "linux"
         and platform.machine() == "x86_64"
-        and importlib.metadata.version("jaxlib") in TRIED
+        and importlib.metadata.version("jaxlib") in TESTED
     )
 
 
 def _has_onednn(context: Any) -> bool:
-    """Whether a program that is lowered may call oneDNN.
+    """Returns whether a program may call oneDNN when it is lowered.
 
-    An export may be loaded by another version, and XLA would not know how to divide the work among
-    devices.
+    Another version may load an export, and XLA cannot partition the call among devices.
     """
     module = context.module_context
     return (
-        _is_tried()
+        _is_tested()
         and not module.lowering_parameters.for_export
         and getattr(module.axis_context, "num_devices", 0) == 1
     )
@@ -331,13 +329,14 @@ def _has_onednn(context: Any) -> bool:
 def _create(
     name: str, plain: Callable[..., Array], by_onednn: Callable[..., Array], *, kernel: int
 ) -> Primitive:
-    """A primitive with the value of `plain`.
+    """Creates a primitive with two implementations.
 
     Args:
-      name: as programs are printed with.
-      plain: by XLA.
-      by_onednn: the same.
-      kernel: which of the two arguments and the result has a kernel's shape; the first has images.
+      name: name in printed programs.
+      plain: the implementation by XLA.
+      by_onednn: the implementation by oneDNN, with equal values.
+      kernel: index of the array with a kernel's shape among the arguments and the result; the first
+        argument has the shape of images.
     """
     primitive = Primitive(name)
 
@@ -346,7 +345,7 @@ def _create(
         return primitive.bind(x, y, geometry=geometry)
 
     def run(x: Any, y: Any, *, geometry: Geometry) -> Any:
-        config: Any = jax.config  # its settings are not declared
+        config: Any = jax.config  # its attributes are not declared
         now = plain if config.jax_disable_jit else compiled
         return now(x, y, geometry=geometry)
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxml.layers.conv_on_cpu import conv_on_cpu
-from jaxml.layers.dense import check_dtypes
-from jaxml.layers.padding import (
+from jaxml.layers._conv_on_cpu import conv_on_cpu
+from jaxml.layers._dtypes import check_one_dtype
+from jaxml.layers._padding import (
     Padding,
     each_dimension,
     explicit_padding,
@@ -29,44 +29,38 @@ def conv(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Float[Array, "*out_shape out"]:
-    r"""Convolution (cross-correlation, as everywhere in deep learning) in 1, 2 or 3 dimensions.
+    r"""Convolves (cross-correlates) x with a kernel over 1, 2 or 3 spatial dimensions.
 
-    In two, with strides s, padding p and dilation d:
+    In two dimensions, with strides s, padding p and dilation d:
 
     .. math:: y_{n,i,j,o} = b_o + \sum_{u,v,c} x_{n,\ si+du-p,\ sj+dv-p,\ c}\ k_{u,v,c,o}
 
-    The kernel has two dimensions more than are convolved over; those of x before them are a batch.
-    A 1x1 convolution has a kernel `[1, 1, in, out]`; without strides it is `dense` at each pixel.
+    The rank of the kernel determines the number of spatial dimensions. Arrays are channels-last,
+    whereas `jax.lax.conv` takes NCHW images and OIHW kernels.
 
     Args:
-      x: `[..., width, in]`, `[..., height, width, in]` or `[..., depth, height, width, in]`.
-      kernel: `[*window, in / groups, out]` with a window of 1 to 3 sizes, of x's dtype.
-      bias: `[out]` or None, of x's dtype.
-      strides: s, the step between outputs, at least 1: for each spatial dimension or for all.
-      padding: an int p (p zeros on each side, PyTorch's and Caffe's meaning), "SAME"
-        (TensorFlow's: `ceil(size / strides)` outputs, the odd zero last), "VALID" (none), or one
+      x: `[..., *spatial, in]`.
+      kernel: `[*window, in / groups, out]` with a window of 1 to 3 sizes, in the dtype of x.
+      bias: `[out]` or None, in the dtype of x.
+      strides: s, the step between outputs: one int for all spatial dimensions or one for each.
+      padding: an int p for p zeros on each side, as in PyTorch and Caffe; "SAME", as in TensorFlow,
+        for `ceil(size / strides)` outputs with the odd zero at the end; "VALID" for none; or a
         (before, after) pair for each spatial dimension. With strides above 1, "SAME" and
-        `padding=1` sample a 3x3 kernel at different places.
-      dilation: d, the step between taps, at least 1: for each spatial dimension or for all.
-      groups: channels of x and of the result are cut into so many groups of neighbours; each group
-        of results sees its own group of x only.
+        `padding=1` sample a 3x3 kernel at different positions.
+      dilation: d, the step between taps: one int for all spatial dimensions or one for each.
+      groups: number of groups of neighboring channels that are convolved separately.
 
     Returns:
-      `[..., *sizes, out]` in x's dtype, where the size of a dimension with `before` and `after`
-      zeros is `floor((size + before + after - d (window - 1) - 1) / s) + 1`, and 0 where the
-      window is larger than the padded x.
-
-    Raises:
-      ValueError: ranks or channels that do not fit; strides, dilation or groups below 1; an unknown
-        or negative padding.
-      TypeError: x, kernel and bias that are not of one floating dtype.
+      `[..., *sizes, out]`, where the size of a dimension is
+      `floor((size + before + after - d (window - 1) - 1) / s) + 1`, or 0 where the window is larger
+      than the padded x.
 
     Example:
       >>> conv(jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3, 16)), strides=2, padding=1).shape
       (2, 4, 4, 16)
 
-    Source: `torch.nn.functional.conv1d` to `conv3d`, which raise where the window is larger than
-    the padded x, and TensorFlow's `tf.nn.convolution`.
+    Reference: `torch.nn.functional.conv1d` to `conv3d`, which raise where the window is larger than
+    the padded x, and `tf.nn.convolution`.
     """
     window = check_arrays(x, kernel, bias)
     _check_channels(x, kernel, groups)
@@ -89,24 +83,26 @@ def conv(
 
 
 def check_arrays(x: Array, kernel: Array, bias: Array | None) -> tuple[int, ...]:
-    """The sizes of the kernel's window, where dtypes and ranks fit."""
-    check_dtypes(x, kernel, bias)
+    """Checks dtypes and ranks, and returns the sizes of the kernel's window."""
+    check_one_dtype(x, kernel, bias)
     if kernel.ndim not in (3, 4, 5):
-        raise ValueError(f"kernel: [*window, ., .] with 1 to 3 sizes, not shape {kernel.shape}")
+        raise ValueError(
+            f"`kernel` must be [*window, ., .] with 1 to 3 window sizes, got shape {kernel.shape}"
+        )
     if x.ndim < kernel.ndim - 1:
         raise ValueError(
-            f"x: at least {kernel.ndim - 1} dimensions for a kernel {kernel.shape}, "
-            f"not shape {x.shape}"
+            f"`x` must have at least {kernel.ndim - 1} dimensions for a kernel of shape "
+            f"{kernel.shape}, got shape {x.shape}"
         )
-    return each_dimension("kernel's window", kernel.shape[:-2], kernel.ndim - 2)
+    return each_dimension("kernel.shape[:-2]", kernel.shape[:-2], kernel.ndim - 2)
 
 
 def add_bias(y: Array, bias: Array | None) -> Array:
-    """`y + bias` for every pixel."""
+    """Adds a bias to every pixel."""
     if bias is None:
         return y
     if bias.shape != y.shape[-1:]:
-        raise ValueError(f"bias: [{y.shape[-1]}], not shape {bias.shape}")
+        raise ValueError(f"`bias` must have shape {y.shape[-1:]}, got {bias.shape}")
     return y + bias.reshape(*[1] * (y.ndim - 1), -1)
 
 
@@ -115,13 +111,13 @@ def _check_channels(x: Array, kernel: Array, groups: int) -> None:
     channels, (wanted, features) = x.shape[-1], kernel.shape[-2:]
     if channels % groups or features % groups:
         raise ValueError(
-            f"groups: a divisor of {channels} channels of x and {features} of the result, "
-            f"not {groups}"
+            f"`groups` must divide the {channels} channels of x and the {features} of the result, "
+            f"got {groups}"
         )
     if channels != wanted * groups:
         raise ValueError(
-            f"kernel: [*window, {channels // groups}, out] for x {x.shape} and groups={groups}, "
-            f"not {kernel.shape}"
+            f"`kernel` must be [*window, {channels // groups}, out] for x of shape {x.shape} and "
+            f"groups={groups}, got shape {kernel.shape}"
         )
 
 
@@ -148,21 +144,21 @@ def _conv_by_xla(
 def _conv_of_small_image(
     x: Array, kernel: Array, *, strides: Sequence[int], pads: Sequence[tuple[int, int]]
 ) -> Array:
-    """Convolution as one matrix product, for images smaller than the kernel.
+    """Convolves images smaller than the kernel by one matrix product.
 
-    The kernel is laid out as the matrix that maps all pixels and channels of an image to all of
-    the result; there, few of its entries are zeros. On a CPU of 2 cores (AVX-512) the value and the
-    gradients of a 3x3 convolution of 64 images of 2x2x64 take 0.9 ms so, and 9.7 ms as XLA's
-    convolution; from images of 3x3 on, XLA's is faster.
+    The matrix maps all pixels and channels of an image to all of the result, and few of its entries
+    are zeros. On 2 CPU cores with AVX-512, the value and gradients of a 3x3 convolution of 64
+    images of 2x2x64 take 0.9 ms, and 9.7 ms by XLA's convolution, which is faster from images of
+    3x3 on.
     """
     batch, *image, channels = x.shape
     features = kernel.shape[-1]
-    taps = []  # for each dimension, which tap joins an input (row) with an output (column)
+    taps = []  # for each dimension, the tap that joins an input (row) and an output (column)
     dimensions = zip(image, kernel.shape[:2], strides, pads, strict=True)
     for size, window, step, (before, after) in dimensions:
         outputs = (size + before + after - window) // step + 1
         tap = np.arange(size)[:, None] - np.arange(outputs)[None] * step + before
-        # Out of reach is a tap past the end, where the kernel is padded with one zero.
+        # Pairs out of reach read one tap past the end, where the kernel is padded with a zero.
         taps.append(np.where((tap >= 0) & (tap < window), tap, window))
     rows, columns = taps
     padded = jnp.pad(kernel, [(0, 1), (0, 1), (0, 0), (0, 0)])
