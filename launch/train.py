@@ -17,7 +17,7 @@ from jaxml import config as settings
 from jaxml.config import Config, user_path
 from jaxml.errors import SaveError
 from jaxml.training.signals import Interrupted
-from jaxml.training.workdir import CONFIG, Workdir
+from jaxml.training.workdir import CONFIG, read_config
 from launch import cache, cli
 
 WORKDIR = flags.DEFINE_string(
@@ -53,7 +53,7 @@ def resumed(config: Config, workdir: Path) -> Config:
     """
     if cli.names_config() or not (workdir / CONFIG).exists():
         return config
-    stored = Workdir.read_config(workdir)
+    stored = read_config(workdir)
     for name in cli.overrides():
         settings.assign(stored, name, settings.value(config, name))
     return stored
