@@ -11,9 +11,9 @@ CHECKPOINT = flags.DEFINE_string("checkpoint", "newest", "newest, best, or the n
 
 def main() -> None:
     """Prints the metrics of the split that the run evaluates."""
-    from jaxml.training.evaluate import evaluate  # after the flags, for it takes a second to import
+    from jaxml.training import evaluate_checkpoint  # imports JAX, so after the flags
 
-    for name, value in evaluate(user_path(WORKDIR.value), CHECKPOINT.value).items():
+    for name, value in evaluate_checkpoint(user_path(WORKDIR.value), CHECKPOINT.value).items():
         print(f"{name}: {value}")
 
 

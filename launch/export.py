@@ -27,10 +27,10 @@ def main() -> None:
             raise InputError(f"--{flag.name}: is missing")
     if user_path(OUT.value).suffix != ".safetensors":
         raise InputError(f"--out={OUT.value}: its ending must be .safetensors")
-    from jaxml.training.export import export  # after the flags, for it takes a second to import
+    from jaxml.training import export_weights  # imports JAX, so after the flags
 
     print(
-        export(
+        export_weights(
             user_path(WORKDIR.value),
             user_path(OUT.value),
             checkpoint=CHECKPOINT.value,

@@ -10,8 +10,10 @@ import pytest
 
 from jaxml.data import DATASETS
 from jaxml.training.checkpoint import Checkpoints
+from jaxml.training.compilation import jit_steps
+from jaxml.training.evaluation import final_variables
+from jaxml.training.experiment import create_experiment
 from jaxml.training.loop import train_and_evaluate
-from jaxml.training.program import Program
 from tests import references
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -29,10 +31,11 @@ def train(tmp_path, monkeypatch):
             runpy.run_path(str(CONFIGS / f"{name}.py"))["get_config"](), **changes
         )
         result = train_and_evaluate(config, tmp_path)
-        program = Program(config)
+        experiment = create_experiment(config)
         checkpoints = Checkpoints(tmp_path / "checkpoints")
-        state = checkpoints.restore(result["steps"], program.abstract_state())
-        return jax.device_get(program.evaluated(state)["params"]["head"]), result
+        state = checkpoints.restore(result["steps"], experiment.abstract_state)
+        variables = final_variables(experiment, jit_steps(experiment), state)
+        return jax.device_get(variables["params"]["head"]), result
 
     return train
 

@@ -19,7 +19,7 @@ def check_batch_sizes(config: Config, batch_size: int, train_count: int, num_dev
 
     Args:
       config: provides `batch_size` and `eval_batch_size`.
-      batch_size: examples in a training batch; the whole set where `config.batch_size` is 0.
+      batch_size: examples in a training batch; the whole set if `config.batch_size` is None.
       train_count: examples in the training set.
       num_devices: number of devices.
     """
@@ -54,7 +54,7 @@ def check_num_steps(config: Config, num_steps: int) -> None:
         )
     if config.optim.accumulate_steps > num_steps:
         raise InputError(
-            f"config.optim.accumulate_steps must be at most {num_steps}, the steps of the run, "
+            f"config.optim.accumulate_steps must be at most the {num_steps} steps of the run, "
             f"got {config.optim.accumulate_steps}"
         )
 
@@ -108,7 +108,7 @@ def check_memory(config: Config, needed: int, what: str) -> None:
     memory.check(needed, f"config: {what} of {config.model.name}", jax.local_devices())
 
 
-def check_frozen(pattern: str, params: PyTree) -> None:
+def check_frozen(pattern: str | None, params: PyTree) -> None:
     """Checks that a pattern freezes some parameters but not all."""
     if not pattern:
         return

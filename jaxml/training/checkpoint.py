@@ -203,7 +203,7 @@ class CheckpointWriter(Checkpoints):
     def _kept(self) -> str:
         steps = self.steps()
         return (
-            f"the newest whole checkpoint is that of step {steps[-1]}"
+            f"the newest whole checkpoint is step {steps[-1]}"
             if steps
             else "there is no checkpoint"
         )

@@ -15,9 +15,7 @@ import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxml.config import Config, user_path
-from jaxml.data import DATASETS
-from jaxml.data.dataset import Dataset, Split
-from jaxml.data.digest import digests
+from jaxml.data import DATASETS, Dataset, Split, digests
 from jaxml.errors import InputError, choose
 from jaxml.io import memory
 from jaxml.models import create_model

@@ -32,7 +32,7 @@ def read_weights(experiment: Experiment) -> dict[str, Any] | None:
         experiment.learner.model,
         {"params": state.params, "batch_stats": state.batch_stats},
         experiment.input_shape,
-        entry=config.entry,
+        entry=config.entry or "",
         new_head=config.new_head,
     )
 

@@ -12,7 +12,7 @@ from jaxml.models.cifar_resnet import resnet_tiny
 from jaxml.normalize import UnitInterval
 from jaxml.optim.freezing import check_pattern, is_frozen, keep_frozen
 from jaxml.training.objective import create_objective
-from jaxml.training.steps import Method, TrainState, train_step
+from jaxml.training.steps import Learner, TrainState, train_step
 from jaxml.types import Batch
 
 PATTERN = "stem|stage1/block1/norm"
@@ -48,16 +48,16 @@ def test_what_is_no_regular_expression_is_told():
 
 def _steps(frozen, batch):
     """The state before and after two steps that would move everything."""
-    method = Method(
+    learner = Learner(
         resnet_tiny(num_classes=6, frozen=frozen),
         create_objective(LossConfig(l2=0.1), num_classes=6),
         optax.chain(optax.add_decayed_weights(0.1), optax.sgd(0.1, momentum=0.9)),
         max_norm=0.01,
         frozen=frozen,
     )
-    before = TrainState.create(jax.random.key(0), method, UnitInterval(), (8, 8, 1))
+    before = TrainState.create(jax.random.key(0), learner, UnitInterval(), (8, 8, 1))
     after = before
-    step = jax.jit(lambda state: train_step(jax.random.key(1), method, state, batch)[0])
+    step = jax.jit(lambda state: train_step(jax.random.key(1), learner, state, batch)[0])
     for _ in range(2):
         after = step(after)
     return before, after

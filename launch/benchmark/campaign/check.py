@@ -20,7 +20,7 @@ from jaxml.models import create_model
 from jaxml.normalize import UnitInterval
 from jaxml.svm.estimators import SVC
 from jaxml.training.objective import create_objective
-from jaxml.training.steps import Method, TrainState, train_step
+from jaxml.training.steps import Learner, TrainState, train_step
 from jaxml.types import Batch
 from launch.benchmark import ceilings, convolutions
 from launch.benchmark.campaign.report import Report
@@ -140,9 +140,9 @@ def check_step(report: Report) -> None:
     _judge(report, f"{model}, gradient of a training step", gradients, OF_GRADIENTS)
 
 
-def _method(task: Task, dtype: str) -> Method:
+def _learner(task: Task, dtype: str) -> Learner:
     """Gradient descent at rate 1, whose update is the gradient."""
-    return Method(
+    return Learner(
         create_model(ModelConfig(name=task.model, dtype=dtype), num_classes=task.num_classes),
         create_objective(LossConfig(), num_classes=task.num_classes),
         optax.sgd(1.0),
@@ -151,26 +151,26 @@ def _method(task: Task, dtype: str) -> Method:
 
 def _start(task: Task) -> TrainState:
     """Draws the state before the step on the CPU, so that it is the same for all."""
-    method = _method(task, "float32")
+    learner = _learner(task, "float32")
     with jax.default_device(jax.devices("cpu")[0]):
         create = jax.jit(
-            lambda key: TrainState.create(key, method, UnitInterval(), task.batch_shape[1:])
+            lambda key: TrainState.create(key, learner, UnitInterval(), task.batch_shape[1:])
         )
         return jax.device_get(create(jax.random.key(0)))
 
 
 def _step(task: Task, start: TrainState, dtype: str, precision: Any) -> tuple[float, np.ndarray]:
     """Takes one step; returns the loss and the gradient."""
-    method = _method(task, dtype)
+    learner = _learner(task, dtype)
     state = jax.tree.map(jnp.asarray, start)
     batch = Batch(*map(jnp.asarray, random_images(task, task.batch_size)))
     with jax.default_matmul_precision(precision):
-        step = jax.jit(functools.partial(train_step, jax.random.key(1), method))
+        step = jax.jit(functools.partial(train_step, jax.random.key(1), learner))
         after, metrics = step(state, batch)
     change = jax.tree.map(
         lambda old, new: (np.float64(old) - np.float64(new)).ravel(), state.params, after.params
     )
-    figures = method.objective.figures(jax.device_get(metrics))
+    figures = learner.objective.compute(jax.device_get(metrics))
     return float(figures["loss"]), np.concatenate(jax.tree.leaves(change))
 
 

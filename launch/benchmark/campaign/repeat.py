@@ -77,16 +77,19 @@ def _write(file: Path, what: str, dry: bool) -> None:
     import jax
     import numpy as np
 
-    from jaxml.training.program import Program
+    from jaxml.training import create_experiment, initial_state, jit_steps, read_weights
 
-    program = Program(_config(what, dry))
-    state, order = program.initial_state(), program.order(0)
+    experiment = create_experiment(_config(what, dry))
+    steps_per_epoch, keys = experiment.sizes.steps_per_epoch, experiment.keys
+    functions = jit_steps(experiment, lengths=(1,))
+    state = initial_state(experiment, functions, read_weights(experiment))
     digests: list[dict[str, str]] = []
     steps = 2 if dry else 50
     for step in range(steps):
-        if step and step % program.steps_per_epoch == 0:
-            order = program.order(step // program.steps_per_epoch)
-        state, _ = program.train(state, order, 1)
+        if step % steps_per_epoch == 0:
+            epoch = experiment.replicate(step // steps_per_epoch)
+            order = functions.epoch_order(keys.order, epoch)
+        state, _ = functions.train[1](state, experiment.train_data, order, keys.step)
         leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(state.params))
         digests.append(
             {

@@ -19,9 +19,11 @@ from jaxml.models import MODELS, create_model, network_class
 from jaxml.models.summary import summarize
 from jaxml.normalize import UnitInterval
 from jaxml.optim import optimizers as optim
+from jaxml.training.compilation import call_lengths, compile_steps
+from jaxml.training.experiment import create_experiment
+from jaxml.training.initialize import initial_state
 from jaxml.training.objective import create_objective
-from jaxml.training.program import Program
-from jaxml.training.steps import Method, TrainState, train_step
+from jaxml.training.steps import Learner, TrainState, train_step
 from jaxml.types import Batch
 from launch import cpu
 from launch.benchmark import ceilings, convolutions
@@ -85,28 +87,28 @@ class _Training(NamedTuple):
     """What a training step needs.
 
     Attributes:
-      method: what is done.
+      learner: what is done.
       create: the state of a key.
       batch: on the devices.
       replicated: where the state is.
     """
 
-    method: Method
+    learner: Learner
     create: Callable[[jax.Array], TrainState]
     batch: Batch
     replicated: NamedSharding
 
-    @classmethod
+    @classlearner
     def of(cls, model: Any, task: Task) -> Self:
         """The network with the optimiser and the batch of the benchmark."""
-        method = Method(
+        learner = Learner(
             model,
             create_objective(LossConfig(), num_classes=task.num_classes),
             optim.create_optimizer(OptimConfig(), lambda _: OptimConfig().learning_rate),
         )
         create = functools.partial(
             TrainState.create,
-            method=method,
+            learner=learner,
             normalizer=UnitInterval(),
             input_shape=task.batch_shape[1:],
         )
@@ -114,7 +116,7 @@ class _Training(NamedTuple):
         mesh = jax.make_mesh((len(devices),), ("data",), (AxisType.Auto,), devices=devices)
         sharded = NamedSharding(mesh, PartitionSpec("data"))
         batch = Batch(*jax.device_put(random_images(task, task.batch_size), sharded))
-        return cls(method, create, batch, NamedSharding(mesh, PartitionSpec()))
+        return cls(learner, create, batch, NamedSharding(mesh, PartitionSpec()))
 
     def state(self) -> TrainState:
         """Before the first step, on the devices."""
@@ -122,7 +124,7 @@ class _Training(NamedTuple):
 
     def step(self) -> Any:
         """The jitted step; the state is donated."""
-        step = functools.partial(train_step, jax.random.key(0), self.method)
+        step = functools.partial(train_step, jax.random.key(0), self.learner)
         return jax.jit(step, donate_argnums=0, out_shardings=self.replicated)
 
 
@@ -144,7 +146,7 @@ def _inference(training: _Training, flops: float) -> Operation:
 
     def forward(variables: Any, images: jax.Array) -> Any:
         images = state.normalizer.apply(images)
-        return training.method.model.apply(variables, images, train=False)
+        return training.learner.model.apply(variables, images, train=False)
 
     images = training.batch.inputs
     compiled = jax.jit(forward).lower(variables, images).compile()
@@ -179,7 +181,7 @@ def epoch(
       steps_per_call: as in a run.
     """
     name = random_set(task, train=task.images, test=task.batch_size)
-    program = Program(
+    experiment = create_experiment(
         Config(
             batch_size=task.batch_size,
             eval_batch_size=task.batch_size,
@@ -189,15 +191,16 @@ def epoch(
             optim=OptimConfig(schedule="constant"),
         )
     )
-    state = program.initial_state()
-    program.compile()
+    sizes, keys = experiment.sizes, experiment.keys
+    steps = compile_steps(experiment, call_lengths(sizes), init=True)
+    state = initial_state(experiment, steps)
 
     def take() -> None:
         nonlocal state
-        order, left = program.order(0), program.steps_per_epoch
+        order, left = steps.epoch_order(keys.order, experiment.replicate(0)), sizes.steps_per_epoch
         while left:
-            count = min(program.steps_per_call, left)
-            state, _ = program.train(state, order, count)
+            count = min(sizes.steps_per_call, left)
+            state, _ = steps.train[count](state, experiment.train_data, order, keys.step)
             left -= count
         jax.block_until_ready(state)
 
