@@ -98,7 +98,7 @@ class _Training(NamedTuple):
     batch: Batch
     replicated: NamedSharding
 
-    @classlearner
+    @classmethod
     def of(cls, model: Any, task: Task) -> Self:
         """The network with the optimiser and the batch of the benchmark."""
         learner = Learner(
