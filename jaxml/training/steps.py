@@ -29,7 +29,7 @@ class Learner(NamedTuple):
       averaging: average of the parameters that is evaluated instead of them.
       sharpness_radius: radius of sharpness-aware minimization; None disables it.
       max_norm: upper bound on the norm of the weights into each unit; None disables it.
-      frozen: pattern (see `jaxml.optim.freezing`) of parameters that are not trained; None trains all.
+      frozen: pattern (see `jaxml.optim.freezing`) of parameters to freeze; None trains all.
     """
 
     model: nn.Module
