@@ -1,4 +1,4 @@
-"""Ours beside its peers, one batch size after another."""
+"""Compares jaxml with other libraries, one batch size after another."""
 
 import contextlib
 import dataclasses
@@ -24,15 +24,15 @@ from launch.benchmark.settings import Settings
 from launch.benchmark.task import CHANNELS, Task, cores
 from launch.benchmark.worker import About, Worker, WorkerError
 
-# Calls that are not counted. What has a long call warms up while it gets ready.
+# Warm-up calls, which are not timed. Operations with long calls warm up while they are prepared.
 WARM_UP = {"train_step": 3, "inference": 3, "conv": 3}
 
 
 def compare(settings: Settings) -> dict[str, Any]:
-    """Prints a table for each batch size; returns all figures.
+    """Prints a table for each batch size; returns all measurements.
 
     Raises:
-      WorkerError: ours cannot be timed.
+      WorkerError: jaxml cannot be timed.
     """
     results, about = [], {}
     for name, reason in _left_out(settings, settings.task(settings.batch_sizes[0])).items():
@@ -46,7 +46,7 @@ def compare(settings: Settings) -> dict[str, Any]:
 
 
 def names(settings: Settings, task: Task) -> list[str]:
-    """Ours, and the peers that can do it."""
+    """Returns the names of jaxml and of the other libraries that can perform the task."""
     ours = [OURS]
     fields = dataclasses.fields(network_class(MODELS[task.model]))
     if task.what == "compile" and "scan" in {field.name for field in fields}:
@@ -61,7 +61,7 @@ def _left_out(settings: Settings, task: Task) -> dict[str, str]:
 
 
 def _in_turns(settings: Settings, task: Task) -> tuple[list[Figures], dict[str, About]]:
-    """Each operation of a task, every competitor in the process that it keeps."""
+    """Times each operation of a task, with one process for each competitor."""
     with contextlib.ExitStack() as stack:
         workers = _start(names(settings, task), task, stack)
         about = {name: worker.about for name, worker in workers.items()}
@@ -108,13 +108,13 @@ def _time(
 
     well = rounds(workers, seconds_of, WARM_UP.get(task.what, 0))
     taken = rounds(well, seconds_of, settings.rounds)
-    for name in workers.keys() - taken.keys():  # its process has ended
+    for name in workers.keys() - taken.keys():  # their processes have ended
         del workers[name]
     return figures(taken, base=OURS, images=task.counted)
 
 
 def _compile(settings: Settings, task: Task) -> tuple[list[Figures], dict[str, About]]:
-    """Every time in a fresh process, for what was compiled once is quicker the next time."""
+    """Times compilation, in a new process each time, because later ones are faster."""
     about: dict[str, About] = {}
 
     def seconds_of(name: str) -> float:

@@ -1,4 +1,4 @@
-"""How long a person waits, from the command to the first training step."""
+"""Times the start of a training run, from the command to the first step."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ COMMAND = (sys.executable, "-m", "launch.train")
 
 
 def startup(settings: Settings) -> dict[str, Any]:
-    """Starts the default command with an empty compilation cache, and once more with a full one.
+    """Times starts of `launch.train` with an empty compilation cache and with a filled one.
 
     Raises:
       WorkerError: the command ended before its first step.
@@ -42,14 +42,14 @@ def startup(settings: Settings) -> dict[str, Any]:
 
 
 def _seconds(folder: Path, name: str) -> float:
-    """Of one start.
+    """Returns the seconds of one start.
 
     Args:
-      folder: of the runs, and of all that is kept between them.
-      name: of the run.
+      folder: folder of the runs and of the compilation cache.
+      name: name of the run.
     """
     environment = command.environment()
-    environment.pop(cache.FOLDER, None)  # what other runs left there would make no start a cold one
+    environment.pop(cache.FOLDER, None)  # a shared cache would make every start warm
     metrics = folder / name / "metrics.jsonl"
     start = time.time()
     process = subprocess.Popen(  # noqa: S603
@@ -65,11 +65,11 @@ def _seconds(folder: Path, name: str) -> float:
         end = time.time()
     finally:
         process.kill()
-        _, told = process.communicate()
+        _, errors = process.communicate()
     if not lines:
-        reason = told.strip().splitlines() or ["without a word"]
+        reason = errors.strip().splitlines() or ["without a message"]
         raise WorkerError(f"the training command ended: {reason[-1]}")
-    return end - start - _after_the_first_step(json.loads(lines[0]))
+    return end - start - _seconds_after_first_step(json.loads(lines[0]))
 
 
 def _whole_lines(path: Path) -> list[str]:
@@ -78,11 +78,11 @@ def _whole_lines(path: Path) -> list[str]:
     return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
-def _after_the_first_step(line: dict[str, Any]) -> float:
-    """Seconds of all steps but the first, for an epoch is what is reported first.
+def _seconds_after_first_step(line: dict[str, Any]) -> float:
+    """Returns the seconds of all steps of the first epoch except the first step.
 
     >>> line = {"step": 4, "count": 400, "images_per_second": 100.0}
-    >>> _after_the_first_step(line)
+    >>> _seconds_after_first_step(line)
     3.0
     """
     return line["count"] / line["images_per_second"] * (1 - 1 / line["step"])

@@ -1,4 +1,4 @@
-"""Support vector machines beside scikit-learn, on its digits."""
+"""Times SVM fits of jaxml and scikit-learn on the digits data set."""
 
 import json
 import subprocess
@@ -19,10 +19,10 @@ KERNELS = ("linear", "rbf")
 
 
 def svm(settings: Settings) -> dict[str, Any]:
-    """Runs `launch.bench_svm` for each kernel; returns the figures of the fits.
+    """Runs `launch.bench_svm` for each kernel; returns the measurements of the fits.
 
     Raises:
-      WorkerError: it failed.
+      WorkerError: the command failed.
     """
     results = []
     with tempfile.TemporaryDirectory() as folder:
@@ -36,7 +36,9 @@ def svm(settings: Settings) -> dict[str, Any]:
             results.append(
                 {
                     "operation": f"{kernel} fit",
-                    "competitors": {machine["machine"]: _figures(machine) for machine in machines},
+                    "competitors": {
+                        machine["machine"]: _measurements(machine) for machine in machines
+                    },
                 }
             )
     return {"device": "cpu", "versions": {}, "results": results}
@@ -52,8 +54,8 @@ def _run(*arguments: str) -> None:
         raise WorkerError(f"launch.bench_svm ended with status {done.returncode}")
 
 
-def _figures(machine: dict[str, Any]) -> dict[str, Any]:
-    """Under the names that the other benchmarks have; each row is an image."""
+def _measurements(machine: dict[str, Any]) -> dict[str, Any]:
+    """Converts the result of a fit to the names of the other benchmarks."""
     return {
         "median_seconds": machine["fit_seconds"],
         "min_seconds": machine["fit_min_seconds"],
