@@ -10,13 +10,13 @@ from jaxml.models import MODELS, network_class
 from launch.benchmark import competitors
 from launch.benchmark.ceilings import COPY, PRODUCT
 from launch.benchmark.competitors import OURS
-from launch.benchmark.figures import (
-    Figures,
+from launch.benchmark.measurements import (
+    Measurements,
     achieved,
+    achieved_text,
     ceilings,
-    figures,
     flops_table,
-    share,
+    summarize,
     table,
 )
 from launch.benchmark.rounds import rounds
@@ -36,7 +36,7 @@ def compare(settings: Settings) -> dict[str, Any]:
     """
     results, about = [], {}
     for name, reason in _left_out(settings, settings.task(settings.batch_sizes[0])).items():
-        print(f"{name}: left out, {reason}", flush=True)
+        print(f"{name}: omitted, {reason}", flush=True)
     for batch_size in settings.batch_sizes:
         task = settings.task(batch_size)
         found, about = (_compile if task.what == "compile" else _in_turns)(settings, task)
@@ -56,18 +56,18 @@ def names(settings: Settings, task: Task) -> list[str]:
 
 
 def _left_out(settings: Settings, task: Task) -> dict[str, str]:
-    reasons = {peer: competitors.why_not(peer, task) for peer in settings.peers}
+    reasons = {peer: competitors.unsupported_reason(peer, task) for peer in settings.peers}
     return {peer: reason for peer, reason in reasons.items() if reason}
 
 
-def _in_turns(settings: Settings, task: Task) -> tuple[list[Figures], dict[str, About]]:
+def _in_turns(settings: Settings, task: Task) -> tuple[list[Measurements], dict[str, About]]:
     """Times each operation of a task, with one process for each competitor."""
     with contextlib.ExitStack() as stack:
         workers = _start(names(settings, task), task, stack)
         about = {name: worker.about for name, worker in workers.items()}
         print(_title(task, about[OURS].device), flush=True)
         ours, work = workers[OURS], about[OURS].operations
-        found: dict[str, dict[str, Figures]] = {}
+        found: dict[str, dict[str, Measurements]] = {}
         for operation in work:
             if operation not in (PRODUCT, COPY):
                 found[operation] = _time(settings, task, workers, operation)
@@ -84,7 +84,7 @@ def _in_turns(settings: Settings, task: Task) -> tuple[list[Figures], dict[str, 
         print("\n".join(flops_table(found, work, limits)), flush=True)
     else:
         print("\n".join(table(found[task.what], base=OURS)))
-        print(share(results[0]["achieved"], limits, base=OURS), flush=True)
+        print(achieved_text(results[0]["achieved"], limits, base=OURS), flush=True)
     return results, about
 
 
@@ -96,13 +96,13 @@ def _start(names: Sequence[str], task: Task, stack: contextlib.ExitStack) -> dic
         except WorkerError as error:
             if name == OURS:
                 raise WorkerError(f"{name}: {error}") from None
-            print(f"{name}: left out, {error}", flush=True)
+            print(f"{name}: omitted, {error}", flush=True)
     return workers
 
 
 def _time(
     settings: Settings, task: Task, workers: dict[str, Worker], operation: str
-) -> dict[str, Figures]:
+) -> dict[str, Measurements]:
     def seconds_of(name: str) -> float:
         return workers[name].seconds(operation)
 
@@ -110,10 +110,10 @@ def _time(
     taken = rounds(well, seconds_of, settings.rounds)
     for name in workers.keys() - taken.keys():  # their processes have ended
         del workers[name]
-    return figures(taken, base=OURS, images=task.counted)
+    return summarize(taken, base=OURS, images=task.counted)
 
 
-def _compile(settings: Settings, task: Task) -> tuple[list[Figures], dict[str, About]]:
+def _compile(settings: Settings, task: Task) -> tuple[list[Measurements], dict[str, About]]:
     """Times compilation, in a new process each time, because later ones are faster."""
     about: dict[str, About] = {}
 
@@ -123,7 +123,7 @@ def _compile(settings: Settings, task: Task) -> tuple[list[Figures], dict[str, A
             return worker.seconds("compile")
 
     taken = rounds(names(settings, task), seconds_of, settings.rounds)
-    found = figures(taken, base=OURS, images=0)
+    found = summarize(taken, base=OURS, images=0)
     print(_title(task, about[OURS].device))
     print("\n".join(table(found, base=OURS)), flush=True)
     return [{"operation": "compile", "competitors": found}], about

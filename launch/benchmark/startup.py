@@ -12,7 +12,7 @@ import jax
 
 from launch import cache
 from launch.benchmark import command
-from launch.benchmark.figures import figures, table
+from launch.benchmark.measurements import summarize, table
 from launch.benchmark.settings import Settings
 from launch.benchmark.worker import WorkerError
 
@@ -31,7 +31,7 @@ def startup(settings: Settings) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             for name in taken:
                 taken[name].append(_seconds(Path(folder), name))
-    found = figures(taken, base=COLD, images=0)
+    found = summarize(taken, base=COLD, images=0)
     print("python -m launch.train, from the command to the first step")
     print("\n".join(table(found, base=COLD)), flush=True)
     return {

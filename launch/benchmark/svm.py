@@ -32,13 +32,11 @@ def svm(settings: Settings) -> dict[str, Any]:
         for kernel in KERNELS:
             flags = (f"--kernel={kernel}", f"--repeats={settings.rounds}", f"--result={result}")
             _run(f"--train={train}", *flags)
-            machines = json.loads(result.read_text())
+            models = json.loads(result.read_text())
             results.append(
                 {
                     "operation": f"{kernel} fit",
-                    "competitors": {
-                        machine["machine"]: _measurements(machine) for machine in machines
-                    },
+                    "competitors": {model["machine"]: _measurements(model) for model in models},
                 }
             )
     return {"device": "cpu", "versions": {}, "results": results}
@@ -54,12 +52,12 @@ def _run(*arguments: str) -> None:
         raise WorkerError(f"launch.bench_svm ended with status {done.returncode}")
 
 
-def _measurements(machine: dict[str, Any]) -> dict[str, Any]:
+def _measurements(model: dict[str, Any]) -> dict[str, Any]:
     """Converts the result of a fit to the names of the other benchmarks."""
     return {
-        "median_seconds": machine["fit_seconds"],
-        "min_seconds": machine["fit_min_seconds"],
-        "max_seconds": machine["fit_max_seconds"],
-        "images_per_second": machine["rows"] / machine["fit_seconds"],
-        "ratio": machine["fit_ratio"],
+        "median_seconds": model["fit_seconds"],
+        "min_seconds": model["fit_min_seconds"],
+        "max_seconds": model["fit_max_seconds"],
+        "images_per_second": model["rows"] / model["fit_seconds"],
+        "ratio": model["fit_ratio"],
     }
