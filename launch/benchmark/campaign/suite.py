@@ -31,7 +31,7 @@ PLUGINS = ("-pno:cacheprovider", "-pno:benchmark", "-Wdefault::DeprecationWarnin
 
 
 def run(report: Report) -> None:
-    """Runs the tests with products in full float32, and reports the results up to the time limit."""
+    """Runs the tests with products in full float32, and reports the results in time."""
     file = report.workdir / "tests.log"
     with file.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603
