@@ -8,7 +8,7 @@ import jax
 from jaxml.config import Config, DataConfig, parse_steps
 from jaxml.errors import InputError
 from jaxml.io import memory
-from jaxml.optim.freezing import is_frozen, joined
+from jaxml.optim import is_frozen
 from jaxml.types import PyTree
 
 MAX_STEPS = 2**31 - 1  # the step is an int32
@@ -112,7 +112,8 @@ def check_frozen(pattern: str | None, params: PyTree) -> None:
     """Checks that a pattern freezes some parameters but not all."""
     if not pattern:
         return
-    paths = [joined(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
     frozen = [path for path in paths if is_frozen(pattern, path)]
     if len(frozen) in (0, len(paths)):
         first = ", ".join(sorted({path.split("/")[0] for path in paths}))

@@ -20,9 +20,7 @@ from jaxml.errors import InputError, choose
 from jaxml.io import memory
 from jaxml.models import create_model
 from jaxml.normalize import NORMALIZERS, Normalizer
-from jaxml.optim import averages
-from jaxml.optim import optimizers as optim
-from jaxml.optim.schedules import create_schedule
+from jaxml.optim import create_averaging, create_optimizer, create_schedule
 from jaxml.training import _validation
 from jaxml.training.objective import create_objective
 from jaxml.training.steps import Learner, TrainState
@@ -202,14 +200,13 @@ def _create_learner(
             config.model, num_classes=objective.num_outputs, frozen=config.weights.freeze
         ),
         objective=objective,
-        optimizer=optim.create_optimizer(config.optim, schedule),
-        averaging=averages.create_averaging(
+        optimizer=create_optimizer(config.optim, schedule, frozen=config.weights.freeze),
+        averaging=create_averaging(
             config.average,
             steps_per_epoch=sizes.steps_per_epoch,
             num_steps=sizes.num_steps,
             steps_per_update=config.optim.accumulate_steps,
         ),
-        sharpness_radius=config.optim.sharpness_radius,
         max_norm=config.optim.max_norm,
         frozen=config.weights.freeze,
     )

@@ -11,10 +11,7 @@ from jax import lax
 
 from jaxml import regularizers
 from jaxml.normalize import Normalizer
-from jaxml.optim import averages
-from jaxml.optim.averages import Average, Averaging
-from jaxml.optim.freezing import keep_frozen
-from jaxml.optim.optimizers import sharpness_aware
+from jaxml.optim import Average, Averaging, keep_frozen, no_averaging
 from jaxml.training.objective import Metrics, Objective
 from jaxml.types import Array, Batch, Key, PyTree
 
@@ -27,16 +24,14 @@ class Learner(NamedTuple):
       objective: loss and metrics.
       optimizer: optax transformation from gradients to updates.
       averaging: average of the parameters that is evaluated instead of them.
-      sharpness_radius: radius of sharpness-aware minimization; None disables it.
       max_norm: upper bound on the norm of the weights into each unit; None disables it.
-      frozen: pattern (see `jaxml.optim.freezing`) of parameters to freeze; None trains all.
+      frozen: pattern (see `jaxml.optim.is_frozen`) of parameters to freeze; None trains all.
     """
 
     model: nn.Module
     objective: Objective
     optimizer: optax.GradientTransformation
-    averaging: Averaging = averages.none()
-    sharpness_radius: float | None = None
+    averaging: Averaging = no_averaging()
     max_norm: float | None = None
     frozen: str | None = None
 
@@ -109,12 +104,10 @@ def train_step(
         return _total_loss(key, learner, state, params, inputs, batch.targets)
 
     gradient = jax.grad(total_loss, has_aux=True)
-    if learner.sharpness_radius:
-        grads, auxiliary = sharpness_aware(gradient, state.params, radius=learner.sharpness_radius)
-    else:
-        grads, auxiliary = gradient(state.params)
-    losses, outputs, batch_stats = auxiliary
-    updates, opt_state = learner.optimizer.update(grads, state.opt_state, state.params)
+    grads, (losses, outputs, batch_stats) = gradient(state.params)
+    updates, opt_state = optax.with_extra_args_support(learner.optimizer).update(
+        grads, state.opt_state, state.params, grad_fn=lambda params, _: gradient(params)[0]
+    )
     params = optax.apply_updates(state.params, updates)
     if learner.max_norm:
         params = regularizers.max_norm(params, max_value=learner.max_norm)

@@ -1,4 +1,4 @@
-"""Schedules at the steps where they turn, and beside those of torch."""
+"""Tests of the schedules where they turn, and against torch."""
 
 import math
 
@@ -9,7 +9,12 @@ import pytest
 
 from jaxml.config import Config, OptimConfig, fields
 from jaxml.errors import InputError
-from jaxml.optim.schedules import SCHEDULES, create_schedule
+from jaxml.optim import (
+    SCHEDULES,
+    create_schedule,
+    inverse_sqrt_schedule,
+    inverse_time_schedule,
+)
 from tests import properties, references
 
 
@@ -23,7 +28,6 @@ def test_the_schedule_of_the_paper_divides_by_ten_at_32_and_48_thousand_of_64():
     rates = [0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001, 0.001, 0.001]
     np.testing.assert_allclose(rates_of(schedule, steps), rates, rtol=1e-6)
     got, expected = np.array(rates_of(schedule, steps), np.float32), np.array(rates)
-    properties.agree(SCHEDULES["step"], got, expected, by="the paper", rtol=1e-6)
     properties.agree(create_schedule, got, expected, by="the paper", rtol=1e-6)
 
 
@@ -50,7 +54,7 @@ def test_no_boundaries_keep_the_rate():
     ):
         schedule = create_schedule(config, steps_per_epoch=1, num_steps=10)
         got, expected = np.array(rates_of(schedule, [0, 5, 9]), np.float32), np.full(3, 0.2)
-        properties.agree(SCHEDULES[config.schedule], got, expected, by="theory", rtol=1e-6)
+        properties.agree(create_schedule, got, expected, by="theory", rtol=1e-6)
 
 
 @pytest.mark.parametrize("warmup_epochs", [0.0, 2.0])
@@ -62,7 +66,7 @@ def test_the_cosine_falls_from_its_peak_to_zero(warmup_epochs):
     rates = [0.2 * (1 + math.cos(math.pi * (step - start) / (100 - start))) for step in steps]
     np.testing.assert_allclose(rates_of(schedule, steps), rates, atol=1e-7)
     got = np.array(rates_of(schedule, steps), np.float32)
-    properties.agree(SCHEDULES["cosine"], got, np.array(rates), by="NumPy float64", rtol=1e-6)
+    properties.agree(create_schedule, got, np.array(rates), by="NumPy float64", rtol=1e-6)
     ends = rates_of(schedule, [start, (100 + start) // 2, 100, 120])
     assert ends == pytest.approx([0.4, 0.2, 0.0, 0.0], rel=1e-6, abs=0)
 
@@ -153,7 +157,7 @@ def test_torch_has_the_same_rates(config, create):
     schedule = create_schedule(config, steps_per_epoch=10, num_steps=LENGTH)
     got, expected = np.array(rates_of(schedule, range(LENGTH)), np.float32), torch_rates(create)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
-    properties.agree(SCHEDULES[config.schedule], got, np.array(expected), by="torch")
+    properties.agree(create_schedule, got, np.array(expected), by="torch")
 
 
 @pytest.mark.parametrize(("warmup_epochs", "rise"), [(0.0, 0.3), (1.0, 0.25)])
@@ -172,7 +176,15 @@ def test_one_cycle_is_that_of_torch(warmup_epochs, rise):
     )
     got = np.array(rates_of(schedule, range(LENGTH)), np.float32)
     np.testing.assert_allclose(got, expected, rtol=2e-4)
-    properties.agree(SCHEDULES["one_cycle"], got, np.array(expected), by="torch")
+    properties.agree(create_schedule, got, np.array(expected), by="torch")
+
+
+def test_inverse_schedules_decay_from_the_peak():
+    steps = np.arange(5)
+    for schedule, power in ((inverse_sqrt_schedule, -0.5), (inverse_time_schedule, -1.0)):
+        got = np.float32(jax.vmap(schedule(0.4, 3))(steps.astype(np.int32)))
+        expected = 0.4 * ((3 + steps) / 3) ** power
+        properties.agree(schedule, got, expected, by="NumPy float64", rtol=1e-6)
 
 
 def test_after_a_warm_up_the_inverse_of_the_step_goes_on_where_the_line_ends():

@@ -12,7 +12,7 @@ from jaxml.config import CheckpointConfig
 from jaxml.errors import DivergedError, InputError, SaveError
 from jaxml.metrics import ClassificationMetrics
 from jaxml.normalize import ChannelStandardization
-from jaxml.optim.averages import Average
+from jaxml.optim import Average
 from jaxml.training._checkpoint_file import Header
 from jaxml.training.checkpoint import Checkpoints, CheckpointWriter
 from jaxml.training.digest import sha256

@@ -16,8 +16,7 @@ from jaxml import config as settings
 from jaxml.config import AverageConfig, CheckpointConfig, Config, ModelConfig, OptimConfig
 from jaxml.losses import LOSSES
 from jaxml.normalize import NORMALIZERS
-from jaxml.optim.optimizers import OPTIMIZERS
-from jaxml.optim.schedules import SCHEDULES
+from jaxml.optim import OPTIMIZERS, SCHEDULES
 from jaxml.training.loop import train_and_evaluate
 from jaxml.training.objective import BINARY_LOSSES, REGRESSION_LOSSES
 from jaxml.training.signals import Interrupted

@@ -18,7 +18,7 @@ from jaxml.errors import InputError
 from jaxml.models import MODELS, create_model, network_class
 from jaxml.models.summary import summarize
 from jaxml.normalize import UnitInterval
-from jaxml.optim import optimizers as optim
+from jaxml.optim import create_optimizer
 from jaxml.training.compilation import call_lengths, compile_steps
 from jaxml.training.experiment import create_experiment
 from jaxml.training.initialize import initial_state
@@ -104,7 +104,7 @@ class _Training(NamedTuple):
         learner = Learner(
             model,
             create_objective(LossConfig(), num_classes=task.num_classes),
-            optim.create_optimizer(OptimConfig(), lambda _: OptimConfig().learning_rate),
+            create_optimizer(OptimConfig(), lambda _: OptimConfig().learning_rate),
         )
         create = functools.partial(
             TrainState.create,
