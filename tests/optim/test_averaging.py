@@ -36,7 +36,7 @@ def values_along(averaging, path):
     return values
 
 
-def test_the_exponential_average_weighs_every_value_as_it_should():
+def test_the_exponential_average_has_the_weights_of_its_formula():
     path = walk()
     for t, got in enumerate(values_along(optim.ema_averaging(decay=0.8), path), start=1):
         weights = np.array([0.8 ** (t - i) for i in range(1, t + 1)])
@@ -69,12 +69,12 @@ def test_the_average_of_a_constant_is_that_constant(decay):
         ),
     ],
 )
-def test_settings_out_of_range_are_told(create, message):
+def test_arguments_out_of_range_are_errors(create, message):
     with pytest.raises(ValueError, match=message):
         create()
 
 
-def test_lookahead_counts_updates_and_has_to_meet_within_the_run():
+def test_lookahead_counts_updates_and_must_synchronize_within_the_run():
     config = AverageConfig(name="lookahead", sync_period=5)
     lengths = {"steps_per_epoch": 3, "num_steps": STEPS}
     optim.create_averaging(config, **lengths, steps_per_update=2)
@@ -88,7 +88,7 @@ def test_stochastic_weight_averaging_is_that_of_torch():
     path, model = walk(), torch.nn.Linear(3, 2, bias=False)
     swa = torch.optim.swa_utils.AveragedModel(model)
     values = values_along(optim.swa_averaging(start=5, period=3), path)
-    references.assert_trees_close(values[4], path[4], 0.0)  # nothing is averaged yet
+    references.assert_trees_close(values[4], path[4], 0.0)  # no value is averaged yet
     for step in (6, 9, 12):
         with torch.no_grad():
             model.weight.copy_(torch.tensor(path[step - 1]["params"]["kernel"]))
@@ -168,7 +168,7 @@ def test_without_an_average_the_variables_are_evaluated():
 
 
 @pytest.mark.parametrize("name", [None, "ema", "swa", "lookahead"])
-def test_every_average_is_a_choice_of_the_settings(name):
+def test_every_averaging_is_a_choice_of_the_config(name):
     (choices,) = (
         field.metadata["choices"] for key, field, _ in fields(Config()) if key == "average.name"
     )
@@ -177,7 +177,7 @@ def test_every_average_is_a_choice_of_the_settings(name):
     averaging = optim.create_averaging(config, steps_per_epoch=4, num_steps=STEPS)
     last = values_along(averaging, walk())[-1]
     assert averaging.reestimates is (name == "swa")
-    weights = {  # of the steps whose parameters go into the last value
+    weights = {  # of each step in the last value
         None: {12: 1.0},
         "swa": {8: 0.5, 12: 0.5},
         "lookahead": {12: 1.0},

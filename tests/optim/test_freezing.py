@@ -1,4 +1,4 @@
-"""Which parameters a pattern freezes, and that a run leaves them as they are."""
+"""Tests of the patterns of frozen parameters and of training with them."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ PATTERN = "stem|stage1/block1/norm"
     [
         (None, "stem_conv/kernel", False),
         ("stem", "stem_conv/kernel", True),
-        ("conv", "stem_conv/kernel", False),  # from the beginning
+        ("conv", "stem_conv/kernel", False),  # matches at the start only
         (".*norm", "stage1/block1/norm1/scale", True),
         ("stage[12]/", "stage2/block1/conv1/kernel", True),
         ("stage[12]/", "stage3/block1/conv1/kernel", False),
@@ -32,13 +32,13 @@ def test_a_pattern_is_matched_at_the_beginning_of_a_path(pattern, path, expected
     assert is_frozen(pattern, path) is expected
 
 
-def test_what_is_frozen_is_kept():
+def test_frozen_leaves_keep_their_old_values():
     old, new = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 4, "c": 5}, "d": 6}
     assert keep_frozen("a/b|d", old, new) == {"a": {"b": 1, "c": 5}, "d": 3}
     assert keep_frozen(None, old, new) is new
 
 
-def test_what_is_no_regular_expression_is_told():
+def test_an_invalid_regular_expression_is_an_error():
     check_pattern("stage[12]/", "config.weights.freeze")
     for pattern in ("[", "[[a]", "a{99999999999}", "(" * 5000):
         with pytest.raises(
@@ -48,7 +48,7 @@ def test_what_is_no_regular_expression_is_told():
 
 
 def _steps(frozen, batch):
-    """The state before and after two steps that would move everything."""
+    """Returns the states before and after two steps that change all unfrozen values."""
     learner = Learner(
         resnet_tiny(num_classes=6, frozen=frozen),
         create_objective(LossConfig(l2=0.1), num_classes=6),
@@ -65,7 +65,7 @@ def _steps(frozen, batch):
 
 
 @pytest.mark.parametrize("frozen", [None, PATTERN])
-def test_a_step_moves_all_but_the_frozen_parameters_and_their_statistics(frozen):
+def test_a_step_changes_all_but_the_frozen_parameters_and_their_statistics(frozen):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (6, 8, 8, 1), dtype=np.uint8)
     batch = Batch(jnp.asarray(images), jnp.arange(6, dtype=jnp.int32))

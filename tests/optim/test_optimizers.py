@@ -54,7 +54,7 @@ def flat(tree):
 
 
 def take_steps(optimizer, params, gradients):
-    """The parameters after each step."""
+    """Returns the parameters after each step."""
 
     @jax.jit
     def step(params, state, gradient):
@@ -72,9 +72,7 @@ def take_steps(optimizer, params, gradients):
 @pytest.mark.parametrize(
     ("momentum", "weight_decay"), [(0.9, 0.1), (0.9, 0.0), (0.0, 0.1)], ids=str
 )
-def test_steps_are_those_of_a_heavy_ball_with_coupled_decay_of_kernels(
-    momentum, weight_decay, nesterov
-):
+def test_sgd_is_a_heavy_ball_with_coupled_weight_decay_of_kernels(momentum, weight_decay, nesterov):
     config = OptimConfig(
         learning_rate=0.3,
         momentum=momentum,
@@ -150,11 +148,11 @@ def test_bfloat16_parameters_and_updates_stay_bfloat16():
     (expected,) = references.heavy_ball(
         flat(params), [flat(gradient)], [0.3], momentum=0.9, weight_decay=0.1, nesterov=False
     )
-    # Decay, gradient with decay, rate, step and difference are rounded, each at most once.
+    # Decay, decayed gradient, rate, step and difference are each rounded at most once.
     references.assert_trees_close(flat(after), expected, 5 * references.ROUNDING["bfloat16"])
 
 
-def test_huge_gradients_and_none_at_all_give_finite_steps():
+def test_huge_and_zero_gradients_give_finite_steps():
     config = OptimConfig(learning_rate=0.1, weight_decay=0.0, schedule="constant")
     optimizer = create_optimizer(config, create_schedule(config, steps_per_epoch=1, num_steps=2))
     huge = jax.tree.map(lambda leaf: np.full_like(leaf, 1e30), tree_of(0))
@@ -175,7 +173,7 @@ def test_gradients_through_a_step_fit_finite_differences():
         updates, _ = optimizer.update(gradient, optimizer.init(params), params)
         return optax.apply_updates(params, updates)
 
-    # A linear function has no truncation error, so that the step may be wide.
+    # A linear function has no truncation error, so a large step is accurate.
     check_grads(step, (tree_of(0), tree_of(1)), order=1, eps=1.0, atol=1e-5, rtol=1e-5)
 
 
@@ -209,14 +207,14 @@ def test_every_kernel_of_a_network_decays_and_nothing_else(shortcut):
 
 
 def descend(config, steps=STEPS, rates=None):
-    """The parameters after each step down random gradients, by a config."""
+    """Returns the parameters after each step of a config on random gradients."""
     schedule = create_schedule(config, steps_per_epoch=2, num_steps=steps)
     gradients = [tree_of(seed) for seed in range(1, steps + 1)]
     return take_steps(create_optimizer(config, schedule), tree_of(0), gradients)
 
 
 def torch_descends(create, decay=0.1, steps=STEPS):
-    """The same by one of torch's optimisers, kernels decaying and the others not."""
+    """Returns the parameters after the same steps of torch, with weight decay of kernels only."""
     torch = pytest.importorskip("torch")
     params = {
         name: torch.tensor(value, requires_grad=True) for name, value in flat(tree_of(0)).items()
@@ -242,7 +240,7 @@ def agree(function, params, expected, *, by):
 
 
 def float32(tree):
-    """The same numbers in the dtype that they were computed in."""
+    """Casts to the dtype of the computation."""
     return jax.tree.map(np.float32, tree)
 
 
@@ -268,7 +266,7 @@ def test_torch_takes_the_same_steps(name, create):
     agree(create_optimizer, descend(config)[-1], torch_descends(create), by="torch")
 
 
-def test_adagrad_is_that_of_torch_but_for_epsilon():
+def test_adagrad_is_that_of_torch_up_to_epsilon():
     config = OptimConfig(
         name="adagrad", learning_rate=0.3, epsilon=1e-12, weight_decay=0.1, schedule="constant"
     )
@@ -276,7 +274,7 @@ def test_adagrad_is_that_of_torch_but_for_epsilon():
     agree(create_optimizer, descend(config)[-1], expected, by="torch")
 
 
-def test_averaged_momentum_is_the_average_of_the_course():
+def test_averaged_momentum_is_a_bias_corrected_average():
     config = OptimConfig(
         name="averaged_momentum", learning_rate=0.3, weight_decay=0.0, schedule="constant"
     )
@@ -340,7 +338,7 @@ def test_muon_steps_along_matrices_that_are_nearly_orthogonal():
     np.testing.assert_allclose(after["bias"], -np.ones(5), rtol=1e-5)  # Adam's first step
 
 
-HAVE = {  # which settings each optimiser has, beside the rate
+HAVE = {  # the settings of each optimizer, except the learning rate
     "sgd": {"momentum", "nesterov", "weight_decay"},
     "averaged_momentum": {"momentum", "weight_decay"},
     "rmsprop": {"beta2", "epsilon", "weight_decay"},
@@ -359,7 +357,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("setting", OTHERS)
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_setting_changes_the_steps_of_the_optimisers_that_have_it(name, setting):
+def test_a_setting_changes_the_steps_of_the_optimizers_that_have_it(name, setting):
     config = OptimConfig(name=name, schedule="constant", weight_decay=0.0, learning_rate=0.01)
     changed = dataclasses.replace(config, **{setting: OTHERS[setting]})
     if setting == "nesterov" and setting not in HAVE[name]:
@@ -371,7 +369,7 @@ def test_a_setting_changes_the_steps_of_the_optimisers_that_have_it(name, settin
     assert (setting in HAVE[name]) == any(np.any(before[key] != after[key]) for key in before)
 
 
-def test_clipping_bounds_what_reaches_the_optimiser():
+def test_clipping_bounds_the_gradient():
     def first_step(**clips):
         config = OptimConfig(
             learning_rate=1.0, momentum=0.0, weight_decay=0.0, schedule="constant", **clips
@@ -393,7 +391,7 @@ def test_clipping_bounds_what_reaches_the_optimiser():
 
 
 def clipped_by_units(gradient, weights, *, clipping, epsilon=1e-3):
-    """One norm for each index of the last dimension, and one for a vector."""
+    """Clips each index of the last dimension by its own norm, and a vector as a whole."""
     g, w = gradient.astype(np.float64), weights.astype(np.float64)
     if w.ndim < 2:
         g, w = g.reshape(-1, 1), w.reshape(-1, 1)
@@ -542,16 +540,16 @@ def test_frozen_parameters_have_no_update_and_no_state(name):
     assert sizes[0] == sizes[1]
 
 
-def test_every_optimiser_is_a_choice_of_the_settings():
+def test_every_optimizer_is_a_choice_of_the_config():
     (choices,) = (
         field.metadata["choices"] for name, field, _ in fields(Config()) if name == "optim.name"
     )
     assert list(choices) == list(OPTIMIZERS)
 
 
-# LARS moves a kernel by a thousandth of itself a step, too little to arrive here.
+# LARS changes a kernel by a thousandth of its norm per step, too little to converge here.
 @pytest.mark.parametrize("name", sorted(set(OPTIMIZERS) - {"lars"}))
-def test_every_optimiser_finds_the_bottom_of_a_bowl(name):
+def test_every_optimizer_minimizes_a_quadratic(name):
     rate = 1.0 if name == "adagrad" else 0.05
     config = OptimConfig(name=name, learning_rate=rate, weight_decay=0.0, schedule="cosine")
     schedule = create_schedule(config, steps_per_epoch=1, num_steps=200)

@@ -1,4 +1,4 @@
-"""Tests of the schedules where they turn, and against torch."""
+"""Tests of the schedules at their turning points and against torch."""
 
 import math
 
@@ -106,7 +106,7 @@ def test_a_schedule_takes_a_traced_step(name, warmup_epochs):
     references.assert_close(mapped, rates, 1e-6)
 
 
-def test_a_schedule_of_an_unknown_name_is_an_error():
+def test_an_unknown_schedule_is_an_error():
     with pytest.raises(KeyError, match="'linear'"):
         create_schedule(OptimConfig(schedule="linear"), steps_per_epoch=1, num_steps=1)
 
@@ -115,7 +115,7 @@ LENGTH = 40
 
 
 def torch_rates(create, steps=LENGTH):
-    """The rates of one of torch's schedulers, step by step."""
+    """Returns the learning rates of a scheduler of torch at each step."""
     torch = pytest.importorskip("torch")
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.4, momentum=0.9)
     scheduler, rates = create(torch.optim.lr_scheduler, optimizer), []
@@ -164,7 +164,7 @@ def test_torch_has_the_same_rates(config, create):
 def test_one_cycle_is_that_of_torch(warmup_epochs, rise):
     config = OptimConfig(learning_rate=0.4, schedule="one_cycle", warmup_epochs=warmup_epochs)
     schedule = create_schedule(config, steps_per_epoch=10, num_steps=LENGTH)
-    # Torch counts the step before its first and the one after its last; ours is at them.
+    # Torch's cycle starts one step before ours and ends one step after it.
     peak = round(rise * LENGTH)
     ends = rates_of(schedule, [0, peak, LENGTH])
     np.testing.assert_allclose(ends, [0.4 / 25, 0.4, 0.4 / 25e4], rtol=1e-4)
@@ -187,7 +187,7 @@ def test_inverse_schedules_decay_from_the_peak():
         properties.agree(schedule, got, expected, by="NumPy float64", rtol=1e-6)
 
 
-def test_after_a_warm_up_the_inverse_of_the_step_goes_on_where_the_line_ends():
+def test_after_a_warm_up_the_inverse_time_schedule_starts_at_the_peak():
     config = OptimConfig(learning_rate=0.4, schedule="inverse_time", warmup_epochs=1.0)
     schedule = create_schedule(config, steps_per_epoch=10, num_steps=LENGTH)
     rates = [0.4, 0.4 * 10 / 11, 0.2, 0.1]
@@ -212,7 +212,7 @@ def test_an_exponential_schedule_needs_an_end():
         create_schedule(OptimConfig(schedule="exponential"), steps_per_epoch=1, num_steps=1)
 
 
-def test_every_schedule_is_a_choice_of_the_settings():
+def test_every_schedule_is_a_choice_of_the_config():
     (choices,) = (
         field.metadata["choices"] for name, field, _ in fields(Config()) if name == "optim.schedule"
     )
