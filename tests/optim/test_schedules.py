@@ -164,7 +164,7 @@ def test_torch_has_the_same_rates(config, create):
 def test_one_cycle_is_that_of_torch(warmup_epochs, rise):
     config = OptimConfig(learning_rate=0.4, schedule="one_cycle", warmup_epochs=warmup_epochs)
     schedule = create_schedule(config, steps_per_epoch=10, num_steps=LENGTH)
-    # Torch's cycle starts one step before ours and ends one step after it.
+    # Torch's phases end at pct_start * total_steps - 1 and total_steps - 1.
     peak = round(rise * LENGTH)
     ends = rates_of(schedule, [0, peak, LENGTH])
     np.testing.assert_allclose(ends, [0.4 / 25, 0.4, 0.4 / 25e4], rtol=1e-4)
