@@ -20,7 +20,7 @@ from jaxml.models.inception_v2 import INCEPTIONS_V2
 from jaxml.models.inception_v3 import INCEPTIONS_V3
 from jaxml.models.inception_v4 import INCEPTIONS_V4
 from jaxml.models.resnet import RESNETS
-from jaxml.optim.freezing import check_pattern
+from jaxml.optim import check_pattern
 
 MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "linear": linear.Linear,
@@ -47,7 +47,7 @@ def create_model(config: ModelConfig, *, num_classes: int, frozen: str | None = 
     Args:
       config: its name and options; what is left empty is the network's own choice.
       num_classes: outputs.
-      frozen: pattern of `jaxml.optim.freezing` for the norms that keep their statistics.
+      frozen: pattern of `jaxml.optim.is_frozen` for the norms that keep their statistics.
 
     Raises:
       InputError: there is no such network, or it has no such option.

@@ -9,7 +9,7 @@ from flax import linen as nn
 from jaxml import activations, initializers, layers
 from jaxml.layers import Padding
 from jaxml.layers._padding import each_dimension
-from jaxml.optim.freezing import is_frozen
+from jaxml.optim import is_frozen
 from jaxml.types import Array, Initializer
 
 Module = Callable[..., Any]
@@ -75,7 +75,7 @@ class BatchNorm(nn.Module):
       epsilon: added to the variance.
       use_scale: whether there is a scale; none is needed where a ReLU and another layer follow.
       scale_init: initializer of the scale.
-      frozen: pattern of `jaxml.optim.freezing`: where it matches the path of this module, training
+      frozen: pattern of `jaxml.optim.is_frozen`: where it matches the path of this module, training
         neither moves the running statistics nor normalises by the batch.
     """
 

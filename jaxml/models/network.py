@@ -30,7 +30,7 @@ class Network(nn.Module, kw_only=True):
       keep_prob: the share of features that dropout keeps before the head.
       dtype: of the computation; parameters, statistics and logits are float32.
       remat: whether the backward pass computes each block anew, to save memory.
-      frozen: pattern of `jaxml.optim.freezing` for the norms that keep their statistics.
+      frozen: pattern of `jaxml.optim.is_frozen` for the norms that keep their statistics.
       momentum: of batch norm.
       epsilon: of batch norm.
       image_size: height and width of the images that the network was published for.

@@ -41,9 +41,9 @@ def test_mistakes_are_told_in_one_line():
 
 def test_an_export_needs_a_run_and_a_name():
     for arguments, message in (
-        (("--out=x.safetensors",), "error: --workdir: is missing"),
-        (("--workdir=none",), "error: --out: is missing"),
-        (("--workdir=none", "--out=x.pth"), "error: --out=x.pth: its ending must be .safetensors"),
+        (("--out=x.safetensors",), "error: --workdir must be given"),
+        (("--workdir=none",), "error: --out must be given"),
+        (("--workdir=none", "--out=x.pth"), "error: --out must end in .safetensors, got 'x.pth'"),
         (("--workdir=none", "--out=x.safetensors"), "error: --workdir=none: holds no run"),
     ):
         done = _run("launch.export", *arguments)

@@ -1,4 +1,4 @@
-"""Figures are read one call late; time and images are added up."""
+"""Metrics are read one call late; time and images are added up."""
 
 import io
 import math
@@ -10,8 +10,8 @@ from rich.console import Console
 from jaxml.config import LossConfig
 from jaxml.errors import DivergedError
 from jaxml.metrics import ClassificationMetrics
+from jaxml.reporting.meter import Clock, Meter
 from jaxml.reporting.progress import Display
-from jaxml.training.meter import Clock, Meter
 from jaxml.training.objective import create_objective
 
 OBJECTIVE = create_objective(LossConfig(), num_classes=10)
@@ -27,12 +27,20 @@ def _stacked(*losses):
     )
 
 
+def _meter(clock, display, *, steps_per_epoch):
+    return Meter(
+        clock,
+        display,
+        zero=OBJECTIVE.metrics.empty,
+        compute=OBJECTIVE.compute,
+        steps_per_epoch=steps_per_epoch,
+    )
+
+
 @pytest.fixture
 def meter():
     display = Display(100, 10, console=Console(file=io.StringIO()))
-    meter = Meter(Clock(), display, OBJECTIVE, steps_per_epoch=10)
-    meter.start_epoch()
-    return meter
+    return _meter(Clock(), display, steps_per_epoch=10)
 
 
 def test_images_are_counted_over_epochs(meter):
@@ -48,7 +56,7 @@ def test_images_are_counted_over_epochs(meter):
 
 def test_a_clock_goes_on_from_what_is_stored():
     display = Display(1, 1, console=Console(file=io.StringIO()))
-    meter = Meter(Clock(100.0, 50.0, 5000), display, OBJECTIVE, steps_per_epoch=1)
+    meter = _meter(Clock(100.0, 50.0, 5000), display, steps_per_epoch=1)
     assert 100.0 < meter.tick().train_seconds < 101.0
     assert meter.clock.images_per_second == 100.0
 

@@ -1,4 +1,4 @@
-"""What is told of the times: median and range, and the ratio to ours pair by pair."""
+"""Statistics of measured times: median, range and ratio to jaxml, and their tables."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -9,30 +9,32 @@ import numpy as np
 from launch.benchmark.ceilings import COPY, PRODUCT
 from launch.benchmark.worker import Work
 
-Figures = dict[str, Any]
+Measurements = dict[str, Any]
 
 
-def figures(taken: Mapping[str, Sequence[float]], *, base: str, images: int) -> dict[str, Figures]:
-    """What each competitor's times come to.
+def summarize(
+    taken: Mapping[str, Sequence[float]], *, base: str, images: int
+) -> dict[str, Measurements]:
+    """Computes statistics of each competitor's times.
 
     Args:
-      taken: the seconds of each, round by round.
-      base: whose times the others are divided by.
-      images: that pass in that time; 0 where it is not about images.
+      taken: seconds of each competitor, by round.
+      base: competitor that the others are compared with.
+      images: number of images processed in that time; 0 if none are.
 
     Returns:
-      For each `median_seconds`, `min_seconds`, `max_seconds`, `images_per_second` (None without
-      images), `ratio` (the median of the ratios of each round; above 1, the base is faster),
-      `ratio_quartiles` and all `seconds`.
+      `median_seconds`, `min_seconds`, `max_seconds`, `images_per_second` (None without images),
+      `ratio` (median over the rounds of the ratio to the base; above 1, the base is faster),
+      `ratio_quartiles` and all `seconds`, for each competitor.
 
     Example:
-      >>> figures({"jaxml": [1.0], "flax": [2.0]}, base="jaxml", images=8)["flax"]["ratio"]
+      >>> summarize({"jaxml": [1.0], "flax": [2.0]}, base="jaxml", images=8)["flax"]["ratio"]
       2.0
     """
-    return {name: _of(seconds, taken[base], images) for name, seconds in taken.items()}
+    return {name: _summarize_one(seconds, taken[base], images) for name, seconds in taken.items()}
 
 
-def _of(seconds: Sequence[float], base: Sequence[float], images: int) -> Figures:
+def _summarize_one(seconds: Sequence[float], base: Sequence[float], images: int) -> Measurements:
     median = statistics.median(seconds)
     low, ratio, high = np.quantile(np.divide(seconds, base), [0.25, 0.5, 0.75]).tolist()
     return {
@@ -46,8 +48,8 @@ def _of(seconds: Sequence[float], base: Sequence[float], images: int) -> Figures
     }
 
 
-def table(found: Mapping[str, Figures], *, base: str) -> list[str]:
-    """One line a competitor, and one above them."""
+def table(found: Mapping[str, Measurements], *, base: str) -> list[str]:
+    """Formats a table with one competitor a line."""
     width = max(map(len, found))
     speeds = {name: _speed(line) for name, line in found.items()}
     column = 11 if any(speeds.values()) else 0
@@ -65,25 +67,25 @@ def table(found: Mapping[str, Figures], *, base: str) -> list[str]:
     return lines
 
 
-def _speed(line: Figures) -> str:
+def _speed(line: Measurements) -> str:
     speed = line["images_per_second"]
     return f"{speed:,.1f}" if speed else ""
 
 
-def _ratio(line: Figures) -> str:
+def _ratio(line: Measurements) -> str:
     low, high = line["ratio_quartiles"]
     return f"{line['ratio']:.2f} ({low:.2f} to {high:.2f})"
 
 
 def flops_table(
-    found: Mapping[str, Mapping[str, Figures]], work: Mapping[str, Work], limits: Figures
+    found: Mapping[str, Mapping[str, Measurements]], work: Mapping[str, Work], limits: Measurements
 ) -> list[str]:
-    """GFLOP/s: one line an operation, one column a competitor; below them, what can be.
+    """Formats a table of GFLOP/s, one operation a line and one competitor a column.
 
     Args:
-      found: figures of each competitor, by operation.
-      work: of each operation.
-      limits: what `ceilings` returns.
+      found: measurements of each competitor, by operation.
+      work: work of each operation.
+      limits: result of `ceilings`, for the last line.
     """
     names = list(dict.fromkeys(name for line in found.values() for name in line))
     limit = "a large matrix product"
@@ -100,12 +102,12 @@ def flops_table(
     return [*lines, f"  {limit:{width}} {limits['flops_per_second'] / 1e9:10.1f}"]
 
 
-def ceilings(seconds: Mapping[str, Sequence[float]], work: Mapping[str, Work]) -> Figures:
-    """What the machine reached at best.
+def ceilings(seconds: Mapping[str, Sequence[float]], work: Mapping[str, Work]) -> Measurements:
+    """Computes the peak throughput of the device.
 
     Args:
-      seconds: of the large matrix product and of the large copy.
-      work: of both.
+      seconds: times of the large matrix product and of the large copy.
+      work: work of both.
     """
     return {
         "flops_per_second": work[PRODUCT].flops / min(seconds[PRODUCT]),
@@ -113,24 +115,24 @@ def ceilings(seconds: Mapping[str, Sequence[float]], work: Mapping[str, Work]) -
     }
 
 
-def achieved(work: Work, seconds: float, ceilings: Figures) -> Figures:
-    """What an operation reaches, and its share of what the machine does at best.
+def achieved(work: Work, seconds: float, ceilings: Measurements) -> Measurements:
+    """Computes the throughput of an operation and its fraction of the peak.
 
     >>> limits = {"flops_per_second": 4.0, "bytes_per_second": 8.0}
-    >>> achieved(Work(6.0, 0.0), 2.0, limits)
-    {'flops_per_second': 3.0, 'flops_share': 0.75, 'bytes_per_second': 0.0, 'bytes_share': 0.0}
+    >>> achieved(Work(6.0, 4.0), 2.0, limits)["flops_fraction"]
+    0.75
     """
     flops, moved = work.flops / seconds, work.bytes_moved / seconds
     return {
         "flops_per_second": flops,
-        "flops_share": flops / ceilings["flops_per_second"],
+        "flops_fraction": flops / ceilings["flops_per_second"],
         "bytes_per_second": moved,
-        "bytes_share": moved / ceilings["bytes_per_second"],
+        "bytes_fraction": moved / ceilings["bytes_per_second"],
     }
 
 
-def share(reached: Figures, ceilings: Figures, *, base: str) -> str:
-    """The same in one line."""
+def achieved_text(reached: Measurements, ceilings: Measurements, *, base: str) -> str:
+    """Formats the achieved throughput in one line."""
     parts = []
     for kind, unit, limit in (
         ("flops", "GFLOP/s", "a large matrix product"),
@@ -138,8 +140,8 @@ def share(reached: Figures, ceilings: Figures, *, base: str) -> str:
     ):
         rate, most = (each[f"{kind}_per_second"] / 1e9 for each in (reached, ceilings))
         if rate:
-            percent = f"{reached[f'{kind}_share']:.0%}"
-            parts.append(f"{rate:,.1f} {unit}, {percent} of the {most:,.1f} of {limit}")
+            percent = f"{reached[f'{kind}_fraction']:.0%}"
+            parts.append(f"{rate:,.1f} {unit}, {percent} of {limit} ({most:,.1f})")
         else:
             parts.append(f"{limit} {most:,.1f} {unit}")
     return f"  {base}: {'; '.join(parts)}"

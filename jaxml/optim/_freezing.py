@@ -1,4 +1,4 @@
-"""Which parameters stay as they are: those whose path matches a pattern."""
+"""Parameters that stay fixed, selected by a regular expression on their paths."""
 
 import re
 import warnings
@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+from jax.tree_util import keystr
 
 from jaxml.errors import InputError
 from jaxml.types import PyTree
 
 
 def is_frozen(pattern: str | None, path: str) -> bool:
-    """Whether a path begins with what the pattern describes.
+    """Returns True if the pattern matches the start of a path.
 
     Args:
-      pattern: a regular expression; empty for none.
-      path: names joined by slashes, such as "stage1/block2/conv1/kernel".
+      pattern: A regular expression; None freezes nothing.
+      path: Names joined by slashes, such as "stage1/block2/conv1/kernel".
 
     Example:
       >>> is_frozen("stem|stage[12]/", "stage2/block1/norm1/scale")
@@ -28,14 +29,14 @@ def is_frozen(pattern: str | None, path: str) -> bool:
 
 
 def keep_frozen(pattern: str | None, old: PyTree, new: PyTree) -> PyTree:
-    """The new parameters, but the old ones where they are frozen.
+    """Returns the new parameters, with the old values where they are frozen.
 
     >>> keep_frozen("stem", {"head": 1, "stem": 1}, {"head": 2, "stem": 2})
     {'head': 2, 'stem': 1}
     """
 
     def choose(path: Sequence[Any], before: Any, after: Any) -> Any:
-        return before if is_frozen(pattern, joined(path)) else after
+        return before if is_frozen(pattern, keystr(path, simple=True, separator="/")) else after
 
     return jax.tree_util.tree_map_with_path(choose, old, new) if pattern else new
 
@@ -43,26 +44,23 @@ def keep_frozen(pattern: str | None, old: PyTree, new: PyTree) -> PyTree:
 def check_pattern(pattern: str, setting: str) -> None:
     """Checks that a pattern is a regular expression.
 
+    Args:
+      pattern: The pattern.
+      setting: The name of the setting, for the message.
+
     Raises:
-      InputError: it is not.
+      InputError: The pattern is invalid.
 
     Example:
       >>> check_pattern("stage(", "config.weights.freeze")
       Traceback (most recent call last):
-      jaxml.errors.InputError: config.weights.freeze: 'stage(' is not a regular expression: \
+      jaxml.errors.InputError: config.weights.freeze must be a regular expression, got 'stage(': \
 missing ), unterminated subpattern at position 5
     """
     try:
         with warnings.catch_warnings(action="error"):
             re.compile(pattern)
     except (re.error, OverflowError, RecursionError, FutureWarning) as error:
-        raise InputError(f"{setting}: {pattern!r} is not a regular expression: {error}") from None
-
-
-def joined(path: Sequence[Any]) -> str:
-    """A path of a tree of dictionaries as one string.
-
-    >>> jax.tree_util.tree_map_with_path(lambda path, _: joined(path), {"a": {"b": 0}})
-    {'a': {'b': 'a/b'}}
-    """
-    return "/".join(str(entry.key) for entry in path)
+        raise InputError(
+            f"{setting} must be a regular expression, got {pattern!r}: {error}"
+        ) from None
