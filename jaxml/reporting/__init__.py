@@ -1,1 +1,7 @@
-"""Reports on a run: its progress on the terminal and the profile of its steps."""
+"""Reports on a run: progress on the terminal, metrics and time, profiles of the steps."""
+
+from jaxml.reporting.meter import Clock, Meter
+from jaxml.reporting.profile import Profile
+from jaxml.reporting.progress import Display
+
+__all__ = ["Clock", "Display", "Meter", "Profile"]

@@ -215,7 +215,9 @@ def take_steps(
     reporters: Reporters,
     signals: StopSignals,
 ) -> tuple[TrainState, Metrics | None]:
-    """The loop. The examples and the random numbers of a step depend on seed and step only.
+    """Takes the remaining steps of the run, epoch after epoch.
+
+    The examples and the random numbers of a step are functions of the seed and the step.
 
     Returns:
       The last state, and its evaluation if at least one step was left to take.
@@ -259,7 +261,7 @@ def end_epoch(
     *,
     evaluation_due: bool,
 ) -> Metrics | None:
-    """Records the training metrics of an epoch; evaluates and reports the epoch if it is due.
+    """Records the training metrics of an epoch; if an evaluation is due, evaluates and reports.
 
     Raises:
       DivergedError: the loss of the evaluation is not finite.
