@@ -21,7 +21,7 @@ Scalar = float | Float[Array, ""]
 
 
 def is_kernel(path: tuple[Any, ...], leaf: Any) -> bool:
-    """Whether a leaf is a kernel; biases and the scales and offsets of norms are spared.
+    """Whether a leaf is a kernel; biases and the scales of norms are excluded.
 
     Args:
       path: the keys from the root to the leaf, as `jax.tree_util.tree_map_with_path` gives them:

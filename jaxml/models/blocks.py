@@ -68,7 +68,7 @@ def dropout(module: nn.Module, x: Array, *, keep_prob: float, train: bool) -> Ar
 
 
 class BatchNorm(nn.Module):
-    """`layers.batch_normalization` with scale and offset, and running statistics for evaluation.
+    """`layers.batch_normalization` with scale and bias, and running statistics for evaluation.
 
     Attributes:
       momentum: weight of the past in the running averages (Keras' meaning).
@@ -92,24 +92,24 @@ class BatchNorm(nn.Module):
         scale = None
         if self.use_scale:
             scale = self.param("scale", self.scale_init, shape, jnp.float32)
-        offset = self.param("offset", initializers.zeros(), shape, jnp.float32)
+        bias = self.param("bias", initializers.zeros(), shape, jnp.float32)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
-        running_variance = self.variable("batch_stats", "variance", jnp.ones, shape, jnp.float32)
-        mean, variance = running_mean.value, running_variance.value
-        own = "scale" if self.use_scale else "offset"
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+        mean, var = running_mean.value, running_var.value
+        own = "scale" if self.use_scale else "bias"
         frozen = is_frozen(self.frozen, "/".join((*self.path, own)))
         if train and not frozen:
-            mean, variance = layers.moments(x, range(x.ndim - 1))
+            mean, var = layers.moments(x, range(x.ndim - 1))
         if train and not self.is_initializing():
-            for name, value in (("mean", mean), ("variance", variance)):
+            for name, value in (("mean", mean), ("var", var)):
                 # Kept only for a caller who asks for this collection: to take the statistics anew.
                 sow(self, "batch_moments", name, value)
             if not frozen:
-                for running, value in ((running_mean, mean), (running_variance, variance)):
+                for running, value in ((running_mean, mean), (running_var, var)):
                     running.value = layers.update_running_average(
                         running.value, value, momentum=self.momentum
                     )
-        return layers.batch_normalization(x, mean, variance, offset, scale, self.epsilon)
+        return layers.batch_normalization(x, mean, var, bias, scale, self.epsilon)
 
 
 class Dense(nn.Module):

@@ -17,7 +17,7 @@ Factory = Callable[[OptimConfig, optax.Schedule], optax.GradientTransformation]
 
 
 def decay_mask(params: PyTree) -> PyTree:
-    """True for the kernels; biases and the scales and offsets of norms are spared.
+    """True for the kernels; biases and the scales of norms are excluded.
 
     >>> decay_mask({"conv": {"kernel": 0.0, "bias": 0.0}})
     {'conv': {'bias': False, 'kernel': True}}
@@ -64,7 +64,7 @@ def adaptive_grad_clip(clipping: float, epsilon: float = 1e-3) -> optax.Gradient
 
     A unit is one index of the last dimension, as in `max_norm`: one output of a dense kernel
     `[in, out]` or of a convolution's `[*window, in, out]`, of any size. A vector or a scalar (bias,
-    scale, offset) is one unit, as in the authors' code.
+    scale) is one unit, as in the authors' code.
 
     It differs from `optax.adaptive_grad_clip` where optax takes the norm over several units: the
     whole of a kernel with one dimension above 1, such as `[1, out]` and `[1, 1, 1, out]`, and the

@@ -5,8 +5,8 @@
     kernel of dense         weight, [in, out] as         kernel, [in, out]
                             [out, in]
     bias                    bias                         bias
-    scale, offset           weight, bias                 gamma, beta
-    mean, variance          running_mean, running_var    moving_mean, moving_variance
+    scale, bias of norm     weight, bias                 gamma, beta
+    mean, var               running_mean, running_var    moving_mean, moving_variance
     -                       num_batches_tracked          -
 
 Native tensors are as ours and are called by the keys of the tree, with dots between them:
@@ -26,9 +26,9 @@ from jaxml.types import PyTree
 KINDS = ("native", "torch", "torch_conv_head", "keras")
 HEAD = "head"
 
-_OURS = ("kernel", "bias", "scale", "offset", "mean", "variance")
-_TORCH = ("weight", "bias", "weight", "bias", "running_mean", "running_var")
-_KERAS = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
+_OURS = ("kernel", "scale", "bias", "mean", "var")  # in the order that both libraries have
+_TORCH = ("weight", "weight", "bias", "running_mean", "running_var")
+_KERAS = ("kernel", "gamma", "bias", "moving_mean", "moving_variance")
 
 
 class Entry(NamedTuple):
@@ -80,12 +80,14 @@ def entries_of(variables: PyTree, kind: str, names: Mapping[str, str]) -> list[E
     """
     if kind not in KINDS:
         raise ValueError(f"kind: one of {', '.join(KINDS)}, not {kind!r}")
-    entries = []
-    for keys, leaf in leaves_of(variables):
+    entries, leaves = [], leaves_of(variables)
+    kernels = {keys[1:-1] for keys, _ in leaves if keys[-1] == "kernel"}
+    for keys, leaf in leaves:
         module = "/".join(keys[1:-1])
         if module not in names:
             raise ValueError(f"order, naming: they lack the module {module!r}")
-        entries.append(_entry(keys, leaf.shape, kind, names[module]))
+        of_norm = keys[1:-1] not in kernels
+        entries.append(_entry(keys, leaf.shape, kind, names[module], of_norm=of_norm))
     places = {path: place for place, path in enumerate(names)}
     return sorted(entries, key=lambda entry: (places[entry.module], _place(entry.keys[-1])))
 
@@ -116,13 +118,16 @@ def tree_of(leaves: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
     return tree
 
 
-def _entry(keys: tuple[str, ...], shape: tuple[int, ...], kind: str, module: str) -> Entry:
+def _entry(
+    keys: tuple[str, ...], shape: tuple[int, ...], kind: str, module: str, *, of_norm: bool
+) -> Entry:
     leaf = keys[-1]
     axes = tuple(range(len(shape)))
     if kind == "native":
         return Entry(keys, ".".join(filter(None, (keys[0], module, leaf))), axes, shape)
     if kind == "keras":
-        return Entry(keys, f"{module}/{_KERAS[_OURS.index(leaf)]}", axes, shape)
+        name = "beta" if of_norm and leaf == "bias" else _KERAS[_OURS.index(leaf)]
+        return Entry(keys, f"{module}/{name}", axes, shape)
     if leaf == "kernel":
         axes = (*axes[:-3:-1], *axes[:-2])
         shape = tuple(shape[axis] for axis in axes)

@@ -236,7 +236,7 @@ class Written:
         bias = self.take(f"{path}/conv/bias") if f"{path}/conv/bias" in self.tensors else None
         x = self.functional.conv2d(x, kernel, bias, stride, kernel.shape[-1] // 2)
         if bias is None:
-            names = [f"{path}/norm/{leaf}" for leaf in ("mean", "variance", "scale", "offset")]
+            names = [f"{path}/norm/{leaf}" for leaf in ("mean", "var", "scale", "bias")]
             values = [self.take(name).clone() for name in names]
             x = self.functional.batch_norm(x, *values, training=self.train, eps=1e-3)
         return x.relu()
@@ -326,7 +326,7 @@ def random_variables(model: nn.Module, size: int) -> Any:
     def draw(path, leaf):
         if leaf.ndim > 1:
             values = rng.normal(scale=np.sqrt(2 / np.prod(leaf.shape[:-1])), size=leaf.shape)
-        elif path[-1].key in ("scale", "variance"):
+        elif path[-1].key in ("scale", "var"):
             values = rng.uniform(0.5, 1.5, size=leaf.shape)
         else:
             values = rng.normal(scale=0.3, size=leaf.shape)

@@ -66,13 +66,13 @@ def shapes_of(model: Any, size: int = 32, channels: int = 3) -> Any:
 
 
 def random_variables(model: Any) -> Any:
-    """He normal kernels, and no scale, offset, bias or statistic at its first value."""
+    """He normal kernels, and no scale, bias or statistic at its first value."""
     rng = np.random.default_rng(0)
 
     def draw(path: Any, leaf: Any) -> np.ndarray:
         if leaf.ndim > 1:
             values = rng.normal(scale=np.sqrt(2 / np.prod(leaf.shape[:-1])), size=leaf.shape)
-        elif path[-1].key in ("scale", "variance"):
+        elif path[-1].key in ("scale", "var"):
             values = rng.uniform(0.5, 1.5, size=leaf.shape)
         else:
             values = rng.normal(scale=0.3, size=leaf.shape)
@@ -108,7 +108,7 @@ class Written:
         kernel = self.take(f"{path}/conv/kernel").permute(3, 2, 0, 1)
         assert kernel.shape == (features, x.shape[1], height, width)
         x = self.functional.conv2d(x, kernel, None, stride, (height // 2, width // 2))
-        names = [f"{path}/norm/{leaf}" for leaf in ("mean", "variance", "scale", "offset")]
+        names = [f"{path}/norm/{leaf}" for leaf in ("mean", "var", "scale", "bias")]
         values = [self.take(name).clone() for name in names]
         return self.functional.batch_norm(x, *values, training=self.train, eps=1e-3).relu()
 

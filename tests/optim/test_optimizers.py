@@ -31,7 +31,7 @@ SHAPES = {
     ("conv", "kernel"): (2, 3),
     ("conv", "bias"): (3,),
     ("norm", "scale"): (3,),
-    ("norm", "offset"): (3,),
+    ("norm", "bias"): (3,),
 }
 STEPS = 6
 

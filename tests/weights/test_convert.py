@@ -71,9 +71,9 @@ def test_torch_lays_kernels_out_by_outputs_first_and_counts_batches():
     norm, moments = variables["params"]["stem_norm"], variables["batch_stats"]["stem_norm"]
     for name, value in [
         ("weight", norm["scale"]),
-        ("bias", norm["offset"]),
+        ("bias", norm["bias"]),
         ("running_mean", moments["mean"]),
-        ("running_var", moments["variance"]),
+        ("running_var", moments["var"]),
         ("num_batches_tracked", np.int64(0)),
     ]:
         np.testing.assert_array_equal(tensors[f"bn1.{name}"], value)
@@ -87,10 +87,10 @@ def test_keras_lays_kernels_out_as_we_do():
     np.testing.assert_array_equal(tensors["dense/bias"], variables["params"]["head"]["bias"])
     norm, moments = variables["params"]["stem_norm"], variables["batch_stats"]["stem_norm"]
     np.testing.assert_array_equal(tensors["batch_normalization/gamma"], norm["scale"])
-    np.testing.assert_array_equal(tensors["batch_normalization/beta"], norm["offset"])
+    np.testing.assert_array_equal(tensors["batch_normalization/beta"], norm["bias"])
     np.testing.assert_array_equal(tensors["batch_normalization/moving_mean"], moments["mean"])
     variance = tensors["batch_normalization/moving_variance"]
-    np.testing.assert_array_equal(variance, moments["variance"])
+    np.testing.assert_array_equal(variance, moments["var"])
 
 
 @pytest.mark.parametrize("kind", layout.KINDS)
