@@ -11,7 +11,7 @@ from jaxml import config as settings
 from jaxml.config import Config
 from jaxml.errors import InputError
 from jaxml.io import atomic
-from jaxml.models import summary
+from jaxml.models import summarize
 from jaxml.normalize import Normalizer
 from jaxml.training.evaluate import restore
 from jaxml.training.workdir import Workdir
@@ -57,7 +57,7 @@ def export(workdir: Path, out: Path, *, checkpoint: str = "best", names: str = "
         normalizer=state.normalizer,
         split=program.eval_split,
         metrics=metrics,
-        num_parameters=summary.summarize(model, shape).parameters,
+        num_parameters=summarize(model, shape).parameters,
         input_shape=shape,
         file=out.name,
     )

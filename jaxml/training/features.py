@@ -11,7 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxml.config import Config
 from jaxml.data import DATASETS, Split
 from jaxml.errors import InputError, choose
-from jaxml.models import taps
+from jaxml.models import intermediate_shapes, intermediates
 from jaxml.normalize import Normalizer
 from jaxml.training.evaluate import restore
 from jaxml.types import Array, PyTree
@@ -24,8 +24,8 @@ def features(
 
     Args:
       workdir: folder of a run; nothing in it is changed.
-      tap: name of an intermediate result of the network, as `jaxml.models.taps` has them:
-        "features" is what the head sees.
+      tap: name of an intermediate result, as `jaxml.models.intermediates` names them: "features"
+        is the input of the classifier.
       split: "train", "test", or "validation" where the run holds one out of the training set.
       checkpoint: "newest", "best", or the number of a step.
 
@@ -39,13 +39,13 @@ def features(
     program, _, state = restore(workdir, checkpoint)
     config, model = program.config, program.model
     examples = _examples(config, split)
-    shapes = taps.shapes(model, program.input_shape)
+    shapes = intermediate_shapes(model, program.input_shape)
     if not shapes:
-        raise InputError(f"--tap={tap}: {config.model.name} has no taps")
+        raise InputError(f"--tap={tap}: {config.model.name} has no intermediate results")
     choose(shapes, tap, "--tap")
 
     def compute(variables: PyTree, normalizer: Normalizer, batch: Array) -> Array:
-        found = taps.taps(model, variables, normalizer.apply(batch), [tap])[tap]
+        found = intermediates(model, variables, normalizer.apply(batch), [tap])[tap]
         return found.reshape(len(batch), -1).astype(np.float32)
 
     replicated: Any = state.step.sharding

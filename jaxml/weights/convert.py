@@ -12,7 +12,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxml.errors import InputError
-from jaxml.models.summary import layers
+from jaxml.models import summarize_layers
 from jaxml.types import PyTree
 from jaxml.weights.keras_numbers import renumbered
 from jaxml.weights.layout import HEAD, Entry, counters_of, entries_of, leaves_of, tree_of
@@ -35,7 +35,7 @@ def call_order(model: nn.Module, input_shape: Sequence[int]) -> list[str]:
       >>> call_order(MODELS["resnet_tiny"](num_classes=10), (1, 8, 8, 3))[:4]
       ['stem_conv', 'stem_norm', 'stage1/block1/conv1', 'stage1/block1/norm1']
     """
-    return [layer.path for layer in layers(model, input_shape[1:])]
+    return [layer.path for layer in summarize_layers(model, input_shape[1:])]
 
 
 def from_library(

@@ -21,8 +21,8 @@ import re
 from collections.abc import Sequence
 from functools import partial
 
-from jaxml.models.cifar_resnet import CIFAR_RESNETS
-from jaxml.models.resnet import RESNETS
+from jaxml.models._cifar_resnet import CIFAR_RESNETS
+from jaxml.models._resnet import RESNETS
 from jaxml.weights.convert import Naming
 from jaxml.weights.keras_numbers import keras_numbered
 

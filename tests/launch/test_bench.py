@@ -91,7 +91,10 @@ def test_single_convolutions_are_told_in_gigaflops():
             "--peers: 'mxnet' is not one of flax, keras, torch, torch_compile",
         ),
         (["--batch_size=large"], "--batch_size: large is not a list of integers"),
-        (["--model=inception_v3", "--image_size=8", "--peers="], "jaxml: images: at least 75x75"),
+        (
+            ["--model=inception_v3", "--image_size=8", "--peers="],
+            "jaxml: images must be at least 75x75",
+        ),
         (["--json=not/there.json"], "--json: not/there.json: its folder does not exist"),
         (["--what=everything"], "flag --what=everything"),
     ],

@@ -9,7 +9,7 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxml.initializers import ones
-from jaxml.models.blocks import BatchNorm, Conv, Dense
+from jaxml.models import BatchNorm, Conv, Dense
 from tests import references
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 5, 4, 3)).astype(np.float32)

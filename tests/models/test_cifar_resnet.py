@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jaxml.errors import InputError
-from jaxml.models import MODELS, taps
-from jaxml.models.residual import SHORTCUTS
+from jaxml.models import MODELS, intermediate_shapes
+from jaxml.models._residual import SHORTCUTS
 from tests import references
 
 SIZES = [
@@ -231,7 +231,7 @@ def test_each_stage_after_the_first_halves_the_resolution_and_doubles_the_filter
     size, resolutions
 ):
     model = MODELS["resnet20v1"](num_classes=10)
-    found = taps.shapes(model, (*size, 3))
+    found = intermediate_shapes(model, (*size, 3))
     expected = {"stem": (*size, 16), "features": (64,)}
     for stage, (filters, resolution) in enumerate(zip((16, 32, 64), resolutions, strict=True), 1):
         expected[f"stage{stage}"] = (*resolution, filters)

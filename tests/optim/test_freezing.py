@@ -8,7 +8,7 @@ import pytest
 
 from jaxml.config import LossConfig
 from jaxml.errors import InputError
-from jaxml.models.cifar_resnet import resnet_tiny
+from jaxml.models import MODELS
 from jaxml.normalize import UnitInterval
 from jaxml.optim.freezing import check_pattern, is_frozen, keep_frozen
 from jaxml.training.objective import create_objective
@@ -49,7 +49,7 @@ def test_what_is_no_regular_expression_is_told():
 def _steps(frozen, batch):
     """The state before and after two steps that would move everything."""
     method = Method(
-        resnet_tiny(num_classes=6, frozen=frozen),
+        MODELS["resnet_tiny"](num_classes=6, frozen=frozen),
         create_objective(LossConfig(l2=0.1), num_classes=6),
         optax.chain(optax.add_decayed_weights(0.1), optax.sgd(0.1, momentum=0.9)),
         max_norm=0.01,
@@ -79,7 +79,7 @@ def test_a_step_moves_all_but_the_frozen_parameters_and_their_statistics(frozen)
 
 def test_frozen_norms_normalise_by_their_running_statistics():
     images = 3 * jax.random.normal(jax.random.key(2), (4, 8, 8, 1)) + 1
-    model = resnet_tiny(num_classes=6)
+    model = MODELS["resnet_tiny"](num_classes=6)
     variables = model.init(jax.random.key(0), images, train=False)
     frozen = model.clone(frozen=".*")
     logits, _ = frozen.apply(variables, images, train=True, mutable=["batch_stats"])

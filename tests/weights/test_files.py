@@ -8,8 +8,7 @@ import pytest
 import safetensors.numpy
 
 from jaxml.errors import InputError
-from jaxml.models import MODELS
-from jaxml.models.summary import abstract_variables
+from jaxml.models import MODELS, abstract_variables
 from jaxml.weights import files, read_weights, safetensors_file
 
 SHAPE = (32, 32, 3)

@@ -1,4 +1,4 @@
-"""A stage: residual blocks in a row, at one resolution."""
+"""Stages of blocks: stochastic depth, rematerialization and scan."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,57 +10,63 @@ from flax import linen as nn
 from jax import lax
 
 from jaxml import layers
-from jaxml.models.blocks import Module
+from jaxml.models._blocks import ModuleDef
 from jaxml.types import Array, Key, PyTree
 
 
 class Drop(NamedTuple):
-    """Stochastic depth in one block: the key of its mask, and how probable it is to be kept."""
+    """Stochastic depth of one block: the key of its mask and its survival probability."""
 
     key: Key
     keep_prob: Array
 
 
 def add_residual(x: Array, residual: Array, drop: Drop | None) -> Array:
-    """`x + residual`, but x alone in the examples that stochastic depth picks."""
+    """Computes `x + residual`, without the residual in examples that stochastic depth drops."""
     if drop is not None:
         residual = layers.stochastic_depth(drop.key, residual, keep_prob=drop.keep_prob, train=True)
     return x + residual
 
 
-def survival(last: float, blocks: Sequence[int]) -> list[tuple[float, ...]]:
-    """The probability that each block of each stage is kept: linear from 1 to that of the last.
+def survival_probs(last: float, counts: Sequence[int]) -> list[tuple[float, ...]]:
+    """Returns the survival probability of each block of each stage.
 
-    Source: Huang et al., "Deep Networks with Stochastic Depth", 2016, equation 4.
+    They decay linearly with depth, from 1 at the input to `last` at the last block.
 
-    >>> survival(0.5, [2, 2])
-    [(0.875, 0.75), (0.625, 0.5)]
+    Example:
+      >>> survival_probs(0.5, [2, 2])
+      [(0.875, 0.75), (0.625, 0.5)]
+
+    References:
+      Huang et al., "Deep Networks with Stochastic Depth", 2016, equation 4.
     """
-    total = sum(blocks)
-    every = iter([1 - number / total * (1 - last) for number in range(1, total + 1)])
-    return [tuple(itertools.islice(every, count)) for count in blocks]
+    total = sum(counts)
+    probs = iter([1 - number / total * (1 - last) for number in range(1, total + 1)])
+    return [tuple(itertools.islice(probs, count)) for count in counts]
 
 
 class Stage(nn.Module):
-    """Blocks in a row. They are `block1`, `block2`, ... of its parameters however they are run.
+    """Sequence of blocks.
+
+    The parameters are named `block1`, `block2`, ... whatever the options are.
 
     Attributes:
-      blocks: constructor of each; blocks with the very same constructor are identical. A block is
-        called with `train` and `drop`.
-      survival: the probability that each is kept, by stochastic depth.
-      remat: whether the backward pass computes the inside of each block anew, so that only what is
-        between the blocks is kept in memory.
-      scan: whether identical neighbours are run by one loop, which is compiled once.
+      blocks: Constructors of the blocks. Blocks with the same constructor object are identical.
+        Blocks are called with `train` and `drop`.
+      survival: Survival probability of each block in stochastic depth.
+      remat: Whether the backward pass recomputes the inside of each block, so that only the values
+        between blocks are kept in memory.
+      scan: Whether to run identical consecutive blocks as one loop, which is compiled once.
     """
 
-    blocks: Sequence[Module]
+    blocks: Sequence[ModuleDef]
     survival: Sequence[float]
     remat: bool = False
     scan: bool = False
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
-        """The last block's result."""
+        """Returns the output of the last block."""
         names = [f"block{number}" for number in range(1, len(self.blocks) + 1)]
         drops = self._drops(train)
         start = 0
@@ -70,9 +76,9 @@ class Stage(nn.Module):
             if self.scan and count > 1 and not self.is_initializing():
                 x = self._scan(x, self.blocks[start], names[part], drops[part], train=train)
             else:
-                for index in range(start, start + count):
-                    block = self.blocks[index](name=names[index])
-                    x = _call(block, x, drops[index], train=train, remat=self.remat)
+                for name, drop in zip(names[part], drops[part], strict=True):
+                    run = _run_block(train=train, remat=self.remat)
+                    x = run(self.blocks[start](name=name), x, drop)
             start += count
         return x
 
@@ -86,9 +92,9 @@ class Stage(nn.Module):
         ]
 
     def _scan(
-        self, x: Array, block: Module, names: list[str], drops: list[Drop | None], *, train: bool
+        self, x: Array, block: ModuleDef, names: list[str], drops: list[Drop | None], *, train: bool
     ) -> Array:
-        """Runs identical blocks by a loop over their stacked parameters."""
+        """Runs identical blocks as a loop over their stacked parameters."""
         variables = {
             kind: _stack([tree[name] for name in names])
             for kind, tree in self.variables.items()
@@ -110,11 +116,11 @@ class Stage(nn.Module):
         return x
 
 
-def _call(block: nn.Module, x: Array, drop: Drop | None, *, train: bool, remat: bool) -> Array:
+def _run_block(*, train: bool, remat: bool) -> Any:
     def run(block: Any, x: Array, drop: Drop | None) -> Array:
         return block(x, train=train, drop=drop)
 
-    return (nn.remat(run) if remat else run)(block, x, drop)
+    return nn.remat(run) if remat else run
 
 
 def _stack(trees: Sequence[PyTree]) -> PyTree:

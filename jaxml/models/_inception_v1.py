@@ -14,31 +14,36 @@
              then a max pool of stride 2, 3x3 in the paper and 2x2 in torchvision
     5a       7x7       256   160 -> 320  32 -> 128  128
     5b       7x7       384   192 -> 384  48 -> 128  128
-    head     1x1       global average pooling, dropout, dense, softmax
+    head     1x1       global average pooling, dropout, dense
 
-for an input of 224x224; any other size works. What stands before an arrow is a 1x1 that makes the
-channels few.
+The number before an arrow is the width of a 1x1 bottleneck. The output sizes are for 224x224
+images; other sizes work too.
 
-Sources: Szegedy et al., "Going Deeper with Convolutions", 2014, table 1 and figure 3; Caffe's
-bvlc_googlenet for where its pools lie and for the constants of the local response normalisation;
-torchvision's googlenet, whose 5x5 is a 3x3 and whose auxiliary heads average over a grid of 4x4.
+References:
+  Szegedy et al., "Going Deeper with Convolutions", 2014, table 1 and figure 3.
+  Caffe's bvlc_googlenet, for the padding of the pools and the constants of the local response
+  normalization.
+  torchvision's googlenet, with 3x3 in place of 5x5, and auxiliary heads that average over a 4x4
+  grid.
 """
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxml import activations, layers
-from jaxml.models.blocks import ConvUnit, Dense, Module, dropout
-from jaxml.models.inception_blocks import (
+from jaxml.models._blocks import ConvUnit, Dense, ModuleDef
+from jaxml.models._inception_blocks import (
+    AuxiliaryHead,
     InceptionNetwork,
     Pool,
     Step,
+    Table,
     Unit,
-    average_to_a_third,
+    average_pool_stride_3,
+    branches,
 )
 from jaxml.types import Array
 
@@ -55,43 +60,32 @@ MODULES = {
 }
 
 
-class GoogLeNetHead(nn.Module):
-    """An auxiliary head: a 4x4 map, 1x1, dense, dropout, dense.
+class GoogLeNetHead(AuxiliaryHead, kw_only=True):
+    """Auxiliary head: pooling to a 4x4 map, 1x1, dense, dropout, dense.
 
     Attributes:
-      num_classes: outputs.
-      pool: makes the map; for images of other sizes than 224x224, the paper's may be of another.
-      keep_prob: the share of features that dropout keeps.
-      unit: constructor of a unit.
-      dtype: of the computation.
+      pool: Pooling of the feature map. The paper's makes a 4x4 map of 224x224 images only.
     """
 
-    num_classes: int
     pool: Pool
-    keep_prob: float
-    unit: Module = ConvUnit
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
-        """`[batch, height, width, in]` to logits `[batch, num_classes]`."""
+        """Maps `[batch, height, width, in]` to logits `[batch, num_classes]`."""
         x = self.unit(128, 1, name="unit")(self.pool(x), train=train)
-        x = layers.flatten(jnp.moveaxis(x, -1, 1))  # the order of torchvision's dense weights
+        x = layers.flatten(jnp.moveaxis(x, -1, 1))  # in the order of torchvision's dense weights
         x = activations.relu(Dense(1024, dtype=self.dtype, name="dense")(x))
-        x = dropout(self, x, keep_prob=self.keep_prob, train=train)
-        return Dense(self.num_classes, dtype=self.dtype, name="head")(x)
+        return self.classify(x, train=train)
 
 
 class InceptionV1(InceptionNetwork, kw_only=True):
-    """GoogLeNet of nine modules, with two auxiliary heads.
+    """GoogLeNet with nine modules and two auxiliary heads.
 
     Attributes:
-      auxiliary: whether it is built with the auxiliary heads.
-      batch_norm: whether batch norm stands in the place of biases and of the two local response
-        normalisations of the stem.
-      like_torchvision: whether this is the network of torchvision: 3x3 in the place of 5x5, a last
-        max pool of 2x2, and an average over a grid of 4x4 in the auxiliary heads.
-      auxiliary_keep_prob: the share of features that dropout keeps in the auxiliary heads.
+      auxiliary: Whether to build the auxiliary heads.
+      batch_norm: Whether batch norm replaces the biases and the local response normalization.
+      like_torchvision: Whether to match torchvision, as the module's docstring describes.
+      auxiliary_keep_prob: Fraction of features that dropout keeps in the auxiliary heads.
 
     Example:
       >>> import jax
@@ -111,59 +105,56 @@ class InceptionV1(InceptionNetwork, kw_only=True):
     keep_prob: float = 0.6
 
     @property
-    def unit(self) -> Module:
+    def unit(self) -> ModuleDef:
         """Constructor of the network's units."""
         return super().unit if self.batch_norm else partial(ConvUnit, conv=self.conv, norm=None)
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
-        """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
-        pool = average_to_a_third
+        """Maps images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
+        pool = average_pool_stride_3
         if self.like_torchvision:
             pool = partial(layers.adaptive_average_pool, size=4)
         head = partial(GoogLeNetHead, pool=pool, keep_prob=self.auxiliary_keep_prob)
         x = self.stem(self._stem(), x, train=train)
         for name in MODULES:
-            x = self.mixed(f"inception_{name}", self._branches(name), x, train=train)
+            x = self.inception_module(f"inception_{name}", self._branches(name), x, train=train)
             if name == "3b":
-                x = max_pool_to_half(x)
+                x = max_pool_stride_2(x)
             elif name == "4a":
-                self.classify_beside("auxiliary1", head, x, train=train)
+                self.run_auxiliary("auxiliary1", head, x, train=train)
             elif name == "4d":
-                self.classify_beside("auxiliary2", head, x, train=train)
+                self.run_auxiliary("auxiliary2", head, x, train=train)
             elif name == "4e":
-                x = max_pool_to_half(x, window=2 if self.like_torchvision else 3)
+                x = max_pool_stride_2(x, window=2 if self.like_torchvision else 3)
         return self.classify(x, train=train)
 
     def _stem(self) -> Sequence[Step]:
         normalize = [] if self.batch_norm else [layers.local_response_norm]
         return [
             Unit(64, 7, strides=2),
-            max_pool_to_half,
+            max_pool_stride_2,
             *normalize,
             Unit(64),
             Unit(192, 3),
             *normalize,
-            max_pool_to_half,
+            max_pool_stride_2,
         ]
 
-    def _branches(self, name: str) -> Sequence[Sequence[Step]]:
-        one, (few3, three), (few5, five), pooled = MODULES[name]
-        return [
-            [Unit(one)],
-            [Unit(few3), Unit(three, 3)],
-            [Unit(few5), Unit(five, 3 if self.like_torchvision else 5)],
-            [partial(layers.max_pool, window=3, strides=1, padding=1), Unit(pooled)],
-        ]
+    def _branches(self, name: str) -> Table:
+        one, three, five, pooled = MODULES[name]
+        sizes = ((1,), (1, 3), (1, 3 if self.like_torchvision else 5))
+        pool = partial(layers.max_pool, window=3, strides=1, padding=1)
+        return (*branches(sizes, [one], three, five), (pool, Unit(pooled)))
 
 
-def max_pool_to_half(x: Array, *, window: int = 3) -> Array:
-    """Max pooling of stride 2, whose last windows may reach past the image."""
+def max_pool_stride_2(x: Array, *, window: int = 3) -> Array:
+    """Max pooling of stride 2, whose last windows may extend past the image."""
     sizes = [min(window, size) for size in x.shape[1:3]]
     return layers.max_pool(x, window=sizes, strides=2, ceil_mode=True)
 
 
-INCEPTIONS_V1: Mapping[str, Module] = {
+INCEPTIONS_V1: Mapping[str, ModuleDef] = {
     "inception_v1": InceptionV1,
     "inception_v1_bn": partial(InceptionV1, batch_norm=True),
     "googlenet": partial(InceptionV1, batch_norm=True, like_torchvision=True, keep_prob=0.8),

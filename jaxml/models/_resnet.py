@@ -7,13 +7,15 @@
     2       28x28     128 x2        128 x4        128 128 512          x4    x4    x8    x24
     3       14x14     256 x2        256 x6        256 256 1024         x6    x23   x36   x36
     4       7x7       512 x2        512 x3        512 512 2048         x3    x3    x3    x3
-    head    1x1       global average pooling, dense, softmax
+    head    1x1       global average pooling, dense
 
-for an input of 224x224; any other size works.
+The output sizes are for 224x224 images; other sizes work too.
 
-Sources: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015, table 1, and
-"Identity Mappings in Deep Residual Networks", 2016; Zagoruyko, Komodakis, "Wide Residual Networks",
-2016; He et al., "Bag of Tricks for Image Classification", 2019, section 4 (D).
+References:
+  He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015, table 1;
+  "Identity Mappings in Deep Residual Networks", 2016.
+  Zagoruyko, Komodakis, "Wide Residual Networks", 2016.
+  He et al., "Bag of Tricks for Image Classification", 2019, section 4 (D).
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,9 +25,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxml import activations, layers
-from jaxml.models.blocks import Module
-from jaxml.models.network import ResidualNetwork
-from jaxml.models.residual import (
+from jaxml.models._blocks import ModuleDef
+from jaxml.models._network import ResidualNetwork
+from jaxml.models._residual import (
     BasicBlock,
     Bottleneck,
     MaxPoolShortcut,
@@ -46,17 +48,17 @@ FEATURES = (64, 128, 256, 512)
 
 
 class ResNet(ResidualNetwork, kw_only=True):
-    """ResNet v1, with its stem, four stages, and a dense head over the global average.
+    """ResNet v1 for ImageNet.
 
     Attributes:
-      blocks: how many each stage has.
-      bottleneck: whether blocks are 1x1, 3x3, 1x1 and not 3x3, 3x3.
-      width: a bottleneck's 3x3 has so many times the filters of the table.
-      strided: which convolution of a bottleneck has the stride: 1, the first 1x1 of the paper, or
-        2, the 3x3 ("v1.5").
-      deep_stem: whether three 3x3 stand in the place of the 7x7, as in D.
-      average_shortcut: whether shortcuts average what they would skip, as in D.
-      conv_bias: whether convolutions have biases, as in Keras.
+      blocks: Number of blocks in each stage.
+      bottleneck: Whether blocks are 1x1, 3x3, 1x1 instead of 3x3, 3x3.
+      width: Factor by which the 3x3 convolutions of bottlenecks are widened.
+      strided: The convolution of a bottleneck that has the stride: 1, the first 1x1 as in the
+        paper, or 2, the 3x3 ("v1.5").
+      deep_stem: Whether three 3x3 convolutions replace the 7x7, as in D.
+      average_shortcut: Whether shortcuts downsample by average pooling, as in D.
+      conv_bias: Whether convolutions have biases, as in Keras.
 
     Example:
       >>> import jax
@@ -78,22 +80,22 @@ class ResNet(ResidualNetwork, kw_only=True):
     conv_bias: bool = False
 
     @property
-    def conv(self) -> Module:
+    def conv(self) -> ModuleDef:
         """Constructor of the network's convolutions."""
         return partial(super().conv, use_bias=self.conv_bias)
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
-        """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
+        """Maps images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
         stages = []
         for number, (features, count) in enumerate(zip(FEATURES, self.blocks, strict=True)):
             block = self._block(features)
             stages.append([partial(block, strides=1 if number == 0 else 2)] + [block] * (count - 1))
-        x = self.tap("stem", self._stem(x, train=train))
-        x = self.stages(stages, x, train=train)
+        x = self.sow_intermediate("stem", self._stem(x, train=train))
+        x = self.run_stages(stages, x, train=train)
         return self.classify(x, train=train)
 
-    def _block(self, features: int) -> Module:
+    def _block(self, features: int) -> ModuleDef:
         options = {
             "conv": self.conv,
             "norm": self.norm,
@@ -122,12 +124,12 @@ class ResNet(ResidualNetwork, kw_only=True):
 
 
 class ResNetV2(ResidualNetwork, kw_only=True):
-    """ResNet v2 of pre-activation bottlenecks, with the stride in the 3x3.
+    """ResNet v2 for ImageNet, with pre-activation bottlenecks and the stride in the 3x3.
 
     Attributes:
-      blocks: how many each stage has.
-      like_keras: whether this is the network of Keras' applications: the last block of a stage has
-        the stride, and the stem, projections and last convolutions have biases.
+      blocks: Number of blocks in each stage.
+      like_keras: Whether to match `keras.applications`: the last block of a stage has the stride,
+        and the stem, the projections and the last convolutions of blocks have biases.
     """
 
     blocks: Sequence[int] = BLOCKS[50]
@@ -135,12 +137,12 @@ class ResNetV2(ResidualNetwork, kw_only=True):
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
-        """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
+        """Maps images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
         stages = []
         for number, (features, count) in enumerate(zip(FEATURES, self.blocks, strict=True)):
             block = self._block(features)
             if self.like_keras:
-                # What is pooled is the block's input itself.
+                # The max pooling reads the block's input, not the output of its first ReLU.
                 last = partial(block, strides=2, shortcut=MaxPoolShortcut, project_preact=False)
                 stages.append([partial(block)] + [block] * (count - 2) + [last])
                 if number == len(FEATURES) - 1:
@@ -148,12 +150,12 @@ class ResNetV2(ResidualNetwork, kw_only=True):
             else:
                 first = partial(block, strides=1 if number == 0 else 2)
                 stages.append([first] + [block] * (count - 1))
-        x = self.tap("stem", self._stem(x))
-        x = self.stages(stages, x, train=train)
+        x = self.sow_intermediate("stem", self._stem(x))
+        x = self.run_stages(stages, x, train=train)
         x = activations.relu(self.norm(name="final_norm")(x, train=train))
         return self.classify(x, train=train)
 
-    def _block(self, features: int) -> Module:
+    def _block(self, features: int) -> ModuleDef:
         projection = partial(ProjectionShortcut, use_norm=False, use_bias=self.like_keras)
         return partial(
             PreactBottleneck,
@@ -169,17 +171,15 @@ class ResNetV2(ResidualNetwork, kw_only=True):
 
     def _stem(self, x: Array) -> Array:
         x = self.conv(64, kernel_size=7, strides=2, use_bias=self.like_keras, name="stem_conv")(x)
-        if self.like_keras:  # its pool sees zeros around the image, and the values may be negative
+        if self.like_keras:  # Keras pads with zeros, which count in the maximum of negative values.
             x = jnp.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
             return layers.max_pool(x, window=3, strides=2)
         return layers.max_pool(x, window=3, strides=2, padding=1)
 
 
-def _named() -> Mapping[str, Module]:
-    """Every depth and its variants."""
-    models: dict[str, Module] = {}
-    # Keras writes 1.001e-5 where others have 1e-5.
-    keras = {"epsilon": 1.001e-5, "momentum": 0.99}
+def _resnets() -> Mapping[str, ModuleDef]:
+    models: dict[str, ModuleDef] = {}
+    keras = {"epsilon": 1.001e-5, "momentum": 0.99}  # The epsilon is Keras' own.
     for depth, blocks in BLOCKS.items():
         model = partial(ResNet, blocks=blocks, bottleneck=depth >= 50)
         models[f"resnet{depth}"] = model
@@ -196,4 +196,4 @@ def _named() -> Mapping[str, Module]:
     return models
 
 
-RESNETS = _named()
+RESNETS = _resnets()

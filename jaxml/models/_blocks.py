@@ -1,4 +1,7 @@
-"""Linen shells: they hold parameters and running statistics and call the functions of `layers`."""
+"""Linen modules that hold parameters and running statistics and call the functions of `layers`.
+
+Parameters and statistics are float32 whatever the `dtype` of the computation.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,21 +15,21 @@ from jaxml.layers.padding import each_dimension
 from jaxml.optim.freezing import is_frozen
 from jaxml.types import Array, Initializer
 
-Module = Callable[..., Any]
+ModuleDef = Callable[..., Any]
 
 
 class Conv(nn.Module):
-    """`layers.conv` with its kernel (He normal) and, if asked for, its bias.
+    """Two-dimensional convolution, `layers.conv` with parameters.
 
     Attributes:
-      features: output channels.
-      kernel_size: height and width of the kernel, or one number for both.
-      strides: step in both spatial dimensions.
-      padding: as in `layers.conv`; None means half of the kernel on every side, so that strides
-        sample the same centres whatever the kernel's (odd) size.
-      use_bias: whether a bias is added.
-      dtype: of the computation; the parameters are float32.
-      kernel_init: initializer of the kernel.
+      features: Number of output channels.
+      kernel_size: Height and width of the kernel, or one number for both.
+      strides: Stride of both spatial dimensions.
+      padding: As in `layers.conv`. None pads by half the kernel on each side, so that odd kernels
+        of any size sample the same positions.
+      use_bias: Whether to add a bias.
+      dtype: Dtype of the computation.
+      kernel_init: Initializer of the kernel.
     """
 
     features: int
@@ -39,7 +42,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """`[batch, height, width, in]` to `[batch, out height, out width, features]`."""
+        """Maps `[batch, height, width, in]` to `[batch, out height, out width, features]`."""
         window = each_dimension("kernel_size", self.kernel_size, 2)
         shape = (*window, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
@@ -55,28 +58,18 @@ class Conv(nn.Module):
         )
 
 
-def sow(module: nn.Module, collection: str, name: str, value: Any) -> None:
-    """Leaves a value for a caller who asks for the collection; a later call's replaces it."""
-    module.sow(collection, name, value, lambda _, new: new, lambda: None)
-
-
-def dropout(module: nn.Module, x: Array, *, keep_prob: float, train: bool) -> Array:
-    """`layers.dropout` by a key of the module's stream "dropout", which is needed in training."""
-    if not train or keep_prob == 1 or module.is_initializing():
-        return x
-    return layers.dropout(module.make_rng("dropout"), x, keep_prob=keep_prob, train=train)
-
-
 class BatchNorm(nn.Module):
-    """`layers.batch_normalization` with scale and bias, and running statistics for evaluation.
+    """Batch normalization with running statistics for evaluation.
+
+    The collection "batch_moments", if mutable, receives the statistics of the current batch.
 
     Attributes:
-      momentum: weight of the past in the running averages (Keras' meaning).
-      epsilon: added to the variance.
-      use_scale: whether there is a scale; none is needed where a ReLU and another layer follow.
-      scale_init: initializer of the scale.
-      frozen: pattern of `jaxml.optim.freezing`: where it matches the path of this module, training
-        neither moves the running statistics nor normalises by the batch.
+      momentum: Decay of the running averages, as in Flax and Keras.
+      epsilon: Added to the variance.
+      use_scale: Whether to multiply by a scale. It is redundant before a ReLU and a linear layer.
+      scale_init: Initializer of the scale.
+      frozen: Pattern of `jaxml.optim.freezing`. Where it matches the path of this module, training
+        uses the running statistics and leaves them unchanged.
     """
 
     momentum: float = 0.9
@@ -87,7 +80,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
-        """`[..., channels]`, by the batch's statistics in training, else by the running ones."""
+        """Normalizes `[..., channels]` by batch statistics in training, else by running ones."""
         shape = x.shape[-1:]
         scale = None
         if self.use_scale:
@@ -96,14 +89,13 @@ class BatchNorm(nn.Module):
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
         mean, var = running_mean.value, running_var.value
-        own = "scale" if self.use_scale else "bias"
-        frozen = is_frozen(self.frozen, "/".join((*self.path, own)))
+        parameter = "scale" if self.use_scale else "bias"
+        frozen = is_frozen(self.frozen, "/".join((*self.path, parameter)))
         if train and not frozen:
             mean, var = layers.moments(x, range(x.ndim - 1))
         if train and not self.is_initializing():
-            for name, value in (("mean", mean), ("var", var)):
-                # Kept only for a caller who asks for this collection: to take the statistics anew.
-                sow(self, "batch_moments", name, value)
+            sow_latest(self, "batch_moments", "mean", mean)
+            sow_latest(self, "batch_moments", "var", var)
             if not frozen:
                 for running, value in ((running_mean, mean), (running_var, var)):
                     running.value = layers.update_running_average(
@@ -113,12 +105,12 @@ class BatchNorm(nn.Module):
 
 
 class Dense(nn.Module):
-    """`layers.dense` with its kernel and bias.
+    """Fully connected layer, `layers.dense` with parameters.
 
     Attributes:
-      features: size of the last dimension of the result.
-      dtype: of the computation; the parameters are float32.
-      kernel_init: initializer of the kernel.
+      features: Size of the last dimension of the output.
+      dtype: Dtype of the computation.
+      kernel_init: Initializer of the kernel.
     """
 
     features: int
@@ -127,7 +119,7 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """`[..., in]` to `[..., features]`."""
+        """Maps `[..., in]` to `[..., features]`."""
         shape = (x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", initializers.zeros(), (self.features,), jnp.float32)
@@ -137,29 +129,27 @@ class Dense(nn.Module):
 
 
 class ConvUnit(nn.Module):
-    """A convolution, a normalisation and ReLU, which most networks repeat.
+    """Convolution, normalization and ReLU.
 
     Attributes:
-      features: output channels.
-      kernel_size: as of `Conv`.
-      strides: as of `Conv`.
-      padding: as of `Conv`.
-      relu: whether ReLU comes last.
-      conv: constructor of the convolution.
-      norm: constructor of the normalisation; None for none, and the convolution has a bias.
+      features: Number of output channels.
+      kernel_size: As in `Conv`.
+      strides: As in `Conv`.
+      padding: As in `Conv`.
+      conv: Constructor of the convolution.
+      norm: Constructor of the normalization. With None, the convolution has a bias instead.
     """
 
     features: int
     kernel_size: int | tuple[int, int] = 3
     strides: int = 1
     padding: Padding | None = None
-    relu: bool = True
-    conv: Module = Conv
-    norm: Module | None = BatchNorm
+    conv: ModuleDef = Conv
+    norm: ModuleDef | None = BatchNorm
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
-        """`[batch, height, width, in]` to `[batch, out height, out width, features]`."""
+        """Maps `[batch, height, width, in]` to `[batch, out height, out width, features]`."""
         options: dict[str, Any] = {} if self.padding is None else {"padding": self.padding}
         if self.norm is None:
             options["use_bias"] = True
@@ -168,4 +158,16 @@ class ConvUnit(nn.Module):
         )(x)
         if self.norm is not None:
             x = self.norm(name="norm")(x, train=train)
-        return activations.relu(x) if self.relu else x
+        return activations.relu(x)
+
+
+def dropout(module: nn.Module, x: Array, *, keep_prob: float, train: bool) -> Array:
+    """Applies `layers.dropout` in training, with a key from the module's "dropout" stream."""
+    if not train or keep_prob == 1 or module.is_initializing():
+        return x
+    return layers.dropout(module.make_rng("dropout"), x, keep_prob=keep_prob, train=train)
+
+
+def sow_latest(module: nn.Module, collection: str, name: str, value: Any) -> None:
+    """Stores a value in a collection if it is mutable, replacing the value of an earlier call."""
+    module.sow(collection, name, value, lambda _, new: new, lambda: None)
