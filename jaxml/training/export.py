@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jaxml import config as settings
+from jaxml import weights
 from jaxml.config import Config
 from jaxml.errors import InputError
 from jaxml.io import atomic
@@ -15,7 +16,6 @@ from jaxml.models import summarize
 from jaxml.normalize import Normalizer
 from jaxml.training.evaluate import restore
 from jaxml.training.workdir import Workdir
-from jaxml.weights import files
 
 
 def export(workdir: Path, out: Path, *, checkpoint: str = "best", names: str = "native") -> str:
@@ -36,7 +36,7 @@ def export(workdir: Path, out: Path, *, checkpoint: str = "best", names: str = "
       InputError: there is no such run or checkpoint, no library has the network, or a file cannot
         be written.
     """
-    files.check_names(names, Workdir.read_config(workdir).model.name)
+    weights.check_names(names, Workdir.read_config(workdir).model.name)
     program, step, state = restore(workdir, checkpoint)
     config, model = program.config, program.model
     metrics = program.evaluate(state)
@@ -49,7 +49,7 @@ def export(workdir: Path, out: Path, *, checkpoint: str = "best", names: str = "
     }
     variables = jax.device_get(program.evaluated(state))
     shape = program.input_shape
-    files.save(out, variables, config.model.name, model, shape, metadata, names=names)
+    weights.save(out, variables, config.model.name, model, shape, metadata, names=names)
     text = card(
         config,
         step=step,

@@ -14,6 +14,7 @@ from flax import linen as nn
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jaxml import weights
 from jaxml.config import Config, parse_steps, user_path
 from jaxml.data import DATASETS, Split, augment, digests, pipeline
 from jaxml.errors import InputError, choose
@@ -27,7 +28,6 @@ from jaxml.optim.schedules import create_schedule
 from jaxml.training.objective import Metrics, create_objective
 from jaxml.training.steps import Method, TrainState, batch_moments, eval_step, evaluated, train_step
 from jaxml.types import Array, Batch, Key, PyTree
-from jaxml.weights import files as weights
 
 
 class Program:

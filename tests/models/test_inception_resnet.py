@@ -14,8 +14,8 @@ from jaxml.models import intermediate_shapes, intermediates
 from jaxml.models._inception_blocks import Branches
 from jaxml.models._inception_resnet import INCEPTION_RESNETS
 from jaxml.models._inception_v4 import INCEPTIONS_V4
-from jaxml.weights import convert
-from jaxml.weights.names import naming_of
+from jaxml.weights import _convert
+from jaxml.weights._names import naming_of
 from tests.models import parity, peers
 
 NETWORKS = {**INCEPTIONS_V4, **INCEPTION_RESNETS}
@@ -192,9 +192,9 @@ def pair_of(part: Part) -> parity.Pair:
     module, shape = module_of(part), (1, 9, 9, part.channels)
     images = jax.ShapeDtypeStruct(shape, jnp.float32)
     template = jax.eval_shape(partial(module.init, train=False), jax.random.key(0), images)
-    order = convert.call_order(module, shape)
+    order = _convert.call_order(module, shape)
     tensors = peers.tensors(peer)
-    variables = convert.from_library(tensors, template, kind, naming, order=order)
+    variables = _convert.from_library(tensors, template, kind, naming, order=order)
     return parity.Pair(part.network, peer, module, variables, kind, naming, order)
 
 
@@ -265,7 +265,7 @@ def test_logits_of_the_whole_network_agree(whole, size):
     assert parity.training_error(both, images) <= LOGITS
     ours, theirs = both.exported(both.variables), peers.tensors(both.peer)
     if both.kind == "keras":
-        theirs, _ = convert.renumbered(theirs)
+        theirs, _ = _convert.renumbered(theirs)
     assert ours.keys() == theirs.keys()
     for name in theirs:
         if not name.endswith("num_batches_tracked"):

@@ -17,9 +17,9 @@ have names of their own.
 import re
 from collections.abc import Mapping, Sequence
 
-from jaxml.weights.convert import Naming
-from jaxml.weights.inception_names import of_layer
-from jaxml.weights.resnet_names import keras_in_order
+from jaxml.weights._convert import Naming
+from jaxml.weights._inception_names import of_layer
+from jaxml.weights._resnet_names import keras_in_order
 
 _BLOCK = re.compile(r"stage(\d+)/block(\d+)/(?:branches/)?(.+)")
 _BRANCH = re.compile(r"branch(\d+)/unit(\d+)")

@@ -2,7 +2,7 @@
 
 The tensors of a library go by the names of their files: `layer1.0.conv1.weight` in torch,
 `conv2_block1_1_conv/kernel` in Keras. What each network's modules are called is in
-`jaxml.weights.names`, and how a layer's tensors are laid out in `jaxml.weights.layout`.
+`jaxml.weights._names`, and how a layer's tensors are laid out in `jaxml.weights._layout`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,9 +14,9 @@ from flax import linen as nn
 from jaxml.errors import InputError
 from jaxml.models import summarize_layers
 from jaxml.types import PyTree
-from jaxml.weights.keras_numbers import renumbered
-from jaxml.weights.layout import HEAD, Entry, counters_of, entries_of, leaves_of, tree_of
-from jaxml.weights.prefixes import only_difference
+from jaxml.weights._keras_numbers import renumbered
+from jaxml.weights._layout import HEAD, Entry, counters_of, entries_of, leaves_of, tree_of
+from jaxml.weights._prefixes import only_difference
 
 # From the paths of the modules that hold arrays ("stage1/block1/conv1"), in the order of their
 # calls, to what a library calls them ("layer1.0.conv1").

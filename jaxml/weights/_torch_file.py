@@ -14,11 +14,11 @@ import numpy as np
 
 from jaxml.errors import InputError
 from jaxml.io import unpickle
-from jaxml.weights.archive import Archive
-from jaxml.weights.first_bytes import ZIP, first_bytes
-from jaxml.weights.prefixes import SETTING, select, unknown
-from jaxml.weights.torch_parts import TorchParts
-from jaxml.weights.torch_types import NoArray, Reader, Storage, Tensor
+from jaxml.weights._archive import opened
+from jaxml.weights._first_bytes import ZIP, first_bytes
+from jaxml.weights._prefixes import SETTING, select, unknown
+from jaxml.weights._torch_parts import TorchParts
+from jaxml.weights._torch_types import NoArray, Reader, Storage, Tensor
 
 PICKLE = b"\x80"  # how a pickle begins
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of an old file
@@ -113,7 +113,7 @@ def _text(key: Any) -> str:
 
 
 def _read_archive(path: Path, entry: str) -> dict[str, np.ndarray]:
-    with Archive(path) as archive:
+    with opened(path) as archive:
         pickles = [name for name in archive.names if name.endswith("/data.pkl")]
         if len(pickles) != 1 or pickles[0].count("/") != 1:
             raise InputError(f"{path}: a zip archive that torch.save did not write")

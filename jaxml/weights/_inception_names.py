@@ -14,8 +14,8 @@ In Keras' v3, layers have the names that Keras gives them by itself, but for the
 
 from collections.abc import Callable, Mapping, Sequence
 
-from jaxml.weights.convert import Naming
-from jaxml.weights.resnet_names import keras_in_order
+from jaxml.weights._convert import Naming
+from jaxml.weights._resnet_names import keras_in_order
 
 _LAYERS = {"conv": "conv", "norm": "bn"}
 

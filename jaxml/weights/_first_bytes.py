@@ -1,4 +1,4 @@
-"""How a file of weights begins."""
+"""First bytes of a file, which identify its format."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ ZIP = b"PK\x03\x04"
 
 
 def first_bytes(path: Path) -> bytes:
-    """The first bytes of a file, at most 16; an InputError names a file that cannot be read."""
+    """Returns at most 16 bytes; raises InputError if the file cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(16)

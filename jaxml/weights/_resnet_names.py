@@ -23,8 +23,8 @@ from functools import partial
 
 from jaxml.models._cifar_resnet import CIFAR_RESNETS
 from jaxml.models._resnet import RESNETS
-from jaxml.weights.convert import Naming
-from jaxml.weights.keras_numbers import keras_numbered
+from jaxml.weights._convert import Naming
+from jaxml.weights._keras_numbers import keras_numbered
 
 _BLOCK = re.compile(r"stage(\d+)/block(\d+)/(.+)")
 

@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxml.errors import InputError
-from jaxml.weights import hdf5
-from jaxml.weights.archive import Archive
-from jaxml.weights.first_bytes import HDF5, ZIP, first_bytes
-from jaxml.weights.keras_layers import layers_of, weights_of
+from jaxml.weights import _hdf5
+from jaxml.weights._archive import opened
+from jaxml.weights._first_bytes import HDF5, ZIP, first_bytes
+from jaxml.weights._keras_layers import layers_of, weights_of
 
 if TYPE_CHECKING:
     import h5py
@@ -64,17 +64,17 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """
     start = first_bytes(path)
     if start.startswith(HDF5):
-        with hdf5.opened(path, path) as file:
+        with _hdf5.opened(path, path) as file:
             weights = _weights(file, {}, path)
     elif start.startswith(ZIP):
-        with Archive(path) as archive:
+        with opened(path) as archive:
             layers = layers_of(archive.read("config.json"), path)
             if "model.weights.npz" in archive.names:
                 raise InputError(
                     f"{path}: has its weights in model.weights.npz, save the model as .h5"
                 )
             content = archive.read("model.weights.h5")
-        with hdf5.opened(io.BytesIO(content), path) as file:
+        with _hdf5.opened(io.BytesIO(content), path) as file:
             weights = _weights(file, layers, path)
     else:
         raise InputError(f"{path}: no Keras file, it starts with {start[:4].hex()}")
@@ -84,7 +84,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 def _weights(
     file: "h5py.File", layers: dict[str, dict[str, Any]], path: Path
 ) -> dict[str, np.ndarray]:
-    datasets = hdf5.datasets(file, path)
+    datasets = _hdf5.datasets(file, path)
     if "model_weights" in file:
         root = "model_weights/"
         datasets = {k.removeprefix(root): v for k, v in datasets.items() if k.startswith(root)}
@@ -99,7 +99,7 @@ def _weights(
     for place, name in named.items():
         if name in weights:
             raise InputError(f"{path}: two weights are called {name[:100]!r}")
-        weights[name] = hdf5.array(datasets[place], path)
+        weights[name] = _hdf5.array(datasets[place], path)
     if not weights:
         raise InputError(f"{path}: holds no weights of a Sequential or functional model")
     return weights

@@ -9,8 +9,8 @@ from safetensors.numpy import save
 
 from jaxml.errors import InputError
 from jaxml.io import atomic
-from jaxml.weights.bfloat16 import widen
-from jaxml.weights.first_bytes import first_bytes
+from jaxml.weights._bfloat16 import widen
+from jaxml.weights._first_bytes import first_bytes
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -8,10 +8,10 @@ their native names: the keys of the tree with dots between them, as
 
 from collections.abc import Mapping, Sequence
 
-from jaxml.weights.convert import Naming
-from jaxml.weights.inception_names import INCEPTION_NAMINGS
-from jaxml.weights.inception_resnet_names import INCEPTION_RESNET_NAMINGS
-from jaxml.weights.resnet_names import RESNET_NAMINGS
+from jaxml.weights._convert import Naming
+from jaxml.weights._inception_names import INCEPTION_NAMINGS
+from jaxml.weights._inception_resnet_names import INCEPTION_RESNET_NAMINGS
+from jaxml.weights._resnet_names import RESNET_NAMINGS
 
 
 def native(paths: Sequence[str]) -> dict[str, str]:
@@ -23,7 +23,7 @@ def native(paths: Sequence[str]) -> dict[str, str]:
     return {path: path.replace("/", ".") for path in paths}
 
 
-# By the name of the network: kind of `jaxml.weights.layout`, and its names.
+# By the name of the network: kind of `jaxml.weights._layout`, and its names.
 NAMINGS: Mapping[str, tuple[str, Naming]] = {
     **RESNET_NAMINGS,
     **INCEPTION_NAMINGS,

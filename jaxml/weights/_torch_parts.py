@@ -4,7 +4,7 @@ from typing import Any
 
 from jaxml.io import unpickle
 from jaxml.io.unpickle import Name, Opaque
-from jaxml.weights.torch_types import (
+from jaxml.weights._torch_types import (
     DTYPES,
     OTHER_DTYPES,
     STORAGES,

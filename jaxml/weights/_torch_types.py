@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from jaxml.io.unpickle import Name, Opaque
-from jaxml.weights.bfloat16 import BFLOAT16
+from jaxml.weights._bfloat16 import BFLOAT16
 
 # A view of few numbers by strides of 0 may stand for many, which a hostile one would fill the
 # memory with.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from jaxml.errors import InputError
-from jaxml.weights.bfloat16 import BFLOAT16, widen
+from jaxml.weights._bfloat16 import BFLOAT16, widen
 
 if TYPE_CHECKING:
     import h5py

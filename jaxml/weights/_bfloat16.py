@@ -1,4 +1,4 @@
-"""The one dtype of weights that NumPy lacks."""
+"""bfloat16, which NumPy lacks."""
 
 import ml_dtypes
 import numpy as np
@@ -7,5 +7,5 @@ BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
 def widen(array: np.ndarray) -> np.ndarray:
-    """An array of bfloat16 as float32, which holds all its values; any other as it is."""
+    """Converts bfloat16 to float32, without loss, and returns other arrays unchanged."""
     return array.astype(np.float32) if array.dtype == BFLOAT16 else array
