@@ -1,8 +1,8 @@
-"""Variables of a network as the tensors of another library, and back.
+"""Conversion between the variables of a network and the tensors of another library.
 
-The tensors of a library go by the names of their files: `layer1.0.conv1.weight` in torch,
-`conv2_block1_1_conv/kernel` in Keras. What each network's modules are called is in
-`jaxml.weights._names`, and how a layer's tensors are laid out in `jaxml.weights._layout`.
+Tensors have the names of the library's files: `layer1.0.conv1.weight` in torch,
+`conv2_block1_1_conv/kernel` in Keras. `_names` has the names of each network's modules, and
+`_layout` the layout of a layer's tensors.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,17 +18,17 @@ from jaxml.weights._keras_numbers import renumbered
 from jaxml.weights._layout import HEAD, Entry, counters_of, entries_of, leaves_of, tree_of
 from jaxml.weights._prefixes import only_difference
 
-# From the paths of the modules that hold arrays ("stage1/block1/conv1"), in the order of their
-# calls, to what a library calls them ("layer1.0.conv1").
+# Maps the paths of the modules that hold arrays ("stage1/block1/conv1"), in call order, to a
+# library's names ("layer1.0.conv1").
 Naming = Callable[[Sequence[str]], dict[str, str]]
 
 
 def call_order(model: nn.Module, input_shape: Sequence[int]) -> list[str]:
-    """The paths of all modules that hold arrays, in the order in which they are first called.
+    """Returns the paths of all modules that hold arrays, in the order of their first calls.
 
     Args:
-      model: called with images and `train`.
-      input_shape: `(batch, height, width, channels)`, which the network can take.
+      model: A network, called with images and `train`.
+      input_shape: `(batch, height, width, channels)`.
 
     Example:
       >>> from jaxml.models import MODELS
@@ -48,24 +48,23 @@ def from_library(
     new_head: bool = False,
     source: str = "weights",
 ) -> dict[str, Any]:
-    """The variables of a network from the tensors of a library, each of which has to have its use.
+    """Converts the tensors of a library to the variables of a network.
 
     Args:
-      tensors: by the library's names. Layers that Keras numbered itself may start at any number.
-      template: variables of the network, arrays or `jax.ShapeDtypeStruct`.
-      kind: of `layout.KINDS`.
-      naming: what the library calls the modules.
+      tensors: Tensors by the library's names. Layers that Keras numbered may start at any number.
+      template: Variables of the network, arrays or `jax.ShapeDtypeStruct`.
+      kind: A name in `KINDS`.
+      naming: The library's names of the modules.
       order: `call_order` of the network.
-      new_head: whether the classifier, and those of auxiliary heads, are those of the template,
-        whatever the tensors hold of them.
-      source: what the tensors are from, for messages.
+      new_head: Whether the classifiers, including those of auxiliary heads, keep the values of the
+        template. Their tensors are then ignored.
+      source: Origin of the tensors, for messages.
 
     Returns:
-      `{"params": ..., "batch_stats": ...}` of NumPy arrays, with the template's dtypes; a new
-      head is what the template holds.
+      `{"params": ..., "batch_stats": ...}` of NumPy arrays with the dtypes of the template.
 
     Raises:
-      InputError: tensors are missing, of no use, or of the wrong shape or type; the message lists
+      InputError: Tensors are missing, unexpected, or of the wrong shape or type; the message lists
         the first few of each.
     """
     names = _names(naming, order)
@@ -81,13 +80,13 @@ def from_library(
     known = {*(entry.name for entry in entries), *counters_of(entries, kind)}
     unexpected = [name for name in found if name not in known]
     if missing or unexpected or wrong:
-        told = [
+        problems = [
             _few("missing", [entry.name for entry in missing]),
             _few("unexpected", [called.get(name, name) for name in unexpected]),
             _few("of the wrong shape or type", [_mismatch(e, found[e.name]) for e in wrong]),
         ]
         hint = _prefix_hint(found, entries, kind) or _hint(missing, unexpected, wrong, names)
-        raise InputError(f"{source}: tensors {'; '.join(filter(None, told))}{hint}")
+        raise InputError(f"{source}: tensors {'; '.join(filter(None, problems))}{hint}")
     values = dict(leaves_of(template))
     for entry in entries:
         values[entry.keys] = entry.ours(found[entry.name], values[entry.keys].dtype)
@@ -97,12 +96,12 @@ def from_library(
 def to_library(
     variables: PyTree, kind: str, naming: Naming, *, order: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """The tensors of a library from the variables of a network, in the order of the calls.
+    """Converts the variables of a network to the tensors of a library, in call order.
 
     Args:
       variables: `{"params": ..., "batch_stats": ...}`.
-      kind: of `layout.KINDS`.
-      naming: what the library calls the modules.
+      kind: A name in `KINDS`.
+      naming: The library's names of the modules.
       order: `call_order` of the network.
 
     Example:
@@ -118,28 +117,28 @@ def to_library(
 
 
 def _names(naming: Naming, order: Sequence[str]) -> dict[str, str]:
-    """What the library calls the modules, and the head even if there is none."""
+    """Returns the library's names of the modules, and of a head even if there is none."""
     return naming(order if HEAD in order else [*order, HEAD])
 
 
 def _is_head(path: str) -> bool:
-    """Whether it is the classifier, or that of an auxiliary head."""
+    """Returns whether a path is that of a classifier, auxiliary ones included."""
     return path.rpartition("/")[2] == HEAD
 
 
 def _heads(entries: Iterable[Entry]) -> set[str]:
-    """The classifiers of the network, and the name of one where it has none."""
+    """Returns the paths of the classifiers, including that of a head the network lacks."""
     return {entry.module for entry in entries if _is_head(entry.module)} | {HEAD}
 
 
 def _are_of(tensors: Iterable[str], modules: Iterable[str]) -> list[str]:
-    """Those of the names of tensors that are of one of the library's modules."""
+    """Returns the names of the tensors that belong to the library's modules."""
     prefixes = tuple(module + mark for module in modules for mark in "./")
     return [name for name in tensors if _without_kind(name).startswith(prefixes)]
 
 
 def _without_kind(tensor: str) -> str:
-    """A native name without its first part."""
+    """Removes the collection from a native name."""
     return tensor.removeprefix("params.").removeprefix("batch_stats.")
 
 
@@ -149,18 +148,18 @@ def _mismatch(entry: Entry, tensor: np.ndarray) -> str:
     return f"{entry.name} is {tensor.shape}, not {entry.shape}"
 
 
-def _few(how: str, names: Sequence[str], most: int = 3) -> str:
+def _few(problem: str, names: Sequence[str], most: int = 3) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{how}: {', '.join(name[:100] for name in names[:most])}{more}" if names else ""
+    return f"{problem}: {', '.join(name[:100] for name in names[:most])}{more}" if names else ""
 
 
 def _prefix_hint(found: Iterable[str], entries: Sequence[Entry], kind: str) -> str:
-    """Ends the message, where all names fit without one prefix."""
+    """Returns the end of the message if all names match up to one prefix."""
     ignored = set(counters_of(entries, kind))
     prefix = only_difference(found, (entry.name for entry in entries), ignored)
     if not prefix:
         return ""
-    return f"; only the prefix differs: config.weights.entry={prefix[:100]} takes it away"
+    return f"; only the prefix differs: config.weights.entry={prefix[:100]} removes it"
 
 
 def _hint(
@@ -169,13 +168,13 @@ def _hint(
     wrong: Sequence[Entry],
     names: Mapping[str, str],
 ) -> str:
-    """Ends the message, where one setting would do."""
+    """Returns the end of the message if one setting solves the problem."""
     if missing and all(entry.keys[1].startswith("aux") for entry in missing) and not unexpected:
-        return "; config.model.auxiliary=false is the network without auxiliary heads"
+        return "; config.model.auxiliary=false builds the network without auxiliary heads"
     of_aux = [name for name in unexpected if _without_kind(name).lower().startswith("aux")]
     if unexpected and of_aux == unexpected and not missing:
-        return "; config.model.auxiliary=true is the network with auxiliary heads"
-    told = [*(entry.name for entry in (*missing, *wrong)), *unexpected]
-    if _are_of(told, [name for path, name in names.items() if _is_head(path)]) == told:
-        return "; only the head differs: config.weights.new_head=true draws a new one"
+        return "; config.model.auxiliary=true builds the network with auxiliary heads"
+    named = [*(entry.name for entry in (*missing, *wrong)), *unexpected]
+    if _are_of(named, [name for path, name in names.items() if _is_head(path)]) == named:
+        return "; only the head differs: config.weights.new_head=true initializes a new one"
     return ""

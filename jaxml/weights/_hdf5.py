@@ -1,4 +1,4 @@
-"""HDF5 files from others: nothing outside of the file is read, and no more than the file holds."""
+"""HDF5 files from untrusted sources: reads nothing outside the file and no more than it holds."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,19 +18,19 @@ _CORRUPT = (OSError, RuntimeError, ValueError, LookupError, TypeError, Attribute
 
 @contextmanager
 def opened(source: Path | BinaryIO, path: Path) -> Iterator["h5py.File"]:
-    """An HDF5 file while it is entered; what goes wrong with it meanwhile is an InputError.
+    """Opens an HDF5 file and converts errors of the body to InputError.
 
     Args:
-      source: the file, or its content.
-      path: the name of the file, for messages.
+      source: The file, or its content.
+      path: Path of the file, for messages.
 
     Raises:
-      InputError: the file is cut short or corrupt, or h5py is not installed.
+      InputError: The file is truncated or corrupt, or h5py is not installed.
     """
     try:
         import h5py
     except ImportError:
-        raise InputError(f"{path}: is read by h5py, run: pip install h5py") from None
+        raise InputError(f"{path}: h5py must be installed to read it: pip install h5py") from None
     try:
         with h5py.File(source, "r") as file:
             yield file
@@ -38,15 +38,15 @@ def opened(source: Path | BinaryIO, path: Path) -> Iterator["h5py.File"]:
         raise
     except _CORRUPT as error:
         detail = repr(str(error))[1:-1][:200]
-        raise InputError(f"{path}: cut short or corrupt HDF5 ({detail})") from None
+        raise InputError(f"{path}: truncated or corrupt HDF5 ({detail})") from None
 
 
 def datasets(file: "h5py.File", path: Path) -> dict[str, "h5py.Dataset"]:
-    """All datasets by their place in the file.
+    """Returns all datasets by their path in the file.
 
     Raises:
-      InputError: there are links, or one object stands in two places; Keras writes neither, and by
-        them a small file could be endless, or lead out of it.
+      InputError: There are links, or one object has two paths. Keras writes neither, and they could
+        lead out of the file or make it endless.
     """
     import h5py
 
@@ -58,10 +58,10 @@ def datasets(file: "h5py.File", path: Path) -> dict[str, "h5py.Dataset"]:
         for name in group:
             place = f"{prefix}{name}"
             if type(group.get(name, getlink=True)) is not h5py.HardLink:
-                raise InputError(f"{path}: {place[:100]!r} is a link, which no file of Keras has")
+                raise InputError(f"{path}: {place[:100]!r} is a link, which Keras never writes")
             item = group[name]
             if item in seen:
-                raise InputError(f"{path}: {place[:100]!r} stands in two places")
+                raise InputError(f"{path}: {place[:100]!r} has two paths")
             seen.add(item)
             if isinstance(item, h5py.Dataset):
                 found[place] = item
@@ -71,17 +71,17 @@ def datasets(file: "h5py.File", path: Path) -> dict[str, "h5py.Dataset"]:
 
 
 def array(dataset: "h5py.Dataset", path: Path) -> np.ndarray:
-    """The numbers of a dataset; bfloat16, which Keras leaves without a name, as float32.
+    """Reads a dataset; converts bfloat16, which Keras stores without its name, to float32.
 
     Raises:
-      InputError: it is of no numbers, or they are not all there.
+      InputError: The dataset is not numeric or not stored completely in the file.
     """
     place = f"{path}: {str(dataset.name)[:100]!r}"
     dtype = dataset.dtype
     if dtype != "V2" and dtype.kind not in "fiub":
-        raise InputError(f"{place} is of dtype {str(dtype)[:50]}, not of numbers")
+        raise InputError(f"{place} must be numeric, got dtype {str(dtype)[:50]}")
     if dataset.external or dataset.is_virtual:
-        raise InputError(f"{place} leads to another file")
+        raise InputError(f"{place} refers to another file")
     if dataset.id.get_storage_size() < dataset.nbytes:
         raise InputError(f"{place} is compressed or was never written")
     if dtype == "V2":

@@ -1,4 +1,4 @@
-"""The names that Keras gives to layers by itself: `conv2d`, `conv2d_1`, ..."""
+"""Names that Keras generates for layers: `conv2d`, `conv2d_1`, ..."""
 
 import re
 from collections import defaultdict
@@ -10,7 +10,7 @@ _NUMBERED = re.compile(r"(conv2d|batch_normalization|dense)(?:_(\d+))?")
 
 
 def keras_numbered(kind: str, number: int) -> str:
-    """The name of the layer of a kind that is made after `number` others.
+    """Returns the generated name of a layer that is created after `number` others of its kind.
 
     >>> keras_numbered("conv2d", 0), keras_numbered("conv2d", 1)
     ('conv2d', 'conv2d_1')
@@ -21,15 +21,15 @@ def keras_numbered(kind: str, number: int) -> str:
 def renumbered(
     tensors: Mapping[str, np.ndarray],
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Tensors by the names that they would have in a program that made this network alone.
+    """Renames tensors as in a program that creates this network alone.
 
-    Keras numbers all layers of a kind that a program makes, and not those of a network.
+    Keras numbers all layers of a kind that a program creates, not those of each network.
 
     Args:
-      tensors: by `layer/weight`.
+      tensors: Tensors by `layer/weight`.
 
     Returns:
-      The tensors, and their names in `tensors`, by the new names.
+      The tensors and their old names, both by the new names.
 
     Example:
       >>> renumbered({"conv2d_96/kernel": np.zeros(3), "conv2d_94/kernel": np.zeros(3)})[1]

@@ -1,15 +1,16 @@
-"""How libraries lay out the tensors of a layer.
+"""Layouts of the tensors of a layer in jaxml, torch and Keras.
 
-    ours                    torch                        Keras
-    kernel of convolution   weight, HWIO as OIHW         kernel, HWIO
-    kernel of dense         weight, [in, out] as         kernel, [in, out]
-                            [out, in]
+    jaxml                   torch                        Keras
+    kernel of convolution,  weight, OIHW                 kernel, HWIO
+    HWIO
+    kernel of dense,        weight, [out, in]            kernel, [in, out]
+    [in, out]
     bias                    bias                         bias
     scale, bias of norm     weight, bias                 gamma, beta
     mean, var               running_mean, running_var    moving_mean, moving_variance
     -                       num_batches_tracked          -
 
-Native tensors are as ours and are called by the keys of the tree, with dots between them:
+Native tensors have the layout of jaxml and are named by the keys of the tree, joined by dots:
 `params.stage1.block1.conv1.kernel`.
 """
 
@@ -22,23 +23,23 @@ import numpy as np
 
 from jaxml.types import PyTree
 
-# In "torch_conv_head", the classifier is a convolution of 1x1.
+# In "torch_conv_head", the classifier is a 1x1 convolution.
 KINDS = ("native", "torch", "torch_conv_head", "keras")
 HEAD = "head"
 
-_OURS = ("kernel", "scale", "bias", "mean", "var")  # in the order that both libraries have
+_OURS = ("kernel", "scale", "bias", "mean", "var")  # in the order of both libraries
 _TORCH = ("weight", "weight", "bias", "running_mean", "running_var")
 _KERAS = ("kernel", "gamma", "bias", "moving_mean", "moving_variance")
 
 
 class Entry(NamedTuple):
-    """One tensor: where ours is in the tree, and how the library's is called and laid out.
+    """Correspondence of an array in the tree with a tensor of the library.
 
     Attributes:
-      keys: from the root of the variables.
-      name: of the tensor in the library.
-      axes: of ours, in the order of the library.
-      shape: in the library.
+      keys: Keys from the root of the variables to the array.
+      name: Name of the tensor.
+      axes: Axes of the array in the order of the tensor.
+      shape: Shape of the tensor.
     """
 
     keys: tuple[str, ...]
@@ -48,44 +49,48 @@ class Entry(NamedTuple):
 
     @property
     def module(self) -> str:
-        """The path of the module that holds the array."""
+        """Path of the module that holds the array."""
         return "/".join(self.keys[1:-1])
 
     def fits(self, tensor: np.ndarray | None) -> bool:
-        """Whether it is there, of floating point and of the library's shape."""
+        """Returns whether a tensor is real floating point and has the expected shape."""
         if tensor is None or tensor.shape != self.shape:
             return False
         return bool(jnp.issubdtype(tensor.dtype, jnp.floating))
 
     def ours(self, tensor: np.ndarray, dtype: Any) -> np.ndarray:
-        """The library's tensor as we lay it out."""
-        tensor = tensor.reshape(tensor.shape[: len(self.axes)])  # 1x1 may stand for dense
+        """Converts a tensor of the library to the layout of jaxml."""
+        tensor = tensor.reshape(
+            tensor.shape[: len(self.axes)]
+        )  # a 1x1 convolution as a dense layer
         return tensor.transpose(np.argsort(self.axes)).astype(dtype, order="C")
 
     def theirs(self, array: Any) -> np.ndarray:
-        """Ours as the library lays it out."""
+        """Converts an array of jaxml to the layout of the library."""
         return np.array(np.asarray(array).transpose(self.axes), order="C").reshape(self.shape)
 
 
 def entries_of(variables: PyTree, kind: str, names: Mapping[str, str]) -> list[Entry]:
-    """All tensors of a network.
+    """Returns the entries of all arrays of a network.
 
     Args:
-      variables: arrays or `jax.ShapeDtypeStruct`.
-      kind: of `KINDS`.
-      names: of each module in the library, in the order that the result has.
+      variables: Arrays or `jax.ShapeDtypeStruct`.
+      kind: A name in `KINDS`.
+      names: The library's name of each module, in the order of the result.
 
     Raises:
-      ValueError: there is no such kind, or a module has no name.
+      ValueError: There is no such kind, or a module has no name.
     """
     if kind not in KINDS:
-        raise ValueError(f"kind: one of {', '.join(KINDS)}, not {kind!r}")
+        raise ValueError(f"`kind` must be one of {', '.join(KINDS)}, got {kind!r}")
     entries, leaves = [], leaves_of(variables)
     kernels = {keys[1:-1] for keys, _ in leaves if keys[-1] == "kernel"}
     for keys, leaf in leaves:
         module = "/".join(keys[1:-1])
         if module not in names:
-            raise ValueError(f"order, naming: they lack the module {module!r}")
+            raise ValueError(
+                f"`order` and `naming` must include every module, got none for {module!r}"
+            )
         of_norm = keys[1:-1] not in kernels
         entries.append(_entry(keys, leaf.shape, kind, names[module], of_norm=of_norm))
     places = {path: place for place, path in enumerate(names)}
@@ -93,7 +98,7 @@ def entries_of(variables: PyTree, kind: str, names: Mapping[str, str]) -> list[E
 
 
 def counters_of(entries: Iterable[Entry], kind: str) -> list[str]:
-    """The names of torch's counts of batches, which it has beside running statistics."""
+    """Returns the names of torch's batch counters, which accompany running statistics."""
     if not kind.startswith("torch"):
         return []
     means = [entry.name for entry in entries if entry.keys[-1] == "mean"]
@@ -101,14 +106,14 @@ def counters_of(entries: Iterable[Entry], kind: str) -> list[str]:
 
 
 def leaves_of(variables: PyTree) -> list[tuple[tuple[str, ...], Any]]:
-    """The parameters and statistics, with the keys that lead to them."""
+    """Returns the parameters and statistics with the keys that lead to them."""
     kept = {kind: variables[kind] for kind in ("params", "batch_stats") if kind in variables}
     leaves = jax.tree_util.tree_flatten_with_path(kept)[0]
     return [(tuple(key.key for key in path), leaf) for path, leaf in leaves]
 
 
 def tree_of(leaves: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
-    """What `leaves_of` took apart."""
+    """Inverts `leaves_of`."""
     tree: dict[str, Any] = {"params": {}, "batch_stats": {}}
     for keys, value in leaves.items():
         branch = tree

@@ -1,9 +1,8 @@
-"""What another library calls the modules of each network, for files from there and for there.
+"""Names of the modules of each network in the library that has it.
 
-A network has the names of one library at most. Where torchvision and timm have it, these are
-theirs; the variants that are Keras' end in `_keras` and have its names. All other networks go by
-their native names: the keys of the tree with dots between them, as
-`params.stage1.block1.conv1.kernel` and `batch_stats.stem_norm.mean`.
+A network has the names of at most one library: those of torchvision and timm if they have it, and
+those of Keras for the variants that end in `_keras`. All others have native names only: the keys of
+the tree joined by dots, such as `params.stage1.block1.conv1.kernel`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from jaxml.weights._resnet_names import RESNET_NAMINGS
 
 
 def native(paths: Sequence[str]) -> dict[str, str]:
-    """Our own names.
+    """Returns the native names.
 
     >>> native(["stage1/block1/conv1"])
     {'stage1/block1/conv1': 'stage1.block1.conv1'}
@@ -23,7 +22,7 @@ def native(paths: Sequence[str]) -> dict[str, str]:
     return {path: path.replace("/", ".") for path in paths}
 
 
-# By the name of the network: kind of `jaxml.weights._layout`, and its names.
+# Kind of layout and naming of each network.
 NAMINGS: Mapping[str, tuple[str, Naming]] = {
     **RESNET_NAMINGS,
     **INCEPTION_NAMINGS,
@@ -32,7 +31,7 @@ NAMINGS: Mapping[str, tuple[str, Naming]] = {
 
 
 def naming_of(network: str) -> tuple[str, Naming]:
-    """The kind and the naming of a network, native ones where no library has it.
+    """Returns the kind of layout and the naming of a network; native if no library has it.
 
     >>> naming_of("resnet20v1")[0], naming_of("resnet50")[0]
     ('native', 'torch')

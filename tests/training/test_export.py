@@ -133,7 +133,7 @@ def test_a_pattern_that_freezes_nothing_or_everything_is_told(pattern, what):
 
 def test_a_network_that_no_library_has_is_told(exported):
     folder, _, _ = exported
-    with pytest.raises(InputError, match=r"^--names: library is not allowed, no library has resne"):
+    with pytest.raises(InputError, match=r"^--names must be native for resnet_tiny, which no libr"):
         export(folder / "run", folder / "x.safetensors", checkpoint="newest", names="library")
     assert not (folder / "x.safetensors").exists()
 

@@ -15,7 +15,7 @@ from jaxml.weights._names import NAMINGS, native
 from jaxml.weights._resnet_names import keras, keras_in_order, torch_v1, torch_v2
 
 NAMES = {"torch": torch_v1, "torch_conv_head": torch_v1, "keras": keras_in_order, "native": native}
-NEW_HEAD = "only the head differs: config.weights.new_head=true draws a new one"
+NEW_HEAD = "only the head differs: config.weights.new_head=true initializes a new one"
 
 
 @cache
@@ -174,7 +174,7 @@ def change(name, value=None, to=None):
         ),
         (
             change("fc.bias"),
-            "missing: fc.bias; only the head differs: config.weights.new_head=true draws a new one",
+            "missing: fc.bias; only the head differs: config.weights.new_head=true initializes a new one",
         ),
         (
             change("fc.bias", np.zeros(3, np.float32)),
@@ -182,7 +182,7 @@ def change(name, value=None, to=None):
         ),
         (
             change("aux.fc.bias", np.zeros(3, np.float32)),
-            "unexpected: aux.fc.bias; config.model.auxiliary=true is the network with auxiliary",
+            "unexpected: aux.fc.bias; config.model.auxiliary=true builds the network with auxiliary",
         ),
     ],
 )
@@ -271,9 +271,13 @@ def test_the_order_of_the_calls_is_that_of_the_network(options):
 
 def test_an_order_that_lacks_a_module_is_told():
     variables = {"params": {"stem_conv": {"kernel": np.zeros((1, 1, 1, 1))}}}
-    with pytest.raises(ValueError, match="order, naming: they lack the module 'stem_conv'"):
+    with pytest.raises(
+        ValueError, match="`order` and `naming` must include every module, got none for 'stem_conv'"
+    ):
         _convert.to_library(variables, "torch", torch_v1, order=["stem_norm"])
-    with pytest.raises(ValueError, match="kind: one of native, torch, torch_conv_head, keras, not"):
+    with pytest.raises(
+        ValueError, match="`kind` must be one of native, torch, torch_conv_head, keras, got"
+    ):
         _convert.to_library(variables, "caffe", torch_v1, order=["stem_conv"])
 
 

@@ -324,7 +324,7 @@ def test_settings_that_are_no_models_are_told(tmp_path, config):
 def test_other_archives_are_told(tmp_path):
     path = tmp_path / "a.keras"
     path.write_bytes(keras_archive('{"config": {"layers": []}}', b"PK"))
-    assert refused(path).startswith("cut short or corrupt HDF5 (")
+    assert refused(path).startswith("truncated or corrupt HDF5 (")
     path.write_bytes(keras_archive("{}" + " " * 10**6, b"", zipfile.ZIP_DEFLATED))
     assert (
         refused(path)
@@ -338,7 +338,7 @@ def test_other_archives_are_told(tmp_path):
 def test_h5py_is_asked_for(tmp_path, monkeypatch):
     path = hdf5(tmp_path / "a.h5", {})
     monkeypatch.setitem(sys.modules, "h5py", None)
-    assert refused(path) == "is read by h5py, run: pip install h5py"
+    assert refused(path) == "h5py must be installed to read it: pip install h5py"
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x02}.", b"a" * 99])
@@ -398,16 +398,16 @@ def compound(file):
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
-        (soft_link, "'a/b' is a link, which no file of Keras has"),
-        (external_link, "'a/b' is a link, which no file of Keras has"),
-        (circle, "'a/b' stands in two places"),
-        (second_place, "'b' stands in two places"),
-        (external_data, "'/a/a/bias' leads to another file"),
-        (virtual_data, "'/a/a/bias' leads to another file"),
+        (soft_link, "'a/b' is a link, which Keras never writes"),
+        (external_link, "'a/b' is a link, which Keras never writes"),
+        (circle, "'a/b' has two paths"),
+        (second_place, "'b' has two paths"),
+        (external_data, "'/a/a/bias' refers to another file"),
+        (virtual_data, "'/a/a/bias' refers to another file"),
         (compressed, "its weights are larger than the file, compressed or hostile"),
         (immense, "its weights are larger than the file, compressed or hostile"),
-        (text, "'/a/a/bias' is of dtype object, not of numbers"),
-        (compound, "'/a/a/bias' is of dtype [('f0', '<f4'), ('f1', '<f4')], not of numbers"),
+        (text, "'/a/a/bias' must be numeric, got dtype object"),
+        (compound, "'/a/a/bias' must be numeric, got dtype [('f0', '<f4'), ('f1', '<f4')]"),
     ],
 )
 def test_what_keras_never_writes_is_refused(tmp_path, harm, told):

@@ -57,8 +57,8 @@ def test_the_content_decides(tmp_path, make, ending):
         (".safetensors", "no whole safetensors file (Error while deserializing header: header to"),
         (
             ".bin",
-            "must be a safetensors, PyTorch (.pth, .pt) or Keras (.h5, .weights.h5, .keras) file, but"
-            " it starts with 6161616161616161",
+            "must be a safetensors, PyTorch (.pth, .pt) or Keras (.h5, .weights.h5, .keras) file, "
+            "but starts with 6161616161616161",
         ),
     ],
 )
