@@ -1,6 +1,6 @@
-"""What torchvision, timm and Keras call the modules of Inception v1 and v3.
+"""Names of the modules of Inception v1 and v3 in torchvision, timm and Keras.
 
-    ours                             googlenet                 inception_v3
+    jaxml                            googlenet                 inception_v3
     stem/unit2/conv                  conv2.conv                Conv2d_2a_3x3.conv
     stem/unit2/norm                  conv2.bn                  Conv2d_2a_3x3.bn
     inception_3a/branch2/unit1/conv  inception3a.branch2.0.conv
@@ -9,7 +9,7 @@
     auxiliary/unit1/conv                                       AuxLogits.conv0.conv
     head                             fc                        fc
 
-In Keras' v3, layers have the names that Keras gives them by itself, but for the head.
+In Keras' v3, all names but that of the head are generated.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -76,41 +76,47 @@ _V3_BRANCHES = {
 
 
 def googlenet(paths: Sequence[str]) -> dict[str, str]:
-    """The names of Inception v1 in torchvision.
+    """Returns the names of Inception v1 in torchvision.
 
     >>> googlenet(["stem/unit1/conv", "inception_3a/branch4/unit1/norm"])
     {'stem/unit1/conv': 'conv1.conv', \
 'inception_3a/branch4/unit1/norm': 'inception3a.branch4.1.bn'}
     """
-
-    def name(place: str) -> str:
-        if place in _GOOGLENET:
-            return _GOOGLENET[place]
-        module, _, unit = place.partition("/")
-        return f"{module.replace('_', '')}.{_GOOGLENET_BRANCHES[unit]}"
-
-    return {path: of_layer(path, name) for path in paths}
+    return _named(
+        paths,
+        _GOOGLENET,
+        lambda module, unit: f"{module.replace('_', '')}.{_GOOGLENET_BRANCHES[unit]}",
+    )
 
 
 def inception_v3(paths: Sequence[str]) -> dict[str, str]:
-    """The names of Inception v3 in torchvision and timm.
+    """Returns the names of Inception v3 in torchvision and timm.
 
     >>> inception_v3(["stem/unit1/conv", "mixed_6a/branch2/unit1/norm", "auxiliary/head"])
     {'stem/unit1/conv': 'Conv2d_1a_3x3.conv', \
 'mixed_6a/branch2/unit1/norm': 'Mixed_6a.branch3x3dbl_1.bn', 'auxiliary/head': 'AuxLogits.fc'}
     """
+    return _named(
+        paths,
+        _V3,
+        lambda module, unit: f"{module.capitalize()}.{_V3_BRANCHES[module][unit]}",
+    )
+
+
+def _named(
+    paths: Sequence[str], fixed: Mapping[str, str], in_module: Callable[[str, str], str]
+) -> dict[str, str]:
+    """Names the layers: units with a fixed name, and others by their module and path in it."""
 
     def name(place: str) -> str:
-        if place in _V3:
-            return _V3[place]
         module, _, unit = place.partition("/")
-        return f"{module.capitalize()}.{_V3_BRANCHES[module][unit]}"
+        return fixed[place] if place in fixed else in_module(module, unit)
 
     return {path: of_layer(path, name) for path in paths}
 
 
 def inception_v3_keras(paths: Sequence[str]) -> dict[str, str]:
-    """The names of Inception v3 in keras.applications.
+    """Returns the names of Inception v3 in `keras.applications`.
 
     >>> inception_v3_keras(["stem/unit1/conv", "stem/unit1/norm", "stem/unit2/conv", "head"])
     {'stem/unit1/conv': 'conv2d', 'stem/unit1/norm': 'batch_normalization', \
@@ -120,7 +126,7 @@ def inception_v3_keras(paths: Sequence[str]) -> dict[str, str]:
 
 
 def of_layer(path: str, name: Callable[[str], str]) -> str:
-    """The name of a layer, from that of the unit where it is in one.
+    """Returns the name of a layer from the name of the unit that contains it.
 
     >>> of_layer("stem/unit1/norm", {"stem/unit1": "conv1"}.__getitem__)
     'conv1.bn'

@@ -1,6 +1,6 @@
-"""What timm and Keras call the modules of Inception v4 and Inception-ResNet v2.
+"""Names of the modules of Inception v4 and Inception-ResNet v2 in timm and Keras.
 
-    ours                                    timm's inception_v4          timm's inception_resnet_v2
+    jaxml                                   timm's inception_v4          timm's inception_resnet_v2
     stem/unit1/conv                         features.0.conv              conv2d_1a.conv
     mixed_5b/branch2/unit1/norm                                          mixed_5b.branch1.0.bn
     stage1/block1/branches/branch1/unit1    features.6.branch0           repeat.0.branch0
@@ -9,9 +9,9 @@
     stage3/block10/expand                                                block8.conv2d
     head                                    last_linear                  classif
 
-A branch of one unit has no number after it; in the fourth branch, the pool has taken the 0. In
-Keras' Inception-ResNet, only the 1x1 convolutions before the sums and what follows the last block
-have names of their own.
+A branch with one unit has no unit number. In the fourth branch, the pool has number 0. In Keras'
+Inception-ResNet, all names are generated except those of the 1x1 convolutions before the sums and
+those of the layers after the last block.
 """
 
 import re
@@ -57,7 +57,7 @@ _STAGES_OF_RESNET_V2 = {1: "repeat", 2: "repeat_1", 3: "repeat_2"}
 
 
 def inception_v4(paths: Sequence[str]) -> dict[str, str]:
-    """The names of Inception v4 in timm.
+    """Returns the names of Inception v4 in timm.
 
     >>> inception_v4(["stem/unit1/conv", "stage3/block1/branches/branch2/fork/branch1/unit1/norm"])
     {'stem/unit1/conv': 'features.0.conv', \
@@ -80,7 +80,7 @@ def inception_v4(paths: Sequence[str]) -> dict[str, str]:
 
 
 def inception_resnet_v2(paths: Sequence[str]) -> dict[str, str]:
-    """The names of Inception-ResNet v2 in timm.
+    """Returns the names of Inception-ResNet v2 in timm.
 
     >>> inception_resnet_v2(["stage1/block2/branches/branch1/unit1/conv", "stage3/block10/expand"])
     {'stage1/block2/branches/branch1/unit1/conv': 'repeat.1.branch0.conv', \
@@ -103,7 +103,7 @@ def inception_resnet_v2(paths: Sequence[str]) -> dict[str, str]:
 
 
 def inception_resnet_v2_keras(paths: Sequence[str]) -> dict[str, str]:
-    """The names of Inception-ResNet v2 in keras.applications.
+    """Returns the names of Inception-ResNet v2 in `keras.applications`.
 
     >>> inception_resnet_v2_keras(["stem/unit1/conv", "stage1/block2/expand", "end/unit1/norm"])
     {'stem/unit1/conv': 'conv2d', 'stage1/block2/expand': 'block35_2_conv', \
@@ -120,7 +120,7 @@ def inception_resnet_v2_keras(paths: Sequence[str]) -> dict[str, str]:
 
 
 def _in_branch(unit: str, part: str, paths: Sequence[str]) -> str:
-    """The name of a unit within its module, where `part` is its path there."""
+    """Returns the name of a unit within its module, from its path `part` in the module."""
     match = _BRANCH.fullmatch(part)
     assert match, part
     branch, number = int(match[1]) - 1, int(match[2]) - 1

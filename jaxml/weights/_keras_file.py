@@ -1,17 +1,17 @@
-"""Files of Keras: `.h5`, `.weights.h5` and `.keras`, read without Keras.
+"""Keras files: `.h5`, `.weights.h5` and `.keras`, read without Keras.
 
-The three keep the weights of a model in three ways:
+The formats store the weights of a model in different ways:
 
-- `.h5`, of old Keras and of keras.applications: `[model_weights/]LAYER/.../LAYER/WEIGHT`. A model
-  inside of a model is one layer there, and holds the names of its own layers.
+- `.h5`, of old Keras and `keras.applications`: `[model_weights/]LAYER/.../LAYER/WEIGHT`. A nested
+  model is one layer, which contains the names of its own layers.
 - `.weights.h5`, of Keras 3: `layers/CLASS_n/vars/i` for the n-th layer of a class in the order of
-  `model.layers`, which is by depth and not the order in which they were made. The layer's own name
-  is an attribute of `vars`, which early versions did not write. Weights have no names.
-- `.keras`: a zip archive of the former and of `config.json`, which has all names.
+  `model.layers`, which is by depth, not by creation. The name of the layer is an attribute of
+  `vars`, which early versions did not write. Weights have no names.
+- `.keras`: a zip archive of a `.weights.h5` file and `config.json`, which has all names.
 
-Keras 2.13 to 2.15 write the latter two as well. There 2.13 and 2.14 say
-`_layer_checkpoint_dependencies` for `layers`, 2.13 counts each layer twice, and on Windows there
-are backslashes between the names. No version before 3 writes a layer's own name into `.weights.h5`.
+Keras 2.13 to 2.15 write the latter two as well. 2.13 and 2.14 write
+`_layer_checkpoint_dependencies` instead of `layers`, 2.13 counts each layer twice, and on Windows
+names are separated by backslashes. No version before 3 writes names of layers into `.weights.h5`.
 """
 
 import io
@@ -38,7 +38,7 @@ WEIGHTS = (
 )
 
 _OLD_LAYERS = "_layer_checkpoint_dependencies"
-# What is in a file of Keras 3 beside weights: the optimiser, metrics, states of random generators.
+# Other contents of Keras 3 files: states of the optimizer, metrics and random generators.
 _OTHERS = re.compile(r"optimizer/.*|(compile_)?metrics/.*|.*/seed_generator/.*")
 
 
@@ -46,21 +46,20 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """Reads the weights of a Sequential or functional model of Keras.
 
     Args:
-      path: a `.h5`, `.weights.h5` or `.keras` file; its content decides which.
+      path: A `.h5`, `.weights.h5` or `.keras` file; the content decides the format.
 
     Returns:
-      The weights by `LAYER/WEIGHT`, the same for the three formats, where WEIGHT is one of
-      `WEIGHTS` or what else Keras calls it. Layers are sorted by name, numbers in names by value:
-      those that Keras named itself (`conv2d`, `conv2d_1`, ...) come in the order in which they were
-      made. Models inside of the model are dissolved. The dtypes are those of the file but for
-      bfloat16, which NumPy lacks and which becomes float32.
+      The weights by `LAYER/WEIGHT`, the same for all formats, where WEIGHT is usually one of
+      `WEIGHTS`. They are sorted by layer, with numbers in names by value, so that layers with
+      generated names (`conv2d`, `conv2d_1`, ...) are in the order of creation. Nested models are
+      flattened. The dtypes are those of the file except that bfloat16 becomes float32.
 
     Raises:
-      InputError: the file cannot be read, is cut short, corrupt or of another format; h5py is not
-        installed; the names of a layer or of its weights are not known.
+      InputError: The file cannot be read, is truncated or corrupt, or has another format; h5py is
+        not installed; the names of a layer or its weights are unknown.
 
-    Source: files that Keras 3.15 and 2.13 to 2.15 wrote, and their `saving_lib` and
-      `legacy_h5_format`.
+    References:
+      `saving_lib` and `legacy_h5_format` of Keras 3.15 and 2.13 to 2.15.
     """
     start = first_bytes(path)
     if start.startswith(HDF5):
@@ -71,13 +70,13 @@ def read(path: Path) -> dict[str, np.ndarray]:
             layers = layers_of(archive.read("config.json"), path)
             if "model.weights.npz" in archive.names:
                 raise InputError(
-                    f"{path}: has its weights in model.weights.npz, save the model as .h5"
+                    f"{path}: its weights must not be in model.weights.npz; save the model as .h5"
                 )
             content = archive.read("model.weights.h5")
         with _hdf5.opened(io.BytesIO(content), path) as file:
             weights = _weights(file, layers, path)
     else:
-        raise InputError(f"{path}: no Keras file, it starts with {start[:4].hex()}")
+        raise InputError(f"{path}: not a Keras file, it starts with {start[:4].hex()}")
     return {name: weights[name] for name in sorted(weights, key=_order)}
 
 
@@ -94,32 +93,32 @@ def _weights(
     else:
         named = _names(file, datasets, layers, path)
     if sum(datasets[place].nbytes for place in named) > file.id.get_filesize():
-        raise InputError(f"{path}: its weights are larger than the file, compressed or hostile")
+        raise InputError(f"{path}: its weights must not be larger than the file")
     weights: dict[str, np.ndarray] = {}
     for place, name in named.items():
         if name in weights:
-            raise InputError(f"{path}: two weights are called {name[:100]!r}")
+            raise InputError(f"{path}: two weights have the name {name[:100]!r}")
         weights[name] = _hdf5.array(datasets[place], path)
     if not weights:
-        raise InputError(f"{path}: holds no weights of a Sequential or functional model")
+        raise InputError(f"{path}: has no weights of a Sequential or functional model")
     return weights
 
 
 def _legacy_names(places: Collection[str]) -> dict[str, str]:
-    """`LAYER/WEIGHT` by the place of each weight in a file of old Keras."""
-    scopes: dict[str, set[str]] = defaultdict(set)  # of each layer, the last names before a weight
+    """Returns `LAYER/WEIGHT` by the path of each weight in a file of old Keras."""
+    scopes: dict[str, set[str]] = defaultdict(set)  # groups of weights by layer
     for place in places:
         scopes[place.split("/")[0]].add(_scope(place))
     names = {}
     for place in places:
         layer = place.split("/")[0]
-        # TensorFlow numbers the scope of a layer that was made twice; that is no model inside.
+        # TensorFlow numbers the scope of a layer that is created twice; it is not a nested model.
         single = len(scopes[layer]) == 1 and re.fullmatch(
             rf"{re.escape(layer)}(_\d+)?", _scope(place)
         )
         weight = re.sub(r":\d+$", "", place.split("/")[-1])
         if weight == "depthwise_kernel" and place.replace("depthwise", "pointwise") not in places:
-            weight = "kernel"  # of a DepthwiseConv2D, as Keras 3 calls it
+            weight = "kernel"  # Keras 3's name for a DepthwiseConv2D
         names[place] = f"{layer if single else _scope(place)}/{weight}"
     return names
 
@@ -131,15 +130,15 @@ def _scope(place: str) -> str:
 def _names(
     file: "h5py.File", places: Collection[str], layers: dict[str, dict[str, Any]], path: Path
 ) -> dict[str, str]:
-    """`LAYER/WEIGHT` by the place of each weight in a file of Keras 3."""
+    """Returns `LAYER/WEIGHT` by the path of each weight in a file of Keras 3."""
     variables: dict[str, dict[int, str]] = defaultdict(dict)
-    for place, today in _places_of_today(file, places).items():
-        match = re.fullmatch(r"(layers/(?:[^/]+/layers/)*[^/]+)/vars/(\d{1,3})", today)
+    for place, current in _current_paths(file, places).items():
+        match = re.fullmatch(r"(layers/(?:[^/]+/layers/)*[^/]+)/vars/(\d{1,3})", current)
         if match:
             variables[match[1]][int(match[2])] = place
-        elif not _OTHERS.fullmatch(today):
+        elif not _OTHERS.fullmatch(current):
             raise InputError(
-                f"{path}: {place[:100]!r} is no weight of a Sequential or functional model"
+                f"{path}: {place[:100]!r} is not a weight of a Sequential or functional model"
             )
     names = {}
     for layer, numbered in variables.items():
@@ -147,25 +146,24 @@ def _names(
         name = config.get("name") or file[min(numbered.values())].parent.attrs.get("name")
         if type(name) is not str:
             raise InputError(
-                f"{path}: does not say what {layer[:100]!r} is called, "
-                "save the model as .keras or .h5"
+                f"{path}: does not name the layer {layer[:100]!r}, save the model as .keras or .h5"
             )
         kind = re.sub(r"_\d+$", "", layer.split("/")[-1])
         weights = weights_of(kind, len(numbered), config)
         if weights is None or set(numbered) != set(range(len(weights))):
             raise InputError(
-                f"{path}: does not say what the {len(numbered)} weights of {layer[:100]!r} are, "
+                f"{path}: does not name the {len(numbered)} weights of {layer[:100]!r}, "
                 "save the model as .h5"
             )
         names |= {place: f"{name}/{weights[number]}" for number, place in numbered.items()}
     return names
 
 
-def _places_of_today(file: "h5py.File", places: Collection[str]) -> dict[str, str]:
-    """Each place as Keras 3 would have it.
+def _current_paths(file: "h5py.File", places: Collection[str]) -> dict[str, str]:
+    """Returns each path in the form of Keras 3.
 
-    A group stands for each layer, also for one without weights; the n-th of a class in a model has
-    the n-th smallest number.
+    Every layer has a group, even without weights; the n-th layer of a class in a model has the n-th
+    smallest number.
     """
     paths: list[str] = []
     file.visit(paths.append)
@@ -186,7 +184,7 @@ def _places_of_today(file: "h5py.File", places: Collection[str]) -> dict[str, st
 
 
 def _old_layers(path: str) -> Iterator[tuple[str, str, int]]:
-    """For each layer in a path of Keras 2.13 or 2.14: its model's path, its class and number."""
+    """Yields the model's path, the class and the number of each layer in a path of Keras 2.13."""
     parts = path.replace("\\", "/").split("/")
     for depth in range(1, len(parts)):
         if parts[depth - 1] == _OLD_LAYERS:
@@ -197,8 +195,8 @@ def _old_layers(path: str) -> Iterator[tuple[str, str, int]]:
 
 
 def _order(name: str) -> tuple[list[str | int], int, str]:
-    """The key by which weights are sorted: numbers in the layer's name count by their value."""
+    """Returns the sort key of a weight, with numbers in the layer's name by value."""
     layer, _, weight = name.rpartition("/")
-    parts = re.split(r"([0-9]{1,9})", layer)  # text and numbers in turn
+    parts = re.split(r"([0-9]{1,9})", layer)  # alternating text and numbers
     key = [int(part) if i % 2 else part for i, part in enumerate(parts)]
     return key, WEIGHTS.index(weight) if weight in WEIGHTS else len(WEIGHTS), weight

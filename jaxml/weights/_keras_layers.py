@@ -1,4 +1,4 @@
-"""What Keras 3 calls the weights of a layer, which its files only number."""
+"""Names of the weights of a layer in Keras 3, whose files only number them."""
 
 import json
 import re
@@ -22,17 +22,16 @@ _WEIGHTS = {
 
 
 def weights_of(kind: str, count: int, config: dict[str, Any]) -> tuple[str, ...] | None:
-    """The names of a layer's weights, in the order of the file.
+    """Returns the names of a layer's weights, in the order of the file.
 
     Args:
-      kind: the class, as in the file: `conv2d`, `batch_normalization`, ...
-      count: how many weights there are; of kernels and biases the last may be missing.
-      config: the settings of the layer, empty where they are not known. Of three weights of a batch
-        normalisation without settings the first is taken for beta: gamma alone (`center=False`)
-        is in no published network, beta alone (`scale=False`) is usual.
+      kind: Class of the layer as in the file: `conv2d`, `batch_normalization`, ...
+      count: Number of weights; the last one, a bias, may be missing.
+      config: Config of the layer, empty if unknown. Without it, a batch normalization with three
+        weights is assumed to have beta (`scale=False`), since no published network has gamma alone.
 
     Returns:
-      `count` names, or None where the class is unknown or has not as many.
+      `count` names, or None if the class is unknown or has another number of weights.
     """
     if kind == "batch_normalization":
         gamma = config.get("scale", count == 4)
@@ -44,20 +43,20 @@ def weights_of(kind: str, count: int, config: dict[str, Any]) -> tuple[str, ...]
 
 
 def layers_of(config: bytes, path: Path) -> dict[str, dict[str, Any]]:
-    """The settings of all layers by their place in `model.weights.h5`.
+    """Returns the configs of all layers by their path in `model.weights.h5`.
 
     Args:
-      config: `config.json` of a `.keras` file.
-      path: the name of the file, for messages.
+      config: Content of `config.json` in a `.keras` file.
+      path: Path of the file, for messages.
 
     Raises:
-      InputError: it is no Sequential or functional model's.
+      InputError: The model is neither Sequential nor functional.
     """
     try:
         return dict(_walk(json.loads(config)["config"]["layers"], "layers/"))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise InputError(
-            f"{path}: its config.json is not that of a Sequential or functional model"
+            f"{path}: its config.json must describe a Sequential or functional model"
         ) from None
 
 
@@ -65,7 +64,7 @@ def _walk(layers: list[Any], prefix: str) -> Iterator[tuple[str, dict[str, Any]]
     counts: Counter[str] = Counter()
     for layer in layers:
         kind = _snake_case(layer["class_name"])
-        if kind == "input_layer":  # of a Sequential model it is not among the layers
+        if kind == "input_layer":  # Sequential models do not save it
             continue
         place = prefix + (f"{kind}_{counts[kind]}" if counts[kind] else kind)
         counts[kind] += 1
@@ -75,7 +74,7 @@ def _walk(layers: list[Any], prefix: str) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def _snake_case(name: str) -> str:
-    """The name of a class as Keras writes it in files.
+    """Converts the name of a class to its form in files.
 
     >>> _snake_case("SeparableConv2D"), _snake_case("PReLU")
     ('separable_conv2d', 'p_re_lu')

@@ -60,9 +60,7 @@ class Entry(NamedTuple):
 
     def ours(self, tensor: np.ndarray, dtype: Any) -> np.ndarray:
         """Converts a tensor of the library to the layout of jaxml."""
-        tensor = tensor.reshape(
-            tensor.shape[: len(self.axes)]
-        )  # a 1x1 convolution as a dense layer
+        tensor = tensor.reshape(tensor.shape[: len(self.axes)])  # 1x1 to dense
         return tensor.transpose(np.argsort(self.axes)).astype(dtype, order="C")
 
     def theirs(self, array: Any) -> np.ndarray:

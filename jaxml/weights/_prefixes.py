@@ -1,7 +1,7 @@
-"""Removes prefixes from the names of tensors: wrappers of a network, or one of several networks.
+"""Prefixes of tensor names: wrappers of a network, and names of several networks in a file.
 
-A training script saves `module.conv1.weight` where `DataParallel` wraps the network,
-`_orig_mod.conv1.weight` where `torch.compile` does, and `model.conv1.weight` where Lightning does.
+A training script saves `module.conv1.weight` if `DataParallel` wraps the network,
+`_orig_mod.conv1.weight` if `torch.compile` does, and `model.conv1.weight` if Lightning does.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -12,11 +12,11 @@ from jaxml.errors import InputError, nearest
 T = TypeVar("T")
 
 SETTING = "config.weights.entry"
-# Taken away where all names begin with one, as often as they do.
+# Removed repeatedly while all names begin with the same one.
 _WRAPPERS = ("module.", "model.")
-# Taken away wherever they stand: parts of a network are wrapped by them, too.
+# Removed anywhere in a name, since they also wrap parts of a network.
 _ANYWHERE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-_COUNTER = "n_averaged"  # of an averaged model
+_COUNTER = "n_averaged"  # a counter in averaged models
 
 
 def unwrapped(tensors: Mapping[str, T]) -> dict[str, T]:
@@ -45,12 +45,12 @@ def select(tensors: Mapping[str, T], entry: str, source: str) -> dict[str, T]:
     """Selects the tensors whose names begin with an entry and a dot, and removes both.
 
     Args:
-      tensors: by name.
-      entry: empty for all of them.
-      source: what they are from, for messages.
+      tensors: Tensors by name.
+      entry: The prefix; empty selects all tensors.
+      source: Origin of the tensors, for messages.
 
     Raises:
-      InputError: no name begins so; the message lists the first parts of the names.
+      InputError: No name has the prefix; the message lists the prefixes that exist.
 
     Example:
       >>> select({"module.ema.a": 1, "module.net.a": 2}, "ema", "weights")
@@ -72,7 +72,7 @@ def unknown(entry: str, choices: Iterable[str], source: str) -> InputError:
     known = [choice[:100] for choice in choices if choice.isprintable()]
     shown = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
     return InputError(
-        f"{SETTING}: {source} has no {entry[:100]!r}; it has {shown or 'no entries'}"
+        f"{SETTING} must be one of {shown or 'no entries'} in {source}, got {entry[:100]!r}"
         f"{nearest(entry, known)}"
     )
 
@@ -80,12 +80,12 @@ def unknown(entry: str, choices: Iterable[str], source: str) -> InputError:
 def only_difference(
     names: Iterable[str], wanted: Iterable[str], ignored: Collection[str] = ()
 ) -> str:
-    """Finds the prefix behind which the names are just the wanted ones; empty for none.
+    """Returns the prefix whose removal turns names into the wanted ones, or an empty string.
 
     Args:
-      names: with a prefix, or with several.
-      wanted: without it.
-      ignored: other names that may be there, without it.
+      names: Names with one prefix or several.
+      wanted: Names without the prefix.
+      ignored: Other names that may occur, without the prefix.
 
     Example:
       >>> only_difference(["net.a.weight", "net.a.bias"], ["a.weight", "a.bias"])

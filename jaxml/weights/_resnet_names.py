@@ -1,6 +1,6 @@
-"""What torchvision, timm and Keras call the modules of residual networks.
+"""Names of the modules of residual networks in torchvision, timm and Keras.
 
-    ours                   torchvision, timm       timm's v2                  Keras' applications
+    jaxml                  torchvision, timm       timm's v2                  keras.applications
     stem_conv              conv1                   stem.conv                  conv1_conv
     stem_norm              bn1                     -                          conv1_bn
     stage1/block1/conv2    layer1.0.conv2          stages.0.blocks.0.conv2    conv2_block1_2_conv
@@ -10,11 +10,12 @@
     final_norm             -                       norm                       post_bn
     head                   fc                      head.fc                    predictions
 
-In timm's D, `downsample.0` is an average pool, and the rest moves on. In Keras' v2, a block's norms
-are `preact_bn`, `1_bn` and `2_bn`. In Keras' example for CIFAR, no layer has a name of its own.
+In timm's D, `downsample.0` is an average pool, which shifts the other numbers. In Keras' v2, the
+norms of a block are `preact_bn`, `1_bn` and `2_bn`. In the CIFAR example of Keras, all names are
+generated.
 
-`resnet50_v1` and its like have the tensors of v1.5 and another place for the stride. torchvision's
-file would fit without being theirs, so they have no naming.
+`resnet50_v1` and similar networks differ from torchvision's v1.5 only in the position of the
+stride. Its files would load without error but be wrong, so these networks have no naming.
 """
 
 import re
@@ -30,7 +31,7 @@ _BLOCK = re.compile(r"stage(\d+)/block(\d+)/(.+)")
 
 
 def torch_v1(paths: Sequence[str], *, average_shortcut: bool = False) -> dict[str, str]:
-    """The names of v1 in torchvision and timm.
+    """Returns the names of v1 in torchvision and timm.
 
     >>> torch_v1(["stem_conv", "stage1/block1/norm2"])
     {'stem_conv': 'conv1', 'stage1/block1/norm2': 'layer1.0.bn2'}
@@ -61,7 +62,7 @@ def torch_v1(paths: Sequence[str], *, average_shortcut: bool = False) -> dict[st
 
 
 def torch_v2(paths: Sequence[str]) -> dict[str, str]:
-    """The names of v2 in timm.
+    """Returns the names of v2 in timm.
 
     >>> torch_v2(["stage1/block1/norm2", "head"])
     {'stage1/block1/norm2': 'stages.0.blocks.0.norm2', 'head': 'head.fc'}
@@ -79,7 +80,7 @@ def torch_v2(paths: Sequence[str]) -> dict[str, str]:
 
 
 def keras(paths: Sequence[str], *, preact: bool = False) -> dict[str, str]:
-    """The names of keras.applications.
+    """Returns the names of `keras.applications`.
 
     >>> keras(["stage1/block1/shortcut/conv", "stage1/block1/norm2", "final_norm"])
     {'stage1/block1/shortcut/conv': 'conv2_block1_0_conv', \
@@ -108,7 +109,7 @@ def keras(paths: Sequence[str], *, preact: bool = False) -> dict[str, str]:
 
 
 def keras_in_order(paths: Sequence[str]) -> dict[str, str]:
-    """The names that Keras gives to layers by itself, in the order in which they are made.
+    """Returns the names that Keras generates for layers in the order of their creation.
 
     >>> keras_in_order(["stem_conv", "stem_norm", "stage1/block1/conv1"])
     {'stem_conv': 'conv2d', 'stem_norm': 'batch_normalization', 'stage1/block1/conv1': 'conv2d_1'}
@@ -124,7 +125,6 @@ def keras_in_order(paths: Sequence[str]) -> dict[str, str]:
 
 
 def _namings() -> dict[str, tuple[str, Naming]]:
-    """Of every network that one of the libraries has, in all depths."""
     namings: dict[str, tuple[str, Naming]] = {
         name: ("keras", keras_in_order) for name in CIFAR_RESNETS if name.endswith("_keras")
     }

@@ -1,4 +1,4 @@
-"""Safetensors files: tensors by name and a few strings about them."""
+"""Safetensors files: tensors by name, and metadata."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,14 +17,14 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Reads a safetensors file.
 
     Args:
-      path: the file.
+      path: The file.
 
     Returns:
-      The tensors by name, sorted by name, in the dtypes of the file but for bfloat16, which NumPy
-      lacks and which becomes float32; and the metadata.
+      The tensors, sorted by name, with the dtypes of the file except that bfloat16 becomes float32;
+      and the metadata.
 
     Raises:
-      InputError: there is no such file, or it is truncated, corrupt or of another format.
+      InputError: The file is missing, truncated or corrupt, or has another format.
 
     Example:
       >>> import tempfile
@@ -34,9 +34,6 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
       ...     tensors, metadata = read(path)
       >>> tensors["kernel"].shape, metadata
       ((2, 3), {'model': 'linear'})
-
-    Source: the format of the safetensors library, whose header is checked before any tensor is
-      made.
     """
     first_bytes(path)
     try:
@@ -45,22 +42,21 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             return tensors, file.metadata() or {}
     except (safetensors.SafetensorError, OSError, TypeError, ValueError) as error:
         detail = repr(str(error))[1:-1][:200]
-        raise InputError(f"{path}: no whole safetensors file ({detail})") from None
+        raise InputError(f"{path}: truncated or corrupt safetensors file ({detail})") from None
 
 
 def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Writes a safetensors file at once: whoever reads it sees the old or the new one, whole.
+    """Writes a safetensors file atomically.
 
     Args:
-      path: the file; its folder must be there.
-      tensors: arrays of floating point (bfloat16 too), integers or booleans, of any shape and
-        strides.
-      metadata: strings by name.
+      path: The file; its folder must exist.
+      tensors: Arrays of floating point (also bfloat16), integers or booleans, with any strides.
+      metadata: Strings by name.
 
     Raises:
-      InputError: the file cannot be written; what was there before is left.
+      InputError: The file cannot be written; an existing file is left unchanged.
     """
-    # The library writes the memory of an array from its first byte on, whatever the strides are.
+    # The library ignores the strides of an array.
     contiguous = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in tensors.items()}
     try:
         atomic.write(path, save(contiguous, metadata=dict(metadata)))

@@ -1,9 +1,9 @@
-"""PyTorch's `.pth` and `.pt` files, read without torch and without running what is pickled in them.
+"""PyTorch's `.pth` and `.pt` files, read without torch and without executing their pickles.
 
-Since torch 1.6 such a file is a zip archive: `NAME/data.pkl` pickles the tensors, each by its
-shape, its strides and the key of a storage, and the storages are `NAME/data/KEY`. Before, it was a
-row of pickles with the storages after them. In both, the pickle is read by `jaxml.io.unpickle`, to
-which the names of torch are nothing but text; what they stand for is in `torch_parts`.
+Since torch 1.6 a file is a zip archive: `NAME/data.pkl` pickles the tensors, each with its shape,
+its strides and the key of a storage, and `NAME/data/KEY` are the storages. Older files are a
+sequence of pickles followed by the storages. Both are read by `jaxml.io.unpickle`, which treats the
+names in a pickle as text; `_torch_parts` interprets them.
 """
 
 import io
@@ -20,60 +20,58 @@ from jaxml.weights._prefixes import SETTING, select, unknown
 from jaxml.weights._torch_parts import TorchParts
 from jaxml.weights._torch_types import NoArray, Reader, Storage, Tensor
 
-PICKLE = b"\x80"  # how a pickle begins
-MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of an old file
+PICKLE = b"\x80"  # first byte of a pickle
+MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of an old file
 
-# Where training scripts keep the state dict, beside the epoch, the optimiser's state, ...
+# Names under which training scripts save the state dict.
 ENTRIES = ("state_dict", "model_state_dict", "model")
 _ORDERS = {b"little": "<", b"big": ">"}
-_LONGEST_INTEGER = 10**18  # of the integers that are names
+_LONGEST_INTEGER = 10**18  # for integers as names
 
 
 def read(path: Path, entry: str = "") -> dict[str, np.ndarray]:
     """Reads the state dict in a file that `torch.save` wrote.
 
     Args:
-      path: a state dict, or a dict that holds at least one.
-      entry: the name of the state dict, or the prefix of its names; empty for the only one, or
-        else for the only one that is called as one of `ENTRIES`.
+      path: A file of a state dict, or of a dict that contains at least one.
+      entry: Name of the state dict, or prefix of its names. Empty selects the only state dict, or
+        the only one with a name in `ENTRIES`.
 
     Returns:
-      The tensors by name, in the order of the file, read-only and perhaps strided; in the dtypes of
-      the file but for those that NumPy lacks: bfloat16 and the float8 become float32, complex32
-      becomes complex64. The names are without the wrappers of the network, see `prefixes`.
+      The tensors by name, in the order of the file, read-only and possibly strided, without the
+      prefixes of wrappers. They have the dtypes of the file except for those that NumPy lacks:
+      bfloat16 and float8 become float32, complex32 becomes complex64.
 
     Raises:
-      InputError: the file cannot be read, is cut short or corrupt, names anything but tensors,
-        holds a tensor that does not fit its storage, or does not have the one state dict.
-
-    Source: what `torch.load(path, weights_only=True)` reads, less what is no state dict.
+      InputError: The file cannot be read, is truncated or corrupt, contains other objects than
+        tensors, or does not have the state dict.
     """
     start = first_bytes(path)
     if start.startswith(ZIP):
         return _read_archive(path, entry)
     if start.startswith(PICKLE):
         return _read_legacy(path, entry)
-    raise InputError(f"{path}: no PyTorch file, it starts with {start[:4].hex()}")
+    raise InputError(f"{path}: not a PyTorch file, it starts with {start[:4].hex()}")
 
 
 def _state_dict(content: Any, entry: str, path: Path) -> dict[str, Tensor]:
-    """The state dict in what was pickled."""
+    """Returns the state dict in unpickled content."""
     tensors = _choose(_decode_keys(content), entry, path)
     wrong = [key for key, value in tensors.items() if type(value) is not Tensor]
     if wrong or not tensors:
-        what = "there are no tensors"
+        problem = "there are no tensors"
         if wrong:
             value = tensors[wrong[0]]
-            kind = value.kind if isinstance(value, NoArray) else "no tensor"
-            what = f"{repr(wrong[0])[:100]} is {kind}"
+            kind = value.kind if isinstance(value, NoArray) else "not a tensor"
+            problem = f"{repr(wrong[0])[:100]} is {kind}"
         raise InputError(
-            f"{path}: holds no state dict, alone or as one of {', '.join(ENTRIES)}: {what}"
+            f"{path}: has no state dict, at the top level or as {', '.join(ENTRIES)}: {problem}"
         )
     return tensors
 
 
 def _choose(content: dict[str, Any], entry: str, path: Path) -> dict[str, Any]:
-    """The dict that an entry says; empty for the only or the usual one."""
+    """Returns the dict that an entry selects; empty selects the only or the usual one."""
     inner = {name: _decode_keys(value) for name, value in content.items() if type(value) is dict}
     if entry in inner:
         return select(inner[entry], "", str(path))
@@ -85,8 +83,8 @@ def _choose(content: dict[str, Any], entry: str, path: Path) -> dict[str, Any]:
         content = inner[found[0]]
     elif found and not entry:
         raise InputError(
-            f"{SETTING}: is empty, and {path} holds more than one state dict; "
-            f"give one of {', '.join(repr(name)[1:-1][:100] for name in found[:10])}"
+            f"{SETTING} must name one of the state dicts in {path}: "
+            f"{', '.join(repr(name)[1:-1][:100] for name in found[:10])}"
         )
     elif found:
         raise unknown(entry, found, str(path))
@@ -98,7 +96,7 @@ def _is_state_dict(content: dict[str, Any]) -> bool:
 
 
 def _decode_keys(content: Any) -> dict[str, Any]:
-    """A dict with text for keys, also where it was pickled with others; else an empty one."""
+    """Converts the keys of a dict to text; returns an empty dict for other content."""
     if type(content) is not dict:
         return {}
     return {_text(key): value for key, value in content.items()}
@@ -116,13 +114,13 @@ def _read_archive(path: Path, entry: str) -> dict[str, np.ndarray]:
     with opened(path) as archive:
         pickles = [name for name in archive.names if name.endswith("/data.pkl")]
         if len(pickles) != 1 or pickles[0].count("/") != 1:
-            raise InputError(f"{path}: a zip archive that torch.save did not write")
+            raise InputError(f"{path}: not a zip archive written by torch.save")
         root = pickles[0].removesuffix("data.pkl")
         order = b"little"
         if f"{root}byteorder" in archive.names:
             order = archive.read(f"{root}byteorder")
         if order not in _ORDERS:
-            raise InputError(f"{path}: its numbers are neither little-endian nor big-endian")
+            raise InputError(f"{path}: its byte order must be little or big")
         content = io.BytesIO(archive.read(pickles[0]))
         pickled = unpickle.load(content, TorchParts(), f"{path}: {pickles[0]}")
         tensors = _state_dict(pickled, entry, path)
@@ -138,23 +136,23 @@ def _read_legacy(path: Path, entry: str) -> dict[str, np.ndarray]:
     content = path.read_bytes()
     file, parts = io.BytesIO(content), TorchParts()
     if unpickle.load(file, parts, str(path)) != MAGIC:
-        raise InputError(f"{path}: a pickle that torch.save did not write")
+        raise InputError(f"{path}: not a pickle written by torch.save")
     version, _, value, keys = [unpickle.load(file, parts, str(path)) for _ in range(4)]
     if version != 1001:
-        raise InputError(f"{path}: not version 1001 of torch.save")
+        raise InputError(f"{path}: must have version 1001 of torch.save")
     if not isinstance(keys, list) or not all(type(key) is str for key in keys):
         raise InputError(f"{path}: has no list of storages")
     places: dict[str, slice] = {}
     end = file.tell()
     for key in keys:
-        start = end + 8  # behind the number of elements, which the pickle says too
+        start = end + 8  # after the number of elements
         storage = parts.storages.get(key)
         end = start + (storage.numel * storage.itemsize if storage else 0)
         places[key] = slice(start, end)
 
     def read(wanted: Storage) -> bytes:
         if wanted.key not in places:
-            raise InputError(f"{path}: has no storage {wanted.key[:100]!r} in it")
+            raise InputError(f"{path}: has no storage {wanted.key[:100]!r}")
         place = places[wanted.key]
         stated = int.from_bytes(content[place.start - 8 : place.start], "little")
         if stated != wanted.numel:
@@ -164,17 +162,17 @@ def _read_legacy(path: Path, entry: str) -> dict[str, np.ndarray]:
             )
         return _whole(content[place], wanted, path)
 
-    reader = Reader(read)  # little-endian whatever machine wrote it
+    reader = Reader(read)  # always little-endian
     tensors = _state_dict(value, entry, path)
     return {name: reader.array(tensor) for name, tensor in tensors.items()}
 
 
 def _whole(content: bytes, storage: Storage, path: Path) -> bytes:
-    """The bytes of a storage, if they are as many as it says."""
+    """Returns the bytes of a storage if their number is right."""
     needed = storage.numel * storage.itemsize
     if len(content) != needed:
         raise InputError(
-            f"{path}: {needed} bytes of the storage {storage.key[:100]!r} are needed, "
-            f"it holds {len(content)}"
+            f"{path}: the storage {storage.key[:100]!r} must have {needed} bytes, "
+            f"got {len(content)}"
         )
     return content

@@ -1,4 +1,4 @@
-"""Maps the names in pickles of torch to tensors, without running any of them."""
+"""Interprets the names in pickles of torch as tensors, without executing any of them."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ _KINDS = {
     "torch.storage UntypedStorage": "uint8",
 }
 _BUILTINS = ("__builtin__", "builtins")
-# Values that no tensor is made of.
+# Values that are irrelevant for tensors.
 _OTHERS = {
     *("torch device", "torch.serialization _get_layout"),
     *(f"{module} {name}" for module in _BUILTINS for name in ("set", "complex", "bytearray")),
@@ -34,18 +34,18 @@ _SCHEMES = {
 _NO_ARRAYS = {
     "torch._utils _rebuild_sparse_tensor": "a sparse tensor",
     "torch._utils _rebuild_qtensor": "a quantized tensor",
-    "torch._utils _rebuild_meta_tensor_no_storage": "a tensor without numbers (of device meta)",
+    "torch._utils _rebuild_meta_tensor_no_storage": "a tensor without values (on device meta)",
     "torch._utils _rebuild_nested_tensor": "a nested tensor",
-    "torch._utils _rebuild_wrapper_subclass": "a tensor subclass without numbers",
+    "torch._utils _rebuild_wrapper_subclass": "a tensor subclass without values",
 }
 _TYPES = {"torch Tensor", "torch.nn.parameter Parameter"}
 
 
 class TorchParts(unpickle.Parts):
-    """Everything that `torch.load(path, weights_only=True)` reads.
+    """The objects that `torch.load(path, weights_only=True)` accepts.
 
     Attributes:
-      storages: by their keys.
+      storages: Storages by their keys.
     """
 
     kind = "a state dict of tensors"
@@ -61,13 +61,13 @@ class TorchParts(unpickle.Parts):
             *(*_KINDS, *_OTHERS, *_SCHEMES, *_NO_ARRAYS, *_TYPES),
         }
     )
-    encoding = "utf-8"  # as torch.load decodes the strings of Python 2
+    encoding = "utf-8"  # of strings from Python 2, as in torch.load
 
     def __init__(self) -> None:
         self.storages: dict[str, Storage] = {}
 
     def call(self, name: str, arguments: tuple[Any, ...]) -> Any:
-        """Returns the value that a call stands for."""
+        """Returns the value of a call."""
         if name in _OTHERS:
             return Opaque()
         if name in _NO_ARRAYS:
@@ -106,26 +106,25 @@ class TorchParts(unpickle.Parts):
                     return self.call(function, inner)
             case "_rebuild_device_tensor_from_cpu_tensor", (Tensor() as data, dtype, _, _):
                 same = dtype_of(dtype) == data.dtype
-                return data if same else NoArray("a tensor of another dtype than its numbers")
-        raise ValueError(f"{name.replace(' ', '.', 1)} of what it is never given")
+                return data if same else NoArray("a tensor with another dtype than its values")
+        raise ValueError(f"{name.replace(' ', '.', 1)} called with unexpected arguments")
 
     def build(self, target: Any, state: Any) -> None:
-        """Checks the attributes of a dict, which have no use."""
-        # Of a state dict it is `_metadata`, the versions of the layers.
+        """Accepts and ignores the attributes of a dict, such as `_metadata` of a state dict."""
         if type(target) is not dict or type(state) is not dict:
-            raise ValueError("a state for no dict")
+            raise ValueError("a state for an object other than a dict")
 
     def refer(self, key: Any) -> Any:
-        """Returns the storage that a key stands for."""
+        """Returns the storage with a key."""
         match key:
             case ("storage", Name(kind), str() as name, str(), int() as numel, *rest):
                 if kind not in _KINDS or not 0 <= numel < 2**48:
                     raise ValueError("a storage of an unknown kind or size")
                 storage = Storage(_KINDS[kind], name, numel, 0, numel)
                 if self.storages.setdefault(name, storage) != storage:
-                    raise ValueError("a storage of two kinds or sizes")
+                    raise ValueError("a storage with two kinds or sizes")
                 return _part(storage, rest)
-        raise ValueError("a reference to something that is no storage")
+        raise ValueError("a reference to something other than a storage")
 
 
 def _rebuilt(
@@ -133,28 +132,28 @@ def _rebuilt(
 ) -> Tensor | NoArray:
     tensor = make_tensor(storage, offset, shape, strides, dtype)
     if len(bits) > 1:
-        raise ValueError("a tensor of too many arguments")
+        raise ValueError("a tensor with too many arguments")
     if tensor.dtype not in DTYPES:
         return NoArray(f"a tensor of dtype {tensor.dtype}")
     return with_bits(tensor, bits[0]) if bits and bits[0] is not None else tensor
 
 
 def _part(storage: Storage, rest: list[Any]) -> Storage:
-    """A part of a storage, which files of torch before 0.4 have."""
+    """Returns a part of a storage; files of torch before 0.4 have them."""
     match rest:
         case [] | [None]:
             return storage
         case [(str(), int() as start, int() as size)] if 0 <= start <= start + size:
             if start + size <= storage.numel:
                 return Storage(storage.dtype, storage.key, storage.numel, start, size)
-    raise ValueError("a part of a storage that is none")
+    raise ValueError("an invalid part of a storage")
 
 
 def _ordered(items: list[Any]) -> dict[Any, Any]:
-    """The dict of pairs, as Python 2 pickles an OrderedDict."""
+    """Returns a dict from pairs, as Python 2 pickles an OrderedDict."""
     found: dict[Any, Any] = {}
     for item in items:
         if type(item) not in (list, tuple) or len(item) != 2:
-            raise ValueError("an OrderedDict of what are no pairs")
+            raise ValueError("an OrderedDict of values other than pairs")
         unpickle.update(found, list(item))
     return found

@@ -1,4 +1,7 @@
-"""Reads the storages of torch, and its tensors, which are views of them, as NumPy arrays."""
+"""Storages and tensors of torch, and their conversion to NumPy arrays.
+
+Errors are ValueError; their messages describe the tensor.
+"""
 
 import math
 from collections.abc import Callable
@@ -11,12 +14,11 @@ import numpy as np
 from jaxml.io.unpickle import Name, Opaque
 from jaxml.weights._bfloat16 import BFLOAT16
 
-# A view of few numbers by strides of 0 may stand for many, which a hostile one would fill the
-# memory with.
+# Limits tensors that repeat a few values with strides of 0, since copying a hostile one would
+# exhaust the memory.
 MOST_REPEATED = 2**26
 
-# By torch's names, the dtype of the file and the one that NumPy's users get, which holds all its
-# values. A complex32 is two float16, one after the other.
+# Dtypes that become float32 without loss, by their names in torch.
 _WIDENED = {
     "bfloat16": BFLOAT16,
     "float8_e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
@@ -30,16 +32,16 @@ DTYPES = {
     **{f"{sign}int{bits}": np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16)},
     **{f"{sign}int{bits}": np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (32, 64)},
     **{name: np.dtype(name) for name in ("complex64", "complex128")},
-    "complex32": np.dtype("u4"),
+    "complex32": np.dtype("u4"),  # two float16
     **_WIDENED,
 }
-# Packed or quantized numbers, which are no numbers of NumPy's.
+# Packed or quantized dtypes, which cannot be converted.
 OTHER_DTYPES = {
     *("float4_e2m1fn_x2", "bits8", "bits16", "bits1x8", "bits2x4", "bits4x2"),
     *("qint8", "qint32", "quint8", "quint4x2", "quint2x4"),
     *(f"{sign}int{bits}" for sign in ("", "u") for bits in range(1, 8)),
 }
-# The dtypes of storages by their classes.
+# Dtypes of the storage classes.
 STORAGES = {
     "Double": "float64",
     "Float": "float32",
@@ -63,14 +65,14 @@ STORAGES = {
 
 @dataclass(frozen=True)
 class Storage:
-    """Numbers in a row, which are elsewhere in the file.
+    """Contiguous values, stored elsewhere in the file, or a part of them.
 
     Attributes:
-      dtype: torch's name of it; uint8 where the tensors have the dtypes.
-      key: by which the file finds it.
-      numel: how many numbers it has.
-      start: the first number of a part of it.
-      size: how many numbers the part has.
+      dtype: Name of the dtype in torch; uint8 if the dtype is that of the tensors.
+      key: Key of the storage in the file.
+      numel: Number of values in the whole storage.
+      start: Index of the first value of the part.
+      size: Number of values in the part.
     """
 
     dtype: str
@@ -81,13 +83,13 @@ class Storage:
 
     @property
     def itemsize(self) -> int:
-        """Bytes of a number."""
+        """Number of bytes of a value."""
         return _itemsize(self.dtype)
 
 
 @dataclass(frozen=True, eq=False)
 class Tensor(Opaque):
-    """A view of a storage, inside of it; the offset is in numbers of its own dtype."""
+    """View of a storage; the offset counts values of the tensor's dtype."""
 
     storage: Storage
     dtype: str
@@ -99,10 +101,10 @@ class Tensor(Opaque):
 
 
 class NoArray(Opaque):
-    """A tensor that is no array of numbers.
+    """Tensor that cannot be converted to an array.
 
     Attributes:
-      kind: what it is, for messages.
+      kind: Description for messages.
     """
 
     def __init__(self, kind: str) -> None:
@@ -110,54 +112,46 @@ class NoArray(Opaque):
 
 
 def make_tensor(storage: Any, offset: Any, shape: Any, strides: Any, dtype: str = "") -> Tensor:
-    """Makes a tensor, once it is sure that it lies in its storage.
-
-    Raises:
-      ValueError: it does not, or the arguments are of other types.
-    """
+    """Creates a tensor after checking that it lies inside its storage."""
     if type(storage) is not Storage or type(shape) is not tuple or type(strides) is not tuple:
         raise ValueError("a tensor without storage, shape or strides")
     numbers = (offset, *shape, *strides)
     if not all(type(number) is int and 0 <= number < 2**48 for number in numbers):
-        raise ValueError("a tensor of negative, immense or no integer sizes, strides or offset")
+        raise ValueError("a tensor with sizes, strides or offset outside [0, 2**48)")
     if len(shape) != len(strides) or len(shape) > 64:
-        raise ValueError("a tensor of more than 64 dimensions, or not as many strides")
+        raise ValueError("a tensor with more than 64 dimensions, or not one stride for each")
     if math.prod(filter(None, shape)) >= 2**48:
-        raise ValueError("a tensor of immense sizes")
+        raise ValueError("a tensor of immense size")
     dtype = dtype or storage.dtype
     start, rest = divmod(storage.start * storage.itemsize, _itemsize(dtype))
     held = storage.size * storage.itemsize // _itemsize(dtype)
     size = math.prod(shape)
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
     if size and (last >= held or size > max(held, MOST_REPEATED)):
-        raise ValueError(f"a tensor of shape {shape} beyond its storage of {held} numbers")
+        raise ValueError(f"a tensor of shape {shape} beyond its storage of {held} values")
     if rest:
-        raise ValueError("a tensor that starts inside of a number")
+        raise ValueError("a tensor that starts inside a value")
     return Tensor(storage, dtype, start + offset, shape, strides)
 
 
 def with_bits(tensor: Tensor, bits: Any) -> Tensor:
-    """Marks a tensor whose numbers are still to be conjugated or negated.
-
-    Raises:
-      ValueError: other bits are set.
-    """
+    """Marks a tensor whose values must be conjugated or negated when they are read."""
     if type(bits) is not dict or not bits.keys() <= {"conj", "neg"}:
         raise ValueError("a tensor with unknown bits")
     return replace(tensor, conjugated=bits.get("conj") is True, negated=bits.get("neg") is True)
 
 
 class Reader:
-    """Makes arrays of tensors; each storage is read once, however many tensors share it."""
+    """Converts tensors to arrays; reads each storage once, even if several tensors share it."""
 
     def __init__(self, content: Callable[[Storage], bytes], order: str = "<") -> None:
-        """Takes what finds the bytes of a storage, and their order, "<" or ">"."""
+        """Takes a function that returns the bytes of a storage, and their order, "<" or ">"."""
         self._content, self._order = content, order
         self._bytes: dict[str, bytes] = {}
         self._numbers: dict[tuple[Any, ...], np.ndarray] = {}
 
     def array(self, tensor: Tensor) -> np.ndarray:
-        """The numbers of a tensor, read-only and perhaps strided."""
+        """Returns the values of a tensor, read-only and possibly strided."""
         key = tensor.storage.key, tensor.dtype, tensor.conjugated, tensor.negated
         if key not in self._numbers:
             self._numbers[key] = self._flat(tensor)
@@ -179,15 +173,11 @@ class Reader:
 
 
 def dtype_of(name: Any) -> str:
-    """Torch's name of a dtype out of a pickle.
-
-    Raises:
-      ValueError: it is none.
-    """
+    """Returns torch's name of an unpickled dtype."""
     known = DTYPES.keys() | OTHER_DTYPES
     dtype = name.text.removeprefix("torch ") if type(name) is Name else ""
     if dtype not in known:
-        raise ValueError("a dtype that is none")
+        raise ValueError("an unknown dtype")
     return dtype
 
 
@@ -198,7 +188,7 @@ def _itemsize(dtype: str) -> int:
 
 
 def _decode(content: np.ndarray, dtype: str, order: str) -> np.ndarray:
-    """The numbers of some bytes, in a dtype that NumPy has and in the order of this machine."""
+    """Converts bytes to values with a dtype of NumPy and native byte order."""
     if dtype == "complex32":
         halves = content.view(f"{order}f2")
         return halves.astype(np.float32).view(np.complex64)

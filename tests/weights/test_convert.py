@@ -15,7 +15,7 @@ from jaxml.weights._names import NAMINGS, native
 from jaxml.weights._resnet_names import keras, keras_in_order, torch_v1, torch_v2
 
 NAMES = {"torch": torch_v1, "torch_conv_head": torch_v1, "keras": keras_in_order, "native": native}
-NEW_HEAD = "only the head differs: config.weights.new_head=true initializes a new one"
+NEW_HEAD = "only the head differs: config.weights.new_head=true initializes a"
 
 
 @cache
@@ -174,7 +174,7 @@ def change(name, value=None, to=None):
         ),
         (
             change("fc.bias"),
-            "missing: fc.bias; only the head differs: config.weights.new_head=true initializes a new one",
+            "missing: fc.bias; only the head differs: config.weights.new_head=true initializes a",
         ),
         (
             change("fc.bias", np.zeros(3, np.float32)),
@@ -182,7 +182,7 @@ def change(name, value=None, to=None):
         ),
         (
             change("aux.fc.bias", np.zeros(3, np.float32)),
-            "unexpected: aux.fc.bias; config.model.auxiliary=true builds the network with auxiliary",
+            "unexpected: aux.fc.bias; config.model.auxiliary=true builds the network with",
         ),
     ],
 )

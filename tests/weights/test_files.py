@@ -114,7 +114,9 @@ def test_an_entry_that_is_not_there_is_told(tmp_path):
     path = tmp_path / "a.safetensors"
     saved_by(path, {"ema.w": np.ones(2, np.float32), "net.w": np.zeros(2, np.float32)})
     np.testing.assert_array_equal(read(path, "ema").tensors["w"], np.ones(2))
-    message = f"^config.weights.entry: {path} has no 'emma'; it has ema, net; did you mean 'ema'"
+    message = (
+        f"^config.weights.entry must be one of ema, net in {path}, got 'emma'; did you mean 'ema'"
+    )
     with pytest.raises(InputError, match=message):
         read(path, "emma")
 

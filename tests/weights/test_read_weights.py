@@ -49,12 +49,15 @@ def test_the_content_decides(tmp_path, make, ending):
 @pytest.mark.parametrize(
     ("ending", "told"),
     [
-        (".pth", "no PyTorch file, it starts with 61616161"),
-        (".PT", "no PyTorch file, it starts with 61616161"),
-        (".h5", "no Keras file, it starts with 61616161"),
-        (".weights.h5", "no Keras file, it starts with 61616161"),
-        (".keras", "no Keras file, it starts with 61616161"),
-        (".safetensors", "no whole safetensors file (Error while deserializing header: header to"),
+        (".pth", "not a PyTorch file, it starts with 61616161"),
+        (".PT", "not a PyTorch file, it starts with 61616161"),
+        (".h5", "not a Keras file, it starts with 61616161"),
+        (".weights.h5", "not a Keras file, it starts with 61616161"),
+        (".keras", "not a Keras file, it starts with 61616161"),
+        (
+            ".safetensors",
+            "truncated or corrupt safetensors file (Error while deserializing header",
+        ),
         (
             ".bin",
             "must be a safetensors, PyTorch (.pth, .pt) or Keras (.h5, .weights.h5, .keras) file, "

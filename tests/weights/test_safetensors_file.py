@@ -144,7 +144,7 @@ def test_other_files_are_told(tmp_path, content, told):
     path = tmp_path / "a.safetensors"
     path.write_bytes(content)
     message = refused(path)
-    assert message.startswith("no whole safetensors file (")
+    assert message.startswith("truncated or corrupt safetensors file (")
     assert told in message
 
 
@@ -158,7 +158,7 @@ def test_a_truncated_file_is_told(tmp_path, whole, quarter):
     path = tmp_path / "a.safetensors"
     for length in {len(whole) * quarter // 4, len(whole) * (quarter + 1) // 4 - 1}:
         path.write_bytes(whole[:length])
-        assert refused(path).startswith("no whole safetensors file (")
+        assert refused(path).startswith("truncated or corrupt safetensors file (")
 
 
 @given(st.data())
