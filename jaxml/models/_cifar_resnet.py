@@ -91,15 +91,10 @@ class CifarResNet(CifarNetwork, ResidualNetwork, kw_only=True):
       bottleneck: Whether blocks are 1x1, 3x3, 1x1 with four times the filters at the end.
 
     Example:
-      >>> import jax
-      >>> import jax.numpy as jnp
-      >>> model = resnet_tiny(num_classes=10)
-      >>> images = jnp.zeros((2, 8, 8, 1))
-      >>> logits, variables = jax.eval_shape(
-      ...     lambda: model.init_with_output(jax.random.key(0), images, train=False)
-      ... )
-      >>> logits.shape
-      (2, 10)
+      >>> from jaxml.models import intermediate_shapes
+      >>> model = CifarResNet(num_classes=10, blocks_per_stage=1, stage_features=(4, 8))
+      >>> intermediate_shapes(model, (8, 8, 1))["stage2"]
+      (4, 4, 8)
     """
 
     shortcut: str = "zero_pad"

@@ -54,7 +54,9 @@ REDUCTION_A_SIZES = ((3,), (1, 3, 3))
 REDUCTION_B_SIZES = ((1, 3), (1, (1, 7), (7, 1), 3))
 
 
-def branches(kernel_sizes: Sequence[Sequence[KernelSize]], *features: Sequence[int]) -> Table:
+def branches(
+    kernel_sizes: Sequence[Sequence[KernelSize]], *features: Sequence[int]
+) -> tuple[tuple[Unit, ...], ...]:
     """Returns branches of units from their kernel sizes and numbers of filters.
 
     >>> branches([[1], [1, 3]], [64], [48, 64])

@@ -97,14 +97,9 @@ class InceptionResNet(StagedInception, ResidualNetwork, kw_only=True):
       norm_scale: Whether batch norm has a scale; it has none in `keras.applications`.
 
     Example:
-      >>> import jax
-      >>> import jax.numpy as jnp
-      >>> model = INCEPTION_RESNETS["inception_resnet_v2"](num_classes=1000)
-      >>> images = jnp.zeros((1, 299, 299, 3))
-      >>> variables = jax.eval_shape(
-      ...     lambda: model.init(jax.random.key(0), images, train=False)
-      ... )
-      >>> sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+      >>> from jaxml.models import MODELS, summarize
+      >>> model = MODELS["inception_resnet_v2"](num_classes=1000)
+      >>> summarize(model, (299, 299, 3)).parameters
       55843464
     """
 

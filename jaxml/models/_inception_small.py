@@ -90,15 +90,9 @@ class InceptionSmall(StagedInception, kw_only=True):
       auxiliary_keep_prob: Fraction of features that dropout keeps in the auxiliary head.
 
     Example:
-      >>> import jax
-      >>> import jax.numpy as jnp
-      >>> model = InceptionSmall(num_classes=10)
-      >>> images = jnp.zeros((2, 32, 32, 3))
-      >>> logits, variables = jax.eval_shape(
-      ...     lambda: model.init_with_output(jax.random.key(0), images, train=False)
-      ... )
-      >>> logits.shape
-      (2, 10)
+      >>> from jaxml.models import intermediate_shapes
+      >>> intermediate_shapes(InceptionSmall(num_classes=10), (32, 32, 3))["stage3"]
+      (8, 8, 128)
     """
 
     image_size: ClassVar[int] = 32

@@ -88,13 +88,9 @@ class InceptionV1(InceptionNetwork, kw_only=True):
       auxiliary_keep_prob: Fraction of features that dropout keeps in the auxiliary heads.
 
     Example:
-      >>> import jax
-      >>> model = INCEPTIONS_V1["googlenet"](num_classes=1000, auxiliary=False)
-      >>> images = jnp.zeros((1, 224, 224, 3))
-      >>> variables = jax.eval_shape(
-      ...     lambda: model.init(jax.random.key(0), images, train=False)
-      ... )
-      >>> sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+      >>> from jaxml.models import MODELS, summarize
+      >>> model = MODELS["googlenet"](num_classes=1000, auxiliary=False)
+      >>> summarize(model, (224, 224, 3)).parameters
       6624904
     """
 

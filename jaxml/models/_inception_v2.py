@@ -82,15 +82,9 @@ class InceptionV2(InceptionNetwork, kw_only=True):
     """BN-Inception with ten modules and, as in the paper, no auxiliary heads.
 
     Example:
-      >>> import jax
-      >>> import jax.numpy as jnp
-      >>> model = InceptionV2(num_classes=0)
-      >>> images = jnp.zeros((2, 64, 64, 3))
-      >>> features, variables = jax.eval_shape(
-      ...     lambda: model.init_with_output(jax.random.key(0), images, train=False)
-      ... )
-      >>> features.shape
-      (2, 1024)
+      >>> from jaxml.models import intermediate_shapes
+      >>> intermediate_shapes(InceptionV2(num_classes=10), (64, 64, 3))["features"]
+      (1024,)
     """
 
     @nn.compact

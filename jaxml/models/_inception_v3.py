@@ -121,14 +121,9 @@ class InceptionV3(InceptionNetwork, kw_only=True):
       like_keras: Whether to match Keras instead of torchvision and timm.
 
     Example:
-      >>> import jax
-      >>> import jax.numpy as jnp
+      >>> from jaxml.models import summarize
       >>> model = InceptionV3(num_classes=1000, auxiliary=False)
-      >>> images = jnp.zeros((1, 299, 299, 3))
-      >>> variables = jax.eval_shape(
-      ...     lambda: model.init(jax.random.key(0), images, train=False)
-      ... )
-      >>> sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+      >>> summarize(model, (299, 299, 3)).parameters
       23834568
     """
 

@@ -73,14 +73,8 @@ class InceptionV4(StagedInception, kw_only=True):
     """Inception v4.
 
     Example:
-      >>> import jax
-      >>> import jax.numpy as jnp
-      >>> model = InceptionV4(num_classes=1000)
-      >>> images = jnp.zeros((1, 299, 299, 3))
-      >>> variables = jax.eval_shape(
-      ...     lambda: model.init(jax.random.key(0), images, train=False)
-      ... )
-      >>> sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+      >>> from jaxml.models import summarize
+      >>> summarize(InceptionV4(num_classes=1000), (299, 299, 3)).parameters
       42679816
     """
 

@@ -61,13 +61,8 @@ class ResNet(ResidualNetwork, kw_only=True):
       conv_bias: Whether convolutions have biases, as in Keras.
 
     Example:
-      >>> import jax
-      >>> model = RESNETS["resnet18"](num_classes=1000)
-      >>> images = jnp.zeros((1, 224, 224, 3))
-      >>> variables = jax.eval_shape(
-      ...     lambda: model.init(jax.random.key(0), images, train=False)
-      ... )
-      >>> sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+      >>> from jaxml.models import MODELS, summarize
+      >>> summarize(MODELS["resnet18"](num_classes=1000), (224, 224, 3)).parameters
       11689512
     """
 
