@@ -300,7 +300,7 @@ def test_a_loop_and_computing_anew_change_nothing(name):
 # Options.
 
 
-def test_taps_have_the_names_and_shapes_of_the_tables():
+def test_intermediates_have_the_names_and_shapes_of_the_tables():
     shape = (32, 32, 3)
     assert intermediate_shapes(InceptionSmall(num_classes=10), shape) == {
         "stem": (32, 32, 16),
