@@ -1,18 +1,18 @@
-"""A small Inception with an auxiliary head on CIFAR-10.
+"""A small Inception network with an auxiliary head on CIFAR-10.
 
     python -m launch.train --config=configs/cifar10_inception_small.py --config.data.dir=DIR
 
-DIR holds cifar-10-python.tar.gz or cifar-10-binary.tar.gz as published, or the folder in it. The
-recipe is this project's own, for a laptop, and was not run here in full; its first epoch is in the
-README's results. The paper of the network's larger kin (Zhang et al. 2017) trains hundreds of
-epochs, and was not repeated.
+DIR contains cifar-10-python.tar.gz or cifar-10-binary.tar.gz as published, or the extracted folder.
+The recipe is our own and sized for a laptop. It does not reproduce Zhang et al. 2017, who train
+larger networks of this kind for hundreds of epochs. The result of the first epoch is in the README;
+there is none of the full recipe yet.
 """
 
 from jaxml.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig
 
 
 def get_config() -> Config:
-    """The settings."""
+    """Returns the config."""
     return Config(
         batch_size=128,
         num_epochs=30,

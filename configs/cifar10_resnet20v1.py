@@ -2,16 +2,17 @@
 
     python -m launch.train --config=configs/cifar10_resnet20v1.py --config.data.dir=DIR
 
-DIR holds cifar-10-python.tar.gz or cifar-10-binary.tar.gz as published, or the folder in it. The
-paper trains 64,000 steps of 128 images and divides the rate by 10 at 32,000 and 48,000; that is
-164 epochs. The whole recipe was not run here; the first epochs are in the README's results.
+DIR contains cifar-10-python.tar.gz or cifar-10-binary.tar.gz as published, or the extracted folder.
+The paper trains for 64,000 steps of 128 images, which is 164 epochs, and divides the learning rate
+by 10 after 32,000 and 48,000 steps. The results of the first epochs are in the README; there is
+none of the full recipe yet.
 """
 
 from jaxml.config import Config, DataConfig, ModelConfig, OptimConfig
 
 
 def get_config() -> Config:
-    """The settings."""
+    """Returns the config."""
     return Config(
         batch_size=128,
         num_epochs=164,

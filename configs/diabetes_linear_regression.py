@@ -1,16 +1,16 @@
-"""Linear regression of the course of diabetes on ten features, by batch gradient descent.
+"""Linear regression on the diabetes data set: 10 features, by batch gradient descent.
 
     python -m launch.train --config=configs/diabetes_linear_regression.py
 
-Every step sees the whole training set. The problem has a solution in closed form, and the run ends
-there: see the test of this recipe. Time and error are in the README's results.
+Each step uses the whole training set. A test checks that the run converges to the least-squares
+solution. Time and error are in the README's results.
 """
 
 from jaxml.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig
 
 
 def get_config() -> Config:
-    """The settings."""
+    """Returns the config."""
     return Config(
         batch_size=None,
         num_epochs=1000,

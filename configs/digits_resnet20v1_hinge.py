@@ -1,20 +1,20 @@
-"""ResNet-20 v1 with the head of a support vector machine on digits: a multiclass hinge loss.
+"""ResNet-20 v1 with a multiclass SVM head (Crammer-Singer hinge) on scikit-learn's digits.
 
     python -m launch.train --config=configs/digits_resnet20v1_hinge.py
 
-The network learns features that a linear support vector machine, Crammer and Singer's, separates
-with a margin. All but the loss is as in `digits_resnet20v1.py`, and the weight decay: 5e-3 did
-better than the 2e-3 from there, on examples held out and on the test split. Time and accuracy are
-in the README's results.
+It differs from digits_resnet20v1.py in the loss and in the weight decay: 5e-3 is better than the
+2e-3 there, on held-out examples and on the test split. Time and accuracy are in the README's
+results.
 
-Source: Tang, "Deep learning using linear support vector machines", 2013.
+References:
+  Tang, "Deep learning using linear support vector machines", 2013.
 """
 
 from jaxml.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig
 
 
 def get_config() -> Config:
-    """The settings."""
+    """Returns the config."""
     return Config(
         batch_size=64,
         num_epochs=30,

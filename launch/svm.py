@@ -81,7 +81,6 @@ def main() -> None:
             return
         train, test = _tables()
         with StopSignals("stopping at the best point so far") as stop:
-            stop.begin()
             experiment.run(
                 settings,
                 train,
@@ -120,13 +119,13 @@ def _tables() -> tuple[Any, Any]:
 
     if not FEATURES_OF.value:
         return tables.read_tables(user_path(TRAIN.value), _path(TEST))
-    from jaxml.training.features import features
+    from jaxml.training.features import extract_features
 
     def of(split: str) -> tables.Table:
         name = f"{FEATURES_OF.value}, {split}, tap {TAP.value}"
         workdir = user_path(FEATURES_OF.value)
         try:
-            found = features(workdir, TAP.value, split=split, checkpoint=CHECKPOINT.value)
+            found = extract_features(workdir, TAP.value, split=split, checkpoint=CHECKPOINT.value)
         except InputError as error:
             raise InputError(str(error).replace("--workdir=", "--features_of=")) from None
         return tables.Table(name, *found)

@@ -1,7 +1,7 @@
-"""Properties of pure functions, and a record of their largest errors against references.
+"""Property checks for pure functions, and a record of their largest errors against references.
 
-A test calls `check` with a function, an example and an independent reference; `agree` alone records
-one comparison. The record is printed as a table when the suite ends.
+`check` compares a function with an independent reference on one example; `agree` records a single
+comparison. The suite prints the record as a table at its end.
 """
 
 import contextlib
@@ -18,20 +18,21 @@ from jax.test_util import check_grads
 
 from tests import references
 
-# The modules whose public functions and classes must all be in the record.
+# Every public function and class of these modules must be in the record.
 MODULES = [
     "jaxml.activations",
-    "jaxml.optim.averages",
     "jaxml.initializers",
     "jaxml.layers",
     "jaxml.losses",
-    "jaxml.initializers.lsuv",
     "jaxml.metrics",
     "jaxml.normalize",
-    "jaxml.optim.optimizers",
     "jaxml.predictions",
     "jaxml.regularizers",
-    "jaxml.optim.schedules",
+    "jaxml.optim._averaging",
+    "jaxml.optim._clipping",
+    "jaxml.optim._create",
+    "jaxml.optim._optimizers",
+    "jaxml.optim._schedules",
     "jaxml.svm.calibration",
     "jaxml.svm.kernels",
     "jaxml.svm.nystroem",
@@ -47,21 +48,21 @@ MODULES = [
     "jaxml.svm.reductions",
 ]
 
-# (function, reference, dtype) -> the largest error, relative to the largest magnitude expected.
+# (function, reference, dtype) -> largest error, relative to the largest expected magnitude.
 record: dict[tuple[str, str, str], float] = {}
 
 
 def agree(
     function: Callable[..., Any], actual: Any, expected: Any, *, by: str, rtol: float = 1e-5
 ) -> None:
-    """Asserts that a result is close to that of a reference, and records the error.
+    """Asserts that a result is close to the reference's, and records the error.
 
     Args:
-      function: the public function that made the result; the row of the table.
+      function: the public function that computed the result, a row of the table.
       actual: an array or a tree of arrays.
-      expected: the same structure, of finite float64.
-      by: who the reference is: "NumPy float64", "SciPy", "torch", "Keras", "scikit-learn", ...
-      rtol: largest error allowed, relative to the largest magnitude of each expected leaf.
+      expected: a tree of the same structure with finite values.
+      by: name of the reference: "NumPy float64", "SciPy", "torch", "Keras", "scikit-learn", ...
+      rtol: tolerance, relative to the largest magnitude of each expected leaf.
     """
     actual_leaves, expected_leaves = jax.tree.leaves(actual), jax.tree.leaves(expected)
     assert len(actual_leaves) == len(expected_leaves)
@@ -87,21 +88,21 @@ def check(
 ) -> None:
     """Checks the properties of a pure function on one example.
 
-    - float32, compiled: within `rtol` of the reference.
-    - float64: within 1e-10 of it, so no constant or sum is float32 in disguise.
-    - bfloat16: the inputs rounded, then the result within some roundings of the reference.
-    - vmap over every array gives what the loop gives.
-    - forward and reverse gradients agree with differences, in float64.
+    - Compiled in float32, it is within `rtol` of the reference.
+    - In float64, it is within 1e-10: no constant or sum is computed in float32.
+    - In bfloat16, it is within a few rounding errors of the reference at the rounded inputs.
+    - `vmap` over all arrays equals a loop.
+    - Forward and reverse gradients agree with finite differences in float64.
 
     Args:
-      function: `function(*arrays, **settings)`.
-      arrays: NumPy arrays; the floating ones take every dtype in turn, None stays.
-      reference: `reference(*arrays, **settings)`, given float64 arrays.
-      by: as in `agree`.
-      rtol: as in `agree`, of float32.
-      bfloat16: roundings allowed, None where the function does not take bfloat16.
-      vmap: whether it maps.
-      grads: order of the gradients that are checked by differences; 0 where there are none.
+      function: called as `function(*arrays, **settings)`.
+      *arrays: NumPy arrays; floating-point ones are converted to each dtype. None is passed on.
+      reference: called as `reference(*arrays, **settings)` with float64 arrays.
+      by: name of the reference, see `agree`.
+      rtol: tolerance in float32, see `agree`.
+      bfloat16: tolerance in rounding errors, or None to skip bfloat16.
+      vmap: whether to check `vmap`.
+      grads: highest order of the gradients to check; 0 skips them.
       **settings: Python values.
     """
 
@@ -139,13 +140,13 @@ def check(
 
 
 def check_gradients(call: Callable[..., Any], *arrays: Any, order: int = 1) -> None:
-    """Forward and reverse gradients agree with differences, for every floating array."""
+    """Checks forward and reverse gradients for each floating-point array by finite differences."""
     floating = [i for i, a in enumerate(arrays) if a is not None and _floating(a)]
 
     def of_floating(*values: Any) -> Any:
         full = list(arrays)
         for i, value in zip(floating, values, strict=True):
-            full[i] = jnp.asarray(value)  # the differences come as NumPy arrays
+            full[i] = jnp.asarray(value)  # check_grads passes NumPy arrays
         return call(*full)
 
     with jax.enable_x64(True):
@@ -155,7 +156,7 @@ def check_gradients(call: Callable[..., Any], *arrays: Any, order: int = 1) -> N
 
 @contextlib.contextmanager
 def unchecked() -> Iterator[None]:
-    """Without the types of the suite: a wrong shape meets the error that a user sees."""
+    """Disables the type checks of the suite, so that a wrong shape raises the user's error."""
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
         yield
@@ -164,35 +165,39 @@ def unchecked() -> Iterator[None]:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """How a user reaches a function or a method: the room and its name in there."""
+    """Returns the public name of a function or a method: its package and its name there."""
     name = function.__qualname__
     if inspect.ismethod(function):
-        # What is inherited is of the class that it was reached by.
+        # An inherited method belongs to the class that it is accessed by.
         owner = function.__self__
         function = owner if inspect.isclass(owner) else type(owner)
         name = f"{function.__qualname__}.{name.split('.')[-1]}"
-    room, *inner = function.__module__.removeprefix("jaxml.").split(".")
-    # The forms of the support vector machine have functions of the same names.
-    room = f"{room}.{inner[-1]}" if room == "svm" and inner else room
-    return f"{room}.{name}"
+    package, *inner = function.__module__.removeprefix("jaxml.").split(".")
+    # The modules of the SVM formulations have functions of the same names.
+    package = f"{package}.{inner[-1]}" if package == "svm" and inner else package
+    return f"{package}.{name}"
+
+
+def public_names(module: Any) -> list[str]:
+    """Returns the names of a module's public surface."""
+    return getattr(module, "__all__", None) or [n for n in vars(module) if not n.startswith("_")]
 
 
 def missing() -> list[str]:
-    """Public functions, and classes with methods, that no test has compared with a reference."""
+    """Returns the public functions and classes that no test has compared with a reference."""
     done = {name for name, _, _ in record}
-    done |= {name.rsplit(".", 1)[0] for name in done}  # a method speaks for its class
+    done |= {name.rsplit(".", 1)[0] for name in done}  # a method counts for its class
     public = set()
-    for room in map(importlib.import_module, MODULES):
-        names = getattr(room, "__all__", None) or [n for n in vars(room) if not n.startswith("_")]
-        for member in (getattr(room, name) for name in names):
-            meant = inspect.isfunction(member) or _has_methods(member)
-            if meant and member.__module__.startswith(room.__name__):
+    for module in map(importlib.import_module, MODULES):
+        for member in (getattr(module, name) for name in public_names(module)):
+            tested = inspect.isfunction(member) or _has_methods(member)
+            if tested and member.__module__.startswith(module.__name__):
                 public.add(name_of(member))
     return sorted(public - done)
 
 
 def table() -> list[str]:
-    """The record: a line for each function and reference, with the error in each dtype."""
+    """Formats the record: a line per function and reference, with the error in each dtype."""
     dtypes = ["float64", "float32", "bfloat16"]
     rows = sorted({key[:2] for key in record})
     lines = [f"{'function':52} {'reference':16} " + " ".join(f"{d:>9}" for d in dtypes)]
@@ -204,7 +209,7 @@ def table() -> list[str]:
 
 
 def _has_methods(member: Any) -> bool:
-    """Whether it is a class with public methods of its own, more than a record of values."""
+    """Returns whether a member is a class that defines public methods."""
     if not inspect.isclass(member):
         return False
     prefix = f"{member.__qualname__}."

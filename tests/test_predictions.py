@@ -103,14 +103,14 @@ def test_the_highest_logits_and_their_classes():
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -0.5, float("nan")])
 def test_a_threshold_that_is_no_probability_is_an_error(threshold):
-    message = f"threshold: a probability in (0, 1), not {threshold}"
+    message = f"`threshold` must be in (0, 1), got {threshold}"
     with pytest.raises(ValueError, match=re.escape(message)):
         predictions.binary_predictions(jnp.zeros(2), threshold=threshold)
 
 
 @pytest.mark.parametrize("k", [0, 4])
 def test_more_classes_than_there_are_is_an_error(k):
-    message = f"k: in [1, 3], the number of classes, not {k}"
+    message = f"`k` must be in [1, 3], the number of classes, got {k}"
     with pytest.raises(ValueError, match=re.escape(message)):
         predictions.top_k(jnp.zeros((2, 3)), k=k)
 
@@ -120,9 +120,9 @@ def test_logits_that_are_not_floating_point_or_have_no_classes_are_an_error(name
     function = getattr(predictions, name)
     settings = {"k": 1} if name == "top_k" else {}
     with properties.unchecked():
-        with pytest.raises(TypeError, match="logits: floating point, not int32"):
+        with pytest.raises(TypeError, match="`logits` must be floating point, got int32"):
             function(jnp.zeros((2, 3), jnp.int32), **settings)
         if not name.startswith("binary"):
-            message = "logits: [..., classes] with at least one class, not (2, 0)"
+            message = "`logits` must have shape [..., classes] with at least one class, got (2, 0)"
             with pytest.raises(ValueError, match=re.escape(message)):
                 function(jnp.zeros((2, 0)), **settings)

@@ -33,7 +33,7 @@ INITIALIZERS = {
     "xavier": (initializers.xavier_normal, initializers.xavier_normal(), 1.0),
     "he": (initializers.he_normal, initializers.he_normal(), 2.0),
     "normal(1)": (initializers.normal, initializers.normal(1.0), float(WIDTH)),
-    "zeros": (initializers.zeros, initializers.zeros(), 0.0),
+    "zeros": (initializers.zeros, initializers.zeros, 0.0),
 }
 # Name -> the function and its derivative in NumPy.
 FUNCTIONS = {

@@ -93,10 +93,10 @@ def describe(config: Config) -> str:
     )
 
 
-def _may_resume(rule: str, there: Any, here: Any) -> bool:
-    if rule == "raised":
+def _may_resume(resume: str, there: Any, here: Any) -> bool:
+    if resume == "raised":
         return isinstance(there, int) and here >= there
-    return rule == "any" or there == here
+    return resume == "any" or there == here
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""What every source yields."""
+"""Data sets with a training and a test split."""
 
 from typing import NamedTuple, Self
 
@@ -20,12 +20,12 @@ class Split(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """A training and a test split of the same kind.
+    """A training and a test split.
 
     Attributes:
-      train: what is learned from.
-      test: what is only evaluated.
-      num_classes: labels are in [0, num_classes); 0 where the targets are real values.
+      train: the training split.
+      test: the test split, used for evaluation only.
+      num_classes: number of classes; 0 for real-valued targets.
     """
 
     train: Split
@@ -33,16 +33,16 @@ class Dataset(NamedTuple):
     num_classes: int
 
     def hold_out(self, size: int) -> Self:
-        """Puts the last `size` training examples in the place of the test split.
+        """Replaces the test split by the last `size` training examples, unless `size` is 0.
 
         Raises:
-          InputError: nothing would be left to train on.
+          InputError: no training examples would be left.
         """
         count = len(self.train.targets)
         if not 0 <= size < count:
             raise InputError(
-                f"config.data.validation_size: {size} is not allowed, "
-                f"the training set has {count} examples"
+                f"config.data.validation_size must be in [0, {count}), the number of training "
+                f"examples, got {size}"
             )
         if not size:
             return self

@@ -1,4 +1,4 @@
-"""Digests of a data set, which reveal that it changed while a run was stopped."""
+"""Digests of a data set, to detect that it changed between the start of a run and resuming it."""
 
 import hashlib
 
@@ -6,17 +6,17 @@ import numpy as np
 
 from jaxml.data._dataset import Dataset
 
-SAMPLE_BYTES = 2**28  # a larger array is sampled, so that a digest takes less than a second
-BLOCKS = 1024
+_SAMPLE_BYTES = 2**28  # of a larger array, a sample is digested, in less than a second
+_BLOCKS = 1024
 
 
 def digests(dataset: Dataset) -> dict[str, str]:
-    """Describes every array of a data set by its dtype, its shape and a digest.
+    """Returns the dtype, the shape and a digest of each array of a data set.
 
-    Arrays of more than 256 MiB are digested in 1,024 blocks at regular intervals.
+    Of arrays larger than 256 MiB, 1,024 evenly spaced blocks are digested.
 
     Returns:
-      A description such as `"uint8[60000,28,28,1] 9e107d9d372bb682"` for each array, by name.
+      Strings such as `"uint8[60000,28,28,1] 9e107d9d372bb682"`, by the name of the array.
 
     Example:
       >>> from jaxml.data import Split
@@ -41,10 +41,10 @@ def _describe(array: np.ndarray) -> str:
 def _digest(array: np.ndarray) -> str:
     content = array.reshape(-1).view(np.uint8)
     digest = hashlib.sha256()
-    if len(content) <= SAMPLE_BYTES:
+    if len(content) <= _SAMPLE_BYTES:
         digest.update(content.data)
     else:
-        size = SAMPLE_BYTES // BLOCKS
-        for start in np.linspace(0, len(content) - size, BLOCKS).astype(np.int64):
+        size = _SAMPLE_BYTES // _BLOCKS
+        for start in np.linspace(0, len(content) - size, _BLOCKS).astype(np.int64):
             digest.update(content[start : start + size].data)
     return digest.hexdigest()

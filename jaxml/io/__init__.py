@@ -1,1 +1,5 @@
-"""Input and output that cannot do harm: atomic writes, unpickling without code, memory limits."""
+"""Safe input and output: atomic writes, unpickling without running code, memory limits."""
+
+from jaxml.io import atomic, memory, unpickle
+
+__all__ = ["atomic", "memory", "unpickle"]

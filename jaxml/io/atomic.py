@@ -1,23 +1,25 @@
-"""Files that are written atomically."""
+"""Atomic file writes."""
 
 import contextlib
 import os
 from pathlib import Path
 
+__all__ = ["PARTIAL", "write"]
+
 PARTIAL = ".partial"
 
 
 def write(path: Path, content: bytes) -> None:
-    """Replaces a file atomically: a reader sees the old or the new one, whole.
+    """Replaces a file atomically: a reader sees either the old or the new content.
 
-    The new one is on the disk when this returns, also after a power failure.
+    The new content is durable when the function returns, even after a power failure.
 
     Args:
-      path: the file; while it is written, a file of its name with `.partial` stands next to it.
-      content: all of it.
+      path: the file. A file of the same name plus `.partial` exists next to it during the write.
+      content: the complete content.
 
     Raises:
-      OSError: it cannot be written; what was there before is left.
+      OSError: the file cannot be written; its old content is unchanged.
     """
     partial = path.with_name(path.name + PARTIAL)
     try:
@@ -30,7 +32,7 @@ def write(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
-    with contextlib.suppress(OSError):  # not every file system synchronises folders
+    with contextlib.suppress(OSError):  # not every file system can synchronize folders
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

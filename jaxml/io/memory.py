@@ -9,8 +9,18 @@ import jax
 from jaxml.errors import InputError
 from jaxml.types import PyTree
 
-CGROUPS = Path("/sys/fs/cgroup")
-# Limit, usage, and statistics with the part of the usage that the kernel gives back on demand.
+__all__ = [
+    "available_on",
+    "available_on_host",
+    "check",
+    "in_words",
+    "of_arrays",
+    "of_program",
+]
+
+_CGROUPS = Path("/sys/fs/cgroup")
+# For cgroups 2 and 1: the limit, the usage, and the statistics with their entry for the memory that
+# the kernel reclaims on demand.
 _LIMITS = (
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
     (
@@ -23,15 +33,15 @@ _LIMITS = (
 
 
 def check(needed: int, what: str, devices: Sequence[Any]) -> None:
-    """Checks that something fits in the memory that each device has available.
+    """Checks that an allocation fits in the available memory of each device.
 
     Args:
-      needed: bytes on each device.
-      what: names it, for the message.
-      devices: of this process. Where their memory is unknown, nothing is checked.
+      needed: bytes per device.
+      what: name of the allocation, for the message.
+      devices: devices of this process. If their memory is unknown, nothing is checked.
 
     Raises:
-      InputError: it does not fit.
+      InputError: the allocation does not fit.
     """
     available = available_on(devices)
     if available is not None and needed > available:
@@ -43,9 +53,9 @@ def check(needed: int, what: str, devices: Sequence[Any]) -> None:
 
 
 def available_on(devices: Sequence[Any]) -> int | None:
-    """Returns the bytes that each device has available, or None if they are unknown.
+    """Returns the available bytes per device, or None if they are unknown.
 
-    The devices of a CPU share the memory of the host.
+    CPU devices share the memory of the host.
     """
     if devices[0].platform == "cpu":
         host = available_on_host()
@@ -56,37 +66,39 @@ def available_on(devices: Sequence[Any]) -> int | None:
     return min(stats["bytes_limit"] - stats.get("bytes_in_use", 0) for stats in every)
 
 
-def available_on_host(meminfo: Path = Path("/proc/meminfo"), cgroups: Path = CGROUPS) -> int | None:
+def available_on_host(
+    meminfo: Path = Path("/proc/meminfo"), cgroups: Path = _CGROUPS
+) -> int | None:
     """Returns the bytes that this process can still allocate, or None if they are unknown.
 
     Args:
-      meminfo: the statistics of Linux.
-      cgroups: the folder with the limits of this container.
+      meminfo: memory statistics of Linux.
+      cgroups: folder with the memory limits of the container.
     """
-    found = [*_of_machine(meminfo), *_of_container(cgroups)]
+    found = [*_free_on_host(meminfo), *_free_in_container(cgroups)]
     return max(min(found), 0) if found else None
 
 
 def of_program(compiled: Any) -> int:
-    """Returns the bytes that a compiled program allocates on each device in addition to its inputs.
+    """Returns the bytes per device that a compiled program allocates in addition to its inputs.
 
     >>> of_program(jax.jit(lambda x: x + 1).lower(jax.numpy.zeros(1024)).compile())
     4096
     """
     analysis = compiled.memory_analysis()
-    if analysis is None:  # unknown to this kind of device
+    if analysis is None:  # not supported on this platform
         return 0
     outputs = analysis.output_size_in_bytes - analysis.alias_size_in_bytes
     return analysis.temp_size_in_bytes + outputs
 
 
 def of_arrays(tree: PyTree) -> int:
-    """Returns the bytes of the arrays in a tree, or of what has their shapes and dtypes."""
+    """Returns the total bytes of a tree of arrays or `jax.ShapeDtypeStruct`s."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def in_words(size: int) -> str:
-    """Returns a number of bytes in GiB, or in MiB where there are fewer.
+    """Formats a number of bytes in GiB, or in MiB below one GiB.
 
     >>> in_words(3 * 2**29), in_words(2**20)
     ('1.5 GiB', '1.0 MiB')
@@ -94,7 +106,7 @@ def in_words(size: int) -> str:
     return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.1f} MiB"
 
 
-def _of_machine(meminfo: Path) -> Iterator[int]:
+def _free_on_host(meminfo: Path) -> Iterator[int]:
     try:
         lines = [line.split() for line in meminfo.read_text().splitlines()]
         kibibytes = {words[0]: int(words[1]) for words in lines if len(words) > 1}
@@ -103,12 +115,12 @@ def _of_machine(meminfo: Path) -> Iterator[int]:
         return
 
 
-def _of_container(cgroups: Path) -> Iterator[int]:
+def _free_in_container(cgroups: Path) -> Iterator[int]:
     for limit, usage, statistics, reclaimable in _LIMITS:
         try:
             lines = (cgroups / statistics).read_text().splitlines()
             free = next(int(line.split()[1]) for line in lines if line.split()[0] == reclaimable)
             numbers = [int((cgroups / name).read_text()) for name in (limit, usage)]
-        except (OSError, ValueError, IndexError, StopIteration):  # "max" is no limit
+        except (OSError, ValueError, IndexError, StopIteration):  # "max": no limit
             continue
         yield numbers[0] - numbers[1] + free

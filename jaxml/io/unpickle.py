@@ -1,9 +1,9 @@
-"""Reads pickles, and runs nothing that is in them.
+"""Reads pickles without running code from them.
 
-A pickle is a program for a machine with a stack. The machine here knows only the instructions that
-make containers, numbers and strings; nothing that it handles can be called, and no attribute of
-anything is ever looked up or set by a name out of the file. What else a file may be made of, its
-reader says by `Parts`.
+A pickle is a program for a stack machine. The machine here implements only the instructions that
+build containers, numbers and strings. No value can be called, and no attribute is looked up or set
+by a name from the file. A reader that supports other objects describes them by a subclass of
+`Parts`.
 """
 
 import pickletools
@@ -15,28 +15,30 @@ from typing import Any, BinaryIO, ClassVar
 
 from jaxml.errors import InputError
 
+__all__ = ["Name", "Opaque", "Parts", "load", "update"]
+
 
 @dataclass(frozen=True)
 class Name:
-    """A name out of a pickle, as text; it can be used only in the places that `Parts` looks at."""
+    """A global name in a pickle, as text; only `Parts` gives it a meaning."""
 
     text: str
 
 
 class Opaque:
-    """Stands for something in a pickle that its reader has no use for; equal only to itself."""
+    """A placeholder for an object that the reader ignores; equal only to itself."""
 
 
 class Parts(ABC):
-    """What a pickle may be made of beside containers, numbers and strings.
+    """The objects that a pickle may contain in addition to containers, numbers and strings.
 
-    The methods raise ValueError where they are given anything unexpected: all arguments are what
-    the file says.
+    All arguments of the methods come from the file and may be anything. The methods raise a
+    ValueError for arguments that they do not support.
 
     Attributes:
-      kind: what the pickle is of, for messages.
-      names: the names that the pickle may hold, as "module name".
-      encoding: of the strings that Python 2 wrote; None leaves them as bytes.
+      kind: description of the pickled object, for messages.
+      names: the global names that the pickle may contain, as "module name".
+      encoding: encoding of strings written by Python 2; None returns them as bytes.
     """
 
     kind: ClassVar[str]
@@ -45,15 +47,15 @@ class Parts(ABC):
 
     @abstractmethod
     def call(self, name: str, arguments: tuple[Any, ...]) -> Any:
-        """What a call of one of the names stands for."""
+        """Returns the value of calling one of the names."""
 
     @abstractmethod
     def build(self, target: Any, state: Any) -> None:
-        """Completes what stands for something by its state."""
+        """Sets the state of a value returned by `call`."""
 
     @abstractmethod
     def refer(self, key: Any) -> Any:
-        """What a reference to something outside of the pickle stands for."""
+        """Returns the object that a persistent id refers to."""
 
 
 _MARK = object()
@@ -74,7 +76,7 @@ _INSTRUCTIONS = {
     *_VALUES,
     *_SIZES,
 }
-# Escapes by which Python 2 writes a string; any other character stands for itself.
+# The escapes in string literals of Python 2.
 _ESCAPE = re.compile(rb"""\\(?:x([0-9a-fA-F]{2})|([\\'"nrt]))""")
 _ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 _MOST_KEY_ITEMS = 1000
@@ -85,21 +87,21 @@ def load(file: BinaryIO, parts: Parts, where: str) -> Any:
     """Reads one pickle.
 
     Args:
-      file: in memory, so that no size that it states is more than there is; it is left behind the
-        pickle.
-      parts: what it may be made of.
-      where: the name of the file, for messages.
+      file: an in-memory file, which bounds the sizes that the pickle states. Its position
+        afterwards is the end of the pickle.
+      parts: the objects that the pickle may contain.
+      where: name of the file, for messages.
 
     Returns:
-      What was pickled: sets as lists or tuples, strings of Python 2 as `parts.encoding` says.
+      The pickled value, with sets as lists or tuples.
 
     Raises:
-      InputError: the pickle is cut short or corrupt, or holds anything else.
+      InputError: the pickle is truncated, corrupt, or contains anything else.
     """
     try:
         return _run(file, parts)
     except KeyError:
-        raise InputError(f"{where}: corrupt (no such memo entry)") from None
+        raise InputError(f"{where}: corrupt (undefined memo entry)") from None
     except (IndexError, OverflowError, TypeError, ValueError) as error:
         detail = repr(str(error))[1:-1][:200]
         raise InputError(f"{where}: cut short, corrupt or hostile ({detail})") from None
@@ -114,7 +116,7 @@ def _run(file: BinaryIO, parts: Parts) -> Any:
                 return stack.pop()
             case "BINPUT" | "LONG_BINPUT" | "PUT":
                 if not 0 <= argument < file.tell():
-                    raise ValueError("a memo entry beyond the size of the file")
+                    raise ValueError("a memo index beyond the size of the file")
                 memo[argument] = stack[-1]
             case "MEMOIZE":
                 memo[len(memo)] = stack[-1]
@@ -126,14 +128,14 @@ def _run(file: BinaryIO, parts: Parts) -> Any:
                 stack.append(argument.decode(parts.encoding) if parts.encoding else argument)
             case _:
                 _collect(name, argument, stack)
-    raise ValueError("it has no end")
+    raise ValueError("no STOP instruction")
 
 
 class _Stack(list[Any]):
-    """What the instructions work on."""
+    """The stack of the machine."""
 
     def take(self, count: int) -> list[Any]:
-        """The last entries, which are gone then."""
+        """Pops the last `count` entries."""
         if len(self) < count:
             raise ValueError("the stack is empty")
         items = self[len(self) - count :]
@@ -141,7 +143,7 @@ class _Stack(list[Any]):
         return items
 
     def take_marked(self) -> list[Any]:
-        """The entries after the last mark, which are gone then, and the mark too."""
+        """Pops the entries after the last mark, and the mark."""
         for depth, item in enumerate(reversed(self)):
             if item is _MARK:
                 items = self.take(depth)
@@ -151,13 +153,13 @@ class _Stack(list[Any]):
 
 
 def _instructions(file: BinaryIO, parts: Parts) -> Iterator[tuple[str, Any]]:
-    """The names of the instructions with their arguments."""
+    """Yields the name and the argument of each instruction."""
     while code := file.read(1):
         opcode = _OPCODES.get(code)
         if opcode is None or opcode.name not in _INSTRUCTIONS:
             name = opcode.name if opcode else code.hex()
             raise ValueError(f"the instruction {name}, which is not part of {parts.kind}")
-        if opcode.name == "GLOBAL":  # pickletools would undo escapes, and warn of some
+        if opcode.name == "GLOBAL":  # pickletools would decode escapes
             yield "GLOBAL", " ".join(file.readline()[:-1].decode("latin1") for _ in range(2))
         elif opcode.name == "STRING":
             yield "STRING", _unquoted(file.readline())
@@ -168,7 +170,7 @@ def _instructions(file: BinaryIO, parts: Parts) -> Iterator[tuple[str, Any]]:
 
 
 def _unquoted(line: bytes) -> bytes:
-    """The string of Python 2 that a line quotes."""
+    """Returns the content of a string literal of Python 2."""
     content = line.strip()
     if len(content) < 2 or content[:1] != content[-1:] or content[:1] not in (b"'", b'"'):
         raise ValueError("a string without quotation marks")
@@ -179,7 +181,7 @@ def _unquoted(line: bytes) -> bytes:
 
 
 def _collect(name: str, argument: Any, stack: _Stack) -> None:
-    """Puts plain values onto the stack, and lists, tuples and dicts of them."""
+    """Runs an instruction that builds a plain value or a container."""
     match name:
         case "PROTO" | "FRAME":
             pass
@@ -204,7 +206,7 @@ def _collect(name: str, argument: Any, stack: _Stack) -> None:
         case "APPEND" | "APPENDS" | "ADDITEMS":
             items = stack.take(1) if name == "APPEND" else stack.take_marked()
             if type(stack[-1]) is not list:
-                raise ValueError("items for no list")
+                raise ValueError("items for something that is not a list")
             stack[-1].extend(items)
         case "SETITEM" | "SETITEMS":
             items = stack.take_marked() if name == "SETITEMS" else stack.take(2)
@@ -218,13 +220,13 @@ def _collect(name: str, argument: Any, stack: _Stack) -> None:
 
 
 def update(target: Any, items: list[Any]) -> None:
-    """Adds keys and values, which follow each other, to a dict.
+    """Adds alternating keys and values to a dict.
 
     Raises:
-      ValueError: it is no dict, or a key is none or large.
+      ValueError: the target is not a dict, or a key is not hashable or is large.
     """
     if type(target) is not dict or len(items) % 2:
-        raise ValueError("items for no dict")
+        raise ValueError("items for something that is not a dict")
     for key, value in zip(items[::2], items[1::2], strict=True):
         if _count_items(key, _MOST_KEY_ITEMS) > _MOST_KEY_ITEMS:
             raise ValueError("a key that is a large tuple")
@@ -232,9 +234,9 @@ def update(target: Any, items: list[Any]) -> None:
 
 
 def _count_items(key: Any, most: int) -> int:
-    """How many values a key is made of; counting ends beyond `most`.
+    """Counts the values in a possibly nested key, up to a little more than `most`.
 
-    To hash a tuple of tuples may take as good as for ever, and any depth.
+    Hashing a nested tuple can take exponential time and unlimited recursion, so keys are bounded.
     """
     count = 0
     pending = [key]
@@ -249,19 +251,19 @@ def _count_items(key: Any, most: int) -> int:
 
 
 def _assemble(name: str, argument: Any, stack: _Stack, parts: Parts) -> None:
-    """Lets `parts` say what the rest stands for."""
+    """Runs an instruction that `parts` gives a meaning."""
     match name:
         case "GLOBAL":
             stack.append(_name(argument, parts))
         case "STACK_GLOBAL":
             module, attribute = stack.take(2)
             if type(module) is not str or type(attribute) is not str:
-                raise ValueError("a name that is no text")
+                raise ValueError("a name that is not text")
             stack.append(_name(f"{module} {attribute}", parts))
         case "REDUCE" | "NEWOBJ":
             function, arguments = stack.take(2)
             if type(function) is not Name or type(arguments) is not tuple:
-                raise ValueError("a call of what cannot be called, or without arguments")
+                raise ValueError("a call of something that is not callable, or without arguments")
             stack.append(parts.call(function.text, arguments))
         case "BUILD":
             (state,) = stack.take(1)

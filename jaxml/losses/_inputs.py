@@ -1,4 +1,4 @@
-"""Checks and conversions of the inputs of losses, and a product in which 0 times infinity is 0."""
+"""Argument checks and conversions shared by losses, metrics, predictions and SVM objectives."""
 
 import functools
 from typing import Any
@@ -11,38 +11,48 @@ from jaxml.types import Array
 
 
 def check_real(name: str, x: Array) -> None:
-    """Raises TypeError for what is not floating point."""
+    """Raises a TypeError unless `x` is floating point."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"{name}: floating point, not {x.dtype}")
+        raise TypeError(f"`{name}` must be floating point, got {x.dtype}")
 
 
 def check_classes(logits: Array) -> None:
-    """Raises for what has no classes as its last dimension."""
+    """Raises unless the last dimension of the logits holds at least one class."""
     check_real("logits", logits)
     if not logits.ndim or not logits.shape[-1]:
-        raise ValueError(f"logits: [..., classes] with at least one class, not {logits.shape}")
+        raise ValueError(
+            f"`logits` must have shape [..., classes] with at least one class, got {logits.shape}"
+        )
 
 
 def check_same_shape(name: str, x: Array, shape: tuple[int, ...], of: str) -> None:
-    """Raises ValueError for another shape: nothing is broadcast."""
+    """Raises a ValueError unless `x` has the shape of another argument."""
     if x.shape != shape:
-        raise ValueError(f"{name}: shape {shape} as the {of}, not {x.shape}")
+        raise ValueError(f"`{name}` must have shape {shape} to match the {of}, got {x.shape}")
 
 
-def check_mask(where: Array | None, shape: tuple[int, ...], name: str = "where") -> None:
-    """Raises for a mask that is not one boolean an example."""
+def check_mask(where: Array | None, shape: tuple[int, ...]) -> None:
+    """Raises unless a mask is None or has one boolean per example."""
     if where is None:
         return
     if where.dtype != jnp.bool_:
-        raise TypeError(f"{name}: booleans, not {where.dtype}")
+        raise TypeError(f"`where` must be boolean, got {where.dtype}")
     if where.shape != shape:
-        raise ValueError(f"{name}: shape {shape}, one boolean an example, not {where.shape}")
+        raise ValueError(
+            f"`where` must have shape {shape}, one boolean per example, got {where.shape}"
+        )
+
+
+def check_non_negative(name: str, value: float) -> None:
+    """Raises a ValueError for a negative number or NaN."""
+    if not value >= 0:
+        raise ValueError(f"`{name}` must be non-negative, got {value}")
 
 
 def keep(x: Array, where: Array | None) -> Array:
-    """Zeros for the examples that are masked.
+    """Replaces masked examples by zeros.
 
-    Inputs go through this as well as losses: the gradient of a masked NaN would be NaN.
+    Losses mask their inputs as well as their result, because the gradient of a masked NaN is NaN.
     """
     if where is None:
         return x
@@ -51,25 +61,25 @@ def keep(x: Array, where: Array | None) -> Array:
 
 
 def at_least_float32(*arrays: Array) -> list[Array]:
-    """All in their common dtype, float32 at least."""
+    """Promotes arrays to their common dtype, at least float32."""
     dtypes: list[Any] = [x.dtype for x in arrays]
     dtype = functools.reduce(np.promote_types, dtypes, np.dtype(np.float32))
     return [x.astype(dtype) for x in arrays]
 
 
 def weighted(factors: Array, losses: Array) -> Array:
-    """Returns `factors * losses`, where a factor of 0 makes an infinite loss 0.
+    """Returns `factors * losses`, with 0 for a zero factor and an infinite loss.
 
-    Only the infinite losses are replaced, so that the gradient with respect to the factors stays
-    as it is elsewhere.
+    Only infinite losses are replaced, so the gradient with respect to the factors is unchanged
+    elsewhere.
     """
     return factors * jnp.where((factors == 0) & jnp.isinf(losses), 0.0, losses)
 
 
-def focused(weights: Array, losses: Array) -> Array:
-    """Returns the factors of a focal loss, as constants where the class is impossible.
+def focused(factors: Array, losses: Array) -> Array:
+    """Stops the gradient of focal factors where the probability of the class underflows.
 
-    A cross-entropy above 800 belongs to a probability that is 0 in every precision, and so is the
-    derivative of its factor. Its product with a loss that is infinite or almost so would be NaN.
+    A cross-entropy above 800 belongs to a probability that is 0 in every precision, as is the
+    derivative of its factor. The product of that 0 with an infinite loss would be NaN.
     """
-    return jnp.where(losses > 800, lax.stop_gradient(weights), weights)
+    return jnp.where(losses > 800, lax.stop_gradient(factors), factors)

@@ -1,4 +1,8 @@
-"""Losses of real predictions. Each entry is an example: sum or average vectors as you need."""
+"""Regression losses.
+
+They are elementwise: each entry counts as an example. For vector-valued targets, sum or average the
+result over the last axis.
+"""
 
 import jax.numpy as jnp
 import optax
@@ -13,29 +17,19 @@ def squared_error(
     *,
     where: Bool[Array, "*batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    r"""The square of the difference, without a factor of 1/2.
+    r"""Computes the squared error, without a factor of one half.
 
     .. math:: \ell = (\hat y - y)^2
 
     Args:
       predictions: `[...]`, floating point.
-      targets: the same shape, floating point; a `[batch, 1]` does not meet a `[batch]`.
-      where: `[...]` booleans; False gives a loss and gradients of 0 whatever the entry holds.
-
-    Returns:
-      `[...]`, in float32 at least: one value an entry. Of vectors `[..., outputs]` take
-      `.sum(axis=-1)` for the squared distance.
-
-    Raises:
-      TypeError: predictions or targets that are not floating point, a mask that is not boolean.
-      ValueError: targets or a mask of another shape.
+      targets: `[...]`, floating point. They are required: in `optax.losses.squared_error`, they
+        default to zeros, which hides a forgotten argument.
+      where: mask over entries.
 
     Example:
       >>> squared_error(jnp.array([1.0, 5.0]), jnp.array([3.0, 5.0])).tolist()
       [4.0, 0.0]
-
-    Source: `torch.nn.functional.mse_loss` and `optax.squared_error`; `optax.l2_loss` is half of
-    it, and Keras' averages over the last axis.
     """
     predictions, targets = _prepare(predictions, targets, where)
     return inputs.keep(optax.losses.squared_error(predictions, targets), where)
@@ -47,31 +41,22 @@ def absolute_error(
     *,
     where: Bool[Array, "*batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    r"""The magnitude of the difference.
+    r"""Computes the absolute error, with a gradient of 0 where it is 0.
 
     .. math:: \ell = |\hat y - y|
 
     Args:
       predictions: `[...]`, floating point.
-      targets: the same shape, floating point.
-      where: `[...]` booleans; False gives a loss and gradients of 0 whatever the entry holds.
-
-    Returns:
-      `[...]`, in float32 at least: one value an entry. The gradient is 0 where both are equal.
-
-    Raises:
-      TypeError: predictions or targets that are not floating point, a mask that is not boolean.
-      ValueError: targets or a mask of another shape.
+      targets: `[...]`, floating point.
+      where: mask over entries.
 
     Example:
       >>> absolute_error(jnp.array([1.0, 5.0]), jnp.array([3.0, 5.0])).tolist()
       [2.0, 0.0]
-
-    Source: `torch.nn.functional.l1_loss`; Keras' averages over the last axis.
     """
     predictions, targets = _prepare(predictions, targets, where)
     errors = predictions - targets
-    # At 0, where |r| has no derivative, sign(r) is the middle one; JAX's of abs would be 1.
+    # The gradient of sign(r) r is sign(r), 0 at 0. JAX's gradient of abs is 1 there.
     return inputs.keep(jnp.sign(errors) * errors, where)
 
 
@@ -82,7 +67,7 @@ def huber(
     delta: float = 1.0,
     where: Bool[Array, "*batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    r"""Half of the squared error near the target, linear away from it.
+    r"""Computes the Huber loss: quadratic for small errors, linear for large ones.
 
     .. math::
       \ell = \begin{cases} \tfrac12 r^2 & |r| \le \delta \\
@@ -90,27 +75,21 @@ def huber(
 
     Args:
       predictions: `[...]`, floating point.
-      targets: the same shape, floating point.
-      delta: above 0, in the unit of the targets: where the loss becomes linear.
-      where: `[...]` booleans; False gives a loss and gradients of 0 whatever the entry holds.
-
-    Returns:
-      `[...]`, in float32 at least: one value an entry; no gradient is larger than delta.
-
-    Raises:
-      TypeError: predictions or targets that are not floating point, a mask that is not boolean.
-      ValueError: targets or a mask of another shape, delta not above 0.
+      targets: `[...]`, floating point.
+      delta: error at which the loss becomes linear, positive. It bounds the gradient.
+      where: mask over entries.
 
     Example:
       >>> huber(jnp.array([1.0, 4.5]), jnp.array([3.0, 5.0])).tolist()
       [1.5, 0.125]
 
-    Source: Huber, "Robust estimation of a location parameter", 1964; computed by optax. The same
-    in Keras (its mean) and `torch.nn.functional.huber_loss`; torch's `smooth_l1_loss` with
-    `beta=delta` is this divided by delta.
+    `torch.nn.functional.smooth_l1_loss` with `beta=delta` is this loss divided by delta.
+
+    References:
+      Huber, "Robust estimation of a location parameter", 1964.
     """
     if not delta > 0:
-        raise ValueError(f"delta: above 0, not {delta}")
+        raise ValueError(f"`delta` must be positive, got {delta}")
     predictions, targets = _prepare(predictions, targets, where)
     return inputs.keep(optax.losses.huber_loss(predictions, targets, delta=delta), where)
 

@@ -1,4 +1,8 @@
-"""Losses of the sigmoid of a logit: two classes."""
+"""Losses of the sigmoid of the logits, for binary classification.
+
+Labels are integers 0 and 1, booleans, or soft labels: the probability of class 1, assumed to be in
+[0, 1].
+"""
 
 import jax
 import jax.numpy as jnp
@@ -16,41 +20,34 @@ def sigmoid_cross_entropy(
     class_weights: Float[Array, "2"] | None = None,
     where: Bool[Array, "*batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    r"""Cross-entropy of the sigmoid of the logits against binary labels.
+    r"""Computes the cross-entropy of the sigmoid of the logits with binary labels.
 
     .. math::
       \ell = -w_1 q \log \sigma(z) - w_0 (1 - q) \log \sigma(-z), \qquad
       q = (1 - \epsilon) y + \epsilon / 2
 
     Args:
-      logits: `[...]`, floating point: the log-odds of class 1.
-      labels: the same shape: integers 0 and 1 (others are an error, or NaN where labels or the
-        mask are traced), booleans, or soft labels: the probability of class 1, floating point in
-        [0, 1], not checked.
-      label_smoothing: epsilon, in [0, 1).
-      class_weights: `[2]`, 0 or more, of class 0 and class 1; None is 1 for both.
-      where: `[...]` booleans; False gives a loss and gradients of 0 whatever the entry holds.
+      logits: `[...]`, the log-odds of class 1.
+      labels: `[...]`, hard or soft.
+      label_smoothing: epsilon in [0, 1), as in Keras.
+      class_weights: `[2]`, non-negative weights of class 0 and class 1; None weights both by 1.
+        The weight of class 1 is PyTorch's `pos_weight`.
+      where: mask over examples.
 
     Returns:
-      `[...]`, in float32 at least: 0 or more, in nats, one value an entry.
-
-    Raises:
-      TypeError: logits or weights that are not floating point, a mask that is not boolean.
-      ValueError: labels, a mask or weights of another shape; labels, epsilon or weights out of
-        range.
+      `[...]`, in nats.
 
     Example:
       >>> sigmoid_cross_entropy(jnp.array([1e4, -1e4]), jnp.array([1, 1])).tolist()
       [0.0, 10000.0]
 
-    Source: `torch.nn.functional.binary_cross_entropy_with_logits`, whose `pos_weight` is a class
-    weight of class 1, and `tf.nn.sigmoid_cross_entropy_with_logits`; smoothing as in Keras.
+    Without smoothing and weights, it equals `optax.losses.sigmoid_binary_cross_entropy`.
     """
     labelling.check_smoothing(label_smoothing)
     labelling.check_weights(class_weights, 2)
-    logits, shares = _prepare(logits, labels, where)
-    shares = (1 - label_smoothing) * shares + label_smoothing / 2
-    zero, one = 1 - shares, shares
+    logits, targets = labelling.prepare_binary(logits, labels, where, soft=True)
+    targets = (1 - label_smoothing) * targets + label_smoothing / 2
+    zero, one = 1 - targets, targets
     if class_weights is not None:
         weights = class_weights.astype(logits.dtype)
         zero, one = zero * weights[0], one * weights[1]
@@ -65,7 +62,7 @@ def sigmoid_focal(
     alpha: float | None = None,
     where: Bool[Array, "*batch"] | None = None,
 ) -> Float[Array, "*batch"]:
-    r"""Sigmoid cross-entropy with less weight on what is classified well already.
+    r"""Computes the binary focal loss, which down-weights well-classified examples.
 
     .. math::
       \ell = \alpha_y (1 - p_y)^\gamma (-y \log p - (1 - y) \log (1 - p)), \quad
@@ -74,62 +71,50 @@ def sigmoid_focal(
       \alpha_y = y \alpha + (1 - y) (1 - \alpha)
 
     Args:
-      logits: `[...]`, floating point: the log-odds of class 1.
-      labels: the same shape: integers 0 and 1 (others are an error, or NaN where labels or the
-        mask are traced), booleans, or soft labels: the probability of class 1, floating point in
-        [0, 1], not checked.
-      gamma: 0 or more; 0 is cross-entropy.
-      alpha: in [0, 1], the weight of class 1, and 1 - alpha that of class 0; None is 1 for both.
-      where: `[...]` booleans; False gives a loss and gradients of 0 whatever the entry holds.
+      logits: `[...]`, the log-odds of class 1.
+      labels: `[...]`, hard or soft.
+      gamma: focusing exponent, non-negative; 0 gives the cross-entropy.
+      alpha: weight of class 1 in [0, 1], where class 0 has weight `1 - alpha`; None weights both
+        by 1.
+      where: mask over examples.
 
     Returns:
-      `[...]`, in float32 at least: 0 or more, in nats, one value an entry.
-
-    Raises:
-      TypeError: logits that are not floating point, a mask that is not boolean.
-      ValueError: labels or a mask of another shape; labels, gamma or alpha out of range.
+      `[...]`, in nats.
 
     Example:
       >>> sigmoid_focal(jnp.array([1e4, -1e4]), jnp.array([1, 1])).tolist()
       [0.0, 10000.0]
 
-    Source: Lin et al., "Focal loss for dense object detection", 2017. The same as
-    optax's and torchvision's `sigmoid_focal_loss`, whose gradients are NaN for large logits; alpha
-    of torchvision is 0.25 unless told; Keras'
-    `BinaryFocalCrossentropy` clips probabilities and leaves alpha out unless told.
+    Equals `optax.losses.sigmoid_focal_loss`, with finite gradients for large logits too.
+
+    References:
+      Lin et al., "Focal loss for dense object detection", 2017.
     """
-    if not gamma >= 0:
-        raise ValueError(f"gamma: 0 or more, not {gamma}")
+    inputs.check_non_negative("gamma", gamma)
     if alpha is not None and not 0 <= alpha <= 1:
-        raise ValueError(f"alpha: in [0, 1] or None, not {alpha}")
-    logits, shares = _prepare(logits, labels, where)
-    zero, one = 1 - shares, shares
+        raise ValueError(f"`alpha` must be in [0, 1] or None, got {alpha}")
+    logits, targets = labelling.prepare_binary(logits, labels, where, soft=True)
+    zero, one = 1 - targets, targets
     if alpha is not None:
         balance = one * alpha + zero * (1 - alpha)
         zero, one = zero * balance, one * balance
     losses = _cross_entropy(logits, zero, one)
     if gamma:
-        factors = jnp.exp(gamma * _log_of_the_rest(logits, shares))
+        factors = jnp.exp(gamma * _log_complement(logits, targets))
         losses = inputs.weighted(inputs.focused(factors, losses), losses)
     return inputs.keep(losses, where)
 
 
-def _prepare(logits: Array, labels: Array, where: Array | None) -> tuple[Array, Array]:
-    labelling.check_binary(logits, labels, where, soft=True)
-    (logits,) = inputs.at_least_float32(inputs.keep(logits, where))
-    return logits, labelling.binary_shares(inputs.keep(labels, where), logits.dtype)
-
-
 def _cross_entropy(logits: Array, zero: Array, one: Array) -> Array:
-    """Returns the surprise at both classes, weighted."""
-    surprise = inputs.weighted(one, -jax.nn.log_sigmoid(logits))
-    return surprise + inputs.weighted(zero, -jax.nn.log_sigmoid(-logits))
+    """Returns the cross-entropy with weights `zero` and `one` for the two classes."""
+    losses = inputs.weighted(one, -jax.nn.log_sigmoid(logits))
+    return losses + inputs.weighted(zero, -jax.nn.log_sigmoid(-logits))
 
 
-def _log_of_the_rest(logits: Array, shares: Array) -> Array:
+def _log_complement(logits: Array, targets: Array) -> Array:
     """Returns `log(1 - p_y)` to full precision."""
-    rest = shares * jax.nn.sigmoid(-logits) + (1 - shares) * jax.nn.sigmoid(logits)
-    # Of a hard label that is certain, the rest underflows, but its logarithm is a logit.
-    tiny = rest < 2.0**-100
-    of_hard_label = jax.nn.log_sigmoid(jnp.where(shares > 0.5, -logits, logits))
-    return jnp.where(tiny, of_hard_label, jnp.log(jnp.where(tiny, 1.0, rest)))
+    complement = targets * jax.nn.sigmoid(-logits) + (1 - targets) * jax.nn.sigmoid(logits)
+    # For a hard label that is certain, the complement underflows, but its logarithm is a logit.
+    tiny = complement < 2.0**-100
+    of_hard_label = jax.nn.log_sigmoid(jnp.where(targets > 0.5, -logits, logits))
+    return jnp.where(tiny, of_hard_label, jnp.log(jnp.where(tiny, 1.0, complement)))

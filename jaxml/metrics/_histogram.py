@@ -1,4 +1,4 @@
-"""Sums of examples by probability."""
+"""Histograms of probabilities with bins of equal width."""
 
 import jax
 import jax.numpy as jnp
@@ -7,19 +7,22 @@ from jaxml.types import Array
 
 
 def check_bins(bins: int) -> None:
-    """Raises ValueError for none."""
+    """Raises a ValueError unless there is at least one bin."""
     if bins < 1:
-        raise ValueError(f"bins: at least 1, not {bins}")
+        raise ValueError(f"`bins` must be at least 1, got {bins}")
 
 
 def bin_of(probabilities: Array, bins: int) -> Array:
-    """The bin of each: `b` for `(b / bins, (b + 1) / bins]`, the ends for what is outside."""
+    """Returns the bin of each probability.
+
+    Bin b covers `(b / bins, (b + 1) / bins]`; values outside go to the first or the last bin.
+    """
     number = jnp.ceil(probabilities.astype(jnp.float32) * bins).astype(jnp.int32) - 1
     return jnp.clip(number, 0, bins - 1)
 
 
 def sum_by_bin(values: Array, numbers: Array, bins: int) -> Array:
-    """`[bins]`: the sum of the values of each bin, in their dtype; True counts 1."""
+    """Returns the sum of the values in each bin, in their dtype; booleans count as int32."""
     if values.dtype == jnp.bool_:
         values = values.astype(jnp.int32)
     return jax.ops.segment_sum(values.ravel(), numbers.ravel(), bins)

@@ -1,4 +1,4 @@
-"""What metrics are made of: sums over examples, so that ragged batches stay exact."""
+"""The base class of metrics that are sums over examples, and the sums they share."""
 
 import operator
 from typing import Self
@@ -13,32 +13,41 @@ from jaxml.types import Array
 
 
 class Sums(struct.PyTreeNode):
-    """Sums over examples: those of stacked batches or devices are their sum over the first axis."""
+    """Sums over examples, which merge by addition."""
 
     def merge(self, other: Self) -> Self:
-        """The metrics of both sets of examples."""
+        """Returns the metrics of the examples of both."""
         return jax.tree.map(operator.add, self, other)
 
 
-def counted(mask: Array | None, shape: tuple[int, ...]) -> Array:
-    """Which examples count: booleans of that shape."""
-    inputs.check_mask(mask, shape, "mask")
-    return jnp.ones(shape, bool) if mask is None else mask
+def included(where: Array | None, shape: tuple[int, ...]) -> Array:
+    """Returns the mask over examples as an array of booleans."""
+    inputs.check_mask(where, shape)
+    return jnp.ones(shape, bool) if where is None else where
 
 
 def count(condition: Array) -> Array:
-    """How many are True, int32."""
+    """Returns the number of True entries, int32."""
     return jnp.sum(condition, dtype=jnp.int32)
 
 
-def total(values: Array, mask: Array) -> Array:
-    """The sum under the mask, float32."""
-    return jnp.sum(jnp.where(mask, values, jnp.zeros_like(values)), dtype=jnp.float32)
+def total(values: Array, where: Array) -> Array:
+    """Returns the sum of the included values, float32."""
+    return jnp.sum(jnp.where(where, values, jnp.zeros_like(values)), dtype=jnp.float32)
 
 
-def binary(labels: Array, mask: Array | None, name: str = "labels") -> tuple[Array, Array]:
-    """The labels in int32 and which of them count; raises for what is not 0, 1 or a boolean."""
+def binary(labels: Array, where: Array | None, name: str = "labels") -> tuple[Array, Array]:
+    """Checks binary labels and returns them in int32, with the mask over examples."""
     check_hard(name, labels)
-    counts = counted(mask, labels.shape)
-    check_inside(name, labels, mask, 2)
-    return labels.astype(jnp.int32), counts
+    mask = included(where, labels.shape)
+    check_inside(name, labels, where, 2)
+    return labels.astype(jnp.int32), mask
+
+
+def scored(
+    scores: Array, labels: Array, where: Array | None, *, names: tuple[str, str]
+) -> tuple[Array, Array]:
+    """Checks scores with binary labels; returns the labels and the mask as `binary` does."""
+    inputs.check_real(names[0], scores)
+    inputs.check_same_shape(names[0], scores, labels.shape, names[1])
+    return binary(labels, where, names[1])

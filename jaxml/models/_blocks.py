@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxml import activations, initializers, layers
-from jaxml.layers.conv import Padding
-from jaxml.layers.padding import each_dimension
-from jaxml.optim.freezing import is_frozen
+from jaxml.layers import Padding
+from jaxml.layers._padding import each_dimension
+from jaxml.optim import is_frozen
 from jaxml.types import Array, Initializer
 
 ModuleDef = Callable[..., Any]
@@ -38,7 +38,7 @@ class Conv(nn.Module):
     padding: Padding | None = None
     use_bias: bool = False
     dtype: Any = jnp.float32
-    kernel_init: Initializer = initializers.he_normal()
+    kernel_init: Initializer = initializers.variance_scaling(2.0, "fan_in", "normal")
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -48,7 +48,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
         bias = None
         if self.use_bias:
-            bias = self.param("bias", initializers.zeros(), (self.features,), jnp.float32)
+            bias = self.param("bias", initializers.zeros, (self.features,), jnp.float32)
             bias = bias.astype(self.dtype)
         padding = self.padding
         if padding is None:
@@ -68,14 +68,14 @@ class BatchNorm(nn.Module):
       epsilon: Added to the variance.
       use_scale: Whether to multiply by a scale. It is redundant before a ReLU and a linear layer.
       scale_init: Initializer of the scale.
-      frozen: Pattern of `jaxml.optim.freezing`. Where it matches the path of this module, training
+      frozen: Pattern of `jaxml.optim.is_frozen`. Where it matches the path of this module, training
         uses the running statistics and leaves them unchanged.
     """
 
     momentum: float = 0.9
     epsilon: float = 1e-5
     use_scale: bool = True
-    scale_init: Initializer = initializers.ones()
+    scale_init: Initializer = initializers.ones
     frozen: str = ""
 
     @nn.compact
@@ -85,7 +85,7 @@ class BatchNorm(nn.Module):
         scale = None
         if self.use_scale:
             scale = self.param("scale", self.scale_init, shape, jnp.float32)
-        bias = self.param("bias", initializers.zeros(), shape, jnp.float32)
+        bias = self.param("bias", initializers.zeros, shape, jnp.float32)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
         mean, var = running_mean.value, running_var.value
@@ -115,14 +115,14 @@ class Dense(nn.Module):
 
     features: int
     dtype: Any = jnp.float32
-    kernel_init: Initializer = initializers.he_normal()
+    kernel_init: Initializer = initializers.variance_scaling(2.0, "fan_in", "normal")
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Maps `[..., in]` to `[..., features]`."""
         shape = (x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        bias = self.param("bias", initializers.zeros(), (self.features,), jnp.float32)
+        bias = self.param("bias", initializers.zeros, (self.features,), jnp.float32)
         return layers.dense(
             jnp.asarray(x, self.dtype), kernel.astype(self.dtype), bias.astype(self.dtype)
         )

@@ -20,7 +20,7 @@ from jaxml.models._inception_v3 import INCEPTIONS_V3
 from jaxml.models._inception_v4 import INCEPTIONS_V4
 from jaxml.models._linear import Linear, Mlp
 from jaxml.models._resnet import RESNETS
-from jaxml.optim.freezing import check_pattern
+from jaxml.optim import check_pattern
 
 MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "linear": Linear,
@@ -49,7 +49,7 @@ def create_model(config: ModelConfig, *, num_classes: int, frozen: str | None = 
       config: The name of the network and its options; an option that is unset keeps the
         network's default.
       num_classes: Number of outputs.
-      frozen: Pattern of `jaxml.optim.freezing` that selects the batch norms whose statistics stay
+      frozen: Pattern of `jaxml.optim.is_frozen` that selects the batch norms whose statistics stay
         unchanged.
 
     Raises:

@@ -20,7 +20,7 @@ from flax import linen as nn
 
 from jaxml import layers
 from jaxml.errors import InputError
-from jaxml.layers.padding import Padding
+from jaxml.layers import Padding
 from jaxml.models._blocks import ConvUnit, Dense, ModuleDef, dropout, sow_latest
 from jaxml.models._network import Network
 from jaxml.types import Array
@@ -47,7 +47,7 @@ Pool = Callable[[Array], Array]
 Step = Unit | Fork | Pool
 Table = Sequence[Sequence[Step]]
 
-MAX_POOL_STRIDE_2 = partial(layers.max_pool, window=3, strides=2)
+MAX_POOL_STRIDE_2 = partial(layers.max_pool, window_shape=3, strides=2)
 # Kernel sizes of modules that several networks share.
 MODULE_A_SIZES = ((1,), (1, 3), (1, 3, 3))
 REDUCTION_A_SIZES = ((3,), (1, 3, 3))
@@ -205,10 +205,10 @@ class InceptionNetwork(Network, kw_only=True):
 
 def average_pool(x: Array, *, count_padding: bool = False) -> Array:
     """Averages each 3x3 window at stride 1, over the image alone or with its zero padding."""
-    return layers.average_pool(x, window=3, strides=1, padding=1, count_include_pad=count_padding)
+    return layers.average_pool(x, 3, strides=1, padding=1, count_include_pad=count_padding)
 
 
 def average_pool_stride_3(x: Array) -> Array:
     """Averages 5x5 windows at stride 3, or windows of the whole image if it is smaller."""
     window = [min(5, size) for size in x.shape[1:3]]
-    return layers.average_pool(x, window=window, strides=3)
+    return layers.average_pool(x, window, strides=3)

@@ -84,7 +84,7 @@ class ResidualInceptionBlock(nn.Module):
     def __call__(self, x: Array, *, train: bool, drop: Drop | None = None) -> Array:
         """Maps `[batch, height, width, channels]` to the same shape."""
         y = Branches(self.branches, unit=self.unit, name="branches")(x, train=train)
-        options = {"kernel_init": initializers.zeros()} if self.zero_init else {}
+        options = {"kernel_init": initializers.zeros} if self.zero_init else {}
         y = self.conv(x.shape[-1], kernel_size=1, use_bias=True, name="expand", **options)(y)
         x = add_residual(x, self.scale * y, drop)
         return activations.relu(x) if self.relu else x

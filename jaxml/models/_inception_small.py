@@ -53,7 +53,7 @@ from jaxml.types import Array
 def average_pool_stride_2(x: Array) -> Array:
     """Averages 2x2 windows; on a CPU, max pooling would cost as much as a convolution."""
     window = [min(2, size) for size in x.shape[1:3]]
-    return layers.average_pool(x, window=window, strides=2, ceil_mode=True)
+    return layers.average_pool(x, window, strides=2, ceil_mode=True)
 
 
 _reduction = partial(reduction, pool=average_pool_stride_2, padding=None)

@@ -140,14 +140,14 @@ class InceptionV1(InceptionNetwork, kw_only=True):
     def _branches(self, name: str) -> Table:
         one, three, five, pooled = MODULES[name]
         sizes = ((1,), (1, 3), (1, 3 if self.like_torchvision else 5))
-        pool = partial(layers.max_pool, window=3, strides=1, padding=1)
+        pool = partial(layers.max_pool, window_shape=3, strides=1, padding=1)
         return (*branches(sizes, [one], three, five), (pool, Unit(pooled)))
 
 
 def max_pool_stride_2(x: Array, *, window: int = 3) -> Array:
     """Max pooling of stride 2, whose last windows may extend past the image."""
     sizes = [min(window, size) for size in x.shape[1:3]]
-    return layers.max_pool(x, window=sizes, strides=2, ceil_mode=True)
+    return layers.max_pool(x, sizes, strides=2, ceil_mode=True)
 
 
 INCEPTIONS_V1: Mapping[str, ModuleDef] = {

@@ -63,10 +63,10 @@ MODULES: Mapping[str, tuple[int, tuple[int, int], tuple[int, int], tuple[str, in
 }
 # At even sizes the windows start at the border of the image, as in Caffe. At odd sizes they stay
 # aligned with the convolutions of stride 2, whose padding is 1.
-MAX_POOL_STRIDE_2 = partial(layers.max_pool, window=3, strides=2, padding="SAME")
+MAX_POOL_STRIDE_2 = partial(layers.max_pool, window_shape=3, strides=2, padding="SAME")
 POOLS: Mapping[str, Step] = {
     "average": partial(average_pool, count_padding=True),
-    "max": partial(layers.max_pool, window=3, strides=1, padding=1),
+    "max": partial(layers.max_pool, window_shape=3, strides=1, padding=1),
 }
 
 

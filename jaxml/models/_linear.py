@@ -55,7 +55,7 @@ class Linear(VectorNetwork):
         x = layers.flatten(x)
         if self.num_classes:
             # The problem is convex, so the result does not depend on the initial values.
-            zeros = initializers.zeros()
+            zeros = initializers.zeros
             x = Dense(self.num_classes, dtype=self.dtype, kernel_init=zeros, name="head")(x)
         return x.astype(jnp.float32)
 

@@ -29,7 +29,7 @@ class Network(nn.Module, kw_only=True):
       keep_prob: Fraction of features that dropout keeps before the classifier.
       dtype: Dtype of the computation; parameters, statistics and logits are float32.
       remat: Whether the backward pass recomputes each block, which saves memory.
-      frozen: Pattern of `jaxml.optim.freezing` that selects the batch norms whose statistics
+      frozen: Pattern of `jaxml.optim.is_frozen` that selects the batch norms whose statistics
         stay unchanged.
       momentum: Momentum of batch norm.
       epsilon: Epsilon of batch norm.

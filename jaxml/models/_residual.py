@@ -64,7 +64,7 @@ class ProjectionShortcut(Shortcut):
         """Returns x projected to the shape of the residual."""
         strides = self.strides
         if self.average and strides > 1:
-            x = layers.average_pool(x, window=strides, ceil_mode=True)
+            x = layers.average_pool(x, strides, strides, ceil_mode=True)
             strides = 1
         bias = {"use_bias": True} if self.use_bias else {}
         x = self.conv(self.features, kernel_size=1, strides=strides, name="conv", **bias)(x)
@@ -134,7 +134,7 @@ class ResidualBlock(nn.Module, kw_only=True):
 
     def zeros_if_zero_init(self, argument: str) -> dict[str, Any]:
         """Returns the initializer argument of the layer that `zero_init` sets to zero."""
-        return {argument: initializers.zeros()} if self.zero_init else {}
+        return {argument: initializers.zeros} if self.zero_init else {}
 
 
 class BasicBlock(ResidualBlock):

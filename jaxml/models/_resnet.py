@@ -115,7 +115,7 @@ class ResNet(ResidualNetwork, kw_only=True):
         else:
             x = self.conv(64, kernel_size=7, strides=2, name="stem_conv")(x)
             x = activations.relu(self.norm(name="stem_norm")(x, train=train))
-        return layers.max_pool(x, window=3, strides=2, padding=1)
+        return layers.max_pool(x, 3, strides=2, padding=1)
 
 
 class ResNetV2(ResidualNetwork, kw_only=True):
@@ -168,8 +168,8 @@ class ResNetV2(ResidualNetwork, kw_only=True):
         x = self.conv(64, kernel_size=7, strides=2, use_bias=self.like_keras, name="stem_conv")(x)
         if self.like_keras:  # Keras pads with zeros, which count in the maximum of negative values.
             x = jnp.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
-            return layers.max_pool(x, window=3, strides=2)
-        return layers.max_pool(x, window=3, strides=2, padding=1)
+            return layers.max_pool(x, 3, strides=2)
+        return layers.max_pool(x, 3, strides=2, padding=1)
 
 
 def _resnets() -> Mapping[str, ModuleDef]:

@@ -1,21 +1,18 @@
-"""What a person sees of a run: a live bar on a terminal, plain lines elsewhere."""
+"""Progress of a run on the terminal: a live bar, or plain lines where there is no terminal."""
 
+import contextlib
 import time
-from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-QUIET_SECONDS = 30.0  # the longest silence within an epoch where there is no bar
-
-
-HEADLINES = ("accuracy", "rmse")  # what a run is judged by, whichever its metrics have
+QUIET_SECONDS = 30.0  # longest time without a line within an epoch, where there is no bar
+HEADLINES = ("accuracy", "rmse")  # the metric that rates a run; each kind of metrics has one
 
 
 def headline(means: Mapping[str, float]) -> str:
-    """The name of the figure that a run is judged by.
+    """Returns the name of the metric that rates a run.
 
     >>> headline({"loss": 0.5, "accuracy": 0.75})
     'accuracy'
@@ -24,7 +21,7 @@ def headline(means: Mapping[str, float]) -> str:
 
 
 def describe(means: Mapping[str, float]) -> str:
-    """The loss and the headline.
+    """Formats the loss and the headline metric.
 
     >>> describe({"loss": 0.5, "accuracy": 0.75})
     'loss 0.5000 accuracy 75.00%'
@@ -37,20 +34,21 @@ def describe(means: Mapping[str, float]) -> str:
 
 
 class Display:
-    """Shows how far a run is.
+    """Prints lines, and shows the progress of a run within `live`.
 
     Example:
-      >>> with Display(10, 2, console=Console(force_terminal=False)) as display:
-      ...     display.say("half of it")
-      half of it
+      >>> display = Display(10, 2, console=Console(force_terminal=False))
+      >>> with display.live(step=5):
+      ...     display.say("halfway")
+      halfway
     """
 
     def __init__(self, num_steps: int, num_epochs: int, *, console: Console | None = None) -> None:
-        """A display for a run of a number of steps and epochs.
+        """Creates a display.
 
         Args:
-          num_steps: of the whole run.
-          num_epochs: of the whole run.
+          num_steps: steps of the whole run.
+          num_epochs: epochs of the whole run.
           console: where to print; None means standard output.
         """
         self._console = console or Console(highlight=False, soft_wrap=True)
@@ -62,40 +60,38 @@ class Display:
             BarColumn(bar_width=None),
             TextColumn("{task.percentage:3.0f} %  eta"),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[metrics]}"),
             console=self._console,
             refresh_per_second=4,
             disable=not self._console.is_terminal,
         )
 
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
+    @contextlib.contextmanager
+    def live(self, step: int) -> Iterator[None]:
+        """Shows a progress bar for a run that has taken some steps."""
+        self._task = self._bar.add_task("", total=self._num_steps, completed=step, metrics="")
+        with self._bar:
+            yield
 
     def say(self, text: str) -> None:
-        """Prints a line that stays."""
+        """Prints a permanent line."""
         self._console.print(text, markup=False)
         self._last_line = time.monotonic()
-
-    def begin(self, step: int) -> None:
-        """The run begins, or goes on, after a number of steps."""
-        self._task = self._bar.add_task("", total=self._num_steps, completed=step, figures="")
 
     def update(
         self, step: int, epoch: int, means: Mapping[str, float], *, images_per_second: float
     ) -> None:
-        """Some more steps were taken; the means are over the epoch so far."""
+        """Shows the progress after a step.
+
+        Args:
+          step: number of steps taken.
+          epoch: current epoch, counted from 1.
+          means: metrics over the epoch so far.
+          images_per_second: throughput over the epoch so far.
+        """
         where = f"epoch {epoch}/{self._num_epochs}"
-        figures = f"{images_per_second:,.0f} images/s  {describe(means)}"
+        metrics = f"{images_per_second:,.0f} images/s  {describe(means)}"
         if self._task is not None:
-            self._bar.update(self._task, completed=step, description=where, figures=figures)
+            self._bar.update(self._task, completed=step, description=where, metrics=metrics)
         if self._bar.disable and time.monotonic() - self._last_line > QUIET_SECONDS:
-            self.say(f"{where}  step {step}/{self._num_steps}  {figures}")
+            self.say(f"{where}  step {step}/{self._num_steps}  {metrics}")

@@ -18,16 +18,13 @@ from sklearn.utils import check_X_y
 from sklearn.utils.multiclass import check_classification_targets
 
 from jaxml.errors import InputError, nearest
-from jaxml.svm import reductions
+from jaxml.svm import kernel as kernel_solver
+from jaxml.svm import linear, reductions
 from jaxml.svm.estimators.base import LARGEST
 from jaxml.svm.estimators.space import Space, fit_space
-from jaxml.svm.kernel import certified
-from jaxml.svm.kernel.columns import by_class, groups_of_pairs, together
-from jaxml.svm.kernel.solver import DualProblems
+from jaxml.svm.kernel import DualProblems, group_by_class, groups_of_pairs, single_group
 from jaxml.svm.kernels import KERNELS
-from jaxml.svm.linear import solver as linear_solver
-from jaxml.svm.linear.problems import LinearProblems
-from jaxml.svm.linear.rows import as_rows
+from jaxml.svm.linear import LinearProblems, as_examples
 
 _LOSSES = ("squared_hinge", "hinge")
 
@@ -95,7 +92,7 @@ def linear_grid(
     takes_part = fold != np.arange(num_folds)[:, None]
     shape = (len(costs), num_folds, num_classes, len(labels))
     cost = costs[:, None, None, None] * takes_part[:, None]
-    rows = as_rows(x)
+    examples = as_examples(x)
     count = len(costs) * num_folds * num_classes
     problems = LinearProblems(
         np.broadcast_to(signs, shape).reshape(count, -1),
@@ -103,8 +100,8 @@ def linear_grid(
         np.zeros(count),
         np.ones(count),
     )
-    state = linear_solver.solve(problems, rows, loss=loss, tolerance=tolerance).state
-    values = (rows.products(state.weights) + state.intercept[:, None]).reshape(shape)
+    state = linear.solve(problems, examples, loss=loss, tolerance=tolerance).state
+    values = (examples.products(state.weights) + state.intercept[:, None]).reshape(shape)
     right = values.argmax(2) == labels
     return Grid(costs, np.empty(0), _accuracy(right, fold))
 
@@ -154,7 +151,7 @@ def kernel_grid(
     x, labels, fold = _read(x, y, folds, [np.float64, np.float32])
     num_classes, num_folds = int(labels.max()) + 1, int(fold.max()) + 1
     pairs = reductions.pairs(num_classes)
-    columns = by_class(labels, num_classes) if num_classes > 2 else together(len(labels))
+    columns = group_by_class(labels, num_classes) if num_classes > 2 else single_group(len(labels))
     groups = groups_of_pairs(columns, pairs)
     # Of each pair: the row in each column that it sees, or -1.
     seen = columns.index[groups].reshape(len(pairs), -1)
@@ -176,9 +173,9 @@ def kernel_grid(
     spaces = [fit_space(kernel, x, gamma=value, coef0=coef0, degree=degree) for value in gamma]
     accuracy = np.empty((len(spaces), len(costs), num_folds))
     for space, entry in zip(spaces, accuracy, strict=True):
-        solution = certified.solve(
+        solution = kernel_solver.solve(
             problems,
-            space.examples(x, columns.rows),
+            space.examples(x, columns.examples),
             columns.starts,
             tolerance=tolerance,
             memory=memory,

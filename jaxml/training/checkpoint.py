@@ -1,44 +1,27 @@
-"""Checkpoints: the whole state of a run, each in one safetensors file.
+"""Checkpoints: the complete state of a run, each in one safetensors file.
 
-A file becomes visible under its name once it is whole, so that a run that is killed at any moment
-leaves only whole checkpoints. Its header holds notes, metrics and a digest of the contents, which
-reveals later damage.
+A file gets its name only when it is complete, so a run that is killed at any moment leaves only
+whole checkpoints. The header holds notes, metrics and a digest of the content, which reveals later
+damage.
 """
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import jax
 import numpy as np
-from safetensors import SafetensorError
-from safetensors import numpy as safetensors
 
 from jaxml.config import CheckpointConfig
 from jaxml.errors import DivergedError, InputError, SaveError
 from jaxml.io import atomic
+from jaxml.training._checkpoint_file import Header, damage, encode, read, read_header
 from jaxml.training.steps import TrainState
-from jaxml.types import PyTree
 
 SUFFIX = ".safetensors"
-
-
-class Header(NamedTuple):
-    """The description stored with a state.
-
-    Attributes:
-      notes: JSON values that belong to the state.
-      metrics: of the evaluation at this step, if there was one.
-    """
-
-    notes: dict[str, Any]
-    metrics: dict[str, Any] | None
 
 
 class Checkpoints:
@@ -61,7 +44,7 @@ class Checkpoints:
         return max(self.steps(), key=lambda step: (self._score(step), step))
 
     def header(self, step: int) -> Header:
-        """Reads the description of a checkpoint without its arrays.
+        """Reads the notes and metrics of a checkpoint, without its arrays.
 
         Raises:
           InputError: the file is corrupt.
@@ -73,11 +56,11 @@ class Checkpoints:
         """Reads a state and places it on the devices.
 
         Args:
-          step: of the checkpoint.
-          abstract_state: the expected shapes, dtypes and shardings.
+          step: step of the checkpoint.
+          abstract_state: expected shapes, dtypes and shardings.
 
         Raises:
-          InputError: the file is corrupt or holds the state of another network.
+          InputError: the file is corrupt or holds the state of another model.
           FileNotFoundError: the checkpoint does not exist.
         """
         path = self.path(step)
@@ -87,7 +70,7 @@ class Checkpoints:
         for name in expected.keys() | arrays.keys():
             here, there = (_describe(tree.get(name)) for tree in (expected, arrays))
             if here != there:
-                raise InputError(f"{path}: state{name} is {there} there, {here} here")
+                raise InputError(f"{path}: state{name} must be {here}, got {there}")
         placed = [
             jax.device_put(arrays[name], leaf.sharding, may_alias=False)
             for name, leaf in expected.items()
@@ -102,7 +85,7 @@ class Checkpoints:
 
 
 class CheckpointWriter(Checkpoints):
-    """Writes the checkpoints of one run in the background; keeps the newest few and the best."""
+    """Writes the checkpoints of a run in the background; keeps the newest few and the best."""
 
     def __init__(
         self,
@@ -115,7 +98,7 @@ class CheckpointWriter(Checkpoints):
         """Creates the folder, removes partial files and moves damaged checkpoints aside.
 
         Args:
-          directory: the folder.
+          directory: folder of the checkpoints.
           config: number of checkpoints to keep.
           say: receives a line for each damaged checkpoint.
           guard: called before each write; raises if the folder no longer belongs to the run.
@@ -136,16 +119,12 @@ class CheckpointWriter(Checkpoints):
             raise InputError(f"{directory}: {error.strerror}") from None
         self._writer = ThreadPoolExecutor(1, "checkpoint")
 
-    def __enter__(self) -> Self:
-        return self
+    def close(self) -> None:
+        """Waits until the last checkpoint is written, and ends the background thread.
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Waits until all is written."""
+        Raises:
+          SaveError: it could not be written.
+        """
         try:
             self.wait()
         finally:
@@ -157,13 +136,13 @@ class CheckpointWriter(Checkpoints):
         """Saves a state in the background.
 
         Args:
-          state: copied before this returns, so it may be donated.
+          state: copied before this returns, so it may be donated afterwards.
           notes: JSON values stored with the state.
-          metrics: of its evaluation, or None; the highest `accuracy` is the best, or without
-            accuracy the lowest `loss`.
+          metrics: metrics of its evaluation, or None. The best checkpoint has the highest
+            `accuracy`, or without an accuracy the lowest `loss`.
 
         Raises:
-          DivergedError: a value of the state is not finite; nothing is written.
+          DivergedError: the state has a value that is not finite; nothing is written.
           SaveError: the previous checkpoint could not be written; this one is attempted.
         """
         step = int(state.step)
@@ -174,7 +153,9 @@ class CheckpointWriter(Checkpoints):
             for name, leaf in jax.tree_util.tree_leaves_with_path(state)
         }
         if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise DivergedError(f"step {step}: a parameter is not finite; it is not saved")
+            raise DivergedError(
+                f"step {step}: a value of the state is not finite; the state is not saved"
+            )
         try:
             self.wait()
         finally:
@@ -195,7 +176,7 @@ class CheckpointWriter(Checkpoints):
         """Waits until the checkpoint of a step is written, and reads it back.
 
         Raises:
-          SaveError: there is no whole checkpoint of this step.
+          SaveError: the checkpoint is missing or damaged.
         """
         self.wait()
         try:
@@ -222,14 +203,14 @@ class CheckpointWriter(Checkpoints):
     def _kept(self) -> str:
         steps = self.steps()
         return (
-            f"the newest whole checkpoint is of step {steps[-1]}"
+            f"the newest whole checkpoint is step {steps[-1]}"
             if steps
-            else "no checkpoint is there"
+            else "there is no checkpoint"
         )
 
     def _set_damaged_aside(self, say: Callable[[str], None]) -> None:
         if any((folder / "state").is_dir() for folder in self._directory.iterdir()):
-            raise InputError(f"{self._directory}: holds checkpoints of an older version of jaxml")
+            raise InputError(f"{self._directory}: has checkpoints of an older version of jaxml")
         steps = self.steps()
         harms = {step: harm for step in steps if (harm := damage(self.path(step)))}
         for step, harm in harms.items():
@@ -238,81 +219,7 @@ class CheckpointWriter(Checkpoints):
                 raise InputError(f"{self.path(step)}: {message}")
             aside = f"corrupt_checkpoint_{step}_{time.time_ns()}{SUFFIX}"
             self.path(step).rename(self._directory.with_name(aside))
-            say(f"{message}; it is moved to {aside}, the newest of the others is used")
-
-
-def encode(arrays: Mapping[str, np.ndarray], header: Header) -> bytes:
-    """Returns the content of a checkpoint file."""
-    text = json.dumps(header._asdict())
-    metadata = {"header": text, "sha256": _digest(text, arrays)}
-    return safetensors.save(dict(arrays), metadata)
-
-
-def read(path: Path) -> dict[str, np.ndarray]:
-    """Reads the arrays of a checkpoint file and verifies its digest.
-
-    Raises:
-      InputError: the file is corrupt.
-      FileNotFoundError: the file does not exist.
-    """
-    try:
-        content = path.read_bytes()  # at once, for a run may remove the file meanwhile
-        arrays = safetensors.load(content)
-        metadata = _metadata(content)
-        if metadata["sha256"] != _digest(metadata["header"], arrays):
-            raise ValueError("its digest does not match")
-    except FileNotFoundError:
-        raise
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise _corrupt(path, error) from None
-    return arrays
-
-
-def read_header(path: Path) -> Header:
-    """Reads the description in a checkpoint file.
-
-    Raises:
-      InputError: the file is corrupt.
-      FileNotFoundError: the file does not exist.
-    """
-    try:
-        with path.open("rb") as file:
-            start = file.read(8)
-            start += file.read(min(_length(start), path.stat().st_size))
-        metadata = _metadata(start)
-        return Header(**json.loads(metadata["header"]))
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _corrupt(path, error) from None
-
-
-def damage(path: Path) -> str:
-    """Returns a description of the damage to a checkpoint file; empty if it is whole."""
-    try:
-        read(path)
-        read_header(path)
-    except (InputError, OSError) as error:
-        return str(error).removeprefix(f"{path}: ")
-    return ""
-
-
-def _corrupt(path: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return InputError(f"{path}: is corrupt ({reason})")
-
-
-def _length(content: bytes) -> int:
-    """Returns the length of the JSON that follows the first 8 bytes of a safetensors file."""
-    return int.from_bytes(content[:8], "little")
-
-
-def _metadata(content: bytes) -> dict[str, str]:
-    return json.loads(content[8 : 8 + _length(content)])["__metadata__"]
-
-
-def _digest(header: str, arrays: Mapping[str, np.ndarray]) -> str:
-    return hashlib.sha256(f"{header}\n{sha256(dict(arrays))}".encode()).hexdigest()
+            say(f"{message}; moved it to {aside} and using the newest of the others")
 
 
 def _is_step(name: str) -> bool:
@@ -329,19 +236,3 @@ def _score(metrics: Mapping[str, Any] | None) -> float:
     if not metrics:
         return -math.inf
     return metrics["accuracy"] if "accuracy" in metrics else -metrics["loss"]
-
-
-def sha256(tree: PyTree) -> str:
-    """Returns a digest of every name, shape, dtype and bit of a tree of arrays.
-
-    >>> sha256({"a": np.zeros(2)}) == sha256({"a": np.zeros(2)})
-    True
-    >>> sha256({"a": np.zeros(2)}) == sha256({"a": np.zeros(2, np.float32)})
-    False
-    """
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        array = np.ascontiguousarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Exports what a run has saved: the weights as safetensors, and a model card beside them."""
+"""Exports the weights of a run as a safetensors file with a model card."""
 
 import dataclasses
 import json
@@ -8,26 +8,28 @@ import jax
 import numpy as np
 
 from jaxml import config as settings
-from jaxml import weights
-from jaxml.config import Config
 from jaxml.errors import InputError
 from jaxml.io import atomic
 from jaxml.models import summarize
-from jaxml.normalize import Normalizer
-from jaxml.training.evaluate import restore
-from jaxml.training.workdir import Workdir
+from jaxml.training.compilation import jit_steps
+from jaxml.training.evaluation import evaluate, final_variables
+from jaxml.training.restore import Restored, restore_checkpoint
+from jaxml.training.workdir import read_config
+from jaxml.weights import check_names, save
 
 
-def export(workdir: Path, out: Path, *, checkpoint: str = "best", names: str = "native") -> str:
-    """Writes the weights of a checkpoint, and a model card with the settings of its run.
+def export_weights(
+    workdir: Path, out: Path, *, checkpoint: str = "best", names: str = "native"
+) -> str:
+    """Writes the weights of a checkpoint, and a model card with the config of its run.
 
-    The file's header holds the settings, too.
+    The header of the file holds the config, too.
 
     Args:
-      workdir: folder of a run; nothing in it is changed.
-      out: safetensors file to write; the card gets its name with `.md` after it.
+      workdir: folder of the run; nothing in it is changed.
+      out: safetensors file to write; the card is written next to it, with `.md` appended.
       checkpoint: "newest", "best", or the number of a step.
-      names: "native", or "library" for those of torchvision, timm or Keras.
+      names: names of the tensors: "native", or "library" for those of torchvision, timm or Keras.
 
     Returns:
       The card.
@@ -36,10 +38,11 @@ def export(workdir: Path, out: Path, *, checkpoint: str = "best", names: str = "
       InputError: there is no such run or checkpoint, no library has the network, or a file cannot
         be written.
     """
-    weights.check_names(names, Workdir.read_config(workdir).model.name)
-    program, step, state = restore(workdir, checkpoint)
-    config, model = program.config, program.model
-    metrics = program.evaluate(state)
+    check_names(names, read_config(workdir).model.name)
+    restored = restore_checkpoint(workdir, checkpoint)
+    experiment, step, state = restored
+    config, steps = experiment.config, jit_steps(experiment)
+    metrics = evaluate(experiment, steps, state)
     metadata = {
         "network": config.model.name,
         "step": str(step),
@@ -47,72 +50,49 @@ def export(workdir: Path, out: Path, *, checkpoint: str = "best", names: str = "
         "metrics": json.dumps(metrics),
         "config": settings.to_json(config),
     }
-    variables = jax.device_get(program.evaluated(state))
-    shape = program.input_shape
-    weights.save(out, variables, config.model.name, model, shape, metadata, names=names)
-    text = card(
-        config,
-        step=step,
-        batch_size=program.batch_size,
-        normalizer=state.normalizer,
-        split=program.eval_split,
-        metrics=metrics,
-        num_parameters=summarize(model, shape).parameters,
-        input_shape=shape,
-        file=out.name,
-    )
+    variables = jax.device_get(final_variables(experiment, steps, state))
+    model, shape = experiment.learner.model, experiment.input_shape
+    save(out, variables, config.model.name, model, shape, metadata, names=names)
+    card = model_card(restored, metrics, file=out.name)
     path = out.with_name(f"{out.name}.md")
     try:
-        atomic.write(path, text.encode())
+        atomic.write(path, card.encode())
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-    return text
+    return card
 
 
-def card(
-    config: Config,
-    *,
-    step: int,
-    batch_size: int,
-    normalizer: Normalizer,
-    split: str,
-    metrics: dict[str, int | float],
-    num_parameters: int,
-    input_shape: tuple[int, ...],
-    file: str,
-) -> str:
-    """The model card, in Markdown.
+def model_card(restored: Restored, metrics: dict[str, int | float], *, file: str) -> str:
+    """Returns a model card in Markdown.
 
     Args:
-      config: of the run.
-      step: of the checkpoint.
-      batch_size: examples a step.
-      normalizer: what the inputs went through.
-      split: what was evaluated.
-      metrics: of the evaluation.
-      num_parameters: of the network.
-      input_shape: of one example as the network sees it, normalised.
+      restored: the checkpoint.
+      metrics: its metrics on the evaluation set.
       file: name of the file of weights.
     """
-    shown = "\n".join(f"| {split} {name} | {value:.6g} |" for name, value in metrics.items())
-    size = "x".join(map(str, input_shape))
-    fitted = {
-        field.name: np.asarray(getattr(normalizer, field.name))
-        for field in dataclasses.fields(normalizer)
+    experiment, step, state = restored
+    config, shape = experiment.config, experiment.input_shape
+    num_parameters = summarize(experiment.learner.model, shape).parameters
+    rows = "\n".join(
+        f"| {experiment.eval_split} {name} | {value:.6g} |" for name, value in metrics.items()
+    )
+    statistics = {
+        field.name: np.asarray(getattr(state.normalizer, field.name))
+        for field in dataclasses.fields(state.normalizer)
     }
-    numbers = [f"{name} {a.ravel().tolist()}" for name, a in fitted.items() if a.size <= 16]
+    numbers = [f"{name} {a.ravel().tolist()}" for name, a in statistics.items() if a.size <= 16]
     normalization = ", ".join([config.data.normalization, *numbers])
     return f"""# {config.model.name} on {config.data.name}
 
 | what | value |
 | --- | --- |
 | network | {config.model.name}, {num_parameters:,} parameters |
-| input | {size}, normalised by {normalization} |
-| training | {step} steps of {batch_size} examples, seed {config.seed} |
-{shown}
+| input | {"x".join(map(str, shape))}, normalized by {normalization} |
+| training | {step} steps of {experiment.sizes.batch_size} examples, seed {config.seed} |
+{rows}
 
-It is a start for another run with `--config.weights.file={file}`, and with
-`--config.weights.new_head=true` for other classes. The settings of the run that made it:
+Another run starts from these weights with `--config.weights.file={file}`, and with
+`--config.weights.new_head=true` for other classes. The config of the run that made them:
 
 ```json
 {settings.to_json(config)}```

@@ -1,7 +1,7 @@
-"""The origin of a saved state: its config, its data, and the segments of its run.
+"""The origin of a saved state: the config, the data and the segments of its run.
 
-A segment is the part of a run between a start and a stop, in one environment. The origin is stored
-in every checkpoint.
+A segment is the part of a run between a start and a stop, in one environment. Every checkpoint
+stores its origin.
 """
 
 import dataclasses
@@ -22,8 +22,8 @@ class Origin(NamedTuple):
 
     Attributes:
       config: the config as a tree of dictionaries.
-      data: a description of each array of the data set, by name.
-      segments: of each segment its first step, its number of epochs and its environment.
+      data: description of each array of the data set, by name.
+      segments: first step, number of epochs and environment of each segment.
     """
 
     config: dict[str, Any]
@@ -32,7 +32,7 @@ class Origin(NamedTuple):
 
     @classmethod
     def create(cls, config: Config, data: Mapping[str, str], device: str) -> Self:
-        """Returns the origin of a run that starts here and now."""
+        """Returns the origin of a run that starts now, in this process."""
         options: Any = jax.config
         segment = {
             "step": 0,
@@ -48,7 +48,7 @@ class Origin(NamedTuple):
         """Checks that a state was saved by this run and with this data.
 
         Args:
-          saved: the origin of the state.
+          saved: origin of the state.
           where: names the state in the message.
 
         Raises:
@@ -64,38 +64,38 @@ class Origin(NamedTuple):
         """Checks that a state with this origin belongs to a run with a config.
 
         Args:
-          config: the config of the run.
+          config: config of the run.
           where: names the state in the message.
 
         Raises:
-          InputError: it belongs to another run.
+          InputError: the state belongs to another run.
         """
         if different := settings.differences(config, self.config):
             raise InputError(
-                f"{where} belongs to a run with other settings: {', '.join(different)}"
+                f"{where} belongs to a run with another config: {', '.join(different)}"
             )
 
     def follow(self, saved: "Origin", step: int) -> tuple["Origin", list[str]]:
-        """Appends this segment to those before a saved state.
+        """Appends this segment to the segments of a saved state.
 
         Args:
-          saved: the origin of the state.
-          step: of the state.
+          saved: origin of the state.
+          step: step of the state.
 
         Returns:
-          The origin of the states to come, and a line for each change that a person should know.
+          The origin of the states to come, and a message for each change worth reporting.
         """
         before, now = saved.segments[-1], {**self.segments[0], "step": step}
         messages = []
         if changed := _changes(before, now, ENVIRONMENT):
             messages.append(
                 f"the environment changed at step {step}: {changed}; "
-                "the parameters may differ from those of an unbroken run"
+                "the parameters may differ from those of an uninterrupted run"
             )
         if before["num_epochs"] != now["num_epochs"]:
             messages.append(
-                f"extended from {before['num_epochs']} to {now['num_epochs']} epochs: from step "
-                f"{step} on, the {self.config['optim']['schedule']} schedule is that of a run of "
+                f"extended from {before['num_epochs']} to {now['num_epochs']} epochs: after step "
+                f"{step}, the {self.config['optim']['schedule']} schedule is that of a run of "
                 f"{now['num_epochs']} epochs"
             )
         return self._replace(segments=[*saved.segments, now]), messages

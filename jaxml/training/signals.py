@@ -1,7 +1,7 @@
-"""Signals that ask a run to stop, noticed even while XLA compiles or computes.
+"""Signals that ask a run to stop, handled even while XLA compiles or computes.
 
-Python calls a signal handler between two instructions of the main thread, so a handler waits as
-long as the main thread is inside XLA. The C library writes each signal into a pipe immediately
+Python calls a signal handler between two instructions of the main thread, so a handler waits while
+the main thread is inside XLA. The C library writes each signal into a pipe immediately
 (`signal.set_wakeup_fd`), and a thread reads it from there.
 """
 
@@ -12,20 +12,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# `timeout`, and a terminal that closes, may send a signal twice within a few milliseconds.
+# `timeout` and a closing terminal may send a signal twice within a few milliseconds.
 ECHO_SECONDS = 0.1
 
 
 class Interrupted(Exception):
-    """The run was asked to stop and has saved its state.
+    """A signal stopped the run, and its state is saved.
 
     Attributes:
-      signum: the signal that asked.
-      step: where the run will go on.
+      signum: the signal.
+      step: number of steps taken; the run will resume there.
     """
 
     def __init__(self, signum: signal.Signals, step: int) -> None:
@@ -35,7 +35,7 @@ class Interrupted(Exception):
 
 
 class SignalWatch:
-    """Calls a function on a thread of its own for each signal in `STOPPING`.
+    """Calls a function on a separate thread for each signal in `STOPPING`.
 
     A SIGHUP that is ignored when the watch starts, as under `nohup`, stays ignored.
     """
@@ -45,7 +45,7 @@ class SignalWatch:
         act: Callable[[signal.Signals], None],
         handler: Callable[[int, FrameType | None], None],
     ) -> None:
-        """Starts to watch; only the main thread may.
+        """Starts watching; must run on the main thread.
 
         Args:
           act: called on the thread as soon as a signal arrives.
@@ -62,16 +62,16 @@ class SignalWatch:
         threading.Thread(target=self._serve, name="signals", daemon=True).start()
 
     def stop(self) -> None:
-        """Restores the handlers and the pipe that were there before."""
+        """Restores the previous handlers and the previous pipe."""
         for signum, handler in self._handlers.items():
             signal.signal(signum, handler)
         signal.set_wakeup_fd(self._outer, warn_on_full_buffer=False)
         os.close(self._write)
 
     def pass_on(self, signum: int) -> None:
-        """Tells whoever watched before this watch started, if anybody did."""
+        """Forwards a signal to the previous watch, if there is one."""
         if self._outer >= 0:
-            with contextlib.suppress(OSError):  # its pipe is full or closed
+            with contextlib.suppress(OSError):  # the pipe is full or closed
                 os.write(self._outer, bytes([signum]))
 
     def _serve(self) -> None:
@@ -84,23 +84,28 @@ class SignalWatch:
 
 
 class StopSignals:
-    """Notes the first signal in `STOPPING`; a second one acts as it would have without this.
+    """Records the first signal in `STOPPING`; a second one acts as it would have without this.
 
-    The first is reported on standard error immediately. One that follows within `ECHO_SECONDS`, or
-    a repeated SIGHUP, is no second one. Outside the main thread, where Python allows no handlers,
-    nothing is noted.
+    The first is reported on standard error immediately. A signal that follows within
+    `ECHO_SECONDS`, or a repeated SIGHUP, does not count as a second one. Outside the main thread,
+    where Python allows no handlers, no signal is recorded.
 
     Attributes:
       received: the signal, or None.
+
+    Example:
+      >>> with StopSignals() as signals:
+      ...     signals.received is None
+      True
     """
 
     received: signal.Signals | None = None
 
     def __init__(self, promise: str = "stopping after this step") -> None:
-        """Does nothing yet.
+        """Prepares to record signals; recording starts on entering the context.
 
         Args:
-          promise: the effect of the first signal, for the message.
+          promise: effect of the first signal, for the message.
         """
         self._promise = promise
         self._watch: SignalWatch | None = None
@@ -108,28 +113,20 @@ class StopSignals:
         self._insists = False
 
     def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._end()
-
-    def begin(self) -> None:
-        """Starts to note signals; until then they act as ever."""
         if threading.current_thread() is threading.main_thread():
             self._watch = SignalWatch(self._note, self._handle)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end()
 
     def _note(self, signum: signal.Signals) -> None:
-        """Runs on the thread of the watch, for every signal."""
+        """Handles every signal, on the thread of the watch."""
         if signum is signal.SIGHUP:
             leave_closed_terminal()
         if self._arrived.is_first():
             self.received = self.received or signum
-            with contextlib.suppress(OSError, ValueError):  # nobody reads it
+            with contextlib.suppress(OSError, ValueError):  # standard error is closed
                 print(  # noqa: T201
                     f"{signum.name}: {self._promise}; a second signal ends it immediately",
                     file=sys.stderr,
@@ -141,7 +138,7 @@ class StopSignals:
                 self._watch.pass_on(signum)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        """Runs on the main thread, once for signals that came while it did not run Python."""
+        """Handles the signals since the main thread last ran Python, on that thread."""
         del frame
         signum = signal.Signals(number)
         first = self._handled.is_first()
@@ -157,7 +154,7 @@ class StopSignals:
 
 
 class _Repetition:
-    """Tells the first signal from one that repeats it on purpose."""
+    """Distinguishes the first signal from an intentional second one."""
 
     def __init__(self) -> None:
         self._first: float | None = None
@@ -169,16 +166,16 @@ class _Repetition:
         return True
 
     def insists(self, signum: signal.Signals) -> bool:
-        """Whether a signal after the first one is a second request."""
+        """Returns whether a signal after the first one is a second request."""
         assert self._first is not None
         late = time.monotonic() - self._first > ECHO_SECONDS
         return late and signum is not signal.SIGHUP
 
 
 def leave_closed_terminal() -> None:
-    """Sends standard output and error nowhere where their terminal is gone.
+    """Redirects standard output and error to `os.devnull` if their terminal has closed.
 
-    A run that saves its state after the terminal closed would fail at the first line it prints.
+    Otherwise a run that saves its state after that would fail at the first line it prints.
     """
     for descriptor in (1, 2):
         try:

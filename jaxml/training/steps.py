@@ -1,4 +1,4 @@
-"""One training step and one evaluation step: pure functions of the state and a batch."""
+"""One training step and one evaluation step, as pure functions of the state and a batch."""
 
 from typing import Any, NamedTuple, Self
 
@@ -11,48 +11,42 @@ from jax import lax
 
 from jaxml import regularizers
 from jaxml.normalize import Normalizer
-from jaxml.optim import averages
-from jaxml.optim.averages import Average, Averaging
-from jaxml.optim.freezing import keep_frozen
-from jaxml.optim.optimizers import sharpness_aware
+from jaxml.optim import Average, Averaging, keep_frozen, no_averaging
 from jaxml.training.objective import Metrics, Objective
 from jaxml.types import Array, Batch, Key, PyTree
 
 
-class Method(NamedTuple):
-    """What a run does in each step; nothing of it changes.
+class Learner(NamedTuple):
+    """Static components of the training step.
 
     Attributes:
-      model: takes inputs and `train`.
-      objective: what is minimised and reported.
-      optimizer: turns gradients into updates.
-      averaging: what is evaluated in the place of the parameters.
-      sharpness_radius: of sharpness-aware minimisation; None is without.
-      max_norm: bound on the norm of the weights into a unit; None is without.
-      frozen: pattern of `jaxml.optim.freezing` for the parameters that stay as they are.
+      model: Linen module, called as `model.apply(variables, inputs, train=...)`.
+      objective: loss and metrics.
+      optimizer: optax transformation from gradients to updates.
+      averaging: average of the parameters that is evaluated instead of them.
+      max_norm: upper bound on the norm of the weights into each unit; None disables it.
+      frozen: pattern (see `jaxml.optim.is_frozen`) of parameters to freeze; None trains all.
     """
 
     model: nn.Module
     objective: Objective
     optimizer: optax.GradientTransformation
-    averaging: Averaging = averages.none()
-    sharpness_radius: float | None = None
+    averaging: Averaging = no_averaging()
     max_norm: float | None = None
     frozen: str | None = None
 
 
 class TrainState(struct.PyTreeNode):
-    """All that a run has to remember: saving and restoring this value is resuming.
+    """The complete state of a run: restoring this value resumes the run.
 
     Attributes:
-      step: how many steps were taken, int32.
-      params: what is learned.
-      batch_stats: running statistics of the norms.
-      opt_state: of the optimiser.
-      average: of the parameters and the statistics.
-      metrics: sums over the steps of the epoch so far.
-      normalizer: how raw inputs become those of the network; fitted on the training set, never
-        changed.
+      step: number of steps taken, int32.
+      params: parameters.
+      batch_stats: running statistics of batch normalization.
+      opt_state: optimizer state.
+      average: running average of parameters and statistics.
+      metrics: sums of the metrics over the current epoch.
+      normalizer: input normalization, fitted on the training set and constant afterwards.
     """
 
     step: Array
@@ -65,77 +59,63 @@ class TrainState(struct.PyTreeNode):
 
     @classmethod
     def create(
-        cls, key: Key, method: Method, normalizer: Normalizer, input_shape: tuple[int, ...]
+        cls, key: Key, learner: Learner, normalizer: Normalizer, input_shape: tuple[int, ...]
     ) -> Self:
-        """The state before the first step.
+        """Initializes the state before the first step.
 
         Args:
-          key: of the initial parameters.
-          method: the network is initialised, the optimiser's state made for its parameters.
-          normalizer: fitted.
-          input_shape: of one raw example: `(height, width, channels)` or `(features,)`.
+          key: PRNG key for the parameters.
+          learner: provides the model, the optimizer, the averaging and the metrics.
+          normalizer: fitted input normalization.
+          input_shape: shape of one raw example, `(height, width, channels)` or `(features,)`.
         """
         example = normalizer.apply(jnp.zeros((1, *input_shape), jnp.float32))
-        variables = method.model.init(key, example, train=False)
+        variables = learner.model.init(key, example, train=False)
         params, batch_stats = variables["params"], variables.get("batch_stats", {})
         return cls(
             step=jnp.zeros((), jnp.int32),
             params=params,
             batch_stats=batch_stats,
-            opt_state=method.optimizer.init(params),
-            average=method.averaging.init({"params": params, "batch_stats": batch_stats}),
-            metrics=method.objective.metrics.zero(),
+            opt_state=learner.optimizer.init(params),
+            average=learner.averaging.init({"params": params, "batch_stats": batch_stats}),
+            metrics=learner.objective.metrics.empty(),
             normalizer=normalizer,
         )
 
 
 def train_step(
-    key: Key, method: Method, state: TrainState, batch: Batch
+    key: Key, learner: Learner, state: TrainState, batch: Batch
 ) -> tuple[TrainState, Metrics]:
-    """One step of gradient descent on the mean loss of a batch and its penalties.
+    """Takes one step of gradient descent on the penalized mean loss of a batch.
 
     Args:
-      key: of dropout and stochastic depth.
-      method: what is done.
-      state: before the step.
-      batch: raw inputs, augmented already, and targets.
+      key: PRNG key for dropout and stochastic depth.
+      learner: static components of the step.
+      state: state before the step.
+      batch: raw inputs, already augmented, and targets.
 
     Returns:
-      The state after the step and the metrics of this batch, by the parameters before it.
+      The state after the step, and the metrics of the batch evaluated at the parameters before the
+      update.
     """
     inputs = state.normalizer.apply(batch.inputs)
-    objective = method.objective
 
     def total_loss(params: PyTree) -> tuple[Array, tuple[Array, Array, PyTree]]:
-        params = keep_frozen(method.frozen, lax.stop_gradient(params), params)
-        raw, updated = method.model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
-            inputs,
-            train=True,
-            mutable=["batch_stats", "auxiliary"],
-            rngs={"dropout": key},
-        )
-        outputs = objective.outputs(raw)
-        losses = objective.loss(outputs, batch.targets)
-        total = losses.mean() + objective.penalty(params)
-        total += objective.auxiliary(updated.get("auxiliary", {}), batch.targets)
-        return total, (losses, outputs, updated.get("batch_stats", {}))
+        return _total_loss(key, learner, state, params, inputs, batch.targets)
 
     gradient = jax.grad(total_loss, has_aux=True)
-    if method.sharpness_radius:
-        grads, aside = sharpness_aware(gradient, state.params, radius=method.sharpness_radius)
-    else:
-        grads, aside = gradient(state.params)
-    losses, outputs, batch_stats = aside
-    updates, opt_state = method.optimizer.update(grads, state.opt_state, state.params)
+    grads, (losses, outputs, batch_stats) = gradient(state.params)
+    updates, opt_state = optax.with_extra_args_support(learner.optimizer).update(
+        grads, state.opt_state, state.params, grad_fn=lambda params, _: gradient(params)[0]
+    )
     params = optax.apply_updates(state.params, updates)
-    if method.max_norm:
-        params = regularizers.max_norm(params, max_value=method.max_norm)
-    params = keep_frozen(method.frozen, state.params, params)
-    average, variables = method.averaging.update(
+    if learner.max_norm:
+        params = regularizers.max_norm(params, max_value=learner.max_norm)
+    params = keep_frozen(learner.frozen, state.params, params)
+    average, variables = learner.averaging.update(
         state.average, state.step + 1, {"params": params, "batch_stats": batch_stats}
     )
-    metrics = objective.metrics.of(losses, outputs, batch.targets)
+    metrics = learner.objective.metrics.from_batch(losses, outputs, batch.targets)
     state = state.replace(
         step=state.step + 1,
         params=variables["params"],
@@ -147,45 +127,65 @@ def train_step(
     return state, metrics
 
 
-def eval_step(method: Method, state: TrainState, batch: Batch, mask: Array) -> Metrics:
-    """The metrics of one batch by the running statistics and, if there is one, by the average.
+def _total_loss(
+    key: Key, learner: Learner, state: TrainState, params: PyTree, inputs: Array, targets: Array
+) -> tuple[Array, tuple[Array, Array, PyTree]]:
+    """Returns the penalized mean loss; then each loss, the outputs and the updated statistics."""
+    objective = learner.objective
+    params = keep_frozen(learner.frozen, lax.stop_gradient(params), params)
+    raw, updated = learner.model.apply(
+        {"params": params, "batch_stats": state.batch_stats},
+        inputs,
+        train=True,
+        mutable=["batch_stats", "auxiliary"],
+        rngs={"dropout": key},
+    )
+    outputs = objective.outputs(raw)
+    losses = objective.loss(outputs, targets)
+    total = losses.mean() + objective.penalty(params)
+    total += objective.auxiliary_loss(updated.get("auxiliary", {}), targets)
+    return total, (losses, outputs, updated.get("batch_stats", {}))
+
+
+def eval_step(learner: Learner, state: TrainState, batch: Batch, mask: Array) -> Metrics:
+    """Computes the metrics of one evaluation batch.
 
     Args:
-      method: its network is called with `train=False`.
-      state: its parameters, statistics, average and normalizer.
+      learner: its model is called with `train=False`.
+      state: provides the variables (see `eval_variables`) and the normalizer.
       batch: raw inputs and targets.
       mask: `[batch]` booleans, False for padding.
 
     Returns:
-      The sums over the examples under the mask.
+      Sums over the examples where the mask is True.
     """
     inputs = state.normalizer.apply(batch.inputs)
-    raw = jnp.asarray(method.model.apply(evaluated(method, state), inputs, train=False))
-    outputs = method.objective.outputs(raw)
-    losses = method.objective.loss(outputs, batch.targets)
-    return method.objective.metrics.of(losses, outputs, batch.targets, mask)
+    raw = jnp.asarray(learner.model.apply(eval_variables(learner, state), inputs, train=False))
+    outputs = learner.objective.outputs(raw)
+    losses = learner.objective.loss(outputs, batch.targets)
+    return learner.objective.metrics.from_batch(losses, outputs, batch.targets, mask)
 
 
-def evaluated(method: Method, state: TrainState) -> dict[str, Any]:
-    """The parameters and statistics that are evaluated: the average, if there is one."""
+def eval_variables(learner: Learner, state: TrainState) -> dict[str, Any]:
+    """Returns the variables to evaluate: the averaged ones, if the learner averages."""
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    return method.averaging.value(state.average, variables)
+    return learner.averaging.value(state.average, variables)
 
 
-def batch_moments(key: Key, method: Method, state: TrainState, batch: Batch) -> PyTree:
-    """The statistics of batch norm of one batch, by the parameters that are evaluated.
+def batch_moments(key: Key, learner: Learner, state: TrainState, batch: Batch) -> PyTree:
+    """Computes the batch-normalization statistics of one batch at the evaluated parameters.
 
     Args:
-      key: of dropout and stochastic depth.
-      method: its network is called with `train=True`.
-      state: nothing of it changes.
-      batch: raw inputs, augmented already.
+      key: PRNG key for dropout and stochastic depth.
+      learner: its model is called with `train=True`.
+      state: provides the variables (see `eval_variables`) and the normalizer.
+      batch: raw inputs, already augmented.
 
     Returns:
       A tree like `batch_stats`.
     """
-    _, updated = method.model.apply(
-        evaluated(method, state),
+    _, updated = learner.model.apply(
+        eval_variables(learner, state),
         state.normalizer.apply(batch.inputs),
         train=True,
         mutable=["batch_stats", "batch_moments"],

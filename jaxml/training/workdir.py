@@ -1,13 +1,12 @@
-"""The folder of a run: its settings, its metrics, its result. One run at a time works in it."""
+"""The folder of a run: its config, metrics and result. Only one run at a time works in it."""
 
 import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any
 
 from jaxml import config as settings
 from jaxml.config import Config
@@ -23,76 +22,26 @@ PROFILE = "profile"
 
 
 class Workdir:
-    """The files of a run in a folder that is locked while this is entered.
+    """The files of a run, in a folder that this process has locked (see `open_workdir`).
 
     Attributes:
       path: the folder.
-      checkpoints: the folder of the checkpoints.
-      profile: the folder of the profiles.
+      checkpoints: folder of the checkpoints.
+      profile: folder of the profiles.
     """
 
-    def __init__(self, path: Path, config: Config) -> None:
-        """Checks that the folder is free for this run or holds it already.
+    def __init__(self, path: Path, lock: IO[str]) -> None:
+        """Wraps a locked folder.
 
-        Raises:
-          InputError: it holds something else, or a run with other settings; nothing is written.
+        Args:
+          path: the folder.
+          lock: the open lock file.
         """
         self.path = path
         self.checkpoints = path / CHECKPOINTS
         self.profile = path / PROFILE
-        self._config = config
+        self._lock = lock
         self._unwritten = b""
-        self._check()
-
-    @property
-    def started(self) -> bool:
-        """Whether the folder holds this run already."""
-        return (self.path / CONFIG).exists()
-
-    def __enter__(self) -> Self:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / LOCK).open("w")
-        except OSError as error:
-            raise InputError(f"--workdir={self.path}: {error.strerror}") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise InputError(f"--workdir={self.path}: another run is at work in it") from None
-        try:
-            self._check()  # once more, now that nobody else writes
-            text = settings.to_json(self._config)
-            if not self.started or (self.path / CONFIG).read_bytes() != text.encode():
-                self._write(CONFIG, text)
-        except BaseException:
-            self._lock.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._lock.close()
-
-    @staticmethod
-    def read_config(path: Path) -> Config:
-        """Returns the settings of the run in a folder.
-
-        Raises:
-          InputError: it holds no run, or its settings cannot be read.
-        """
-        try:
-            return settings.from_json((path / CONFIG).read_bytes())
-        except OSError:
-            raise InputError(
-                f"--workdir={path}: holds no run, there is no {CONFIG} in it"
-            ) from None
-        except InputError as error:
-            raise InputError(f"{path / CONFIG}: {error}") from None
 
     def check_owner(self) -> None:
         """Checks that the locked folder is still the one at its path.
@@ -102,7 +51,7 @@ class Workdir:
         """
         try:
             owned = os.path.samestat(os.fstat(self._lock.fileno()), (self.path / LOCK).stat())
-        except OSError:
+        except (OSError, ValueError):
             owned = False
         if not owned:
             raise InputError(
@@ -111,10 +60,10 @@ class Workdir:
             )
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
-        """Adds one object to `metrics.jsonl`, after those that could not be written before.
+        """Appends an object to `metrics.jsonl`, after those that could not be written before.
 
         Raises:
-          SaveError: it cannot be written now; the next call tries again.
+          SaveError: it cannot be written now; the next call retries.
         """
         self._unwritten += json.dumps(line).encode() + b"\n"
         self.flush()
@@ -140,10 +89,10 @@ class Workdir:
         self._unwritten = b""
 
     def rewind_metrics(self, step: int, say: Callable[[str], None]) -> None:
-        """Drops the lines after a step, which will be written again, and lines that are damaged.
+        """Removes the metrics of later steps, and damaged lines.
 
         Args:
-          step: the last step that is kept.
+          step: last step to keep.
           say: receives a line if lines are damaged, other than a last one that was cut short.
         """
         path = self.path / METRICS
@@ -160,6 +109,16 @@ class Workdir:
         if damaged := steps[:-1].count(None):
             say(f"{path}: {damaged} damaged line{'s' * (damaged > 1)} dropped")
 
+    def write_config(self, config: Config) -> None:
+        """Writes `config.json`, unless it holds the same config already.
+
+        Raises:
+          SaveError: it cannot be written.
+        """
+        text, path = settings.to_json(config), self.path / CONFIG
+        if not path.exists() or path.read_bytes() != text.encode():
+            self._write(CONFIG, text)
+
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Writes `result.json`.
 
@@ -170,7 +129,7 @@ class Workdir:
         self._write(RESULT, json.dumps(result, indent=2) + "\n")
 
     def read_result(self) -> dict[str, Any] | None:
-        """Returns what `result.json` says; None if there is none or it is damaged."""
+        """Returns the content of `result.json`, or None if it is missing or damaged."""
         try:
             result = json.loads((self.path / RESULT).read_bytes())
         except (OSError, ValueError, RecursionError):
@@ -186,30 +145,6 @@ class Workdir:
             name = f"step{steps}" if isinstance(steps, int) else "damaged"
             path.replace(path.with_name(f"{path.stem}.{name}{path.suffix}"))
 
-    def _check(self) -> None:
-        if not self.path.exists():
-            return
-        if not self.path.is_dir():
-            raise InputError(f"--workdir={self.path}: is a file, it must be a folder")
-        path = self.path / CONFIG
-        if not path.exists():
-            others = {p.name for p in self.path.iterdir()} - {LOCK, CONFIG + atomic.PARTIAL}
-            if others:
-                raise InputError(
-                    f"--workdir={self.path}: holds {sorted(others)[0]!r} and no run; "
-                    "give an empty or a new folder"
-                )
-            return
-        try:
-            different = settings.differences(self._config, json.loads(path.read_bytes()))
-        except (OSError, ValueError, AttributeError, RecursionError):
-            raise InputError(f"{path}: is not the JSON of a run's settings") from None
-        if different:
-            raise InputError(
-                f"--workdir={self.path}: holds a run with other settings: {', '.join(different)}; "
-                "give another folder or the same settings"
-            )
-
     def _write(self, name: str, text: str | bytes) -> None:
         self.check_owner()
         path = self.path / name
@@ -219,8 +154,78 @@ class Workdir:
             raise SaveError(f"{path}: {error.strerror}") from None
 
 
+@contextlib.contextmanager
+def open_workdir(path: Path, config: Config) -> Iterator[Workdir]:
+    """Creates and locks the folder of a run, and writes its config.
+
+    Args:
+      path: a new or empty folder, or the folder of this run.
+      config: config of the run.
+
+    Raises:
+      InputError: the folder cannot be used (see `check_workdir`), or another run has locked it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / LOCK).open("w")
+    except OSError as error:
+        raise InputError(f"--workdir={path}: {error.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"--workdir={path}: another run has locked it") from None
+        check_workdir(path, config)  # again, now that no other run writes
+        workdir = Workdir(path, lock)
+        workdir.write_config(config)
+        yield workdir
+
+
+def check_workdir(path: Path, config: Config) -> None:
+    """Checks that a folder is available for a run, or holds it already; writes nothing.
+
+    Raises:
+      InputError: it holds something else, or a run with another config.
+    """
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise InputError(f"--workdir={path}: must be a folder, got a file")
+    file = path / CONFIG
+    if not file.exists():
+        if others := {p.name for p in path.iterdir()} - {LOCK, CONFIG + atomic.PARTIAL}:
+            raise InputError(
+                f"--workdir={path}: must be new, empty or the folder of a run, "
+                f"got a folder with {min(others)!r} and no run"
+            )
+        return
+    try:
+        different = settings.differences(config, json.loads(file.read_bytes()))
+    except (OSError, ValueError, AttributeError, RecursionError):
+        raise InputError(f"{file}: must be the JSON of a config") from None
+    if different:
+        raise InputError(
+            f"--workdir={path}: holds a run with another config: {', '.join(different)}; "
+            "give another folder or the same config"
+        )
+
+
+def read_config(path: Path) -> Config:
+    """Reads the config of the run in a folder.
+
+    Raises:
+      InputError: the folder holds no run, or its config cannot be read.
+    """
+    try:
+        return settings.from_json((path / CONFIG).read_bytes())
+    except OSError:
+        raise InputError(f"--workdir={path}: holds no run, it has no {CONFIG}") from None
+    except InputError as error:
+        raise InputError(f"{path / CONFIG}: {error}") from None
+
+
 def _step(line: bytes) -> int | None:
-    """Returns the step of a line of metrics; None if the line is damaged."""
+    """Returns the step of a line of metrics, or None if the line is damaged."""
     try:
         step = json.loads(line)["step"] if line.endswith(b"\n") else None
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""The dual objective of a kernel machine, from its support vectors and coefficients."""
+"""The dual objective of a kernel SVM, from its support vectors and coefficients."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def dual(model: Any) -> float:
-    """Returns the dual objective of an RBF machine, summed over its pairs of classes, in float64.
+    """Returns the dual objective of an RBF classifier, summed over pairs of classes, in float64.
 
     Args:
       model: a fitted SVC of this library or of scikit-learn.

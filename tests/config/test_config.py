@@ -1,4 +1,4 @@
-"""The tree of settings: what is allowed, what is said of it, what is stored."""
+"""Tests of the config tree: its checks, its help text and its JSON."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_every_recipe_is_allowed_and_named_in_its_docstring(path):
+def test_every_recipe_is_valid_and_named_in_its_docstring(path):
     module = runpy.run_path(str(path))
     settings.check(module["get_config"]())
     assert f"--config=configs/{path.name}" in module["__doc__"]
@@ -53,7 +53,7 @@ def test_every_recipe_is_allowed_and_named_in_its_docstring(path):
         ],
     ],
 )
-def test_a_wrong_value_is_named_with_what_is_allowed(name, value, wanted):
+def test_an_invalid_value_is_reported_with_its_rule(name, value, wanted):
     config = Config()
     *parents, field = name.split(".")
     holder = getattr(config, parents[0]) if parents else config
@@ -63,13 +63,13 @@ def test_a_wrong_value_is_named_with_what_is_allowed(name, value, wanted):
     assert str(caught.value) == f"config.{name} must be {wanted}, got {value!r}"
 
 
-def test_an_int_will_do_for_a_float():
+def test_a_float_may_be_an_int():
     config = Config()
     config.optim.learning_rate = 1
     settings.check(config)
 
 
-def test_an_unknown_name_is_answered_with_the_nearest():
+def test_an_unknown_name_is_reported_with_the_nearest():
     settings.check_name("optim.learning_rate")
     with pytest.raises(InputError, match=r"did you mean 'config\.batch_size'\?"):
         settings.check_name("batchsize")
@@ -79,7 +79,7 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         settings.check_name("optim")
 
 
-def test_json_gives_the_same_tree_back():
+def test_json_restores_the_same_tree():
     config = Config(seed=7, batch_size=None, profile="1:2")
     config.optim.step_boundaries = (0.25,)
     config.data.dir = "some/where"
@@ -97,12 +97,12 @@ def test_json_gives_the_same_tree_back():
         ('{"seed": "1"}', "an int >= 0"),
     ],
 )
-def test_json_that_is_no_tree_is_refused(text, message):
+def test_json_that_is_not_a_tree_is_an_error(text, message):
     with pytest.raises(InputError, match=message):
         settings.from_json(text)
 
 
-def test_differences_are_named_with_both_values():
+def test_differences_are_reported_with_both_values():
     config = Config(seed=1)
     config.optim.step_boundaries = (0.5,)
     assert settings.differences(config, dataclasses.asdict(Config())) == [
@@ -111,7 +111,7 @@ def test_differences_are_named_with_both_values():
     ]
 
 
-def test_a_setting_that_an_older_run_lacks_has_its_default():
+def test_missing_settings_have_their_defaults():
     stored = json.loads(settings.to_json(Config()))
     del stored["seed"], stored["weights"]["entry"], stored["checkpoint"]
     assert settings.differences(Config(), stored) == []
@@ -119,7 +119,7 @@ def test_a_setting_that_an_older_run_lacks_has_its_default():
     assert settings.from_tree(stored) == Config()
 
 
-def test_a_setting_that_there_is_no_longer_makes_another_run():
+def test_unknown_settings_prevent_resuming():
     stored = {**dataclasses.asdict(Config()), "old": 3, "model": 5}
     assert settings.differences(Config(), stored) == [
         "config.model is 5 there, not a setting here",
@@ -127,7 +127,7 @@ def test_a_setting_that_there_is_no_longer_makes_another_run():
     ]
 
 
-def test_a_setting_that_leaves_the_parameters_alone_may_change():
+def test_settings_that_do_not_affect_the_parameters_may_change():
     changed = {
         "profile": "3:4",
         "eval_every_epochs": 2,
@@ -147,7 +147,7 @@ def test_a_setting_that_leaves_the_parameters_alone_may_change():
 
 
 @pytest.mark.parametrize("there", [31, "x", None, [3]])
-def test_the_number_of_epochs_may_only_be_raised(there):
+def test_the_number_of_epochs_may_only_increase(there):
     stored = {**dataclasses.asdict(Config()), "num_epochs": there}
     assert settings.differences(Config(num_epochs=30), stored) == [
         f"config.num_epochs is {there} there, 30 here"
@@ -182,7 +182,7 @@ def _leaves(tree):
         ("data", "batch_size", "config.batch_size"),
     ],
 )
-def test_a_name_that_is_no_setting_cannot_be_assigned(section, name, hint):
+def test_an_unknown_name_cannot_be_assigned(section, name, hint):
     config = Config()
     path = f"config.{section}.{name}" if section else f"config.{name}"
     with pytest.raises(InputError) as caught:
@@ -192,7 +192,7 @@ def test_a_name_that_is_no_setting_cannot_be_assigned(section, name, hint):
 
 
 @pytest.mark.parametrize("value", [None, {"name": "mlp"}, settings.OptimConfig(), 3])
-def test_a_node_of_the_tree_must_be_of_its_class(value):
+def test_a_section_must_be_an_instance_of_its_class(value):
     wanted = "config.model must be an instance of ModelConfig, got "
     with pytest.raises(InputError, match=wanted):
         Config(model=value)
@@ -200,7 +200,7 @@ def test_a_node_of_the_tree_must_be_of_its_class(value):
         Config().model = value
 
 
-def test_paths_begin_at_home_and_are_in_utf_8(monkeypatch):
+def test_paths_expand_home_and_are_utf_8(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert settings.user_path("~/x") == Path("/home/me/x")
     assert settings.user_path("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x")

@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 from jaxml import models
-from jaxml.initializers.lsuv import lsuv
+from jaxml.initializers import lsuv
 from tests import properties, references
 
 KEY = jax.random.key(0)
@@ -110,18 +110,18 @@ def test_kernels_keep_their_dtype_and_layers_may_compute_in_bfloat16():
 @pytest.mark.parametrize(
     ("net", "scale", "settings", "message"),
     [
-        (models.Dense(2), 1.0, {"tolerance": 0.0}, "tolerance: above 0, not 0.0"),
-        (models.Dense(2), 1.0, {"max_iterations": 0}, "max_iterations: at least 1, not 0"),
+        (models.Dense(2), 1.0, {"tolerance": 0.0}, "`tolerance` must be positive, got 0.0"),
+        (models.Dense(2), 1.0, {"max_iterations": 0}, "`max_iterations` must be at least 1, got 0"),
         (
             nn.Sequential([models.Dense(2)]),
             0.0,
             {},
-            "inputs: a batch with an output that varies in every layer, not 0.0 in layers_0",
+            "every layer an output of finite positive variance, got 0.0 in layers_0",
         ),
-        (nn.LayerNorm(), 1.0, {}, "module: at least one layer with a kernel, not none"),
+        (nn.LayerNorm(), 1.0, {}, "`module` must have at least one layer with a kernel, got none"),
     ],
 )
-def test_what_cannot_be_scaled_is_told(net, scale, settings, message):
+def test_networks_that_cannot_be_scaled_raise(net, scale, settings, message):
     x = scale * jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
     with pytest.raises(ValueError, match=re.escape(message)):
         lsuv(KEY, net, initial(net, x), x, **settings)

@@ -103,8 +103,8 @@ def test_another_recipe_is_taken_by_its_path(parse):
             ["--config.data.flip=perhaps"],
             "config.data.flip must be true or false, got 'perhaps'",
         ),
-        (["--wrkdir=x"], "--wrkdir: there is no such flag; did you mean 'workdir'?"),
-        (["runs/x"], "'runs/x': is not a flag; --help lists them"),
+        (["--wrkdir=x"], "--wrkdir is not a flag; did you mean 'workdir'?"),
+        (["runs/x"], "'runs/x' is not a flag; --help lists them"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(parse, arguments, message):
@@ -116,7 +116,7 @@ def test_a_mistake_is_answered_in_one_line(parse, arguments, message):
 def test_a_config_that_is_not_there_is_answered_with_those_there_are(parse):
     with pytest.raises(
         InputError,
-        match=r"--config=digits: there is no such file; there are .*configs/digits_resnet20v1\.py",
+        match=r"--config=digits: no such file; the project has .*configs/digits_resnet20v1\.py",
     ):
         parse("--config=digits")
 

@@ -137,7 +137,7 @@ def test_bad_input_is_one_line_and_status_2_and_writes_nothing(whole, tmp_path):
         "config.optim.momentum must be a float >= 0 and < 1, got 2.0": [
             "--config.optim.momentum=2"
         ],
-        "config.model.name: 'vgg' is not one of": ["--config.model.name=vgg"],
+        "config.model.name must be one of": ["--config.model.name=vgg"],
         "config.batch_size: 2000 is not allowed": ["--config.batch_size=2000"],
         "the gzip stream is cut short": [
             "--config.data.name=mnist",
@@ -172,5 +172,5 @@ def test_evaluate_prints_what_the_run_ended_with(whole):
     status, _, err = _finish(_start("--workdir=not/there", module="launch.evaluate"))
     assert (status, err) == (
         2,
-        "error: --workdir=not/there: holds no run, there is no config.json in it\n",
+        "error: --workdir=not/there: holds no run, it has no config.json\n",
     )

@@ -133,7 +133,7 @@ def test_statistics_may_have_the_dimensions_of_x():
 
 
 @pytest.mark.parametrize("scaled", [True, False])
-def test_the_global_form_scales_only_if_told(scaled):
+def test_the_global_form_scales_only_on_request(scaled):
     def reference(x, mean, variance, offset, scale, variance_epsilon, scale_after_normalization):
         scale = scale if scale_after_normalization else np.ones(scale.shape)
         return by_formula(x, mean, variance, offset, scale, variance_epsilon)
@@ -201,14 +201,15 @@ def test_a_normalised_batch_has_mean_zero_and_variance_one(magnitude):
 def test_a_statistic_that_fits_neither_way_is_an_error(name, shape):
     arrays: dict[str, Any] = {key: jnp.ones(3) for key in ("mean", "variance", "offset", "scale")}
     arrays[name] = jnp.ones(shape)
-    allowed = "shape (3,), or 2 sizes that are 1 or those of x (2, 3)"
-    with pytest.raises(ValueError, match=re.escape(f"{name}: {allowed}, not {shape}")):
+    rule = f"`{name}` must have shape (3,), or 2 sizes that are 1 or those of x of shape (2, 3)"
+    with pytest.raises(ValueError, match=re.escape(f"{rule}, got {shape}")):
         batch_normalization(jnp.ones((2, 3)), **arrays, variance_epsilon=EPSILON)
 
 
 def test_integers_are_an_error():
     x, one = jnp.ones((2, 3), int), jnp.ones(3)
-    with properties.unchecked(), pytest.raises(TypeError, match="x: floating point, not int32"):
+    message = "`x` must be floating-point, got int32"
+    with properties.unchecked(), pytest.raises(TypeError, match=message):
         batch_normalization(x, one, one, None, None, EPSILON)
 
 
@@ -231,7 +232,7 @@ NORMS = {
 @pytest.mark.parametrize("name", NORMS)
 @pytest.mark.parametrize("epsilon", [-1.0, 0.0, 0, float("nan"), np.float32(-1.0)])
 def test_an_epsilon_that_is_not_positive_is_an_error(name, epsilon):
-    message = f"variance_epsilon: above 0, not {epsilon}"
+    message = f"`variance_epsilon` must be positive, got {epsilon}"
     with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         NORMS[name](jnp.ones((2, 3)), jnp.ones(3), epsilon)
 

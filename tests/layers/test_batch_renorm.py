@@ -118,15 +118,24 @@ def test_extreme_inputs_stay_finite_and_so_do_the_gradients():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"r_max": 0.5}, "r_max: at least 1, not 0.5"),
-        ({"r_max": float("nan")}, "r_max: at least 1, not nan"),
-        ({"d_max": -1}, "d_max: at least 0, not -1"),
-        ({"running_mean": jnp.ones(2)}, "running_mean: shape (3,) for x (2, 3), not (2,)"),
-        ({"variance": jnp.ones(())}, "variance: shape (3,) for x (2, 3), not ()"),
-        ({"scale": jnp.ones((1, 3))}, "scale: shape (3,) for x (2, 3), not (1, 3)"),
+        ({"r_max": 0.5}, "`r_max` must be at least 1, got 0.5"),
+        ({"r_max": float("nan")}, "`r_max` must be at least 1, got nan"),
+        ({"d_max": -1}, "`d_max` must be at least 0, got -1"),
+        (
+            {"running_mean": jnp.ones(2)},
+            "`running_mean` must have shape (3,) for x of shape (2, 3), got (2,)",
+        ),
+        (
+            {"variance": jnp.ones(())},
+            "`variance` must have shape (3,) for x of shape (2, 3), got ()",
+        ),
+        (
+            {"scale": jnp.ones((1, 3))},
+            "`scale` must have shape (3,) for x of shape (2, 3), got (1, 3)",
+        ),
     ],
 )
-def test_what_does_not_fit_is_told(wrong, message):
+def test_invalid_arguments_raise(wrong, message):
     names = ("mean", "variance", "running_mean", "running_variance", "offset", "scale")
     arguments = dict.fromkeys(names, jnp.ones(3)) | {"r_max": 3.0, "d_max": 5.0} | wrong
     with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):

@@ -260,55 +260,67 @@ def test_the_program_of_a_batch_of_images_is_one_convolution():
 @pytest.mark.parametrize(
     ("shapes", "options", "message"),
     [
-        ([(3,), (3, 3)], {}, "kernel: [*window, ., .] with 1 to 3 sizes, not shape (3, 3)"),
+        (
+            [(3,), (3, 3)],
+            {},
+            "`kernel` must be [*window, ., .] with 1 to 3 window sizes, got shape (3, 3)",
+        ),
         (
             [(1, 2, 2, 2, 2, 3), (1, 1, 1, 1, 3, 2)],
             {},
-            "kernel: [*window, ., .] with 1 to 3 sizes, not shape (1, 1, 1, 1, 3, 2)",
+            "must be [*window, ., .] with 1 to 3 window sizes, got shape (1, 1, 1, 1, 3, 2)",
         ),
         (
             [(4, 3), (3, 3, 3, 2)],
             {},
-            "x: at least 3 dimensions for a kernel (3, 3, 3, 2), not shape (4, 3)",
+            "at least 3 dimensions for a kernel of shape (3, 3, 3, 2), got shape (4, 3)",
         ),
-        ([(4, 4, 3), (3, 0, 3, 2)], {}, "kernel's window: at least 1, not (3, 0)"),
+        ([(4, 4, 3), (3, 0, 3, 2)], {}, "`kernel.shape[:-2]` must be at least 1, got (3, 0)"),
         (
             [(1, 4, 4, 3), (3, 3, 2, 3)],
             {},
-            "kernel: [*window, 3, out] for x (1, 4, 4, 3) and groups=1, not (3, 3, 2, 3)",
+            "must be [*window, 3, out] for x of shape (1, 4, 4, 3) and groups=1, got shape (3",
         ),
         (
             [(1, 4, 4, 4), (3, 3, 4, 2)],
             {"groups": 2},
-            "kernel: [*window, 2, out] for x (1, 4, 4, 4) and groups=2, not (3, 3, 4, 2)",
+            "must be [*window, 2, out] for x of shape (1, 4, 4, 4) and groups=2, got shape (3",
         ),
         (
             [(1, 4, 4, 3), (3, 3, 3, 2)],
             {"groups": 2},
-            "groups: a divisor of 3 channels of x and 2 of the result, not 2",
+            "`groups` must divide the 3 channels of x and the 2 of the result, got 2",
         ),
         (
             [(1, 4, 4, 4), (3, 3, 2, 3)],
             {"groups": 2},
-            "groups: a divisor of 4 channels of x and 3 of the result, not 2",
+            "`groups` must divide the 4 channels of x and the 3 of the result, got 2",
         ),
-        ([(1, 4, 3), (3, 3, 2)], {"groups": 0}, "groups: at least 1, not 0"),
-        ([(1, 4, 3), (3, 3, 2), (3,)], {}, "bias: [2], not shape (3,)"),
-        ([(1, 4, 3), (3, 3, 2), (1, 2)], {}, "bias: [2], not shape (1, 2)"),
-        ([(1, 4, 3), (3, 3, 2)], {"strides": 0}, "strides: at least 1, not 0"),
-        ([(1, 4, 3), (3, 3, 2)], {"strides": -2}, "strides: at least 1, not -2"),
-        ([(4, 4, 3), (3, 3, 3, 2)], {"strides": (1, 0)}, "strides: at least 1, not (1, 0)"),
-        ([(1, 4, 3), (3, 3, 2)], {"strides": (1, 1)}, "strides: an int or 1 ints, not (1, 1)"),
-        ([(1, 4, 3), (3, 3, 2)], {"dilation": 0}, "dilation: at least 1, not 0"),
+        ([(1, 4, 3), (3, 3, 2)], {"groups": 0}, "`groups` must be at least 1, got 0"),
+        ([(1, 4, 3), (3, 3, 2), (3,)], {}, "`bias` must have shape (2,), got (3,)"),
+        ([(1, 4, 3), (3, 3, 2), (1, 2)], {}, "`bias` must have shape (2,), got (1, 2)"),
+        ([(1, 4, 3), (3, 3, 2)], {"strides": 0}, "`strides` must be at least 1, got 0"),
+        ([(1, 4, 3), (3, 3, 2)], {"strides": -2}, "`strides` must be at least 1, got -2"),
+        (
+            [(4, 4, 3), (3, 3, 3, 2)],
+            {"strides": (1, 0)},
+            "`strides` must be at least 1, got (1, 0)",
+        ),
+        (
+            [(1, 4, 3), (3, 3, 2)],
+            {"strides": (1, 1)},
+            "`strides` must be an int or 1 ints, got (1, 1)",
+        ),
+        ([(1, 4, 3), (3, 3, 2)], {"dilation": 0}, "`dilation` must be at least 1, got 0"),
         (
             [(4, 4, 3), (3, 3, 3, 2)],
             {"padding": "same"},
-            "padding: 'SAME', 'VALID', an int or 2 pairs of ints, not 'same'",
+            "`padding` must be 'SAME', 'VALID', an int or 2 pairs of ints, got 'same'",
         ),
-        ([(4, 4, 3), (3, 3, 3, 2)], {"padding": -1}, "padding: at least 0, not -1"),
+        ([(4, 4, 3), (3, 3, 3, 2)], {"padding": -1}, "`padding` must be non-negative, got -1"),
     ],
 )
-def test_shapes_and_settings_that_do_not_fit_are_told(shapes, options, message):
+def test_shapes_and_settings_that_do_not_fit_raise(shapes, options, message):
     with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         conv(*map(jnp.zeros, shapes), **options)
 
@@ -316,16 +328,16 @@ def test_shapes_and_settings_that_do_not_fit_are_told(shapes, options, message):
 @pytest.mark.parametrize(
     ("dtypes", "message"),
     [
-        (("int32", "int32"), "x, kernel: one floating dtype, not int32, int32"),
-        (("uint8", "float32"), "x, kernel: one floating dtype, not uint8, float32"),
-        (("float32", "bfloat16"), "x, kernel: one floating dtype, not float32, bfloat16"),
+        (("int32", "int32"), "must have one floating-point dtype, got int32, int32"),
+        (("uint8", "float32"), "must have one floating-point dtype, got uint8, float32"),
+        (("float32", "bfloat16"), "must have one floating-point dtype, got float32, bfloat16"),
         (
             ("bfloat16", "bfloat16", "float32"),
-            "x, kernel, bias: one floating dtype, not bfloat16, bfloat16, float32",
+            "`x`, `kernel` and `bias` must have one floating-point dtype, got bfloat16",
         ),
     ],
 )
-def test_dtypes_that_do_not_fit_are_told(dtypes, message):
+def test_dtypes_that_do_not_fit_raise(dtypes, message):
     shapes = [(1, 4, 3), (3, 3, 2), (2,)]
     arrays = [jnp.zeros(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=False)]
     with properties.unchecked(), pytest.raises(TypeError, match=re.escape(message)):

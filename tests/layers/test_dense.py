@@ -53,13 +53,21 @@ def test_torch_agrees():
 @pytest.mark.parametrize(
     ("name", "shapes", "message"),
     [
-        ("kernel", [(2, 5), (4, 3), (3,)], "kernel: [5, out] for x (2, 5), not (4, 3)"),
-        ("kernel", [(2, 5), (5,), (3,)], "kernel: [5, out] for x (2, 5), not (5,)"),
-        ("kernel", [(), (5, 3), (3,)], "x: at least one dimension, not a scalar"),
-        ("bias", [(2, 5), (5, 3), (4,)], "bias: [3] for a kernel (5, 3), not (4,)"),
+        (
+            "kernel",
+            [(2, 5), (4, 3), (3,)],
+            "`kernel` must be [5, out] for x of shape (2, 5), got (4, 3)",
+        ),
+        (
+            "kernel",
+            [(2, 5), (5,), (3,)],
+            "`kernel` must be [5, out] for x of shape (2, 5), got (5,)",
+        ),
+        ("kernel", [(), (5, 3), (3,)], "`x` must have at least one dimension, got a scalar"),
+        ("bias", [(2, 5), (5, 3), (4,)], "`bias` must be [3] for a kernel (5, 3), got (4,)"),
     ],
 )
-def test_shapes_that_do_not_fit_are_told(name, shapes, message):
+def test_shapes_that_do_not_fit_raise(name, shapes, message):
     with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         dense(*map(jnp.zeros, shapes))
 
@@ -67,13 +75,19 @@ def test_shapes_that_do_not_fit_are_told(name, shapes, message):
 @pytest.mark.parametrize(
     ("dtypes", "message"),
     [
-        (("int32", "int32", "int32"), "x, kernel, bias: one floating dtype, not int32, int32"),
-        (("float32", "int32", None), "x, kernel: one floating dtype, not float32, int32"),
-        (("float32", "bfloat16", None), "x, kernel: one floating dtype, not float32, bfloat16"),
-        (("bfloat16", "bfloat16", "float32"), "one floating dtype, not bfloat16, bfloat16, float"),
+        (("int32", "int32", "int32"), "must have one floating-point dtype, got int32, int32"),
+        (("float32", "int32", None), "must have one floating-point dtype, got float32, int32"),
+        (
+            ("float32", "bfloat16", None),
+            "must have one floating-point dtype, got float32, bfloat16",
+        ),
+        (
+            ("bfloat16", "bfloat16", "float32"),
+            "one floating-point dtype, got bfloat16, bfloat16, float",
+        ),
     ],
 )
-def test_dtypes_that_do_not_fit_are_told(dtypes, message):
+def test_dtypes_that_do_not_fit_raise(dtypes, message):
     shapes = [(2, 5), (5, 3), (3,)]
     arrays = [d and jnp.zeros(s, d) for s, d in zip(shapes, dtypes, strict=True)]
     with properties.unchecked(), pytest.raises(TypeError, match=re.escape(message)):

@@ -37,6 +37,6 @@ def test_empty_batches_and_integers():
 
 @pytest.mark.parametrize("start", [2, -3])
 def test_a_dimension_that_is_not_there_is_an_error(start):
-    message = f"start: -2 to 1 for x (4, 5), not {start}"
+    message = f"`start` must be in [-2, 1] for x of shape (4, 5), got {start}"
     with pytest.raises(ValueError, match=re.escape(message)):
         flatten(jnp.zeros((4, 5)), start=start)

@@ -104,17 +104,22 @@ def test_the_largest_of_integers_is_an_integer():
 @pytest.mark.parametrize(
     ("shape", "settings", "message"),
     [
-        ((4, 4), {}, "x: at least [height, width, channels], not shape (4, 4)"),
-        ((4, 4), {"spatial_dims": 3}, "x: at least 4-D, not shape (4, 4)"),
-        ((4, 4, 2), {"spatial_dims": 0}, "spatial_dims: at least 1, not 0"),
-        ((2, 4, 0, 2), {}, "x: at least one pixel, not shape (2, 4, 0, 2)"),
+        ((4, 4), {}, "must have 2 spatial dimensions and channels, got shape (4, 4)"),
+        (
+            (4, 4),
+            {"spatial_dims": 3},
+            "`x` must have 3 spatial dimensions and channels, got shape (4, 4)",
+        ),
+        ((4, 4, 2), {"spatial_dims": 0}, "`spatial_dims` must be at least 1, got 0"),
+        ((2, 4, 0, 2), {}, "`x` must have at least one pixel, got shape (2, 4, 0, 2)"),
     ],
 )
-def test_shapes_that_do_not_fit_are_told(pool, shape, settings, message):
+def test_shapes_that_do_not_fit_raise(pool, shape, settings, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         functools.partial(pool, **settings)(jnp.zeros(shape))
 
 
 def test_integers_have_no_mean_in_their_dtype():
-    with properties.unchecked(), pytest.raises(TypeError, match="x: floating-point, not int32"):
+    message = "`x` must be floating-point, got int32"
+    with properties.unchecked(), pytest.raises(TypeError, match=message):
         global_average_pool(jnp.ones((4, 4, 2), jnp.int32))

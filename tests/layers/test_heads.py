@@ -68,15 +68,15 @@ def test_global_heads_take_images_of_any_size(name):
 
 
 @heads
-def test_kernels_that_do_not_fit_are_told(name):
+def test_kernels_that_do_not_fit_raise(name):
     rows = 60 if name == "fc" else 5
-    message = f"kernel: [{rows}, out] for x (2, {rows}), not (7, 6)"
+    message = f"`kernel` must be [{rows}, out] for x of shape (2, {rows}), got (7, 6)"
     with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         HEADS[name](jnp.ones(SHAPE), jnp.ones((7, CLASSES)))
 
 
 @heads
-def test_features_that_are_no_images_are_told(name):
-    message = r"(features|x): at least \[height, width, channels\], not shape \(2, 5\)"
+def test_features_that_are_no_images_raise(name):
+    message = r"`(features|x)` must .*channels.*, got shape \(2, 5\)"
     with properties.unchecked(), pytest.raises(ValueError, match=message):
         HEADS[name](jnp.ones((2, 5)), jnp.ones((5, CLASSES)))

@@ -75,23 +75,23 @@ def test_zeros_and_large_values_are_finite():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"size": 0}, "size: at least 1, not 0"),
-        ({"alpha": -1.0}, "alpha: 0 or more and finite, not -1.0"),
-        ({"beta": np.nan}, "beta: finite, not nan"),
-        ({"k": 0.0}, "k: above 0 and finite, not 0.0"),
-        ({"k": np.inf}, "k: above 0 and finite, not inf"),
+        ({"size": 0}, "`size` must be at least 1, got 0"),
+        ({"alpha": -1.0}, "`alpha` must be non-negative and finite, got -1.0"),
+        ({"beta": np.nan}, "`beta` must be finite, got nan"),
+        ({"k": 0.0}, "`k` must be positive and finite, got 0.0"),
+        ({"k": np.inf}, "`k` must be positive and finite, got inf"),
     ],
 )
-def test_settings_that_are_not_allowed_are_told(settings, message):
+def test_settings_that_are_not_allowed_raise(settings, message):
     with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         local_response_norm(jnp.ones((2, 3)), **settings)
 
 
-def test_arrays_that_do_not_fit_are_told():
+def test_arrays_that_do_not_fit_raise():
     with properties.unchecked():
-        with pytest.raises(TypeError, match="x: floating point, not int32"):
+        with pytest.raises(TypeError, match="`x` must be floating-point, got int32"):
             local_response_norm(jnp.ones((2, 3), jnp.int32))
-        with pytest.raises(ValueError, match="x: at least one dimension, not a scalar"):
+        with pytest.raises(ValueError, match="`x` must have at least one dimension, got a scalar"):
             local_response_norm(jnp.ones(()))
-        with pytest.raises(TypeError, match=re.escape("size: an int or 1 ints, not 2.5")):
+        with pytest.raises(TypeError, match=re.escape("`size` must be an int or 1 ints, got 2.5")):
             local_response_norm(jnp.ones((2, 3)), size=2.5)  # pyright: ignore[reportArgumentType]

@@ -191,32 +191,32 @@ def test_the_second_derivative_of_the_variance_reaches_it_through_the_mean():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"axes": []}, ValueError, "axes: one or more of -2 to 1, not ()"),
-        ({"axes": [2]}, ValueError, "axes: one or more of -2 to 1, not (2,)"),
-        ({"axes": [0, -2]}, ValueError, "axes: each axis of x (3, 2) once, not (0, -2)"),
+        ({"axes": []}, ValueError, "`axes` must be in [-2, 1], got ()"),
+        ({"axes": [2]}, ValueError, "`axes` must be in [-2, 1], got (2,)"),
+        ({"axes": [0, -2]}, ValueError, "`axes` must be distinct, got (0, -2)"),
         (
             {"x": jnp.zeros((0, 2)), "axes": [0]},
             ValueError,
-            "x: at least one value along the axes (0,), not shape (0, 2)",
+            "`x` must have at least one value along the axes (0,), got shape (0, 2)",
         ),
-        ({"x": jnp.zeros(2, int), "axes": [0]}, TypeError, "x: floating point, not int32"),
+        ({"x": jnp.zeros(2, int), "axes": [0]}, TypeError, "`x` must be floating-point, got int32"),
         (
             {"axes": [0], "where": jnp.ones((3, 1), int)},
             TypeError,
-            "where: booleans, not int32",
+            "`where` must be boolean, got int32",
         ),
         (
             {"axes": [0], "where": jnp.ones(3, bool)},
             ValueError,
-            "where: a shape that broadcasts to x (3, 2), not (3,)",
+            "`where` must broadcast to x of shape (3, 2), got shape (3,)",
         ),
         (
             {"axes": [0], "where": jnp.ones((1, 3, 2), bool)},
             ValueError,
-            "where: a shape that broadcasts to x (3, 2), not (1, 3, 2)",
+            "`where` must broadcast to x of shape (3, 2), got shape (1, 3, 2)",
         ),
     ],
 )
-def test_what_cannot_be_averaged_is_told(arguments, error, message):
+def test_what_cannot_be_averaged_raises(arguments, error, message):
     with properties.unchecked(), pytest.raises(error, match=re.escape(message)):
         moments(**({"x": jnp.zeros((3, 2))} | arguments))

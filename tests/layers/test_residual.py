@@ -85,17 +85,17 @@ def test_extreme_values_do_not_touch_their_neighbours():
 
 
 def test_fewer_features_than_channels_are_an_error():
-    with pytest.raises(ValueError, match="features: at least the 3 channels of x, not 2"):
+    with pytest.raises(ValueError, match="`features` must be at least the 3 channels of x, got 2"):
         zero_pad_shortcut(jnp.zeros((4, 4, 3)), strides=1, features=2)
 
 
 @pytest.mark.parametrize("strides", [0, -1])
 def test_strides_below_one_are_an_error(strides):
-    with pytest.raises(ValueError, match=f"strides: at least 1, not {strides}"):
+    with pytest.raises(ValueError, match=f"`strides` must be at least 1, got {strides}"):
         zero_pad_shortcut(jnp.zeros((4, 4, 3)), strides=strides, features=3)
 
 
 def test_fewer_than_three_dimensions_are_an_error():
-    message = re.escape("x: at least [height, width, channels], not shape (4, 3)")
+    message = re.escape("`x` must be [..., height, width, channels], got shape (4, 3)")
     with properties.unchecked(), pytest.raises(ValueError, match=message):
         zero_pad_shortcut(jnp.zeros((4, 3)), strides=1, features=3)

@@ -80,24 +80,24 @@ def test_integers_are_repeated_and_not_interpolated():
     y = upsample(x, factor=2)
     assert y.dtype == jnp.int32
     np.testing.assert_array_equal(y, np.repeat(np.repeat(x, 2, 0), 2, 1))
-    with pytest.raises(TypeError, match="x: floating-point for method 'bilinear', not int32"):
+    with pytest.raises(TypeError, match="`x` must be floating-point, got int32"):
         upsample(x, factor=2, method="bilinear")
 
 
 @pytest.mark.parametrize(
     ("shape", "settings", "message"),
     [
-        ((4, 4), {"factor": 2}, "x: at least [height, width, channels], not shape (4, 4)"),
-        ((4, 4, 1), {"factor": 0}, "factor: at least 1, not 0"),
-        ((4, 4, 1), {"factor": (2, 2, 2)}, "factor: an int or 2 ints, not (2, 2, 2)"),
+        ((4, 4), {"factor": 2}, "`x` must be [..., height, width, channels], got shape (4, 4)"),
+        ((4, 4, 1), {"factor": 0}, "`factor` must be at least 1, got 0"),
+        ((4, 4, 1), {"factor": (2, 2, 2)}, "`factor` must be an int or 2 ints, got (2, 2, 2)"),
         (
             (4, 4, 1),
             {"factor": 2, "method": "bicubic"},
-            "method: 'nearest' or 'bilinear', not 'bicubic'",
+            "`method` must be 'nearest' or 'bilinear', got 'bicubic'",
         ),
     ],
 )
-def test_what_does_not_fit_is_told(shape, settings, message):
+def test_invalid_arguments_raise(shape, settings, message):
     with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         upsample(jnp.zeros(shape), **settings)
 
@@ -105,6 +105,6 @@ def test_what_does_not_fit_is_told(shape, settings, message):
 def test_a_factor_that_is_no_int_is_an_error():
     with (
         properties.unchecked(),
-        pytest.raises(TypeError, match=r"factor: an int or 2 ints, not 1\.5"),
+        pytest.raises(TypeError, match=r"`factor` must be an int or 2 ints, got 1\.5"),
     ):
         upsample(jnp.zeros((4, 4, 1)), factor=1.5)  # pyright: ignore[reportArgumentType]

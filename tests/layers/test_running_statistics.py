@@ -168,28 +168,28 @@ def test_statistics_compile_map_and_have_gradients(function):
     [
         (
             lambda one: update_running_average(one, jnp.ones(4), momentum=0.9),
-            "value: shape (3,) as the average has, not (4,)",
+            "`value` must have the shape (3,) of the average, got (4,)",
         ),
         (
             lambda one: update_running_average(one, one, momentum=1.5),
-            "momentum: in [0, 1], not 1.5",
+            "`momentum` must be in [0, 1], got 1.5",
         ),
         (
             lambda one: running_statistics_torch((one, one), (one, one), momentum=-0.5, count=2),
-            "momentum: in [0, 1], not -0.5",
+            "`momentum` must be in [0, 1], got -0.5",
         ),
         (
             lambda one: running_statistics_torch((one, one), (one, one), momentum=0.1, count=1),
-            "count: at least 2 values for an unbiased variance, not 1",
+            "`count` must be at least 2, got 1",
         ),
         (
             lambda one: running_statistics_torch(
                 (one, one), (one, one), momentum=0.1, count=one[1:]
             ),
-            "count: a scalar or shape (3,), not (2,)",
+            "`count` must be a scalar or have shape (3,), got (2,)",
         ),
     ],
 )
-def test_what_cannot_be_averaged_is_told(call, message):
+def test_what_cannot_be_averaged_raises(call, message):
     with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         call(jnp.ones(3))

@@ -144,61 +144,66 @@ def test_spatially_separable_is_the_convolution_with_the_product(shapes, options
             depthwise_conv,
             [(4, 3), (3, 2, 3)],
             {},
-            "kernel: [*window, 3, multiplier] for x (4, 3), not (3, 2, 3)",
+            "`kernel` must be [*window, 3, multiplier] for x of shape (4, 3), got shape (3, 2, 3)",
         ),
         (
             depthwise_conv,
             [(4, 3), (3, 3)],
             {},
-            "kernel: [*window, ., .] with 1 to 3 sizes, not shape (3, 3)",
+            "`kernel` must be [*window, ., .] with 1 to 3 window sizes, got shape (3, 3)",
         ),
-        (depthwise_conv, [(4, 3), (3, 3, 2), (3,)], {}, "bias: [6], not shape (3,)"),
-        (depthwise_conv, [(4, 3), (3, 3, 2)], {"strides": 0}, "strides: at least 1, not 0"),
+        (depthwise_conv, [(4, 3), (3, 3, 2), (3,)], {}, "`bias` must have shape (6,), got (3,)"),
+        (
+            depthwise_conv,
+            [(4, 3), (3, 3, 2)],
+            {"strides": 0},
+            "`strides` must be at least 1, got 0",
+        ),
         (
             separable_conv,
             [(4, 3), (3, 3, 2), (6, 4)],
             {},
-            "pointwise_kernel: (1, 6) and out for a depthwise_kernel (3, 3, 2), not (6, 4)",
+            "shape (1, 6) and out for a depthwise_kernel of shape (3, 3, 2), got (6, 4)",
         ),
         (
             separable_conv,
             [(4, 3), (3, 3, 2), (1, 3, 4)],
             {},
-            "pointwise_kernel: (1, 6) and out for a depthwise_kernel (3, 3, 2), not (1, 3, 4)",
+            "shape (1, 6) and out for a depthwise_kernel of shape (3, 3, 2), got (1, 3, 4)",
         ),
         (
             spatially_separable_conv,
             [(4, 3), (3, 3, 2), (3, 2, 2)],
             {},
-            "x, column, row: [..., height, width, in], [taps, in, between] and [taps, between, "
-            "out], not (4, 3), (3, 3, 2) and (3, 2, 2)",
+            "must be [..., height, width, in], [taps, in, between] and [taps, between, out], "
+            "got shapes (4, 3), (3, 3, 2) and (3, 2, 2)",
         ),
         (
             spatially_separable_conv,
             [(4, 4, 3), (3, 3, 2), (3, 3, 2)],
             {},
-            "x, column, row: [..., height, width, in], [taps, in, between] and [taps, between, "
-            "out], not (4, 4, 3), (3, 3, 2) and (3, 3, 2)",
+            "must be [..., height, width, in], [taps, in, between] and [taps, between, out], "
+            "got shapes (4, 4, 3), (3, 3, 2) and (3, 3, 2)",
         ),
         (
             spatially_separable_conv,
             [(4, 4, 3), (3, 3, 2), (3, 2, 2)],
             {"dilation": (1, 0)},
-            "dilation: at least 1, not (1, 0)",
+            "`dilation` must be at least 1, got (1, 0)",
         ),
         (
             spatially_separable_conv,
             [(4, 4, 3), (3, 3, 2), (3, 2, 2)],
             {"padding": "same"},
-            "padding: 'SAME', 'VALID', an int or 2 pairs of ints, not 'same'",
+            "`padding` must be 'SAME', 'VALID', an int or 2 pairs of ints, got 'same'",
         ),
     ],
 )
-def test_shapes_and_settings_that_do_not_fit_are_told(function, shapes, options, message):
+def test_shapes_and_settings_that_do_not_fit_raise(function, shapes, options, message):
     with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         function(*map(jnp.zeros, shapes), **options)
 
 
-def test_integers_are_told():
-    with properties.unchecked(), pytest.raises(TypeError, match="x, kernel: one floating dtype"):
+def test_integers_raise():
+    with properties.unchecked(), pytest.raises(TypeError, match="one floating-point dtype"):
         depthwise_conv(jnp.zeros((4, 3), jnp.int32), jnp.zeros((3, 3, 2)))

@@ -64,10 +64,10 @@ def test_digits_are_kept_where_the_mean_is_large():
 @pytest.mark.parametrize(
     ("kernel", "error", "message"),
     [
-        (jnp.ones(3), ValueError, "kernel: [..., in, out], not shape (3,)"),
-        (jnp.ones((3, 2), int), TypeError, "kernel: floating point, not int32"),
+        (jnp.ones(3), ValueError, "`kernel` must be [..., in, out], got shape (3,)"),
+        (jnp.ones((3, 2), int), TypeError, "`kernel` must be floating-point, got int32"),
     ],
 )
-def test_what_is_no_kernel_is_told(kernel, error, message):
+def test_what_is_no_kernel_raises(kernel, error, message):
     with properties.unchecked(), pytest.raises(error, match=re.escape(message)):
         weight_standardization(kernel)

@@ -230,7 +230,7 @@ def test_an_impossible_class_that_is_not_asked_for_adds_nothing():
 
 
 def test_one_class_has_no_focal_loss():
-    with pytest.raises(ValueError, match="logits: at least 2 classes, not 1"):
+    with pytest.raises(ValueError, match="`logits` must have at least 2 classes, got 1"):
         softmax_focal(jnp.zeros((3, 1)), jnp.zeros(3, jnp.int32))
 
 

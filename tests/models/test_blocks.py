@@ -78,7 +78,7 @@ def test_initial_scales_are_one_and_biases_zero_and_initialising_averages_nothin
 
 
 def test_another_initializer_is_used_if_given():
-    for module in (Conv(2, kernel_init=ones()), Dense(2, kernel_init=ones())):
+    for module in (Conv(2, kernel_init=ones), Dense(2, kernel_init=ones)):
         kernel = init(module)["params"]["kernel"]
         np.testing.assert_array_equal(kernel, np.ones(kernel.shape))
 

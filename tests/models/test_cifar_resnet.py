@@ -255,8 +255,8 @@ def test_one_set_of_parameters_serves_images_of_any_size():
 
 def test_an_unknown_shortcut_is_an_error_that_lists_the_known_ones():
     message = (
-        "config.model.shortcut: 'projecton' is not one of zero_pad, projection, bare_projection; "
-        "did you mean"
+        "config.model.shortcut must be one of zero_pad, projection, bare_projection, "
+        "got 'projecton'; did you mean"
     )
     with pytest.raises(InputError, match=message):
         abstract_variables(tiny("projecton"))

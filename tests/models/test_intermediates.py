@@ -52,6 +52,6 @@ def test_shapes_are_those_of_the_intermediates(variables):
 
 
 def test_an_unknown_name_is_reported(variables):
-    message = "^names: 'stage3' is not one of stem, stage1, stage2, features"
+    message = "^names must be one of stem, stage1, stage2, features"
     with pytest.raises(InputError, match=message):
         intermediates(MODEL, variables, IMAGES, ["stage3"])

@@ -58,7 +58,7 @@ def test_a_linear_model_starts_at_zero():
         ),
         (
             ModelConfig(name="mlp", activation="rleu"),
-            "config.model.activation: 'rleu' is not one of .*; did you mean 'relu'",
+            "config.model.activation must be one of .*, got 'rleu'; did you mean 'relu'",
         ),
         (ModelConfig(name="lineer"), "config.model.name: 'lineer' is not .* mean 'linear'"),
     ],

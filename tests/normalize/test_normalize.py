@@ -110,7 +110,7 @@ def test_the_gradient_is_finite_at_a_constant_image():
 
 
 def test_fewer_than_three_dimensions_are_an_error():
-    message = r"images: at least \[height, width, channels\], not shape \(4, 4\)"
+    message = r"`images` must be \[..., height, width, channels\], got \(4, 4\)"
     with properties.unchecked(), pytest.raises(ValueError, match=message):
         normalize.per_image_standardization(jnp.zeros((4, 4)))
 
@@ -118,7 +118,7 @@ def test_fewer_than_three_dimensions_are_an_error():
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.uint8])
 @pytest.mark.parametrize("shape", [(2, 0, 8, 3), (8, 0, 3), (2, 8, 8, 0)], ids=str)
 def test_an_image_without_a_value_is_an_error(shape, dtype):
-    message = re.escape(f"images: at least one value in each, not shape {shape}")
+    message = re.escape(f"`images` must have at least one value each, got shape {shape}")
     with pytest.raises(ValueError, match=message):
         normalize.per_image_standardization(jnp.ones(shape, dtype))
 
@@ -186,27 +186,27 @@ def test_from_unit_interval_multiplies_truncates_and_saturates(dtype):
     [
         (
             lambda: normalize.to_unit_interval(jnp.ones(3, bool)),
-            "integers or floating point, not b",
+            "`images` must be integer or floating-point, got b",
         ),
         (
             lambda: normalize.per_image_standardization(jnp.ones((3, 3, 3), bool)),
-            "images: integers or floating point, not bool",
+            "`images` must be integer or floating-point, got bool",
         ),
         (
             lambda: normalize.from_unit_interval(jnp.ones(3, int)),
-            "images: floating point, not int32",
+            "`images` must be floating-point, got int32",
         ),
         (
             lambda: normalize.from_unit_interval(jnp.ones(3), jnp.float32),
-            "dtype: an integer dtype, not float32",
+            "`dtype` must be an integer dtype, got float32",
         ),
         (
             lambda: normalize.PerImageStandardization().invert(jnp.ones((3, 3, 3))),
-            "PerImageStandardization: the statistics of each image are lost by apply",
+            "PerImageStandardization has no inverse",
         ),
     ],
 )
-def test_another_dtype_or_what_has_no_inverse_is_told(call, message):
+def test_other_dtypes_and_missing_inverses_raise(call, message):
     with properties.unchecked(), pytest.raises(TypeError, match=message):
         call()
 
@@ -386,7 +386,7 @@ def test_a_set_of_low_rank_is_whitened_where_it_varies(kind):
     assert fitted.deviation.shape == (2,)
     back = fitted.invert(fitted.apply(jnp.float32(data)))
     references.assert_close(back, data)
-    with pytest.raises(ValueError, match="components: 1 to 2 for this set, not 3"):
+    with pytest.raises(ValueError, match=r"`components` must be in \[1, 2\] for this set, got 3"):
         kind.fit(data, epsilon=0.0, components=3)
 
 
@@ -421,15 +421,19 @@ def test_a_large_set_is_taken_in_parts():
         (
             np.zeros((2, 4, 4), np.uint8),
             ValueError,
-            "x: [n, height, width, channels] of uint8, not",
+            "`x` of dtype uint8 must be [n, height, width, channels], got",
         ),
-        (np.zeros(4), ValueError, "x: [n, ..., channels], not shape (4,)"),
-        (np.zeros((0, 4)), ValueError, "examples and no empty dimension, not (0, 4)"),
-        (np.full((2, 4), np.nan), ValueError, "x: finite values, not NaN or infinity"),
-        (np.zeros((2, 4), int), TypeError, "x: uint8, uint16 or floating point, not int64"),
+        (np.zeros(4), ValueError, "`x` must be [n, ..., channels], got shape (4,)"),
+        (np.zeros((0, 4)), ValueError, "examples and no empty dimension, got shape (0, 4)"),
+        (np.full((2, 4), np.nan), ValueError, "`x` must be finite, got NaN or infinity"),
+        (
+            np.zeros((2, 4), int),
+            TypeError,
+            "`x` must be uint8, uint16 or floating-point, got int64",
+        ),
     ],
 )
-def test_what_is_no_set_to_fit_on_is_told(kind, data, error, message):
+def test_invalid_sets_raise(kind, data, error, message):
     with pytest.raises(error, match=re.escape(message)):
         normalize.NORMALIZERS[kind].fit(data)
 
@@ -439,35 +443,44 @@ def test_what_is_no_set_to_fit_on_is_told(kind, data, error, message):
     [
         (
             lambda x: normalize.MinMaxScaling.fit(x, lower=1.0),
-            "upper: greater than lower, 1.0, not 1",
+            "`upper` must be greater than lower=1.0, got 1.0",
         ),
-        (lambda x: normalize.PCAWhitening.fit(x, epsilon=-1.0), "epsilon: at least 0, not -1.0"),
-        (lambda x: normalize.PCAWhitening.fit(x[:1]), "x: at least 2 examples and no empty"),
-        (lambda x: normalize.PCAWhitening.fit(x, components=5), "components: 1 to 4 for this set"),
-        (lambda x: normalize.PCAWhitening.fit(x, components=0), "this set, not 0"),
+        (
+            lambda x: normalize.PCAWhitening.fit(x, epsilon=-1.0),
+            "`epsilon` must be non-negative, got -1.0",
+        ),
+        (
+            lambda x: normalize.PCAWhitening.fit(x[:1]),
+            "`x` must have at least 2 examples and no empty",
+        ),
+        (
+            lambda x: normalize.PCAWhitening.fit(x, components=5),
+            "`components` must be in [1, 4] for this set",
+        ),
+        (lambda x: normalize.PCAWhitening.fit(x, components=0), "this set, got 0"),
         (
             lambda x: normalize.PCAWhitening.fit(np.ones((3, 2)), epsilon=0.0),
-            "epsilon: greater than 0 for a set that does not vary, not 0",
+            "`epsilon` must be positive for a constant set, got 0",
         ),
         (
             lambda x: normalize.MinMaxScaling.fit(x).apply(jnp.ones((2, 3))),
-            "x: [..., 4] as in the set, not shape (2, 3)",
+            "`x` must have 4 channels as the set, got shape (2, 3)",
         ),
         (
             lambda x: normalize.PCAWhitening.fit(x).apply(jnp.ones((2, 3))),
-            "x: [..., 4], not shape (2, 3)",
+            "`x` must be [..., 4], got shape (2, 3)",
         ),
         (
             lambda x: normalize.PCAWhitening.fit(x, components=2).invert(jnp.ones((2, 3))),
-            "y: [..., 2], not shape (2, 3)",
+            "`y` must be [..., 2], got shape (2, 3)",
         ),
         (
             lambda x: normalize.ZCAWhitening.fit(x).invert(jnp.ones(())),
-            "y: [..., 4], not shape ()",
+            "`y` must be [..., 4], got shape ()",
         ),
     ],
 )
-def test_what_does_not_fit_is_told(call, message):
+def test_invalid_arguments_raise(call, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         call(features()[0])
 

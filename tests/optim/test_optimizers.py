@@ -1,4 +1,4 @@
-"""The optimisers against a heavy ball in NumPy and against torch and optax."""
+"""Tests of the optimizers against NumPy, torch and optax."""
 
 import dataclasses
 import functools
@@ -15,16 +15,19 @@ from jax.test_util import check_grads
 from jaxml.config import Config, OptimConfig, fields
 from jaxml.errors import InputError
 from jaxml.models import MODELS
-from jaxml.optim.optimizers import (
+from jaxml.optim import (
     OPTIMIZERS,
     adaptive_grad_clip,
+    averaged_momentum,
     clip_by_global_norm,
     create_optimizer,
+    create_schedule,
     decay_mask,
+    lamb,
+    lars,
+    normalize,
     scale_by_trust_ratio,
-    sharpness_aware,
 )
-from jaxml.optim.schedules import create_schedule
 from tests import properties, references
 
 SHAPES = {
@@ -51,7 +54,7 @@ def flat(tree):
 
 
 def take_steps(optimizer, params, gradients):
-    """The parameters after each step."""
+    """Returns the parameters after each step."""
 
     @jax.jit
     def step(params, state, gradient):
@@ -69,9 +72,7 @@ def take_steps(optimizer, params, gradients):
 @pytest.mark.parametrize(
     ("momentum", "weight_decay"), [(0.9, 0.1), (0.9, 0.0), (0.0, 0.1)], ids=str
 )
-def test_steps_are_those_of_a_heavy_ball_with_coupled_decay_of_kernels(
-    momentum, weight_decay, nesterov
-):
+def test_sgd_is_a_heavy_ball_with_coupled_weight_decay_of_kernels(momentum, weight_decay, nesterov):
     config = OptimConfig(
         learning_rate=0.3,
         momentum=momentum,
@@ -147,11 +148,11 @@ def test_bfloat16_parameters_and_updates_stay_bfloat16():
     (expected,) = references.heavy_ball(
         flat(params), [flat(gradient)], [0.3], momentum=0.9, weight_decay=0.1, nesterov=False
     )
-    # Decay, gradient with decay, rate, step and difference are rounded, each at most once.
+    # Decay, decayed gradient, rate, step and difference are each rounded at most once.
     references.assert_trees_close(flat(after), expected, 5 * references.ROUNDING["bfloat16"])
 
 
-def test_huge_gradients_and_none_at_all_give_finite_steps():
+def test_huge_and_zero_gradients_give_finite_steps():
     config = OptimConfig(learning_rate=0.1, weight_decay=0.0, schedule="constant")
     optimizer = create_optimizer(config, create_schedule(config, steps_per_epoch=1, num_steps=2))
     huge = jax.tree.map(lambda leaf: np.full_like(leaf, 1e30), tree_of(0))
@@ -172,7 +173,7 @@ def test_gradients_through_a_step_fit_finite_differences():
         updates, _ = optimizer.update(gradient, optimizer.init(params), params)
         return optax.apply_updates(params, updates)
 
-    # A linear function has no truncation error, so that the step may be wide.
+    # A linear function has no truncation error, so a large step is accurate.
     check_grads(step, (tree_of(0), tree_of(1)), order=1, eps=1.0, atol=1e-5, rtol=1e-5)
 
 
@@ -206,14 +207,14 @@ def test_every_kernel_of_a_network_decays_and_nothing_else(shortcut):
 
 
 def descend(config, steps=STEPS, rates=None):
-    """The parameters after each step down random gradients, by a config."""
+    """Returns the parameters after each step of a config on random gradients."""
     schedule = create_schedule(config, steps_per_epoch=2, num_steps=steps)
     gradients = [tree_of(seed) for seed in range(1, steps + 1)]
     return take_steps(create_optimizer(config, schedule), tree_of(0), gradients)
 
 
 def torch_descends(create, decay=0.1, steps=STEPS):
-    """The same by one of torch's optimisers, kernels decaying and the others not."""
+    """Returns the parameters after the same steps of torch, with weight decay of kernels only."""
     torch = pytest.importorskip("torch")
     params = {
         name: torch.tensor(value, requires_grad=True) for name, value in flat(tree_of(0)).items()
@@ -233,13 +234,13 @@ def torch_descends(create, decay=0.1, steps=STEPS):
     return {name: value.detach().numpy() for name, value in params.items()}
 
 
-def agree(name, params, expected, *, by):
+def agree(function, params, expected, *, by):
     got = float32(flat(params))
-    properties.agree(OPTIMIZERS[name], got, {key: expected[key] for key in got}, by=by)
+    properties.agree(function, got, {key: expected[key] for key in got}, by=by)
 
 
 def float32(tree):
-    """The same numbers in the dtype that they were computed in."""
+    """Casts to the dtype of the computation."""
     return jax.tree.map(np.float32, tree)
 
 
@@ -262,18 +263,18 @@ def test_torch_takes_the_same_steps(name, create):
         name=name, learning_rate=0.3, beta2=0.99, epsilon=1e-3, weight_decay=0.1,
         schedule="constant",
     )  # fmt: skip
-    agree(name, descend(config)[-1], torch_descends(create), by="torch")
+    agree(create_optimizer, descend(config)[-1], torch_descends(create), by="torch")
 
 
-def test_adagrad_is_that_of_torch_but_for_epsilon():
+def test_adagrad_is_that_of_torch_up_to_epsilon():
     config = OptimConfig(
         name="adagrad", learning_rate=0.3, epsilon=1e-12, weight_decay=0.1, schedule="constant"
     )
     expected = torch_descends(lambda optim, groups: optim.Adagrad(groups, lr=0.3, eps=1e-12))
-    agree("adagrad", descend(config)[-1], expected, by="torch")
+    agree(create_optimizer, descend(config)[-1], expected, by="torch")
 
 
-def test_averaged_momentum_is_the_average_of_the_course():
+def test_averaged_momentum_is_a_bias_corrected_average():
     config = OptimConfig(
         name="averaged_momentum", learning_rate=0.3, weight_decay=0.0, schedule="constant"
     )
@@ -283,7 +284,7 @@ def test_averaged_momentum_is_the_average_of_the_course():
         for name, gradient in flat(tree_of(step)).items():
             velocity[name] = 0.9 * velocity[name] + 0.1 * gradient
             params[name] = params[name] - 0.3 * velocity[name] / (1 - 0.9**step)
-    agree("averaged_momentum", descend(config)[-1], params, by="NumPy float64")
+    agree(averaged_momentum, descend(config)[-1], params, by="NumPy float64")
 
 
 def test_lars_scales_the_rate_of_each_kernel():
@@ -297,7 +298,7 @@ def test_lars_scales_the_rate_of_each_kernel():
                 rate = 0.001 * np.linalg.norm(params[name]) / np.linalg.norm(gradient)
             velocity[name] = 0.9 * velocity.get(name, 0.0) + 2.0 * rate * gradient
             params[name] = params[name] - velocity[name]
-    agree("lars", descend(config)[-1], params, by="NumPy float64")
+    agree(lars, descend(config)[-1], params, by="NumPy float64")
 
 
 def test_lamb_scales_the_steps_of_adamw():
@@ -317,7 +318,7 @@ def test_lamb_scales_the_steps_of_adamw():
                 step = step + 0.1 * params[name]
             ratio = np.linalg.norm(params[name]) / np.linalg.norm(step)
             params[name] = params[name] - 0.3 * ratio * step
-    agree("lamb", descend(config)[-1], params, by="NumPy float64")
+    agree(lamb, descend(config)[-1], params, by="NumPy float64")
 
 
 def test_muon_steps_along_matrices_that_are_nearly_orthogonal():
@@ -331,13 +332,13 @@ def test_muon_steps_along_matrices_that_are_nearly_orthogonal():
     u, _, v = np.linalg.svd(gradient.reshape(12, 5), full_matrices=False)
     # Newton-Schulz takes the singular values to between 0.68 and 1.14 (Jordan et al. 2024).
     singular = np.diag(u.T @ step @ v.T) / np.sqrt(max(1, 5 / 12))
-    properties.agree(OPTIMIZERS["muon"], singular, np.ones(5), by="theory", rtol=0.4)
+    properties.agree(create_optimizer, singular, np.ones(5), by="theory", rtol=0.4)
     assert singular.min() > 0.6
     assert singular.max() < 1.25
     np.testing.assert_allclose(after["bias"], -np.ones(5), rtol=1e-5)  # Adam's first step
 
 
-HAVE = {  # which settings each optimiser has, beside the rate
+HAVE = {  # the settings of each optimizer, except the learning rate
     "sgd": {"momentum", "nesterov", "weight_decay"},
     "averaged_momentum": {"momentum", "weight_decay"},
     "rmsprop": {"beta2", "epsilon", "weight_decay"},
@@ -356,7 +357,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("setting", OTHERS)
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_setting_changes_the_steps_of_the_optimisers_that_have_it(name, setting):
+def test_a_setting_changes_the_steps_of_the_optimizers_that_have_it(name, setting):
     config = OptimConfig(name=name, schedule="constant", weight_decay=0.0, learning_rate=0.01)
     changed = dataclasses.replace(config, **{setting: OTHERS[setting]})
     if setting == "nesterov" and setting not in HAVE[name]:
@@ -368,7 +369,7 @@ def test_a_setting_changes_the_steps_of_the_optimisers_that_have_it(name, settin
     assert (setting in HAVE[name]) == any(np.any(before[key] != after[key]) for key in before)
 
 
-def test_clipping_bounds_what_reaches_the_optimiser():
+def test_clipping_bounds_the_gradient():
     def first_step(**clips):
         config = OptimConfig(
             learning_rate=1.0, momentum=0.0, weight_decay=0.0, schedule="constant", **clips
@@ -390,7 +391,7 @@ def test_clipping_bounds_what_reaches_the_optimiser():
 
 
 def clipped_by_units(gradient, weights, *, clipping, epsilon=1e-3):
-    """One norm for each index of the last dimension, and one for a vector."""
+    """Clips each index of the last dimension by its own norm, and a vector as a whole."""
     g, w = gradient.astype(np.float64), weights.astype(np.float64)
     if w.ndim < 2:
         g, w = g.reshape(-1, 1), w.reshape(-1, 1)
@@ -435,7 +436,7 @@ def test_the_trust_ratio_gives_an_update_the_norm_of_its_weights(scale):
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(3, 4)).astype(np.float32)
     update = (scale * rng.normal(size=(3, 4))).astype(np.float32)
-    ratio = scale_by_trust_ratio(0.25)
+    ratio = scale_by_trust_ratio(trust_coefficient=0.25)
     got, _ = jax.jit(lambda u, w: ratio.update(u, ratio.init(w), w))(update, weights)
     wide = update.astype(np.float64)
     expected = 0.25 * np.linalg.norm(np.float64(weights)) * wide / np.linalg.norm(wide)
@@ -461,53 +462,94 @@ def test_accumulated_gradients_make_the_steps_of_their_means():
     references.assert_trees_close(flat(history[0]), flat(tree_of(0)), 0.0)
 
 
-def test_the_gradient_of_sharpness_aware_minimisation_is_that_of_the_neighbour():
+def sharpness_aware(radius, gradient, params):
+    """Returns the step of plain gradient descent at a rate of 1 with a sharpness radius."""
+    config = OptimConfig(
+        learning_rate=1.0, momentum=0.0, weight_decay=0.0, sharpness_radius=radius,
+        schedule="constant",
+    )  # fmt: skip
+    optimizer = create_optimizer(config, lambda _: 1.0)
+
+    def grad_fn(params, _):
+        return gradient(params)
+
+    updates, _ = optimizer.update(gradient(params), optimizer.init(params), params, grad_fn=grad_fn)
+    return jax.tree.map(lambda u: -u, updates)
+
+
+def test_the_gradient_of_sharpness_aware_minimization_is_that_of_the_neighbor():
     matrix = np.array([[2.0, 0.5], [0.5, 1.0]], np.float32)
-
-    def gradient(params):
-        return jax.grad(lambda w: 0.5 * w @ matrix @ w)(params), params.sum()
-
+    gradient = jax.grad(lambda w: 0.5 * w @ matrix @ w)
     w = np.array([1.0, -3.0], np.float32)
-    grads, aside = jax.jit(functools.partial(sharpness_aware, gradient, radius=0.1))(w)
+    grads = jax.jit(functools.partial(sharpness_aware, 0.1, gradient))(w)
     here = matrix.astype(np.float64) @ w
     expected = matrix @ (w + 0.1 * here / np.linalg.norm(here))
-    properties.agree(sharpness_aware, grads, expected, by="NumPy float64", rtol=1e-6)
-    assert float(aside) == -2.0
-    flat_grads, _ = sharpness_aware(gradient, jnp.zeros(2), radius=0.1)
+    properties.agree(create_optimizer, grads, expected, by="NumPy float64", rtol=1e-6)
+    flat_grads = sharpness_aware(0.1, gradient, jnp.zeros(2))
     np.testing.assert_array_equal(flat_grads, np.zeros(2))
 
 
 @pytest.mark.parametrize("scale", [1e-35, 1e-25, 1.0, 1e25, 1e37])
-def test_sharpness_aware_minimisation_stays_in_its_ball(scale):
+def test_sharpness_aware_minimization_stays_in_its_ball(scale):
     seen = []
 
     def gradient(params):
         seen.append(params)
-        return {"a": jnp.float32(3 * scale), "b": jnp.float32(4 * scale)}, None
+        return {"a": jnp.float32(3 * scale), "b": jnp.float32(4 * scale)}
 
     params = {"a": jnp.zeros(()), "b": jnp.zeros(())}
-    sharpness_aware(gradient, params, radius=0.05)
+    sharpness_aware(0.05, gradient, params)
     references.assert_trees_close(seen[1], {"a": 0.03, "b": 0.04}, 1e-6)
 
 
-def test_without_a_gradient_sharpness_aware_minimisation_stays_where_it_is():
-    def gradient(w):
-        return 0 * w, None
-
+def test_without_a_gradient_sharpness_aware_minimization_stays_where_it_is():
     w = jnp.array([1.0, 2.0])
-    np.testing.assert_array_equal(sharpness_aware(gradient, w, radius=1e10)[0], [0, 0])
+    np.testing.assert_array_equal(sharpness_aware(1e10, lambda w: 0 * w, w), [0, 0])
 
 
-def test_every_optimiser_is_a_choice_of_the_settings():
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_normalized_updates_have_norm_one_at_any_scale(scale):
+    tree = {"a": np.array([3 * scale, 0], np.float32), "b": np.array([[4 * scale]], np.float32)}
+    got, _ = jax.jit(lambda g: normalize().update(g, normalize().init(g)))(tree)
+    expected = {"a": np.array([0.6, 0.0]), "b": np.array([[0.8]])}
+    properties.agree(normalize, got, expected, by="NumPy float64", rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_frozen_parameters_have_no_update_and_no_state(name):
+    config = OptimConfig(name=name, schedule="constant", accumulate_steps=2, clip_norm=1.0)
+    optimizer = create_optimizer(config, lambda _: 0.1, frozen="norm|conv/bias")
+    params = jax.tree.map(jnp.asarray, tree_of(0))
+    params["dense"] = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    gradients = [jax.tree.map(jnp.ones_like, params)] * 2
+    after = take_steps(optimizer, params, gradients)[-1]
+    moved = jax.tree.map(lambda a, b: bool((a != b).all()), params, after)
+    assert moved == {
+        "conv": {"kernel": True, "bias": False},
+        "norm": {"scale": False, "bias": False},
+        "dense": {"kernel": True, "bias": True},
+    }
+    only = {"conv": {"kernel": params["conv"]["kernel"]}, "dense": params["dense"]}
+    sizes = [
+        sum(
+            leaf.size
+            for leaf in jax.tree.leaves(create_optimizer(config, lambda _: 0.1, frozen=f).init(p))
+        )
+        for f, p in (("norm|conv/bias", params), (None, only))
+    ]
+    assert sizes[0] == sizes[1]
+
+
+def test_every_optimizer_is_a_choice_of_the_config():
     (choices,) = (
         field.metadata["choices"] for name, field, _ in fields(Config()) if name == "optim.name"
     )
     assert list(choices) == list(OPTIMIZERS)
 
 
-# LARS moves a kernel by a thousandth of itself a step, too little to arrive here.
+# LARS changes a kernel by a thousandth of its norm per step, too little to converge here.
 @pytest.mark.parametrize("name", sorted(set(OPTIMIZERS) - {"lars"}))
-def test_every_optimiser_finds_the_bottom_of_a_bowl(name):
+def test_every_optimizer_minimizes_a_quadratic(name):
     rate = 1.0 if name == "adagrad" else 0.05
     config = OptimConfig(name=name, learning_rate=rate, weight_decay=0.0, schedule="cosine")
     schedule = create_schedule(config, steps_per_epoch=1, num_steps=200)

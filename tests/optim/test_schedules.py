@@ -1,4 +1,4 @@
-"""Schedules at the steps where they turn, and beside those of torch."""
+"""Tests of the schedules at their turning points and against torch."""
 
 import math
 
@@ -9,7 +9,12 @@ import pytest
 
 from jaxml.config import Config, OptimConfig, fields
 from jaxml.errors import InputError
-from jaxml.optim.schedules import SCHEDULES, create_schedule
+from jaxml.optim import (
+    SCHEDULES,
+    create_schedule,
+    inverse_sqrt_schedule,
+    inverse_time_schedule,
+)
 from tests import properties, references
 
 
@@ -23,7 +28,6 @@ def test_the_schedule_of_the_paper_divides_by_ten_at_32_and_48_thousand_of_64():
     rates = [0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001, 0.001, 0.001]
     np.testing.assert_allclose(rates_of(schedule, steps), rates, rtol=1e-6)
     got, expected = np.array(rates_of(schedule, steps), np.float32), np.array(rates)
-    properties.agree(SCHEDULES["step"], got, expected, by="the paper", rtol=1e-6)
     properties.agree(create_schedule, got, expected, by="the paper", rtol=1e-6)
 
 
@@ -50,7 +54,7 @@ def test_no_boundaries_keep_the_rate():
     ):
         schedule = create_schedule(config, steps_per_epoch=1, num_steps=10)
         got, expected = np.array(rates_of(schedule, [0, 5, 9]), np.float32), np.full(3, 0.2)
-        properties.agree(SCHEDULES[config.schedule], got, expected, by="theory", rtol=1e-6)
+        properties.agree(create_schedule, got, expected, by="theory", rtol=1e-6)
 
 
 @pytest.mark.parametrize("warmup_epochs", [0.0, 2.0])
@@ -62,7 +66,7 @@ def test_the_cosine_falls_from_its_peak_to_zero(warmup_epochs):
     rates = [0.2 * (1 + math.cos(math.pi * (step - start) / (100 - start))) for step in steps]
     np.testing.assert_allclose(rates_of(schedule, steps), rates, atol=1e-7)
     got = np.array(rates_of(schedule, steps), np.float32)
-    properties.agree(SCHEDULES["cosine"], got, np.array(rates), by="NumPy float64", rtol=1e-6)
+    properties.agree(create_schedule, got, np.array(rates), by="NumPy float64", rtol=1e-6)
     ends = rates_of(schedule, [start, (100 + start) // 2, 100, 120])
     assert ends == pytest.approx([0.4, 0.2, 0.0, 0.0], rel=1e-6, abs=0)
 
@@ -102,7 +106,7 @@ def test_a_schedule_takes_a_traced_step(name, warmup_epochs):
     references.assert_close(mapped, rates, 1e-6)
 
 
-def test_a_schedule_of_an_unknown_name_is_an_error():
+def test_an_unknown_schedule_is_an_error():
     with pytest.raises(KeyError, match="'linear'"):
         create_schedule(OptimConfig(schedule="linear"), steps_per_epoch=1, num_steps=1)
 
@@ -111,7 +115,7 @@ LENGTH = 40
 
 
 def torch_rates(create, steps=LENGTH):
-    """The rates of one of torch's schedulers, step by step."""
+    """Returns the learning rates of a scheduler of torch at each step."""
     torch = pytest.importorskip("torch")
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.4, momentum=0.9)
     scheduler, rates = create(torch.optim.lr_scheduler, optimizer), []
@@ -153,14 +157,14 @@ def test_torch_has_the_same_rates(config, create):
     schedule = create_schedule(config, steps_per_epoch=10, num_steps=LENGTH)
     got, expected = np.array(rates_of(schedule, range(LENGTH)), np.float32), torch_rates(create)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
-    properties.agree(SCHEDULES[config.schedule], got, np.array(expected), by="torch")
+    properties.agree(create_schedule, got, np.array(expected), by="torch")
 
 
 @pytest.mark.parametrize(("warmup_epochs", "rise"), [(0.0, 0.3), (1.0, 0.25)])
 def test_one_cycle_is_that_of_torch(warmup_epochs, rise):
     config = OptimConfig(learning_rate=0.4, schedule="one_cycle", warmup_epochs=warmup_epochs)
     schedule = create_schedule(config, steps_per_epoch=10, num_steps=LENGTH)
-    # Torch counts the step before its first and the one after its last; ours is at them.
+    # Torch's phases end at pct_start * total_steps - 1 and total_steps - 1.
     peak = round(rise * LENGTH)
     ends = rates_of(schedule, [0, peak, LENGTH])
     np.testing.assert_allclose(ends, [0.4 / 25, 0.4, 0.4 / 25e4], rtol=1e-4)
@@ -172,10 +176,18 @@ def test_one_cycle_is_that_of_torch(warmup_epochs, rise):
     )
     got = np.array(rates_of(schedule, range(LENGTH)), np.float32)
     np.testing.assert_allclose(got, expected, rtol=2e-4)
-    properties.agree(SCHEDULES["one_cycle"], got, np.array(expected), by="torch")
+    properties.agree(create_schedule, got, np.array(expected), by="torch")
 
 
-def test_after_a_warm_up_the_inverse_of_the_step_goes_on_where_the_line_ends():
+def test_inverse_schedules_decay_from_the_peak():
+    steps = np.arange(5)
+    for schedule, power in ((inverse_sqrt_schedule, -0.5), (inverse_time_schedule, -1.0)):
+        got = np.float32(jax.vmap(schedule(0.4, 3))(steps.astype(np.int32)))
+        expected = 0.4 * ((3 + steps) / 3) ** power
+        properties.agree(schedule, got, expected, by="NumPy float64", rtol=1e-6)
+
+
+def test_after_a_warm_up_the_inverse_time_schedule_starts_at_the_peak():
     config = OptimConfig(learning_rate=0.4, schedule="inverse_time", warmup_epochs=1.0)
     schedule = create_schedule(config, steps_per_epoch=10, num_steps=LENGTH)
     rates = [0.4, 0.4 * 10 / 11, 0.2, 0.1]
@@ -200,7 +212,7 @@ def test_an_exponential_schedule_needs_an_end():
         create_schedule(OptimConfig(schedule="exponential"), steps_per_epoch=1, num_steps=1)
 
 
-def test_every_schedule_is_a_choice_of_the_settings():
+def test_every_schedule_is_a_choice_of_the_config():
     (choices,) = (
         field.metadata["choices"] for name, field, _ in fields(Config()) if name == "optim.schedule"
     )

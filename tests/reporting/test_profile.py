@@ -1,15 +1,17 @@
 """Which calls are traced, what is said of them, and that a run is the same with and without."""
 
+import contextlib
 import json
 import re
 
 import jax
 import pytest
 
-from jaxml.reporting.profile import Place, Profile, Span, places, self_times
+from jaxml.reporting.operations import Operation, Span, parse_operations, self_times
+from jaxml.reporting.profile import Profile
 from jaxml.training.loop import train_and_evaluate
-from jaxml.training.program import Program
 from tests import tiny
+from tests.training import training_calls
 
 
 @pytest.fixture
@@ -23,11 +25,11 @@ def traces(monkeypatch):
 
 def _calls(steps, events, folder, *, first, count, last):
     """Takes steps in calls of `count`; notes each, beside the events of the profiler."""
-    with Profile(steps, folder, lambda line: None) as profile:
+    with contextlib.closing(Profile(steps, folder, lambda line: None)) as profile:
         for step in range(first, last, count):
-            profile.begin(step, count, ())
+            profile.before_call(step, count, ())
             events.append(step)
-            profile.end(step + count, (), str)
+            profile.after_call(step + count, (), str)
 
 
 @pytest.mark.parametrize(
@@ -54,8 +56,8 @@ def test_an_empty_range_traces_nothing(traces, tmp_path):
 
 
 def test_a_trace_that_is_cut_short_is_ended(traces, tmp_path):
-    with Profile(range(2), tmp_path, print) as profile:
-        profile.begin(0, 1, ())
+    with contextlib.closing(Profile(range(2), tmp_path, print)) as profile:
+        profile.before_call(0, 1, ())
     assert traces == ["start", "stop"]
 
 
@@ -83,12 +85,12 @@ metadata={op_name="jit(f)/transpose(jvp(ResNet))/ResNet.stages/stem/conv" source
   %ffi_call.1 = f32[4]{0} custom-call(%a), custom_call_target="__onednn$convolution", \
 metadata={op_name="jit(f)/jvp(ResNet)/stem/conv/ffi_call"}
 }"""
-    assert places(text) == {
-        "fusion.2": Place("(f32[4,2], s32[])", "backward stem/conv"),
-        "conv": Place("bf16[8]", "forward a/add"),
-        "copy": Place("(f32[3,3,16,16], f32[3,3,16,1...", ""),
-        "ffi_call.1": Place("f32[4]", "forward stem/conv/ffi_call"),
-        "ffi_call.1__onednn$convolution": Place("f32[4]", "forward stem/conv/ffi_call"),
+    assert parse_operations(text) == {
+        "fusion.2": Operation("(f32[4,2], s32[])", "backward stem/conv"),
+        "conv": Operation("bf16[8]", "forward a/add"),
+        "copy": Operation("(f32[3,3,16,16], f32[3,3,16,1...", ""),
+        "ffi_call.1": Operation("f32[4]", "forward stem/conv/ffi_call"),
+        "ffi_call.1__onednn$convolution": Operation("f32[4]", "forward stem/conv/ffi_call"),
     }
 
 
@@ -124,15 +126,13 @@ def test_a_run_goes_on_with_another_profile_and_past_it_with_none(plain, tmp_pat
     class Killed(BaseException):
         pass
 
-    train = Program.train
-
-    def killed(self, state, order, count):
+    def kill(state, _):
         if int(state.step) == 4:
             raise Killed
-        return train(self, state, order, count)
+        return state
 
     with monkeypatch.context() as patch:
-        patch.setattr(Program, "train", killed)
+        training_calls.before_each(patch, kill)
         with pytest.raises(Killed):
             train_and_evaluate(tiny.config(profile="4:6"), tmp_path)  # killed while it is traced
     traces = list((tmp_path / "profile").rglob("*.xplane.pb"))
@@ -146,5 +146,5 @@ def test_a_trace_that_cannot_be_read_is_left_for_other_tools(plain, tmp_path, mo
     monkeypatch.delattr(jax.profiler, "ProfileData")
     config = tiny.config(profile="0:1")
     assert train_and_evaluate(config, tmp_path)["params_sha256"] == plain
-    message = "the trace is not read by this version of jax; it can be looked at in XProf"
+    message = "this version of jax cannot read the trace; XProf and Perfetto can show it"
     assert message in capsys.readouterr().out

@@ -189,7 +189,11 @@ def test_held_out_examples_are_described_better_than_by_the_plain_sigmoid():
     [
         (ValueError, [(4, 1), (4,)], "decision: [rows], or [rows, classes] with two classes at"),
         (ValueError, [(2, 3, 4), (2,)], "decision: [rows], or [rows, classes] with two classes at"),
-        (ValueError, [(4,), (3,)], "labels: shape (4,) as the rows of the decision, not (3,)"),
+        (
+            ValueError,
+            [(4,), (3,)],
+            "`labels` must have shape (4,) to match the rows of the decision, got (3,)",
+        ),
     ],
 )
 def test_shapes_that_do_not_fit_are_told(error, shapes, message):
@@ -201,7 +205,7 @@ def test_labels_weights_and_slopes_that_do_not_fit_are_told():
     decision, labels = jnp.ones(3), jnp.array([0, 1, 1])
     cases = [
         (lambda: calibration_slopes(decision, labels + 1), ValueError,
-         "labels: integers in [0, 2), not 2"),
+         "`labels` must be integers in [0, 2), got 2"),
         (lambda: calibration_slopes(decision, decision), TypeError,
          "labels: integers in [0, 2), not float32"),
         (lambda: calibration_slopes(decision, labels, sample_weight=-decision), ValueError,

@@ -115,9 +115,11 @@ def test_callables_are_taken_as_they_are():
 
 
 def test_errors():
-    with pytest.raises(InputError, match=r"kernel: 'rbff' is not one of .*; did you mean 'rbf'\?"):
+    with pytest.raises(
+        InputError, match=r"kernel must be one of .*, got 'rbff'; did you mean 'rbf'\?"
+    ):
         kernels.bind("rbff")
-    with pytest.raises(InputError, match=r"gamma: -1.0 is not allowed, it is at least 0"):
+    with pytest.raises(InputError, match=r"`gamma` must be non-negative, got -1.0"):
         kernels.bind("rbf", gamma=-1.0)
-    with pytest.raises(InputError, match=r"degree: -2 is not allowed, it is an int of at least 0"):
+    with pytest.raises(InputError, match="`degree` must be an int >= 0, got -2"):
         kernels.bind("poly", degree=-2)

@@ -174,7 +174,7 @@ def test_pivots_find_small_groups_that_uniform_draws_miss():
     assert pivoted < 0.05 < 5 < uniform
 
 
-def test_pivots_go_on_when_nothing_is_left():
+def test_pivots_are_drawn_again_when_all_examples_are_explained():
     x = jnp.tile(jnp.array([[1.0, 2.0], [3.0, -1.0]]), (4, 1))
     drawn = pivoted_landmarks(jax.random.key(0), x, 5, kernel=linear)
     assert {tuple(row) for row in drawn[:2].tolist()} == {(1.0, 2.0), (3.0, -1.0)}
@@ -183,33 +183,36 @@ def test_pivots_go_on_when_nothing_is_left():
 
 
 @pytest.mark.parametrize("count", [0, 6])
-def test_a_number_of_landmarks_out_of_its_range_is_told(count):
-    message = f"num_landmarks: from 1 to the 5 rows, not {count}"
+def test_a_number_of_landmarks_out_of_range_is_an_error(count):
+    message = f"`num_landmarks` must be from 1 to 5, got {count}"
     for draw in (uniform_landmarks, lambda *a: pivoted_landmarks(*a, kernel=linear)):
         with pytest.raises(ValueError, match=message):
             draw(jax.random.key(0), jnp.zeros((5, 2)), count)
 
 
-def test_what_does_not_fit_is_told():
+def test_wrong_shapes_and_values_are_errors():
     x, landmarks, root = jnp.ones((5, 3)), jnp.ones((2, 3)), jnp.eye(2)
     cases = [
-        (lambda: nystroem_root(landmarks, kernel=linear, cutoff=1.0), "cutoff: in [0, 1), not 1.0"),
-        (lambda: nystroem_root(x[:0], kernel=linear), "landmarks: [m, inputs] with m of at least"),
+        (
+            lambda: nystroem_root(landmarks, kernel=linear, cutoff=1.0),
+            "`cutoff` must be in [0, 1), got 1.0",
+        ),
+        (lambda: nystroem_root(x[:0], kernel=linear), "`landmarks` must be [m, inputs]"),
         (
             lambda: nystroem_features(x[:, :2], landmarks, root, kernel=linear),
-            "x: [rows, inputs] for landmarks (2, 3), not (5, 2)",
+            "`x` must be [examples, inputs] for landmarks (2, 3), got (5, 2)",
         ),
         (
             lambda: nystroem_features(x, landmarks, x, kernel=linear),
-            "root: [m, m] for landmarks (2, 3), not (5, 3)",
+            "`root` must be [m, m] for landmarks (2, 3), got (5, 3)",
         ),
         (
             lambda: nystroem_features(x, landmarks, root, kernel=lambda x, z: x @ x.T),
-            "kernel: [5, 2] for x (5, 3) and landmarks (2, 3), not (5, 5)",
+            "`kernel` must return [5, 2] for x (5, 3) and landmarks (2, 3), got (5, 5)",
         ),
         (
             lambda: uniform_landmarks(jax.random.key(0), jnp.ones(5), 2),
-            "x: [rows, inputs], not (5,)",
+            "`x` must be [examples, inputs], got (5,)",
         ),
     ]
     for call, message in cases:

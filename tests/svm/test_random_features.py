@@ -154,23 +154,23 @@ def test_a_frequency_grows_with_the_root_of_gamma_which_may_be_mapped_over():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0, 2, 1.0), "num_inputs: at least 1, not 0"),
-        ((3, 0, 1.0), "num_features: even and at least 2, not 0"),
-        ((3, 5, 1.0), "num_features: even and at least 2, not 5"),
-        ((3, 2, 0.0), "gamma: above 0, not 0.0"),
-        ((3, 2, float("nan")), "gamma: above 0, not nan"),
+        ((0, 2, 1.0), "`num_inputs` must be >= 1, got 0"),
+        ((3, 0, 1.0), "`num_features` must be even and >= 2, got 0"),
+        ((3, 5, 1.0), "`num_features` must be even and >= 2, got 5"),
+        ((3, 2, 0.0), "`gamma` must be positive, got 0.0"),
+        ((3, 2, float("nan")), "`gamma` must be positive, got nan"),
     ],
 )
-def test_numbers_out_of_their_range_are_told(arguments, message):
+def test_numbers_out_of_range_are_errors(arguments, message):
     inputs, features, gamma = arguments
     with pytest.raises(ValueError, match=re.escape(message)):
         fourier_frequencies(jax.random.key(0), inputs, features, gamma=gamma)
 
 
-def test_arrays_that_do_not_fit_are_told():
+def test_arrays_of_other_shapes_and_dtypes_are_errors():
     with properties.unchecked():
-        message = "x: [..., inputs] for frequencies (3, 2), not (5, 4)"
+        message = "`x` must be [..., inputs] for frequencies (3, 2), got (5, 4)"
         with pytest.raises(ValueError, match=re.escape(message)):
             fourier_features(jnp.zeros((5, 4)), jnp.zeros((3, 2)))
-        with pytest.raises(TypeError, match="x: floating point, not int32"):
+        with pytest.raises(TypeError, match="`x` must be floating point, got int32"):
             fourier_features(jnp.zeros((5, 3), jnp.int32), jnp.zeros((3, 2)))

@@ -12,8 +12,10 @@ from jaxml.config import CheckpointConfig
 from jaxml.errors import DivergedError, InputError, SaveError
 from jaxml.metrics import ClassificationMetrics
 from jaxml.normalize import ChannelStandardization
-from jaxml.optim.averages import Average
-from jaxml.training.checkpoint import Checkpoints, CheckpointWriter, Header, sha256
+from jaxml.optim import Average
+from jaxml.training._checkpoint_file import Header
+from jaxml.training.checkpoint import Checkpoints, CheckpointWriter
+from jaxml.training.digest import sha256
 from jaxml.training.steps import TrainState
 
 
@@ -24,7 +26,7 @@ def _state(step, value=0.0):
         batch_stats={"mean": jnp.ones(3)},
         average=Average(jnp.int32(0), None),
         opt_state=(jnp.int32(4), {"kernel": jnp.full((2, 3000), -value)}),
-        metrics=ClassificationMetrics.zero(),
+        metrics=ClassificationMetrics.empty(),
         normalizer=ChannelStandardization(mean=jnp.ones(1), std=jnp.ones(1)),
     )
 
@@ -36,7 +38,8 @@ def _abstract(state):
 
 
 def _writer(path, keep=2, **how):
-    return CheckpointWriter(path, CheckpointConfig(keep=keep), **{"say": print, **how})
+    writer = CheckpointWriter(path, CheckpointConfig(keep=keep), **{"say": print, **how})
+    return contextlib.closing(writer)
 
 
 def _save_all(path, accuracies, keep=2):
@@ -88,7 +91,7 @@ def test_a_step_is_saved_once(tmp_path):
 
 def test_a_state_that_is_not_finite_is_not_saved(tmp_path):
     with _writer(tmp_path) as checkpoints:
-        with pytest.raises(DivergedError, match="step 7: a parameter is not finite"):
+        with pytest.raises(DivergedError, match="step 7: a value of the state is not finite"):
             checkpoints.save(_state(7, np.inf), {}, None)
         assert checkpoints.steps() == []
 
@@ -173,7 +176,7 @@ def test_the_state_of_another_network_is_refused(tmp_path):
     _save_all(tmp_path, {1: 0.5})
     checkpoints = Checkpoints(tmp_path)
     for params in ({"other": jnp.zeros(3)}, {"kernel": jnp.zeros((2, 3001))}):
-        with pytest.raises(InputError, match=r"state\.params\['\w+'\] is .* there, .* here"):
+        with pytest.raises(InputError, match=r"state\.params\['\w+'\] must be .*, got .*"):
             checkpoints.restore(1, _abstract(_state(1).replace(params=params)))
     with pytest.raises(FileNotFoundError):
         checkpoints.restore(2, _abstract(_state(1)))
@@ -192,7 +195,7 @@ def test_foreign_files_among_the_checkpoints_are_left_alone(tmp_path):
 
 def test_the_checkpoints_of_an_older_version_are_named_as_such(tmp_path):
     (tmp_path / "44" / "state").mkdir(parents=True)
-    with pytest.raises(InputError, match="holds checkpoints of an older version of jaxml"):
+    with pytest.raises(InputError, match="has checkpoints of an older version of jaxml"):
         _writer(tmp_path)
 
 
@@ -211,11 +214,11 @@ def test_a_failed_save_is_one_line_that_names_the_newest_whole_checkpoint(tmp_pa
     with _writer(folder) as checkpoints:
         folder.rename(tmp_path / "renamed")
         checkpoints.save(_state(2), {}, None)
-        message = r"2\.safetensors: No such file or directory; no checkpoint is there$"
+        message = r"2\.safetensors: No such file or directory; there is no checkpoint$"
         with pytest.raises(SaveError, match=message):
             checkpoints.wait()
         (tmp_path / "renamed").rename(folder)
-        with pytest.raises(SaveError, match=r"step 2 is not saved; the newest .* is of step 1$"):
+        with pytest.raises(SaveError, match=r"step 2 is not saved; the newest .* is step 1$"):
             checkpoints.confirm(2)
         checkpoints.save(_state(2), {}, None)
         checkpoints.confirm(2)

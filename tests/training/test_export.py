@@ -10,9 +10,12 @@ import pytest
 
 from jaxml.config import Config, ModelConfig, WeightsConfig
 from jaxml.errors import InputError
-from jaxml.training.export import export
+from jaxml.training.compilation import jit_steps
+from jaxml.training.evaluation import evaluate
+from jaxml.training.experiment import create_experiment
+from jaxml.training.export import export_weights
+from jaxml.training.initialize import initial_state, read_weights
 from jaxml.training.loop import train_and_evaluate
-from jaxml.training.program import Program
 from jaxml.weights import _safetensors_file
 from tests import tiny
 
@@ -22,13 +25,17 @@ def exported(tmp_path_factory):
     """A finished run, the file of its weights, and its result."""
     folder = tmp_path_factory.mktemp("export")
     result = train_and_evaluate(tiny.config(num_epochs=1), folder / "run")
-    card = export(folder / "run", folder / "weights.safetensors", checkpoint="newest")
+    card = export_weights(folder / "run", folder / "weights.safetensors", checkpoint="newest")
     return folder, result, card
 
 
 def _starting_from(file, **changes):
     weights = {name: changes.pop(name) for name in ("new_head", "freeze") if name in changes}
     return tiny.config(weights=WeightsConfig(file=str(file), **weights), **changes)
+
+
+def _initial_state(experiment):
+    return initial_state(experiment, jit_steps(experiment), read_weights(experiment))
 
 
 def test_the_file_holds_every_array_and_the_settings(exported):
@@ -48,7 +55,7 @@ def test_the_card_says_what_the_network_is_and_how_good(exported):
     assert (folder / "weights.safetensors.md").read_text() == card
     assert card.startswith("# resnet_tiny on digits\n")
     assert f"| test accuracy | {result['test_accuracy']:.6g} |" in card
-    assert "| input | 8x8x1, normalised by per_image |" in card
+    assert "| input | 8x8x1, normalized by per_image |" in card
     assert f"| training | {result['steps']} steps of 478 examples, seed 0 |" in card
     settings = card.partition("```json\n")[2].partition("```")[0]
     assert json.loads(settings)["batch_size"] == 478
@@ -56,8 +63,9 @@ def test_the_card_says_what_the_network_is_and_how_good(exported):
 
 def test_a_run_that_starts_from_it_is_as_good(exported):
     folder, result, _ = exported
-    program = Program(_starting_from(folder / "weights.safetensors"))
-    metrics = program.evaluate(program.initial_state())
+    experiment = create_experiment(_starting_from(folder / "weights.safetensors"))
+    state = _initial_state(experiment)
+    metrics = evaluate(experiment, jit_steps(experiment), state)
     assert metrics["accuracy"] == result["test_accuracy"]
     assert metrics["loss"] == pytest.approx(result["test_loss"], rel=1e-6)
 
@@ -65,12 +73,12 @@ def test_a_run_that_starts_from_it_is_as_good(exported):
 def test_a_new_head_is_drawn_and_all_else_is_read(exported):
     folder, _, _ = exported
     file = folder / "weights.safetensors"
-    drawn = Program(tiny.config()).initial_state()
-    read = Program(_starting_from(file)).initial_state()
+    drawn = _initial_state(create_experiment(tiny.config()))
+    read = _initial_state(create_experiment(_starting_from(file)))
     # A head for every pixel has another shape than the file's.
     config = _starting_from(file, new_head=True)
     config.model = ModelConfig(name="resnet_tiny", head="fc")
-    new = Program(config).initial_state()
+    new = _initial_state(create_experiment(config))
     assert new.params["head"]["kernel"].shape == (4 * 4 * 8, 10)
     assert np.asarray(new.params["head"]["kernel"]).std() > 0
     _assert_equal(new.params["stage2"], read.params["stage2"])
@@ -79,14 +87,14 @@ def test_a_new_head_is_drawn_and_all_else_is_read(exported):
     assert not np.allclose(a, b)
     config.weights.new_head = False
     with pytest.raises(InputError, match=r"of the wrong shape.*params.head.kernel is \(8, 10\)"):
-        Program(config).read_weights()
+        read_weights(create_experiment(config))
 
 
 def test_fine_tuning_leaves_what_is_frozen(exported, tmp_path):
     folder, _, _ = exported
     config = _starting_from(folder / "weights.safetensors", freeze="stem|stage1", num_epochs=1)
     train_and_evaluate(config, tmp_path / "run")
-    export(tmp_path / "run", tmp_path / "tuned.safetensors", checkpoint="newest")
+    export_weights(tmp_path / "run", tmp_path / "tuned.safetensors", checkpoint="newest")
     before, _ = _safetensors_file.read(folder / "weights.safetensors")
     after, _ = _safetensors_file.read(tmp_path / "tuned.safetensors")
     for name, array in before.items():
@@ -120,21 +128,24 @@ def test_a_file_that_does_not_fit_is_told_before_anything_is_written(exported, t
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("pattern", "what"), [("stage9", "no"), ("stem|", "every")])
+@pytest.mark.parametrize(("pattern", "what"), [("stage9", "none"), ("stem|", "all")])
 def test_a_pattern_that_freezes_nothing_or_everything_is_told(pattern, what):
     config = tiny.config(weights=WeightsConfig(freeze=pattern))
     message = (
-        rf"^config.weights.freeze: {re.escape(repr(pattern))} matches {what} parameter; their "
-        "paths begin with head, stage1, stage2, stem_conv, stem_norm$"
+        rf"^config.weights.freeze must match some parameters and not all, got "
+        rf"{re.escape(repr(pattern))}, which matches {what}; their paths begin with head, stage1, "
+        "stage2, stem_conv, stem_norm$"
     )
     with pytest.raises(InputError, match=message):
-        Program(config)
+        create_experiment(config)
 
 
 def test_a_network_that_no_library_has_is_told(exported):
     folder, _, _ = exported
-    with pytest.raises(InputError, match=r"^--names must be native for resnet_tiny, which no libr"):
-        export(folder / "run", folder / "x.safetensors", checkpoint="newest", names="library")
+    with pytest.raises(InputError, match=r"^--names must be native for resnet"):
+        export_weights(
+            folder / "run", folder / "x.safetensors", checkpoint="newest", names="library"
+        )
     assert not (folder / "x.safetensors").exists()
 
 

@@ -16,12 +16,13 @@ import pytest
 from jaxml.config import CheckpointConfig, DataConfig, ModelConfig, OptimConfig
 from jaxml.errors import DivergedError, InputError, SaveError
 from jaxml.io import atomic
+from jaxml.training import restore
 from jaxml.training.checkpoint import Checkpoints
-from jaxml.training.evaluate import evaluate
 from jaxml.training.loop import train_and_evaluate
-from jaxml.training.program import Program
+from jaxml.training.restore import evaluate_checkpoint
 from jaxml.training.signals import Interrupted
 from tests import tiny
+from tests.training import training_calls
 
 
 class Killed(BaseException):
@@ -38,20 +39,6 @@ def whole(tmp_path_factory):
 def _lines(workdir):
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k != "images_per_second"} for line in lines]
-
-
-def _stop_after(monkeypatch, steps, stop):
-    """Calls `stop` after a number of training calls, once."""
-    train, calls = Program.train, []
-
-    def counted(self, *arguments):
-        result = train(self, *arguments)
-        calls.append(1)
-        if len(calls) == steps:
-            stop()
-        return result
-
-    monkeypatch.setattr(Program, "train", counted)
 
 
 def test_a_run_leaves_settings_metrics_and_a_result(whole):
@@ -86,18 +73,18 @@ def test_the_last_line_is_the_accuracy_as_fraction_and_percentage(whole, capsys)
 
 def test_the_saved_checkpoint_evaluates_to_the_result(whole):
     workdir, result = whole
-    metrics = evaluate(workdir)
+    metrics = evaluate_checkpoint(workdir)
     assert metrics["step"] == 12
     assert metrics["accuracy"] == result["test_accuracy"]
     assert metrics["loss"] == result["test_loss"]
     accuracies = {
         line["step"]: line["accuracy"] for line in _lines(workdir) if line["split"] == "test"
     }
-    assert evaluate(workdir, "best")["accuracy"] == max(accuracies.values())
+    assert evaluate_checkpoint(workdir, "best")["accuracy"] == max(accuracies.values())
     with pytest.raises(InputError, match=r"--checkpoint=5: .* has .*12, newest, best"):
-        evaluate(workdir, "5")
+        evaluate_checkpoint(workdir, "5")
     with pytest.raises(InputError, match=r"holds no run"):
-        evaluate(workdir.parent)
+        evaluate_checkpoint(workdir.parent)
 
 
 @pytest.mark.parametrize("steps", [1, 5, 6])
@@ -106,7 +93,7 @@ def test_a_killed_run_ends_in_the_same_bits(whole, tmp_path, monkeypatch, steps)
         raise Killed
 
     with monkeypatch.context() as patch:
-        _stop_after(patch, steps, kill)
+        training_calls.after(patch, steps, kill)
         with pytest.raises(Killed):
             train_and_evaluate(tiny.config(), tmp_path)
     result = train_and_evaluate(tiny.config(), tmp_path)
@@ -119,7 +106,7 @@ def test_a_stopped_run_saves_and_goes_on_within_the_epoch(
     whole, tmp_path, monkeypatch, signum, capsys
 ):
     with monkeypatch.context() as patch:
-        _stop_after(patch, 5, lambda: os.kill(os.getpid(), signum))
+        training_calls.after(patch, 5, lambda: os.kill(os.getpid(), signum))
         with pytest.raises(Interrupted, match=f"stopped by {signum.name} at step 5"):
             train_and_evaluate(tiny.config(), tmp_path)
     result = train_and_evaluate(tiny.config(), tmp_path)
@@ -138,7 +125,7 @@ def test_a_result_without_its_last_checkpoint_is_not_finished(whole, tmp_path, l
     assert "is finished" not in capsys.readouterr().out
     assert result["params_sha256"] == whole[1]["params_sha256"]
     assert _lines(folder) == _lines(whole[0])
-    assert evaluate(folder)["step"] == 12
+    assert evaluate_checkpoint(folder)["step"] == 12
 
 
 @pytest.mark.parametrize(
@@ -159,9 +146,9 @@ def test_the_result_is_written_after_the_last_checkpoint(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        _stop_after(patch, 12, lambda: patch.setattr(atomic, "write", full))
+        training_calls.after(patch, 12, lambda: patch.setattr(atomic, "write", full))
         with pytest.raises(
-            SaveError, match=r"12\.safetensors: No space left on device; the newest .* of step 9$"
+            SaveError, match=r"12\.safetensors: No space left on device; the newest .* is step 9$"
         ):
             train_and_evaluate(tiny.config(), tmp_path)
     assert not (tmp_path / "result.json").exists()
@@ -176,13 +163,13 @@ def test_a_run_may_continue_when_it_cannot_save(whole, tmp_path, monkeypatch, ca
         write(path, content)
 
     monkeypatch.setattr(atomic, "write", failing)
-    _stop_after(monkeypatch, 8, full.clear)
+    training_calls.after(monkeypatch, 8, full.clear)
     config = tiny.config(checkpoint=CheckpointConfig(on_failure="continue"))
     result = train_and_evaluate(config, tmp_path)
     warnings = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
     assert [line.partition(" of step")[0].partition("checkpoints/")[2] for line in warnings] == [
-        "3.safetensors: No space left on device; no checkpoint is there; the run continues",
-        "6.safetensors: No space left on device; no checkpoint is there; the run continues",
+        "3.safetensors: No space left on device; there is no checkpoint; the run continues",
+        "6.safetensors: No space left on device; there is no checkpoint; the run continues",
     ]
     assert result["params_sha256"] == whole[1]["params_sha256"]
     assert _lines(tmp_path) == _lines(whole[0])
@@ -194,9 +181,9 @@ def test_a_run_does_not_finish_without_its_last_checkpoint(tmp_path, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     config = tiny.config(num_epochs=1, checkpoint=CheckpointConfig(on_failure="continue"))
-    _stop_after(monkeypatch, 3, lambda: monkeypatch.setattr(atomic, "write", full))
+    training_calls.after(monkeypatch, 3, lambda: monkeypatch.setattr(atomic, "write", full))
     with pytest.raises(
-        SaveError, match=r"3\.safetensors: No space left on device; no checkpoint is there$"
+        SaveError, match=r"3\.safetensors: No space left on device; there is no checkpoint$"
     ):
         train_and_evaluate(config, tmp_path)
     assert not (tmp_path / "result.json").exists()
@@ -208,7 +195,7 @@ def test_an_extended_run_follows_the_schedule_of_the_new_length(whole, tmp_path,
     longer = tiny.config(num_epochs=6)
     result = train_and_evaluate(longer, folder)
     assert (
-        "extended from 4 to 6 epochs: from step 12 on, the cosine schedule is that of a run of 6 "
+        "extended from 4 to 6 epochs: after step 12, the cosine schedule is that of a run of 6 "
         "epochs\n"
     ) in capsys.readouterr().out
     rates = {
@@ -222,7 +209,7 @@ def test_an_extended_run_follows_the_schedule_of_the_new_length(whole, tmp_path,
     assert [(s["step"], s["num_epochs"]) for s in result["segments"]] == [(0, 4), (12, 6)]
     assert json.loads((folder / "result.step12.json").read_text()) == whole[1]
     assert json.loads((folder / "config.json").read_text())["num_epochs"] == 6
-    assert evaluate(folder)["step"] == 18
+    assert evaluate_checkpoint(folder)["step"] == 18
     with pytest.raises(InputError, match=r"config\.num_epochs is 6 there, 4 here"):
         train_and_evaluate(tiny.config(), folder)
 
@@ -241,11 +228,11 @@ def test_the_checkpoint_of_another_run_is_refused(whole, tmp_path):
     train_and_evaluate(other, tmp_path)
     (tmp_path / "result.json").unlink()
     shutil.copy(whole[0] / "checkpoints/12.safetensors", tmp_path / "checkpoints")
-    message = r"12\.safetensors belongs to a run with other settings: config\.seed is 0 there, 1"
+    message = r"12\.safetensors belongs to a run with another config: config\.seed is 0 there, 1"
     with pytest.raises(InputError, match=message):
         train_and_evaluate(dataclasses.replace(other, num_epochs=4), tmp_path)
     with pytest.raises(InputError, match=message):
-        evaluate(tmp_path)
+        evaluate_checkpoint(tmp_path)
 
 
 def test_a_run_does_not_write_into_the_folder_of_its_successor(tmp_path, monkeypatch):
@@ -256,7 +243,7 @@ def test_a_run_does_not_write_into_the_folder_of_its_successor(tmp_path, monkeyp
         train_and_evaluate(tiny.config(seed=1, num_epochs=1), folder)
 
     with monkeypatch.context() as patch:
-        _stop_after(patch, 5, replace)
+        training_calls.after(patch, 5, replace)
         with pytest.raises(InputError, match="was removed, renamed or replaced during the run"):
             train_and_evaluate(tiny.config(), folder)
     assert Checkpoints(folder / "checkpoints").steps() == [3]
@@ -272,7 +259,7 @@ def test_data_that_changed_are_noticed_and_data_that_moved_are_not(tmp_path, mon
         return tiny.config(batch_size=20, num_epochs=2, data=data)
 
     with monkeypatch.context() as patch:
-        _stop_after(patch, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        training_calls.after(patch, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(Interrupted):
             train_and_evaluate(config("data"), tmp_path / "run")
     shutil.copytree(tmp_path / "data", tmp_path / "moved")
@@ -302,15 +289,15 @@ def test_a_checkpoint_that_is_removed_meanwhile_is_not_evaluated(whole, tmp_path
         return header(self, step)
 
     later = []
-    abstract_state = Program.abstract_state
+    create_experiment = restore.create_experiment
 
-    def built(self):
+    def created(config):
         later.append(1)
-        return abstract_state(self)
+        return create_experiment(config)
 
     monkeypatch.setattr(Checkpoints, "header", replaced)
-    monkeypatch.setattr(Program, "abstract_state", built)
-    assert evaluate(folder)["step"] == 12
+    monkeypatch.setattr(restore, "create_experiment", created)
+    assert evaluate_checkpoint(folder)["step"] == 12
 
 
 def test_a_warm_up_longer_than_the_run_is_reported(tmp_path, capsys):
@@ -322,7 +309,7 @@ def test_a_warm_up_longer_than_the_run_is_reported(tmp_path, capsys):
 
 
 def test_a_signal_at_the_last_step_lets_the_run_finish(whole, tmp_path, monkeypatch):
-    _stop_after(monkeypatch, 12, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    training_calls.after(monkeypatch, 12, lambda: os.kill(os.getpid(), signal.SIGTERM))
     result = train_and_evaluate(tiny.config(), tmp_path)
     assert result["params_sha256"] == whole[1]["params_sha256"]
 
@@ -344,8 +331,15 @@ def test_a_set_held_out_is_reported_as_validation(tmp_path, capsys):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good(tmp_path, monkeypatch):
     config = tiny.config()
-    poison = _poisoned_after(4)
-    monkeypatch.setattr(Program, "train", poison)
+
+    def poison(state, _):
+        """Makes the parameters NaN before step 6, as by a failing device."""
+        if int(state.step) != 5:
+            return state
+        params = jax.tree.map(lambda x: x * np.float32("nan"), state.params)
+        return state.replace(params=params)
+
+    training_calls.before_each(monkeypatch, poison)
     message = "step 6: the loss is nan; the checkpoint of step 3 is kept; a lower"
     with pytest.raises(DivergedError, match=message):
         train_and_evaluate(config, tmp_path)
@@ -377,17 +371,3 @@ def test_a_run_in_another_thread_ends_in_the_same_bits(whole, tmp_path):
         return await asyncio.to_thread(train_and_evaluate, tiny.config(), tmp_path)
 
     assert asyncio.run(run())["params_sha256"] == whole[1]["params_sha256"]
-
-
-def _poisoned_after(steps):
-    """Training whose parameters become NaN in a step after some, as by a failing device."""
-    train = Program.train
-
-    def poisoned(self, state, order, count):
-        if int(state.step) == steps + 1:
-            state = state.replace(
-                params=jax.tree.map(lambda x: x * np.float32("nan"), state.params)
-            )
-        return train(self, state, order, count)
-
-    return poisoned

@@ -27,7 +27,7 @@ def test_a_state_of_the_same_run_is_accepted():
 
 def test_a_state_of_another_run_is_refused():
     message = (
-        r"^5\.safetensors belongs to a run with other settings: config\.seed is 1 there, 0 here$"
+        r"^5\.safetensors belongs to a run with another config: config\.seed is 1 there, 0 here$"
     )
     with pytest.raises(InputError, match=message):
         _origin().check(_stored(_origin(seed=1)), "5.safetensors")
@@ -54,7 +54,7 @@ def test_segments_are_appended_and_changes_reported(monkeypatch):
     ]
     assert messages == [
         "the environment changed at step 22: device was 1 x cpu, is 2 x cpu; "
-        "the parameters may differ from those of an unbroken run",
-        "extended from 30 to 40 epochs: from step 22 on, the step schedule is that of a run of "
+        "the parameters may differ from those of an uninterrupted run",
+        "extended from 30 to 40 epochs: after step 22, the step schedule is that of a run of "
         "40 epochs",
     ]

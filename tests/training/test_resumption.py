@@ -16,12 +16,11 @@ from jaxml import config as settings
 from jaxml.config import AverageConfig, CheckpointConfig, Config, ModelConfig, OptimConfig
 from jaxml.losses import LOSSES
 from jaxml.normalize import NORMALIZERS
-from jaxml.optim.optimizers import OPTIMIZERS
-from jaxml.optim.schedules import SCHEDULES
+from jaxml.optim import OPTIMIZERS, SCHEDULES
 from jaxml.training.loop import train_and_evaluate
-from jaxml.training.objective import ONE_LOGIT, ONE_VALUE
-from jaxml.training.program import Program
+from jaxml.training.objective import BINARY_LOSSES, REGRESSION_LOSSES
 from jaxml.training.signals import Interrupted
+from tests.training import training_calls
 
 COUNT = 216
 SETTINGS = {
@@ -77,7 +76,8 @@ def _config(changes):
     )
     for name, value in changes.items():
         settings.assign(config, name, value)
-    tables = {**dict.fromkeys(ONE_VALUE, "diabetes"), **dict.fromkeys(ONE_LOGIT, "breast_cancer")}
+    tables = dict.fromkeys(REGRESSION_LOSSES, "diabetes")
+    tables |= dict.fromkeys(BINARY_LOSSES, "breast_cancer")
     if config.loss.name in tables:
         config.data.name = tables[config.loss.name]
         config.batch_size = {"diabetes": 118, "breast_cancer": 152}[config.data.name]
@@ -121,17 +121,14 @@ def test_a_stopped_run_ends_in_the_bits_of_an_unbroken_one(
 
 def _stop(monkeypatch, how, steps):
     """Kills or signals the run in the call that takes a step."""
-    train = Program.train
 
-    def stopping(self, state, order, count):
-        state, metrics = train(self, state, order, count)
+    def stop(state, count):
         if steps <= int(state.step) < steps + count:
             if how == "kill" or int(state.step) == 6:  # a signal in the last call stops nothing
                 raise Killed
             os.kill(os.getpid(), signal.SIGTERM)
-        return state, metrics
 
-    monkeypatch.setattr(Program, "train", stopping)
+    training_calls.after_each(monkeypatch, stop)
 
 
 def _measured(result):

@@ -28,7 +28,6 @@ def handlers():
 def stop(monkeypatch):
     monkeypatch.setattr(signals, "ECHO_SECONDS", 0.0)
     with StopSignals() as stop:
-        stop.begin()
         yield stop
 
 
@@ -48,7 +47,6 @@ def test_the_first_signal_is_noted_and_reported(signum, capfd):
     before = signal.getsignal(signum)
     said = []
     with StopSignals() as signals:
-        signals.begin()
         assert signals.received is None
         _send(signum)
         assert signals.received is signum
@@ -83,8 +81,13 @@ def test_a_signal_is_noticed_while_the_main_thread_runs_no_python(stop):
     assert noticed == [(signal.SIGTERM, None)]
 
 
-def test_before_it_begins_signals_act_as_ever():
-    with StopSignals() as signals, pytest.raises(KeyboardInterrupt):
+def test_outside_the_context_signals_act_as_ever():
+    signals = StopSignals()
+    with pytest.raises(KeyboardInterrupt):
+        _send(signal.SIGINT)
+    with signals:
+        pass
+    with pytest.raises(KeyboardInterrupt):
         _send(signal.SIGINT)
     assert signals.received is None
 
@@ -115,7 +118,6 @@ def test_a_closed_terminal_may_hang_up_twice_but_not_outlast_an_interrupt(stop):
 def test_an_ignored_hangup_stays_ignored():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with StopSignals() as signals:
-        signals.begin()
         _send(signal.SIGHUP)
         assert signals.received is None
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
@@ -126,7 +128,6 @@ def test_the_second_signal_reaches_the_outer_watch_on_its_thread(monkeypatch):
     told = []
     outer = SignalWatch(told.append, lambda *_: None)
     with StopSignals() as stop:
-        stop.begin()
         _send(signal.SIGTERM)
         _wait_for(lambda: stop.received)
         time.sleep(0.01)
@@ -143,7 +144,6 @@ def test_another_thread_runs_without_handlers():
 
     def use():
         with StopSignals() as signals:
-            signals.begin()
             received.append((signals.received, [signal.getsignal(s) for s in STOPPING]))
 
     thread = threading.Thread(target=use)

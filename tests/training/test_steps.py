@@ -10,12 +10,12 @@ import pytest
 import scipy.special
 from flax import linen as nn
 
-from jaxml.config import LossConfig
+from jaxml.config import LossConfig, OptimConfig
 from jaxml.models import MODELS
 from jaxml.normalize import PerImageStandardization
-from jaxml.optim import averages
+from jaxml.optim import create_optimizer, ema_averaging
 from jaxml.training.objective import create_objective
-from jaxml.training.steps import Method, TrainState, batch_moments, eval_step, train_step
+from jaxml.training.steps import Learner, TrainState, batch_moments, eval_step, train_step
 from jaxml.types import Batch
 
 MODEL = MODELS["resnet_tiny"](num_classes=6)
@@ -30,14 +30,14 @@ def batch():
     return Batch(jnp.asarray(images), jnp.asarray(generator.integers(0, 6, 6), jnp.int32))
 
 
-def _method(optimizer, **settings):
-    return Method(MODEL, OBJECTIVE, optimizer, **settings)
+def _learner(optimizer, **settings):
+    return Learner(MODEL, OBJECTIVE, optimizer, **settings)
 
 
-def _state(method):
+def _state(learner):
     create = partial(
         TrainState.create,
-        method=method,
+        learner=learner,
         normalizer=PerImageStandardization(),
         input_shape=(8, 8, 1),
     )
@@ -58,9 +58,9 @@ def _loss(params, state, batch):
 
 def test_the_update_is_down_the_numerical_gradient(batch):
     rate = 0.1
-    method = _method(optax.sgd(rate))
-    state = _state(method)
-    after, metrics = jax.jit(partial(train_step, KEY, method))(state, batch)
+    learner = _learner(optax.sgd(rate))
+    state = _state(learner)
+    after, metrics = jax.jit(partial(train_step, KEY, learner))(state, batch)
     gradient = jax.tree.map(lambda old, new: (old - new) / rate, state.params, after.params)
     # Along another gradient than that of the loss, the loss would fall less than its length says.
     length = optax.tree.norm(gradient)
@@ -84,9 +84,9 @@ def test_the_update_is_down_the_numerical_gradient(batch):
 
 
 def test_training_moves_everything_that_it_should(batch):
-    method = _method(optax.sgd(0.1, momentum=0.9))
-    state = _state(method)
-    after, metrics = jax.jit(partial(train_step, KEY, method))(state, batch)
+    learner = _learner(optax.sgd(0.1, momentum=0.9))
+    state = _state(learner)
+    after, metrics = jax.jit(partial(train_step, KEY, learner))(state, batch)
     assert int(after.step) == 1
     assert int(after.metrics.count) == int(metrics.count) == 6
     for tree in ("params", "batch_stats"):
@@ -95,10 +95,10 @@ def test_training_moves_everything_that_it_should(batch):
 
 
 def test_evaluation_does_not_see_what_is_masked(batch):
-    method = _method(optax.sgd(0.1))
-    state = _state(method)
+    learner = _learner(optax.sgd(0.1))
+    state = _state(learner)
     mask = jnp.array([True, False, True, True, False, True])
-    step = jax.jit(partial(eval_step, method))
+    step = jax.jit(partial(eval_step, learner))
     metrics = step(state, batch, mask)
     garbage = batch._replace(inputs=jnp.where(mask[:, None, None, None], batch.inputs, 255))
     assert int(metrics.count) == 4
@@ -109,9 +109,9 @@ def test_evaluation_does_not_see_what_is_masked(batch):
 
 
 def test_evaluation_treats_each_image_alone(batch):
-    method = _method(optax.sgd(0.1))
-    state = _state(method)
-    step = jax.jit(partial(eval_step, method))
+    learner = _learner(optax.sgd(0.1))
+    state = _state(learner)
+    step = jax.jit(partial(eval_step, learner))
     whole = step(state, batch, jnp.ones(6, bool))
     single = [
         step(state, Batch(*(a[i : i + 1] for a in batch)), jnp.ones(1, bool)) for i in range(6)
@@ -121,9 +121,9 @@ def test_evaluation_treats_each_image_alone(batch):
 
 
 def test_the_average_is_what_is_evaluated(batch):
-    method = _method(optax.sgd(0.1), averaging=averages.ema(decay=0.5))
-    step, evaluate = jax.jit(partial(train_step, KEY, method)), partial(eval_step, method)
-    before = _state(method)
+    learner = _learner(optax.sgd(0.1), averaging=ema_averaging(decay=0.5))
+    step, evaluate = jax.jit(partial(train_step, KEY, learner)), partial(eval_step, learner)
+    before = _state(learner)
     first, _ = step(before, batch)
     second, _ = step(first, batch)
     weights = [1 / 3, 2 / 3]  # 0.5 * 0.5 and 0.5, over 1 - 0.5^2
@@ -132,7 +132,7 @@ def test_the_average_is_what_is_evaluated(batch):
         {"params": first.params, "batch_stats": first.batch_stats},
         {"params": second.params, "batch_stats": second.batch_stats},
     )
-    plain = _method(optax.sgd(0.1))
+    plain = _learner(optax.sgd(0.1))
     expected = jax.jit(partial(eval_step, plain))(second.replace(**mean), batch, jnp.ones(6, bool))
     metrics = jax.jit(evaluate)(second, batch, jnp.ones(6, bool))
     assert float(metrics.loss) == pytest.approx(float(expected.loss), rel=1e-5)
@@ -141,29 +141,30 @@ def test_the_average_is_what_is_evaluated(batch):
 
 
 def test_the_statistics_of_a_batch_are_what_training_moves_towards(batch):
-    method = _method(optax.sgd(0.0))
-    state = _state(method)
-    after, _ = jax.jit(partial(train_step, KEY, method))(state, batch)
-    moments = jax.jit(partial(batch_moments, KEY, method))(state, batch)
+    learner = _learner(optax.sgd(0.0))
+    state = _state(learner)
+    after, _ = jax.jit(partial(train_step, KEY, learner))(state, batch)
+    moments = jax.jit(partial(batch_moments, KEY, learner))(state, batch)
     expected = jax.tree.map(lambda old, new: old * 0.9 + new * 0.1, state.batch_stats, moments)
     for a, b in zip(jax.tree.leaves(after.batch_stats), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
 def test_max_norm_holds_after_the_step(batch):
-    method = _method(optax.sgd(1.0), max_norm=0.5)
-    after, _ = jax.jit(partial(train_step, KEY, method))(_state(method), batch)
+    learner = _learner(optax.sgd(1.0), max_norm=0.5)
+    after, _ = jax.jit(partial(train_step, KEY, learner))(_state(learner), batch)
     kernel = np.asarray(after.params["head"]["kernel"])
     norms = np.linalg.norm(kernel, axis=0)
     assert norms.max() == pytest.approx(0.5, rel=1e-5)
 
 
 def test_sharpness_aware_steps_follow_the_gradient_of_the_neighbour(batch):
-    plain, method = _method(optax.sgd(1.0)), _method(optax.sgd(1.0), sharpness_radius=0.05)
+    config = OptimConfig(momentum=0.0, weight_decay=0.0, sharpness_radius=0.05)
+    plain, learner = _learner(optax.sgd(1.0)), _learner(create_optimizer(config, lambda _: 1.0))
     state = _state(plain)
 
-    def gradient(state, method):
-        after, _ = jax.jit(partial(train_step, KEY, method))(state, batch)
+    def gradient(state, learner):
+        after, _ = jax.jit(partial(train_step, KEY, learner))(state, batch)
         return jax.tree.map(lambda old, new: old - new, state.params, after.params)
 
     here = gradient(state, plain)
@@ -171,7 +172,7 @@ def test_sharpness_aware_steps_follow_the_gradient_of_the_neighbour(batch):
     there = jax.tree.map(lambda w, g: w + 0.05 / norm * g, state.params, here)
     expected = gradient(state.replace(params=there), plain)
     for a, b in zip(
-        jax.tree.leaves(gradient(state, method)), jax.tree.leaves(expected), strict=True
+        jax.tree.leaves(gradient(_state(learner), learner)), jax.tree.leaves(expected), strict=True
     ):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
@@ -191,9 +192,9 @@ class _TwoHeads(nn.Module):
 @pytest.mark.parametrize("weight", [0.0, 0.3])
 def test_auxiliary_heads_add_their_weighted_loss(batch, weight):
     objective = create_objective(LossConfig(auxiliary_weight=weight), num_classes=6)
-    method = Method(_TwoHeads(), objective, optax.sgd(1.0))
-    state = _state(method)
-    after, metrics = jax.jit(partial(train_step, KEY, method))(state, batch)
+    learner = Learner(_TwoHeads(), objective, optax.sgd(1.0))
+    state = _state(learner)
+    after, metrics = jax.jit(partial(train_step, KEY, learner))(state, batch)
     x = np.asarray(state.normalizer.apply(batch.inputs), np.float64).reshape(6, -1)
     for head, factor in (("main", 1.0), ("beside", weight)):
         before, moved = (np.asarray(s.params[head]["kernel"], np.float64) for s in (state, after))
@@ -206,11 +207,11 @@ def test_auxiliary_heads_add_their_weighted_loss(batch, weight):
 
 
 def test_the_key_decides_what_is_dropped(batch):
-    method = Method(MODEL.clone(keep_prob=0.5), OBJECTIVE, optax.sgd(0.1))
-    state = _state(method)
+    learner = Learner(MODEL.clone(keep_prob=0.5), OBJECTIVE, optax.sgd(0.1))
+    state = _state(learner)
     step = jax.jit(train_step, static_argnums=1)
     first, again, other = (
-        np.asarray(step(jax.random.key(seed), method, state, batch)[0].params["head"]["kernel"])
+        np.asarray(step(jax.random.key(seed), learner, state, batch)[0].params["head"]["kernel"])
         for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)

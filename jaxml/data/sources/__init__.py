@@ -1,7 +1,6 @@
-"""Data sets: each source is a function from a directory to a `Dataset`.
+"""Readers of data sets: functions from a directory to a `Dataset`, selected by name.
 
-Sources are selected by name from `DATASETS`. Those that are not part of an installed package read
-their published files from the directory; nothing is downloaded.
+They read the published files, and download nothing.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Reads pickles of plain containers and integer arrays, and runs nothing that is in them."""
+"""Reads pickles of plain containers and integer arrays without running code from them."""
 
 import io
 import math
@@ -10,39 +10,39 @@ from jaxml.io import unpickle
 
 
 class _Array:
-    """An array until its bytes are there."""
+    """A placeholder for an array, until the pickle gives its content."""
 
     array: np.ndarray | None = None
 
 
 class _Dtype:
-    """The dtype of integers; the order of their bytes may follow."""
+    """An integer dtype; the pickle may set its byte order later."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.order: Literal["<", ">"] = "<"
 
     def array(self, content: Any, shape: Any, order: Literal["C", "F"]) -> np.ndarray:
-        """Returns an array of some bytes; raises ValueError where they do not fit the shape."""
+        """Returns the array with the given bytes; raises a ValueError for an invalid shape."""
         if type(content) not in (bytes, bytearray) or type(shape) is not tuple:
-            raise ValueError("an array that is not made of bytes")
+            raise ValueError("the content of an array must be bytes")
         if not all(type(size) is int and size >= 0 for size in shape):
-            raise ValueError("an array without a shape")
+            raise ValueError("the shape of an array must be a tuple of non-negative integers")
         dtype = np.dtype(self.name).newbyteorder(self.order)
         if math.prod(shape) * dtype.itemsize != len(content):
-            raise ValueError("an array of another size than its bytes")
+            raise ValueError("the shape of an array must match its number of bytes")
         flat = np.frombuffer(bytes(content), dtype)
         return flat.reshape(shape, order=order).astype(dtype.newbyteorder("="), copy=False)
 
 
-_CORES = ("numpy.core", "numpy._core")  # of NumPy 1 and 2
+_CORES = ("numpy.core", "numpy._core")  # NumPy 1 and 2
 _RECONSTRUCT = tuple(f"{core}.multiarray _reconstruct" for core in _CORES)
-_FROM_BUFFER = tuple(f"{core}.numeric _frombuffer" for core in _CORES)  # of protocol 5
+_FROM_BUFFER = tuple(f"{core}.numeric _frombuffer" for core in _CORES)  # protocol 5
 _SCALAR = tuple(f"{core}.multiarray scalar" for core in _CORES)
 _NDARRAY = "numpy ndarray"
 _DTYPE = "numpy dtype"
-_ENCODE = "_codecs encode"  # by which Python 3 writes bytes in old protocols
-_BYTES = "__builtin__ bytes"  # and these when they are none
+_ENCODE = "_codecs encode"  # bytes of Python 3 in old protocols
+_BYTES = "__builtin__ bytes"  # the same, if empty
 _INTEGERS = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)}
 
 
@@ -50,15 +50,15 @@ def loads(content: bytes, where: str) -> Any:
     """Reads a pickle of containers, numbers, byte strings and arrays of integers.
 
     Args:
-      content: the pickle; strings of Python 2 become bytes.
-      where: the name of the file, for messages.
+      content: the pickle. Strings of Python 2 become bytes.
+      where: name of the file, for messages.
 
     Returns:
-      What was pickled. Arrays are found in a dict of the top level; elsewhere they may be of no
-      use.
+      The pickled value. Arrays are only supported as values of a dict at the top level; elsewhere
+      they are unusable placeholders.
 
     Raises:
-      InputError: the pickle is cut short or corrupt, or holds anything else.
+      InputError: the pickle is truncated, corrupt, or contains anything else.
     """
     value = unpickle.load(io.BytesIO(content), _Arrays(), where)
     if isinstance(value, dict):
@@ -67,7 +67,7 @@ def loads(content: bytes, where: str) -> Any:
 
 
 class _Arrays(unpickle.Parts):
-    """What NumPy makes an array of integers with."""
+    """The functions and classes that make up a pickled array of integers."""
 
     kind = "an array"
     names = frozenset({*_RECONSTRUCT, *_FROM_BUFFER, *_SCALAR, _NDARRAY, _DTYPE, _ENCODE, _BYTES})
@@ -92,8 +92,8 @@ class _Arrays(unpickle.Parts):
                 and encoding in {"latin1", b"latin1"}
             ):
                 return text.encode("latin1")
-            raise ValueError("bytes that are not written as latin1")
-        raise ValueError("a call of what cannot be called")
+            raise ValueError("bytes must be encoded as latin1")
+        raise ValueError("a call of something that is not callable")
 
     def build(self, target: Any, state: Any) -> None:
         if type(target) is _Dtype:
@@ -101,10 +101,10 @@ class _Arrays(unpickle.Parts):
             target.order = ">" if order in (">", b">") else "<"
             return
         if type(target) is not _Array or type(state) is not tuple or len(state) != 5:
-            raise ValueError("a state for no array")
+            raise ValueError("the state of an array must be a tuple of 5 entries")
         _, shape, dtype, fortran, content = state
         if type(dtype) is not _Dtype:
-            raise ValueError("an array that is not made of bytes")
+            raise ValueError("the state of an array must contain a dtype")
         target.array = dtype.array(content, shape, _order(fortran in (True, 1)))
 
     def refer(self, key: Any) -> Any:
@@ -119,5 +119,5 @@ def _dtype(name: Any) -> _Dtype:
     text = name.decode("latin1") if type(name) is bytes else name
     if type(text) is not str or text not in _INTEGERS:
         shown = text[:20] if type(text) is str else type(name).__name__
-        raise ValueError(f"an array of dtype {shown!r}, only integers are read")
+        raise ValueError(f"the dtype of an array must be an integer type, got {shown!r}")
     return _Dtype(text)

@@ -1,4 +1,4 @@
-"""The files of data that are part of scikit-learn."""
+"""Data files that are part of the scikit-learn package."""
 
 import importlib.util
 from pathlib import Path
@@ -7,10 +7,10 @@ from jaxml.errors import InputError
 
 
 def path(name: str) -> Path:
-    """Where a file is, without importing scikit-learn, which would take a second.
+    """Returns the path of a data file without importing scikit-learn, which takes a second.
 
     Raises:
-      InputError: there is no such file in what is installed.
+      InputError: the installed scikit-learn has no such file.
     """
     spec = importlib.util.find_spec("sklearn")
     folders = (spec and spec.submodule_search_locations) or []
@@ -18,4 +18,6 @@ def path(name: str) -> Path:
         file = Path(folder, "datasets", "data", name)
         if file.is_file():
             return file
-    raise InputError(f"config.data.name: the scikit-learn that is installed has no {name}")
+    raise InputError(
+        f"config.data.name must be a data set of the installed scikit-learn, which has no {name}"
+    )

@@ -1,9 +1,10 @@
-"""IDX files, gzipped or raw: MNIST, Fashion-MNIST, KMNIST, EMNIST and any set of one's own.
+"""IDX files, gzipped or raw: MNIST, Fashion-MNIST, KMNIST, EMNIST and custom data sets.
 
-An IDX file is two zero bytes, a byte for the type (8: unsigned byte), a byte for the number of
-dimensions, each dimension as a big-endian 32-bit integer, then the values in C order.
+An IDX file has two zero bytes, a byte for the type (8: unsigned byte), a byte for the number of
+dimensions, each dimension as a big-endian 32-bit integer, and the values in C order.
 
-Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
+References:
+  LeCun, Cortes and Burges, "The MNIST database of handwritten digits".
 """
 
 import contextlib
@@ -21,19 +22,23 @@ from jaxml.data._dataset import Dataset, Split
 from jaxml.errors import InputError
 from jaxml.io import memory
 
+__all__ = ["load", "read"]
+
 
 def load(directory: Path) -> Dataset:
-    """Loads `train-images-idx3-ubyte` and its three siblings, each with or without `.gz`.
+    """Loads a data set of four IDX files.
 
     Args:
-      directory: holds one such set. A prefix before `train` or `t10k` is allowed, as EMNIST has it
-        (`emnist-letters-train-images-idx3-ubyte.gz`), and so is `test` for `t10k`.
+      directory: contains `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
+        `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, each optionally with `.gz`. They may
+        have a common prefix, as in `emnist-letters-train-images-idx3-ubyte.gz`, and `test` in place
+        of `t10k`.
 
     Returns:
-      Images `[n, height, width, 1]`; as many classes as the largest label needs.
+      Images `[n, height, width, 1]`; the number of classes is the largest label plus one.
 
     Raises:
-      InputError: a file is missing, truncated, corrupt, or does not fit its sibling.
+      InputError: a file is missing, truncated or corrupt, or the files do not match.
     """
     paths = [
         _find(directory, names, kind, ndim)
@@ -42,14 +47,15 @@ def load(directory: Path) -> Dataset:
     ]
     if len({_prefix(path) for path in paths}) > 1:
         raise InputError(
-            f"config.data.dir: {directory} holds files of different sets: "
+            f"config.data.dir must contain the files of one data set, got {directory} with "
             f"{', '.join(path.name for path in paths)}"
         )
     train, test = _split(*paths[:2]), _split(*paths[2:])
     if train.inputs.shape[1:] != test.inputs.shape[1:]:
         raise InputError(
-            f"config.data.dir: {directory} holds training images of {train.inputs.shape[1:3]} and "
-            f"test images of {test.inputs.shape[1:3]} pixels, they must be of one size"
+            f"config.data.dir must contain images of one size, got {directory} with "
+            f"training images of {train.inputs.shape[1:3]} and "
+            f"test images of {test.inputs.shape[1:3]} pixels"
         )
     num_classes = int(max(train.targets.max(), test.targets.max())) + 1
     return Dataset(train, test, num_classes)
@@ -59,14 +65,14 @@ def read(path: Path) -> np.ndarray:
     """Reads one IDX file of unsigned bytes.
 
     Args:
-      path: a raw file, or a gzipped one whatever its name.
+      path: a raw or gzipped file, which is detected from its content.
 
     Returns:
-      A uint8 array of the shape that the header gives.
+      A uint8 array of the shape in the header.
 
     Raises:
-      InputError: the file cannot be read, its magic number or length is wrong, or it does not fit
-        in memory.
+      InputError: the file cannot be read, has a wrong magic number or length, or does not fit in
+        memory.
     """
     try:
         with path.open("rb") as raw:
@@ -85,16 +91,18 @@ def _read_header(path: Path, file: io.BufferedIOBase) -> tuple[int, ...]:
     start = file.read(4)
     if len(start) < 4 or start[:3] != b"\0\0\x08":
         raise InputError(
-            f"{path}: not an IDX file of unsigned bytes, it starts with {start.hex()} "
-            "instead of 000008 and the number of dimensions"
+            f"{path}: must be an IDX file of unsigned bytes, which starts with 000008 and the "
+            f"number of dimensions, got {start.hex()}"
         )
     ndim = start[3]
     sizes = file.read(4 * ndim)
     if len(sizes) < 4 * ndim:
-        raise InputError(f"{path}: ends inside its header, after {4 + len(sizes)} bytes")
+        raise InputError(f"{path}: the header is cut short after {4 + len(sizes)} bytes")
     shape = struct.unpack(f">{ndim}I", sizes)
     if ndim > 64 or math.prod(filter(None, shape)) > 2**62:
-        raise InputError(f"{path}: no array has the {ndim} dimensions of its header")
+        raise InputError(
+            f"{path}: the {ndim} dimensions in the header exceed the limits of an array"
+        )
     return shape
 
 
@@ -108,12 +116,12 @@ def _read_values(path: Path, file: io.BufferedIOBase, shape: tuple[int, ...]) ->
         )
     content = file.read(count)
     surplus = 0
-    while part := file.read(2**20):  # up to the checksum of a gzip stream
+    while part := file.read(2**20):  # to the end of a gzip stream, where its checksum is
         surplus += len(part)
     if len(content) + surplus != count:
         raise InputError(
-            f"{path}: its header promises {' x '.join(map(str, shape))} bytes, "
-            f"it holds {len(content) + surplus}"
+            f"{path}: must have {' x '.join(map(str, shape))} values as stated in its header, "
+            f"got {len(content) + surplus}"
         )
     return np.frombuffer(content, np.uint8).reshape(shape)
 
@@ -128,13 +136,14 @@ def _split(image_path: Path, label_path: Path) -> Split:
             raise InputError(f"{path}: must have at least one {what}, got shape {array.shape}")
     if len(images) != len(labels):
         raise InputError(
-            f"{label_path}: {len(labels)} labels for the {len(images)} images of {image_path.name}"
+            f"{label_path}: must have one label for each of the {len(images)} images in "
+            f"{image_path.name}, got {len(labels)}"
         )
     return Split(images[..., None], labels.astype(np.int32))
 
 
 def _find(directory: Path, names: tuple[str, ...], kind: str, ndim: int) -> Path:
-    """Finds the one file of a kind; a raw file goes before its gzipped twin."""
+    """Finds the file of a kind; a raw file is preferred to its gzipped version."""
     patterns = [f"{name}-{kind}{dash}idx{ndim}-ubyte" for name in names for dash in "-."]
     found = {
         path.name.removesuffix(".gz"): path
@@ -145,12 +154,13 @@ def _find(directory: Path, names: tuple[str, ...], kind: str, ndim: int) -> Path
     }
     if len(found) > 1:
         raise InputError(
-            f"config.data.dir: {directory} holds more than one set: {', '.join(sorted(found))}"
+            f"config.data.dir must contain a single data set, got {directory} with "
+            f"{', '.join(sorted(found))}"
         )
     for path in found.values():
         return path
     raise InputError(
-        f"config.data.dir: {str(directory)!r} has no {patterns[0]} or {patterns[0]}.gz"
+        f"config.data.dir must contain {patterns[0]} or {patterns[0]}.gz, got {str(directory)!r}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The tables of features that are embedded in scikit-learn."""
+"""Tabular data sets from scikit-learn. Every fifth row is a test example."""
 
 from pathlib import Path
 
@@ -7,16 +7,17 @@ import numpy as np
 from jaxml.data._dataset import Dataset, Split
 from jaxml.data.sources import _embedded
 
-TEST_EVERY = 5  # every fifth row is for the test: the rows are in no order that matters
+__all__ = ["load_breast_cancer", "load_diabetes"]
 
 
 def load_diabetes(directory: Path) -> Dataset:
-    """442 patients: 10 features, and how the disease went on in the year after.
+    """Loads 10 features of 442 patients and the progression of the disease after one year.
 
     Args:
-      directory: not read, the table is part of scikit-learn.
+      directory: ignored, the table is part of scikit-learn.
 
-    Source: Efron, Hastie, Johnstone, Tibshirani, "Least Angle Regression", 2004.
+    References:
+      Efron, Hastie, Johnstone and Tibshirani, "Least angle regression", 2004.
     """
     del directory
     features = np.loadtxt(_embedded.path("diabetes_data_raw.csv.gz"))
@@ -25,12 +26,13 @@ def load_diabetes(directory: Path) -> Dataset:
 
 
 def load_breast_cancer(directory: Path) -> Dataset:
-    """569 tumours: 30 features of their cell nuclei; label 0 is malignant, 1 benign.
+    """Loads 30 features of the cell nuclei of 569 tumours, malignant (0) or benign (1).
 
     Args:
-      directory: not read, the table is part of scikit-learn.
+      directory: ignored, the table is part of scikit-learn.
 
-    Source: Wolberg, Mangasarian, Street, "Breast Cancer Wisconsin (Diagnostic)", UCI, 1995.
+    References:
+      Wolberg, Mangasarian and Street, "Breast cancer Wisconsin (diagnostic)", UCI, 1995.
     """
     del directory
     rows = np.loadtxt(_embedded.path("breast_cancer.csv"), delimiter=",", skiprows=1)
@@ -39,7 +41,7 @@ def load_breast_cancer(directory: Path) -> Dataset:
 
 def _split(features: np.ndarray, targets: np.ndarray, *, num_classes: int) -> Dataset:
     features = features.astype(np.float32)
-    test = np.arange(len(targets)) % TEST_EVERY == TEST_EVERY - 1
+    test = np.arange(len(targets)) % 5 == 4
     return Dataset(
         Split(features[~test], targets[~test]), Split(features[test], targets[test]), num_classes
     )

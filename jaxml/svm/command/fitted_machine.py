@@ -19,8 +19,8 @@ from jaxml.svm.command.scaling import LARGEST, Scaling, fit_scaling, read_scalin
 from jaxml.svm.command.tables import Table, read_table
 from jaxml.svm.files.libsvm_model import LibsvmModel
 from jaxml.svm.files.model_file import read_model, write_model
-from jaxml.svm.kernel.solver import Progress
-from jaxml.svm.linear.solver import LinearProgress
+from jaxml.svm.kernel import KernelProgress
+from jaxml.svm.linear import LinearProgress
 
 Say = Callable[[str], None]
 Stopped = Callable[[], bool]
@@ -150,7 +150,7 @@ class _Narrator:
         self.say, self.stopped = say, stopped
         self.told = -math.inf
 
-    def __call__(self, progress: LinearProgress | Progress) -> None:
+    def __call__(self, progress: LinearProgress | KernelProgress) -> None:
         if time.monotonic() - self.told >= 1:
             self.told = time.monotonic()
             self.say(_line(progress))
@@ -158,7 +158,7 @@ class _Narrator:
             raise KeyboardInterrupt  # the solvers end at their best point then
 
 
-def _line(progress: LinearProgress | Progress) -> str:
+def _line(progress: LinearProgress | KernelProgress) -> str:
     if isinstance(progress, LinearProgress):
         name, count = "step", progress.steps
         primal, dual = float(progress.primal.sum()), float(progress.dual.sum())

@@ -13,11 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from jaxml.errors import InputError
+from jaxml.svm import kernel as kernel_solver
 from jaxml.svm.estimators.space import Space, fit_space, is_number
-from jaxml.svm.kernel import certified
-from jaxml.svm.kernel.certified import Certified
-from jaxml.svm.kernel.columns import Columns
-from jaxml.svm.kernel.solver import DualProblems, Progress
+from jaxml.svm.kernel import ColumnGroups, DualProblems, KernelProgress, KernelSolution
 
 # The device's numbers are of float32, where float64 is not switched on.
 LARGEST = float(np.finfo(np.float32).max)
@@ -59,7 +57,7 @@ class KernelMachine(BaseEstimator):
     cache_size: float
     max_iter: int
     warm_start: bool
-    verbose: bool | Callable[[Progress], None]
+    verbose: bool | Callable[[KernelProgress], None]
 
     support_: np.ndarray
     support_vectors_: np.ndarray
@@ -145,7 +143,7 @@ class KernelMachine(BaseEstimator):
     def _solve(
         self,
         x: np.ndarray,
-        columns: Columns,
+        columns: ColumnGroups,
         problems: DualProblems,
         start: np.ndarray | None,
     ) -> Solved:
@@ -157,9 +155,9 @@ class KernelMachine(BaseEstimator):
           problems: over those columns.
           start: feasible values of variables, or None.
         """
-        solution = certified.solve(
+        solution = kernel_solver.solve(
             problems,
-            self._space.examples(x, columns.rows),
+            self._space.examples(x, columns.examples),
             columns.starts,
             start=start,
             tolerance=float(self.tol),
@@ -180,7 +178,7 @@ class KernelMachine(BaseEstimator):
         weight = (problems.sign * solution.value).sum(1)
         return Solved(solution.value, weight, solution.threshold, solution.noise)
 
-    def _last_variables(self, columns: Columns, sign: np.ndarray) -> np.ndarray | None:
+    def _last_variables(self, columns: ColumnGroups, sign: np.ndarray) -> np.ndarray | None:
         """The variables of the last fit of problems of the same equations, where fits go on."""
         last = getattr(self, "_variables", None) if self.warm_start else None
         if last is None:
@@ -189,7 +187,7 @@ class KernelMachine(BaseEstimator):
         same = np.array_equal(index, columns.index) and np.array_equal(last_sign, sign)
         return value if same else None
 
-    def _warn(self, solution: Certified) -> None:
+    def _warn(self, solution: KernelSolution) -> None:
         if solution.converged:
             return
         if solution.interrupted:
@@ -237,7 +235,7 @@ class KernelMachine(BaseEstimator):
 class SingleMachine(KernelMachine):
     """A machine of one problem, whose only output is a number."""
 
-    def _set_coefficients(self, x: np.ndarray, columns: Columns, weight: np.ndarray) -> None:
+    def _set_coefficients(self, x: np.ndarray, columns: ColumnGroups, weight: np.ndarray) -> None:
         """Sets what is known of the support vectors, from the weight of each column."""
         by_row = np.zeros(len(x))
         held = columns.index[0] >= 0
@@ -279,7 +277,7 @@ def rescaled(value: np.ndarray | None, upper: np.ndarray) -> np.ndarray | None:
     return np.minimum(value * factor, upper)
 
 
-def _print(progress: Progress) -> None:
+def _print(progress: KernelProgress) -> None:
     sys.stdout.write(
         f"round {progress.rounds}: violation {progress.violation:.3g}, dual "
         f"{-progress.objective:.8g}, {progress.num_unsolved} problems unsolved\n"

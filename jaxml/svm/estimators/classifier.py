@@ -15,8 +15,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from jaxml.errors import InputError
 from jaxml.svm import calibration, reductions
 from jaxml.svm.estimators.base import KernelMachine, Solved
-from jaxml.svm.kernel.columns import Columns, by_class, groups_of_pairs, padded_size, together
-from jaxml.svm.kernel.solver import DualProblems
+from jaxml.svm.kernel import (
+    ColumnGroups,
+    DualProblems,
+    group_by_class,
+    groups_of_pairs,
+    padded_size,
+    single_group,
+)
 from jaxml.types import Array
 
 _SHAPES = ("ovr", "ovo")
@@ -170,10 +176,10 @@ class KernelClassifier(ClassifierMixin, KernelMachine):
                 f"the class {self.classes_[mass.argmin()]} has none"
             )
 
-    def _pairs(self, labels: np.ndarray, costs: np.ndarray) -> tuple[Columns, DualProblems]:
+    def _pairs(self, labels: np.ndarray, costs: np.ndarray) -> tuple[ColumnGroups, DualProblems]:
         """The columns, and of each pair of classes the signs and the upper bounds."""
         count = len(self.classes_)
-        columns = together(len(labels)) if count == 2 else by_class(labels, count)
+        columns = single_group(len(labels)) if count == 2 else group_by_class(labels, count)
         pairs = reductions.pairs(count)
         groups = groups_of_pairs(columns, pairs)
         row = columns.index[groups].reshape(len(pairs), 1, -1)
@@ -187,7 +193,7 @@ class KernelClassifier(ClassifierMixin, KernelMachine):
         self,
         x: np.ndarray,
         labels: np.ndarray,
-        columns: Columns,
+        columns: ColumnGroups,
         problems: DualProblems,
         solved: Solved,
     ) -> None:

@@ -9,10 +9,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from jaxml.errors import InputError
+from jaxml.svm import linear
 from jaxml.svm.estimators.class_weights import class_weights
 from jaxml.svm.estimators.space import is_number
-from jaxml.svm.linear import fit as linear_fit
-from jaxml.svm.linear.solver import LinearState
+from jaxml.svm.linear import LinearFit, LinearState
 
 
 class LinearSVC(ClassifierMixin, BaseEstimator):
@@ -111,13 +111,13 @@ class LinearSVC(ClassifierMixin, BaseEstimator):
         if len(self.classes_) == 2:
             ones = ones[1:]
         target = np.where(ones, 1.0, -1.0)
-        found = linear_fit.fit(
+        found = linear.fit(
             X,
             target,
             np.broadcast_to(self.C * weight, target.shape),
             loss=self.loss,
             penalty=self.penalty,
-            intercept=intercept_weight(
+            intercept_penalty=intercept_weight(
                 self.fit_intercept, self.intercept_scaling, power=1 if self.penalty == "l1" else 2
             ),
             tolerance=self.tol,
@@ -126,10 +126,10 @@ class LinearSVC(ClassifierMixin, BaseEstimator):
             report=reporter(self.verbose),
         )
         self.coef_, self.intercept_, self.n_iter_ = found.weights, found.intercept, found.steps
-        self.duality_gap_ = found.proof.primal - found.proof.dual
-        self.relative_gap_ = float(found.proof.relative_gap.max())
-        self.objective_ = float(found.proof.primal.sum())
-        self.support_ = np.flatnonzero(found.proof.variables.any(0))
+        self.duality_gap_ = found.certificate.primal - found.certificate.dual
+        self.relative_gap_ = float(found.certificate.relative_gap.max())
+        self.objective_ = float(found.certificate.primal.sum())
+        self.support_ = np.flatnonzero(found.certificate.variables.any(0))
         self.converged_ = found.converged
         keep_state(self, X, found)
         return self
@@ -185,11 +185,11 @@ def check_linear(estimator: Any) -> None:
 def intercept_weight(fit_intercept: bool, scaling: float | None, *, power: int = 2) -> float:
     """The weight of the intercept's penalty, which is its square or, with 1, its magnitude."""
     if not fit_intercept:
-        return linear_fit.NO_INTERCEPT
+        return linear.NO_INTERCEPT
     return 0.0 if scaling is None else 1 / float(scaling) ** power
 
 
-def keep_state(estimator: Any, x: Any, found: linear_fit.LinearFit) -> None:
+def keep_state(estimator: Any, x: Any, found: LinearFit) -> None:
     """So that the next fit can go on from where this one ends."""
     estimator._state = None
     if estimator.warm_start or not found.converged:

@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from jaxml.errors import InputError
+from jaxml.svm import linear
 from jaxml.svm.estimators.linear_svc import (
     check_choice,
     check_linear,
@@ -16,7 +17,6 @@ from jaxml.svm.estimators.linear_svc import (
     reporter,
 )
 from jaxml.svm.estimators.space import is_number
-from jaxml.svm.linear import fit as linear_fit
 
 
 class LinearSVR(RegressorMixin, BaseEstimator):
@@ -100,23 +100,23 @@ class LinearSVR(RegressorMixin, BaseEstimator):
             self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], y_numeric=True
         )
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        found = linear_fit.fit(
+        found = linear.fit(
             X,
             np.asarray(y, np.float64)[None],
             (self.C * weight)[None],
             loss=self.loss,
             epsilon=self.epsilon,
-            intercept=intercept_weight(self.fit_intercept, self.intercept_scaling),
+            intercept_penalty=intercept_weight(self.fit_intercept, self.intercept_scaling),
             tolerance=self.tol,
             max_steps=self.max_iter,
             start=kept_state(self, X, 1),
             report=reporter(self.verbose),
         )
         self.coef_, self.intercept_, self.n_iter_ = found.weights[0], found.intercept, found.steps
-        self.duality_gap_ = float((found.proof.primal - found.proof.dual)[0])
-        self.relative_gap_ = float(found.proof.relative_gap[0])
-        self.objective_ = float(found.proof.primal[0])
-        self.support_ = np.flatnonzero(found.proof.variables.any(0))
+        self.duality_gap_ = float((found.certificate.primal - found.certificate.dual)[0])
+        self.relative_gap_ = float(found.certificate.relative_gap[0])
+        self.objective_ = float(found.certificate.primal[0])
+        self.support_ = np.flatnonzero(found.certificate.variables.any(0))
         self.converged_ = found.converged
         keep_state(self, X, found)
         return self

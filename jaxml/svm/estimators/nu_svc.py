@@ -8,7 +8,7 @@ import numpy as np
 from jaxml.errors import InputError
 from jaxml.svm.estimators.base import Solved, feasible_start
 from jaxml.svm.estimators.classifier import KernelClassifier
-from jaxml.svm.kernel.solver import DualProblems
+from jaxml.svm.kernel import DualProblems
 
 
 def _margin_of_thresholds(threshold: np.ndarray) -> float:
@@ -100,7 +100,7 @@ class NuSVC(KernelClassifier):
                 f"nu: {self.nu} is infeasible for these classes, it is at most {most:.6g}, twice "
                 f"the share of the smaller class of a pair"
             )
-        return parts._replace(two_families=True)
+        return parts._replace(two_constraints=True)
 
     def _start(self, problems: DualProblems, last: np.ndarray | None) -> np.ndarray:
         total = self.nu * problems.upper.sum(-1, keepdims=True) / 2

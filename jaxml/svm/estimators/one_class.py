@@ -6,8 +6,7 @@ import numpy as np
 from sklearn.base import OutlierMixin
 
 from jaxml.svm.estimators.base import SingleMachine, feasible_start
-from jaxml.svm.kernel.columns import together
-from jaxml.svm.kernel.solver import DualProblems
+from jaxml.svm.kernel import DualProblems, single_group
 
 
 class OneClassSVM(OutlierMixin, SingleMachine):
@@ -90,7 +89,7 @@ class OneClassSVM(OutlierMixin, SingleMachine):
         weights = self._read_weights(sample_weight, x)
         x, weights = self._take(x), weights[self._taken]
         self._make_space(x)
-        columns = together(len(x))
+        columns = single_group(len(x))
         rows = np.maximum(columns.index, 0)
         upper = np.where(columns.index >= 0, weights[rows], 0.0)[None]
         problems = DualProblems(

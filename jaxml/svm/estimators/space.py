@@ -11,8 +11,7 @@ import numpy as np
 
 from jaxml.errors import InputError, nearest
 from jaxml.svm import kernels
-from jaxml.svm.kernel.columns import padded_size
-from jaxml.svm.kernel.host_kernel import HostKernel, Rows, product_error, take
+from jaxml.svm.kernel import HostExamples, HostKernel, padded_size, product_error, take
 from jaxml.svm.kernels import Kernel
 from jaxml.types import Array
 
@@ -54,12 +53,12 @@ class Space:
             return HostKernel("other", function=partial(_in_double, self.kernel))
         return HostKernel(str(self.kernel), self.gamma, self.coef0, self.degree)
 
-    def host_rows(self, x: np.ndarray) -> Rows:
+    def host_rows(self, x: np.ndarray) -> HostExamples:
         """Data with respect to the origin, in float64."""
         x = np.asarray(x, np.float64)
-        return self.host_kernel.rows(x if self.origin is None else x - self.origin)
+        return self.host_kernel.examples(x if self.origin is None else x - self.origin)
 
-    def rounding(self, rows: Rows, dtype: np.dtype) -> float:
+    def rounding(self, rows: HostExamples, dtype: np.dtype) -> float:
         """Bounds the error of the kernel's entries when computed in a dtype.
 
         Args:
@@ -141,7 +140,7 @@ class Space:
         error = max(self.rounding(part, self.device_dtype) for part in (rows, held))
         error *= float(np.sqrt(np.square(weights).sum(0)).max(initial=0.0))
         if work <= _HOST_WORK or not error <= tolerance or not len(weights):
-            return self.host_kernel.weighted(rows, held, weights)
+            return self.host_kernel.weighted_sums(rows, held, weights)
         return self._device_outputs(x, vectors, weights)
 
     def _device_outputs(
@@ -165,24 +164,24 @@ class Space:
 
 
 class SpaceExamples:
-    """The columns of a kernel matrix, for `jaxml.svm.kernel.certified`."""
+    """The columns of a kernel matrix, for `jaxml.svm.kernel.solve`."""
 
     def __init__(self, space: Space, x: np.ndarray, index: np.ndarray) -> None:
         """Columns that hold rows of the data, for a kernel of kind "matrix" those of a matrix."""
-        self.function = space.function
+        self.device_kernel = space.function
         self._space, self._x, self._index = space, x, index
         if space.kind == "matrix":
             self._matrix = np.asarray(space.products(x, x), np.float64)
-            self.kernel = HostKernel("other", function=lambda i, j: self._matrix[np.ix_(i, j)])
-            self.rows = index, np.empty(len(index))
+            self.host_kernel = HostKernel("other", function=lambda i, j: self._matrix[np.ix_(i, j)])
+            self.host_examples = index, np.empty(len(index))
             self.rounding = float(np.finfo(space.device_dtype).eps * np.abs(self._matrix).max())
             return
-        self.kernel = space.host_kernel
-        self.rows = take(space.host_rows(x), index)
-        self.rounding = space.rounding(self.rows, space.device_dtype)
+        self.host_kernel = space.host_kernel
+        self.host_examples = take(space.host_rows(x), index)
+        self.rounding = space.rounding(self.host_examples, space.device_dtype)
 
-    def on_device(self) -> Array:
-        """`[columns, ...]` examples for `function`."""
+    def device_examples(self) -> Array:
+        """`[columns, ...]` examples of `device_kernel`."""
         space = self._space
         if space.kind == "matrix":
             matrix = self._matrix[np.ix_(self._index, self._index)]

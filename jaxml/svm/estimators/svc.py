@@ -7,7 +7,7 @@ import numpy as np
 from jaxml.svm.estimators.base import LARGEST, Solved, rescaled
 from jaxml.svm.estimators.class_weights import class_weights
 from jaxml.svm.estimators.classifier import KernelClassifier
-from jaxml.svm.kernel.solver import DualProblems
+from jaxml.svm.kernel import DualProblems
 
 
 class SVC(KernelClassifier):

@@ -6,8 +6,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 
 from jaxml.svm.estimators.base import LARGEST, SingleMachine, rescaled
-from jaxml.svm.kernel.columns import together
-from jaxml.svm.kernel.solver import DualProblems
+from jaxml.svm.kernel import DualProblems, single_group
 
 
 class SVR(RegressorMixin, SingleMachine):
@@ -108,7 +107,7 @@ class SVR(RegressorMixin, SingleMachine):
         offset = np.average(targets, weights=weights)
         targets = targets - offset
         self._make_space(x)
-        columns = together(len(x))
+        columns = single_group(len(x))
         real, rows = columns.index[0] >= 0, np.maximum(columns.index[0], 0)
         target = np.where(real, targets[rows], 0.0)
         upper = np.where(real, self.C * weights[rows], 0.0)

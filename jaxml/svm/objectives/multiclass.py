@@ -540,7 +540,7 @@ def _checked_costs(
     sample_weight: Array | None,
     class_weight: Array | None,
 ) -> Array:
-    labelling.check_classes(alpha, labels, None, shares=False)
+    labelling.check_classes(alpha, labels, None, soft=False)
     problem.choose("loss", loss, LOSSES)
     problem.check_bias(bias)
     return _costs(alpha, labels, alpha.shape[1], C, sample_weight, class_weight)

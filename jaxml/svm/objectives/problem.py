@@ -50,7 +50,7 @@ def signs_of(labels: Array, dtype: Any, rows: int) -> Array:
     labelling.check_hard("labels", labels)
     inputs.check_same_shape("labels", labels, (rows,), "rows")
     labelling.check_inside("labels", labels, None, 2)
-    return 2 * labelling.binary_shares(labels, dtype) - 1
+    return 2 * labelling.binary_targets(labels, dtype) - 1
 
 
 def products(gram: Gram, coefficients: Array, bias: str) -> Array:

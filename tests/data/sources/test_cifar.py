@@ -247,8 +247,8 @@ def test_a_folder_with_none_of_the_forms_is_told_what_it_may_hold(tmp_path):
     with pytest.raises(InputError) as error:
         DATASETS["cifar10"](tmp_path / "nothing")
     assert str(error.value) == (
-        f"config.data.dir: '{tmp_path / 'nothing'}' has none of cifar-10-batches-py/, "
-        "cifar-10-python.tar.gz, cifar-10-batches-bin/, cifar-10-binary.tar.gz"
+        "config.data.dir must contain one of cifar-10-batches-py/, cifar-10-python.tar.gz, "
+        f"cifar-10-batches-bin/, cifar-10-binary.tar.gz, got '{tmp_path / 'nothing'}'"
     )
 
 
@@ -268,7 +268,7 @@ def test_the_missing_files_of_a_tarball_are_named(tmp_path):
     del contents["data_batch_2.bin"], contents["test_batch.bin"]
     write(tmp_path, BINARY, contents, "tarball")
     assert refused(tmp_path, BINARY) == (
-        f"{tmp_path / BINARY.layout.tarball}: has no data_batch_2.bin, test_batch.bin"
+        f"{tmp_path / BINARY.layout.tarball}: must contain data_batch_2.bin, test_batch.bin"
     )
 
 
@@ -292,7 +292,7 @@ def test_a_binary_batch_of_another_length_is_refused(tmp_path, length, place):
         "folder": tmp_path / BINARY.layout.folder / "data_batch_3.bin",
         "tarball": f"{tmp_path / BINARY.layout.tarball}: data_batch_3.bin",
     }[place]
-    assert told == f"{where}: 2 images of 3073 bytes are 6146 bytes, it has {length}"
+    assert told == f"{where}: must have 6146 bytes (2 images of 3073 bytes), got {length}"
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.02, 0.5, 0.999])
@@ -410,7 +410,9 @@ def test_a_label_of_no_class_is_refused(tmp_path, form, label):
     contents[first] = batch_file(form, batches(form)[first].images, [3, label])
     write(tmp_path, form, contents)
     path = tmp_path / form.layout.folder / first
-    assert refused(tmp_path, form).startswith(f"{path}: labels in [0, {form.num_classes}), not in ")
+    assert refused(tmp_path, form).startswith(
+        f"{path}: labels must be in [0, {form.num_classes}), got "
+    )
 
 
 def test_the_largest_label_of_a_set_is_allowed(tmp_path):
@@ -422,7 +424,7 @@ def test_the_largest_label_of_a_set_is_allowed(tmp_path):
 
 
 PIXELS = np.zeros((COUNT, 3072), np.uint8)
-NO_BATCH = "not a CIFAR batch, a dict with an array 'data' and a list or array 'labels'"
+NO_BATCH = "must be a CIFAR batch, a dict with an array 'data' and a list or array 'labels'"
 
 
 OTHER_BATCHES = {
@@ -434,26 +436,26 @@ OTHER_BATCHES = {
     "data in bytes": ({b"data": PIXELS.tobytes(), b"labels": [0, 1]}, NO_BATCH),
     "labels in a tuple": ({b"data": PIXELS, b"labels": (0, 1)}, NO_BATCH),
     "labels of another set": ({b"data": PIXELS, b"fine_labels": [0, 1]}, NO_BATCH),
-    "a pixel short": ({b"data": PIXELS[:, 1:], b"labels": [0, 1]}, "not (2, 3071) and 2"),
-    "an image short": ({b"data": PIXELS[:1], b"labels": [0, 1]}, "not (1, 3072) and 2"),
-    "one flat image": ({b"data": PIXELS[0], b"labels": [0, 1]}, "not (3072,) and 2"),
+    "a pixel short": ({b"data": PIXELS[:, 1:], b"labels": [0, 1]}, "got (2, 3071) and 2"),
+    "an image short": ({b"data": PIXELS[:1], b"labels": [0, 1]}, "got (1, 3072) and 2"),
+    "one flat image": ({b"data": PIXELS[0], b"labels": [0, 1]}, "got (3072,) and 2"),
     "images in rows and columns": (
         {b"data": PIXELS.reshape(2, 32, 32, 3), b"labels": [0, 1]},
-        "not (2, 32, 32, 3) and 2",
+        "got (2, 32, 32, 3) and 2",
     ),
-    "a label short": ({b"data": PIXELS, b"labels": [0]}, "not (2, 3072) and 1"),
-    "a label too many": ({b"data": PIXELS, b"labels": [0, 1, 2]}, "not (2, 3072) and 3"),
+    "a label short": ({b"data": PIXELS, b"labels": [0]}, "got (2, 3072) and 1"),
+    "a label too many": ({b"data": PIXELS, b"labels": [0, 1, 2]}, "got (2, 3072) and 3"),
     "real labels": ({b"data": PIXELS, b"labels": [0.0, 1.0]}, "the labels must be integers"),
     "a truth value": ({b"data": PIXELS, b"labels": [0, True]}, "the labels must be integers"),
     "a label in bytes": ({b"data": PIXELS, b"labels": [0, b"1"]}, "the labels must be integers"),
     "nested labels": ({b"data": PIXELS, b"labels": [[0], [1]]}, "the labels must be integers"),
     "real pixels": (
         {b"data": PIXELS.astype(np.float32), b"labels": [0, 1]},
-        "only integers are read",
+        "must be an integer type",
     ),
     "wide pixels": (
         {b"data": PIXELS.astype(np.int64), b"labels": [0, 1]},
-        "data of dtype uint8, not int64",
+        "'data' must have dtype uint8, got int64",
     ),
 }
 

@@ -24,12 +24,12 @@ def test_the_sets_are_read_without_importing_scikit_learn():
 
 def test_a_file_that_is_not_there_is_told(monkeypatch):
     with pytest.raises(
-        InputError, match=r"config.data.name: the scikit-learn that is installed has no words\.csv"
+        InputError, match=r"config.data.name must be .* scikit-learn, which has no words\.csv"
     ):
         embedded.path("words.csv")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
         InputError,
-        match=r"config.data.name: the scikit-learn that is installed has no digits\.csv\.gz",
+        match=r"config.data.name must be .* scikit-learn, which has no digits\.csv\.gz",
     ):
         embedded.path("digits.csv.gz")

@@ -148,8 +148,8 @@ def test_another_magic_number_is_refused(tmp_path, content, start):
     path = tmp_path / "file"
     path.write_bytes(content)
     assert message(idx.read, path) == (
-        f"{path}: not an IDX file of unsigned bytes, it starts with {start} "
-        "instead of 000008 and the number of dimensions"
+        f"{path}: must be an IDX file of unsigned bytes, which starts with 000008 and the "
+        f"number of dimensions, got {start}"
     )
 
 
@@ -164,7 +164,7 @@ def test_a_file_that_is_cut_short_anywhere_is_refused(tmp_path):
 def test_a_header_that_is_cut_short_is_told(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(encode(np.zeros((3, 2, 2)))[:9])
-    assert message(idx.read, path) == f"{path}: ends inside its header, after 9 bytes"
+    assert message(idx.read, path) == f"{path}: the header is cut short after 9 bytes"
 
 
 @pytest.mark.parametrize("surplus", [-1, 1], ids=["a byte missing", "a byte too many"])
@@ -173,8 +173,8 @@ def test_a_length_that_the_header_does_not_promise_is_refused(tmp_path, surplus)
     content = encode(np.zeros((3, 2, 2)))
     path.write_bytes(content[:surplus] if surplus < 0 else content + b"\0")
     told = message(idx.read, path)
-    assert told.startswith(f"{path}: its header promises 3 x 2 x 2")
-    assert told.endswith(f"it holds {12 + surplus}")
+    assert told.startswith(f"{path}: must have 3 x 2 x 2 values")
+    assert told.endswith(f"got {12 + surplus}")
 
 
 @pytest.mark.parametrize(
@@ -220,13 +220,13 @@ def test_a_set_without_one_of_its_files_is_refused(tmp_path, missing):
     (tmp_path / MNIST[missing]).unlink()
     name = MNIST[missing]
     assert message(idx.load, tmp_path) == (
-        f"config.data.dir: '{tmp_path}' has no {name} or {name}.gz"
+        f"config.data.dir must contain {name} or {name}.gz, got '{tmp_path}'"
     )
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     told = message(idx.load, tmp_path / "nothing")
-    assert told.startswith(f"config.data.dir: '{tmp_path / 'nothing'}' has no train-images")
+    assert told.startswith("config.data.dir must contain train-images")
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -234,8 +234,8 @@ def test_another_number_of_labels_than_images_is_refused(tmp_path, split):
     write(tmp_path, small_set() | {f"{split}-labels": np.asarray([1, 2])})
     count = {"train": 5, "test": 3}[split]
     assert message(idx.load, tmp_path) == (
-        f"{tmp_path / MNIST[f'{split}-labels']}: 2 labels for the {count} images of "
-        f"{MNIST[f'{split}-images']}"
+        f"{tmp_path / MNIST[f'{split}-labels']}: must have one label for each of the {count} "
+        f"images in {MNIST[f'{split}-images']}, got 2"
     )
 
 
@@ -295,7 +295,7 @@ def test_a_folder_with_two_sets_is_refused(tmp_path, first_gzipped, second_gzipp
     write(tmp_path, gzipped=first_gzipped)
     write(tmp_path, gzipped=second_gzipped, prefix="emnist-letters-")
     told = message(idx.load, tmp_path)
-    assert told.startswith(f"config.data.dir: {tmp_path} holds more than one set: ")
+    assert told.startswith(f"config.data.dir must contain a single data set, got {tmp_path} with ")
     assert "train-images-idx3-ubyte" in told
     assert "emnist-letters-train-images-idx3-ubyte" in told
 
@@ -305,4 +305,4 @@ def test_files_of_different_sets_are_not_put_together(tmp_path, other):
     for part, name in MNIST.items():
         prefix = "emnist-digits-" if part == other else "emnist-letters-"
         write(tmp_path, names={part: name}, prefix=prefix)
-    assert message(idx.load, tmp_path).startswith("config.data.dir: ")
+    assert message(idx.load, tmp_path).startswith("config.data.dir must contain the files of one ")

@@ -16,8 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from jaxml.svm.estimators import LinearSVC, LinearSVR
-from jaxml.svm.linear import fit as linear_fit
-from jaxml.svm.linear import rows
+from jaxml.svm.linear import _fit, _sparse
 
 EXACT: dict[str, Any] = {"tol": 1e-10, "max_iter": 10**6}
 
@@ -113,7 +112,7 @@ def test_an_intercept_that_is_scaled_among_few_weights():
 
 
 def test_large_sparse_rows_are_solved_in_float64(monkeypatch):
-    monkeypatch.setattr(rows, "DENSE_SHARE", 1.0)
+    monkeypatch.setattr(_sparse, "_DENSE_DENSITY", 1.0)
     x, y = digits()
     counts = scipy.sparse.csr_matrix(x * np.geomspace(1, 1e4, x.shape[1]))
     ours = LinearSVC(tol=1e-7).fit(counts, y)
@@ -198,14 +197,14 @@ def test_an_end_that_cannot_come_is_not_waited_for():
 def test_a_proof_that_fails_is_tried_again(monkeypatch):
     """The working precision says solved, float64 says not yet."""
     proofs = []
-    prove = linear_fit.prove
+    prove = _fit.certify
 
     def doubtful(*arguments, **options):
         proof = prove(*arguments, **options)
         proofs.append(proof)
         return proof._replace(dual=proof.dual - proof.primal) if len(proofs) == 1 else proof
 
-    monkeypatch.setattr(linear_fit, "prove", doubtful)
+    monkeypatch.setattr(_fit, "certify", doubtful)
     model = LinearSVC().fit(*digits())
     assert len(proofs) == 2
     assert model.converged_
@@ -248,7 +247,7 @@ def test_mistakes_in_the_data():
         LinearSVC().fit(x, 0 * y)
     with pytest.raises(ValueError, match="NaN"):
         LinearSVC().fit(np.full_like(x, np.nan), y)
-    with pytest.raises(ValueError, match=r"X: values beyond .* are not allowed; scale the data"):
+    with pytest.raises(ValueError, match=r"`X` must have no values beyond .*; scale the features"):
         LinearSVC().fit(1e200 * x, y)
     with pytest.raises(ValueError, match="60 features, but LinearSVC is expecting 64"):
         LinearSVC().fit(x, y).predict(x[:, :60])

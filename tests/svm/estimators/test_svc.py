@@ -22,7 +22,7 @@ from jaxml.errors import InputError
 from jaxml.svm.estimators import SVC
 from jaxml.svm.estimators.base import rescaled
 from jaxml.svm.estimators.space import fit_space
-from jaxml.svm.kernel import certified, solver
+from jaxml.svm.kernel import _device_solver, _device_steps, _solve
 from tests import properties
 
 X, Y = load_iris(return_X_y=True)
@@ -388,8 +388,8 @@ def test_warm_starts_of_other_labels_begin_at_zero():
 
 
 def test_an_interruption_keeps_the_best_and_tells(monkeypatch):
-    monkeypatch.setattr(certified, "_HOST_SECONDS", 0.0)
-    advance, calls = solver._advance, []
+    monkeypatch.setattr(_solve, "_HOST_SECONDS", 0.0)
+    advance, calls = _device_steps.advance, []
 
     def stop(*arguments, **settings):
         calls.append(1)
@@ -397,8 +397,8 @@ def test_an_interruption_keeps_the_best_and_tells(monkeypatch):
             raise KeyboardInterrupt
         return advance(*arguments, **settings)
 
-    monkeypatch.setattr(solver, "_advance", stop)
-    monkeypatch.setattr(solver, "_good_size", lambda count: 16)
+    monkeypatch.setattr(_device_steps, "advance", stop)
+    monkeypatch.setattr(_device_solver, "_default_size", lambda count: 16)
     machine = SVC(warm_start=True)
     with pytest.warns(ConvergenceWarning, match="interrupted by the keyboard. The violation"):
         machine.fit(X[50:], Y[50:])
@@ -424,8 +424,8 @@ def test_an_interruption_on_the_host_keeps_the_best():
 
 
 def test_a_cache_smaller_than_a_working_set_is_not_allowed(monkeypatch):
-    monkeypatch.setattr(certified, "_HOST_SECONDS", 0.0)
-    with pytest.raises(InputError, match=r"cache_size: 0.001 MiB is not allowed, one working set"):
+    monkeypatch.setattr(_solve, "_HOST_SECONDS", 0.0)
+    with pytest.raises(InputError, match=r"`cache_size` must be at least .* got 0.001"):
         SVC(cache_size=1e-3).fit(X, Y)
 
 

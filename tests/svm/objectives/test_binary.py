@@ -447,16 +447,19 @@ def primal(weights=W, x=X, labels=Y, C=1.0, **settings):
         (lambda: primal(x=X * jnp.nan), "x: finite numbers, not NaN"),
         (lambda: primal(C=-1.0), "C: a finite number above 0, not -1.0"),
         (lambda: primal(C=jnp.nan), "C: a finite number above 0, not nan"),
-        (lambda: primal(labels=Y + 1), "labels: integers in [0, 2), not 2"),
-        (lambda: primal(labels=Y[:1]), "labels: shape (2,) as the rows, not (1,)"),
-        (lambda: primal(loss="hing"), "loss: 'hing' is not one of hinge, squared_hinge, logistic;"),
-        (lambda: primal(penalty="l3"), "penalty: 'l3' is not one of l1, l2"),
-        (lambda: primal(bias="fre"), "bias: 'fre' is not one of free, penalized, none"),
+        (lambda: primal(labels=Y + 1), "`labels` must be integers in [0, 2), got 2"),
+        (lambda: primal(labels=Y[:1]), "`labels` must have shape (2,) to match the rows, got (1,)"),
+        (
+            lambda: primal(loss="hing"),
+            "loss must be one of hinge, squared_hinge, logistic, got 'hing';",
+        ),
+        (lambda: primal(penalty="l3"), "penalty must be one of l1, l2"),
+        (lambda: primal(bias="fre"), "bias must be one of free, penalized, none"),
         (lambda: primal(sample_weight=-A), "sample_weight: 0 or more, not -1"),
         (lambda: primal(class_weight=W), "class_weight: [2], not (3,)"),
         (lambda: dual.dual(A, X, Y, C=1.0), "gram: [2, 2] for 2 rows of alpha, not (2, 3)"),
         (lambda: dual.dual(A, G * jnp.inf, Y, C=1.0), "gram: finite numbers, not NaN or infinity"),
-        (lambda: dual.dual(A, G, Y, C=1.0, loss="logistic"), "loss: 'logistic' is not one of"),
+        (lambda: dual.dual(A, G, Y, C=1.0, loss="logistic"), "loss must be one of"),
         (lambda: dual.project(A * jnp.nan, Y, C=1.0), "alpha: finite numbers, not NaN"),
     ],
 )
@@ -468,8 +471,8 @@ def test_what_does_not_fit_is_told(call, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: primal(Y), "weights: floating point, not int32"),
-        (lambda: primal(labels=A), "labels: integers 0 and 1, or booleans"),
+        (lambda: primal(Y), "`weights` must be floating point, got int32"),
+        (lambda: primal(labels=A), "`labels` must be integers 0 and 1, or booleans"),
         (
             lambda: dual.dual(A.astype(jnp.bfloat16), G, Y, C=1.0),
             "alpha, gram: all float32 or all float64, not bfloat16, float32",

@@ -316,15 +316,21 @@ X, Y, A, G = jnp.ones((2, 3)), jnp.array([0, 1]), jnp.ones((2, 2)), jnp.eye(2)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: reductions.one_vs_rest(Y + 1, classes=2), "labels: integers in [0, 2), not 2"),
+        (
+            lambda: reductions.one_vs_rest(Y + 1, classes=2),
+            "`labels` must be integers in [0, 2), got 2",
+        ),
         (lambda: reductions.one_vs_one(Y[None], classes=2), "labels: [rows], not (1, 2)"),
         (lambda: reductions.pairs(1), "classes: at least 2, not 1"),
         (lambda: reductions.vote(X, classes=4), "decisions: [..., 6] for 4 classes, not (2, 3)"),
         (lambda: multiclass.primal(A, 0.0, X, Y, C=1.0), "weights: [3, classes], not (2, 2)"),
         (lambda: multiclass.primal(X.T, 0.0, X, Y, C=-1.0), "C: a finite number above 0, not -1.0"),
-        (lambda: multiclass.primal(X.T, 0.0, X, Y + 1, C=1.0), "labels: integers in [0, 2), not 2"),
+        (
+            lambda: multiclass.primal(X.T, 0.0, X, Y + 1, C=1.0),
+            "`labels` must be integers in [0, 2), got 2",
+        ),
         (lambda: multiclass.dual(A, X, Y, C=1.0), "gram: [2, 2] for 2 rows of alpha, not (2, 3)"),
-        (lambda: multiclass.dual(A, G, Y, C=1.0, loss="ovr"), "loss: 'ovr' is not one of crammer"),
+        (lambda: multiclass.dual(A, G, Y, C=1.0, loss="ovr"), "loss must be one of crammer"),
         (lambda: multiclass.project(A, Y, C=1.0, bias="free"), "bias: 'penalized' or 'none', not"),
         (
             lambda: multiclass.kernel_duality_gap(A, G, Y, C=1.0, bias="free"),

@@ -357,7 +357,7 @@ X, Y, A, G = jnp.ones((3, 2)), jnp.array([0, 1, 1]), jnp.ones(3), jnp.eye(3)
         (lambda: one_class.dual(A, X), "gram: [3, 3] for 3 rows of alpha, not (3, 2)"),
         (lambda: one_class.project(A * jnp.nan, nu=0.5), "alpha: finite numbers, not NaN"),
         (lambda: nu_svc.project(A, Y, nu=0.9), "nu: at most 0.666667, twice the share of the smal"),
-        (lambda: nu_svc.project(A, Y + 1, nu=0.5), "labels: integers in [0, 2), not 2"),
+        (lambda: nu_svc.project(A, Y + 1, nu=0.5), "`labels` must be integers in [0, 2), got 2"),
         (lambda: nu_svc.kkt_residual(A, X, Y, nu=0.5), "gram: [3, 3] for 3 rows of alpha, not (3"),
         (lambda: nu_svr.infeasibility(A, C=1.0, nu=2.0), "nu: in (0, 1], not 2.0"),
         (lambda: nu_svr.primal(A, 0.0, 0.1, G, A, C=1.0, nu=0.0), "nu: in (0, 1], not 0.0"),
