@@ -102,7 +102,7 @@ def test_a_prefix_that_is_the_only_difference_is_told_and_can_be_set(tmp_path, e
     path = tmp_path / f"a.{ending}"
     tensors = {f"backbone.{k}": v for k, v in of_library("resnet18", tmp_path).items()}
     saved_by(path, {**tensors, "criterion.weight": np.ones(2, np.float32)})
-    told = "; only the prefix differs: config.weights.entry=backbone takes it away$"
+    told = "; only the prefix differs: config.weights.entry=backbone removes it$"
     with pytest.raises(InputError, match=told):
         load(path, "resnet18", model, template, SHAPE)
     loaded = load(path, "resnet18", model, template, SHAPE, entry="backbone")

@@ -462,7 +462,7 @@ REFERENCE = "a reference to something other than a storage"
         (tensor() + b"0" + tensor((6,), (1,), 0, storage("0", 7)), "with two kinds or sizes"),
         (tensor() + b"]b", "a state for an object other than a dict"),
         (b"}]b", "a state for an object other than a dict"),
-        (tensor() + b"]R", "a call of what cannot be called"),
+        (tensor() + b"]R", "a call of something that is not callable"),
         (ascii_name("torch", "FloatStorage") + b")R", "torch.FloatStorage called with unexpected"),
         (ascii_name("torch", "Size") + b"K\1\x85R", "torch.Size called with unexpected arguments"),
         (
