@@ -54,7 +54,7 @@ def _network(name: str) -> tuple[Any, tuple[int, int, int]]:
 
 
 def _row(name: str, model: Any, shape: tuple[int, ...]) -> str:
-    from jaxml.models.summary import summarize
+    from jaxml.models import summarize
 
     cost = summarize(model, shape)
     return (
@@ -64,10 +64,10 @@ def _row(name: str, model: Any, shape: tuple[int, ...]) -> str:
 
 
 def _print_layers(model: Any, shape: tuple[int, ...]) -> None:
-    from jaxml.models.summary import layers
+    from jaxml.models import summarize_layers
 
     print(f"\n{'layer':44}{'kind':12}{'output':18}parameters")
-    for layer in layers(model, shape):
+    for layer in summarize_layers(model, shape):
         held = ", ".join(f"{key} {_times(size)}" for key, size in layer.parameters.items())
         print(f"{layer.path:44}{layer.kind:12}{_times(layer.output):18}{held}")
 

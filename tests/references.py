@@ -273,9 +273,9 @@ class Network:
         params, statistics = self.params, self.statistics
         for name in path:
             params, statistics = params[name], statistics[name]
-        mean, variance = statistics["mean"], statistics["variance"]
+        mean, variance = statistics["mean"], statistics["var"]
         if self.train:
             mean, variance = moments(x, range(x.ndim - 1))
             statistics["mean"] = 0.9 * statistics["mean"] + 0.1 * mean
-            statistics["variance"] = 0.9 * statistics["variance"] + 0.1 * variance
-        return batch_normalization(x, mean, variance, params["offset"], params["scale"], 1e-5)
+            statistics["var"] = 0.9 * statistics["var"] + 0.1 * variance
+        return batch_normalization(x, mean, variance, params["bias"], params["scale"], 1e-5)

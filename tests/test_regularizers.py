@@ -28,7 +28,7 @@ def tree_of(dtype=jnp.float32):
 
     return {
         "conv": {"kernel": draw(2, 2, 3, 4), "bias": draw(4)},
-        "norm": {"scale": draw(4), "offset": draw(4)},
+        "norm": {"scale": draw(4), "bias": draw(4)},
         "head": {"kernel": draw(4, 3), "bias": draw(3)},
     }
 

@@ -10,12 +10,12 @@ import numpy as np
 from jaxml import config as settings
 from jaxml.errors import InputError
 from jaxml.io import atomic
-from jaxml.models import summary
+from jaxml.models import summarize
 from jaxml.training.compilation import jit_steps
 from jaxml.training.evaluation import evaluate, final_variables
 from jaxml.training.restore import Restored, restore_checkpoint
 from jaxml.training.workdir import read_config
-from jaxml.weights import files
+from jaxml.weights import check_names, save
 
 
 def export_weights(
@@ -38,7 +38,7 @@ def export_weights(
       InputError: there is no such run or checkpoint, no library has the network, or a file cannot
         be written.
     """
-    files.check_names(names, read_config(workdir).model.name)
+    check_names(names, read_config(workdir).model.name)
     restored = restore_checkpoint(workdir, checkpoint)
     experiment, step, state = restored
     config, steps = experiment.config, jit_steps(experiment)
@@ -52,7 +52,7 @@ def export_weights(
     }
     variables = jax.device_get(final_variables(experiment, steps, state))
     model, shape = experiment.learner.model, experiment.input_shape
-    files.save(out, variables, config.model.name, model, shape, metadata, names=names)
+    save(out, variables, config.model.name, model, shape, metadata, names=names)
     card = model_card(restored, metrics, file=out.name)
     path = out.with_name(f"{out.name}.md")
     try:
@@ -72,7 +72,7 @@ def model_card(restored: Restored, metrics: dict[str, int | float], *, file: str
     """
     experiment, step, state = restored
     config, shape = experiment.config, experiment.input_shape
-    num_parameters = summary.summarize(experiment.learner.model, shape).parameters
+    num_parameters = summarize(experiment.learner.model, shape).parameters
     rows = "\n".join(
         f"| {experiment.eval_split} {name} | {value:.6g} |" for name, value in metrics.items()
     )

@@ -9,7 +9,7 @@ import numpy as np
 from jaxml.config import Config
 from jaxml.data import DATASETS, Split
 from jaxml.errors import InputError, choose
-from jaxml.models import taps
+from jaxml.models import intermediate_shapes, intermediates
 from jaxml.normalize import Normalizer
 from jaxml.training.compilation import jit_steps
 from jaxml.training.evaluation import final_variables
@@ -24,8 +24,8 @@ def extract_features(
 
     Args:
       workdir: folder of the run; nothing in it is changed.
-      tap: name of the intermediate result (see `jaxml.models.taps`); "features" is the input of
-        the head.
+      tap: name of the intermediate result (see `jaxml.models.intermediates`); "features" is the
+        input of the classifier.
       split: "train", "test", or "validation" if the run holds one out of the training set.
       checkpoint: "newest", "best", or the number of a step.
 
@@ -40,13 +40,13 @@ def extract_features(
     config, model = experiment.config, experiment.learner.model
     examples = _examples(config, split)
     count = len(examples.targets)
-    shapes = taps.shapes(model, experiment.input_shape)
+    shapes = intermediate_shapes(model, experiment.input_shape)
     if not shapes:
-        raise InputError(f"--tap={tap}: {config.model.name} has no taps")
+        raise InputError(f"--tap={tap}: {config.model.name} has no intermediate results")
     choose(shapes, tap, "--tap")
 
     def compute(variables: PyTree, normalizer: Normalizer, batch: Array) -> Array:
-        found = taps.taps(model, variables, normalizer.apply(batch), [tap])[tap]
+        found = intermediates(model, variables, normalizer.apply(batch), [tap])[tap]
         return found.reshape(len(batch), -1).astype(np.float32)
 
     variables = final_variables(experiment, jit_steps(experiment), state)

@@ -10,7 +10,7 @@ from jaxml.training.compilation import StepFunctions
 from jaxml.training.experiment import Experiment
 from jaxml.training.steps import TrainState
 from jaxml.types import PyTree
-from jaxml.weights import files
+from jaxml.weights import load
 
 
 def read_weights(experiment: Experiment) -> dict[str, Any] | None:
@@ -26,7 +26,7 @@ def read_weights(experiment: Experiment) -> dict[str, Any] | None:
     config, state = experiment.config.weights, experiment.abstract_state
     if not config.file:
         return None
-    return files.load(
+    return load(
         user_path(config.file),
         experiment.config.model.name,
         experiment.learner.model,

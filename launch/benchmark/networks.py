@@ -9,9 +9,9 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from jaxml.models import inception_small
-from jaxml.models.inception_blocks import Unit, average
-from jaxml.models.resnet import BLOCKS
+from jaxml.models import InceptionSmall
+from jaxml.models._inception_blocks import Unit, average_pool
+from jaxml.models._resnet import BLOCKS
 
 
 class Layers(Protocol):
@@ -125,13 +125,12 @@ def imagenet_v1(net: Layers, x: Any, *, depth: int) -> Any:
 
 def small_inception(net: Layers, x: Any) -> Any:
     """Applies the small Inception as the tables of `jaxml.models` define it."""
-    network = inception_small.InceptionSmall
-    x = chain(net, network.start, x)
-    for level in network.levels:
-        for _, branches in level.entry:
+    x = chain(net, InceptionSmall.stem_steps, x)
+    for stage in InceptionSmall.stage_specs:
+        for _, branches in stage.entry:
             x = parallel(net, branches, x)
-        for _ in range(level.repeats):
-            x = parallel(net, level.block, x)
+        for _ in range(stage.repeats):
+            x = parallel(net, stage.block, x)
     return x
 
 
@@ -146,7 +145,7 @@ def chain(net: Layers, steps: Sequence[Any], x: Any) -> Any:
         if isinstance(step, Unit):
             assert isinstance(step.kernel_size, int)
             x = unit(net, x, step.features, step.kernel_size, step.strides)
-        elif step is average:
+        elif step is average_pool:
             x = net.average_pool(x, 3, 1)
         else:
             x = net.average_pool(x, 2, 2)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from jaxml import models
 from jaxml.initializers import lsuv
-from jaxml.models import blocks
 from tests import properties, references
 
 KEY = jax.random.key(0)
@@ -21,12 +21,12 @@ class Net(nn.Module):
     @nn.compact
     def __call__(self, x, *, train):
         """Images to six numbers each."""
-        x = blocks.Conv(6, name="first")(x)
-        x = nn.relu(blocks.BatchNorm()(x, train=train))
-        x = x + blocks.Conv(6, use_bias=True, name="second")(x)
+        x = models.Conv(6, name="first")(x)
+        x = nn.relu(models.BatchNorm()(x, train=train))
+        x = x + models.Conv(6, use_bias=True, name="second")(x)
         x = nn.relu(x.mean((1, 2)))
         x = nn.Dropout(0.5, deterministic=not train)(x)
-        shared = blocks.Dense(6, name="shared")
+        shared = models.Dense(6, name="shared")
         return shared(nn.relu(shared(x)))
 
 
@@ -41,8 +41,8 @@ def initial(net, *inputs, **settings):
 def test_a_perceptron_is_scaled_as_the_algorithm_in_numpy_scales_it():
     x = jax.random.normal(jax.random.key(1), (64, 8))
     sizes = [16, 12, 4]
-    net = nn.Sequential([blocks.Dense(sizes[0]), *(
-        layer for size in sizes[1:] for layer in (nn.tanh, blocks.Dense(size))
+    net = nn.Sequential([models.Dense(sizes[0]), *(
+        layer for size in sizes[1:] for layer in (nn.tanh, models.Dense(size))
     )])  # fmt: skip
     # A kernel of any size: nothing but its shape counts.
     variables = jax.tree.map(lambda leaf: 7 * leaf, initial(net, x))
@@ -83,7 +83,7 @@ def test_every_layer_has_unit_variance_at_its_first_run(train):
 
 
 def test_a_bias_takes_more_than_one_scaling():
-    net, x = blocks.Conv(6, use_bias=True), images(scale=30.0)
+    net, x = models.Conv(6, use_bias=True), images(scale=30.0)
     variables = initial(net, x)
     bias = jnp.asarray(np.linspace(-1, 1, 6), jnp.float32)  # of variance 0.47
     variables = {"params": {**variables["params"], "bias": bias}}
@@ -98,7 +98,7 @@ def test_a_bias_takes_more_than_one_scaling():
 
 
 def test_kernels_keep_their_dtype_and_layers_may_compute_in_bfloat16():
-    net, x = blocks.Dense(16, dtype=jnp.bfloat16), jax.random.normal(KEY, (256, 8))
+    net, x = models.Dense(16, dtype=jnp.bfloat16), jax.random.normal(KEY, (256, 8))
     tuned = lsuv(KEY, net, initial(net, x), x)
     assert tuned["params"]["kernel"].dtype == jnp.float32
     y = jnp.asarray(net.apply(tuned, x))
@@ -110,10 +110,10 @@ def test_kernels_keep_their_dtype_and_layers_may_compute_in_bfloat16():
 @pytest.mark.parametrize(
     ("net", "scale", "settings", "message"),
     [
-        (blocks.Dense(2), 1.0, {"tolerance": 0.0}, "`tolerance` must be positive, got 0.0"),
-        (blocks.Dense(2), 1.0, {"max_iterations": 0}, "`max_iterations` must be at least 1, got 0"),
+        (models.Dense(2), 1.0, {"tolerance": 0.0}, "`tolerance` must be positive, got 0.0"),
+        (models.Dense(2), 1.0, {"max_iterations": 0}, "`max_iterations` must be at least 1, got 0"),
         (
-            nn.Sequential([blocks.Dense(2)]),
+            nn.Sequential([models.Dense(2)]),
             0.0,
             {},
             "every layer an output of finite positive variance, got 0.0 in layers_0",

@@ -91,7 +91,7 @@ def test_single_convolutions_are_told_in_gigaflops():
             "--peers must be one of flax, keras, torch, torch_compile",
         ),
         (["--batch_size=large"], "--batch_size must be a list of integers, got 'large'"),
-        (["--model=inception_v3", "--image_size=8", "--peers="], "jaxml: images: at least 75x75"),
+        (["--model=inception_v3", "--image_size=8", "--peers="], "jaxml: images must be at least"),
         (["--json=not/there.json"], "--json: not/there.json: its folder does not exist"),
         (["--what=everything"], "flag --what=everything"),
     ],

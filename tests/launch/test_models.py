@@ -31,7 +31,7 @@ def test_mistakes_are_told_in_one_line():
     for arguments, message in (
         (("--model=resnet2v1",), "error: --model must be one of linear, mlp"),
         (("--image_size=-1",), "error: flag --image_size=-1"),
-        (("--model=inception_v3", "--image_size=8"), "error: images: at least"),
+        (("--model=inception_v3", "--image_size=8"), "error: images must be at least"),
     ):
         done = _run("launch.models", *arguments)
         assert done.returncode == 2, done.stdout

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxml.models import MODELS
-from jaxml.weights.keras_numbers import renumbered
+from jaxml.weights._keras_numbers import renumbered
 from tests import properties
 from tests.models import parity, peers
 

@@ -7,7 +7,7 @@ import pytest
 
 from jaxml.config import LossConfig, OptimConfig
 from jaxml.errors import InputError
-from jaxml.models.cifar_resnet import resnet_tiny
+from jaxml.models import MODELS
 from jaxml.normalize import UnitInterval
 from jaxml.optim import check_pattern, create_optimizer, is_frozen, keep_frozen
 from jaxml.training.objective import create_objective
@@ -50,7 +50,7 @@ def test_an_invalid_regular_expression_is_an_error():
 def _steps(frozen, batch):
     """Returns the states before and after two steps that change all unfrozen values."""
     learner = Learner(
-        resnet_tiny(num_classes=6, frozen=frozen),
+        MODELS["resnet_tiny"](num_classes=6, frozen=frozen),
         create_objective(LossConfig(l2=0.1), num_classes=6),
         create_optimizer(OptimConfig(weight_decay=0.1), lambda _: 0.1, frozen=frozen),
         max_norm=0.01,
@@ -80,7 +80,7 @@ def test_a_step_changes_all_but_the_frozen_parameters_and_their_statistics(froze
 
 def test_frozen_norms_normalise_by_their_running_statistics():
     images = 3 * jax.random.normal(jax.random.key(2), (4, 8, 8, 1)) + 1
-    model = resnet_tiny(num_classes=6)
+    model = MODELS["resnet_tiny"](num_classes=6)
     variables = model.init(jax.random.key(0), images, train=False)
     frozen = model.clone(frozen=".*")
     logits, _ = frozen.apply(variables, images, train=True, mutable=["batch_stats"])

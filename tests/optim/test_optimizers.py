@@ -34,7 +34,7 @@ SHAPES = {
     ("conv", "kernel"): (2, 3),
     ("conv", "bias"): (3,),
     ("norm", "scale"): (3,),
-    ("norm", "offset"): (3,),
+    ("norm", "bias"): (3,),
 }
 STEPS = 6
 
@@ -526,7 +526,7 @@ def test_frozen_parameters_have_no_update_and_no_state(name):
     moved = jax.tree.map(lambda a, b: bool((a != b).all()), params, after)
     assert moved == {
         "conv": {"kernel": True, "bias": False},
-        "norm": {"scale": False, "offset": False},
+        "norm": {"scale": False, "bias": False},
         "dense": {"kernel": True, "bias": True},
     }
     only = {"conv": {"kernel": params["conv"]["kernel"]}, "dense": params["dense"]}

@@ -8,7 +8,7 @@ import pytest
 from jaxml.config import DataConfig, ModelConfig
 from jaxml.data.sources import digits
 from jaxml.errors import InputError
-from jaxml.models import taps
+from jaxml.models import intermediates
 from jaxml.training import evaluation
 from jaxml.training.compilation import jit_steps
 from jaxml.training.features import extract_features
@@ -54,7 +54,7 @@ def test_every_split_is_whole_and_in_the_order_of_the_data(trained):
         rows = [0, *range(198, 202), len(inputs) - 1] if len(inputs) > 200 else [0, 5, -1]
         images = state.normalizer.apply(jnp.asarray(inputs[rows]))
         variables = evaluation.final_variables(experiment, jit_steps(experiment), state)
-        alone = taps.taps(experiment.learner.model, variables, images, ["stage2"])["stage2"]
+        alone = intermediates(experiment.learner.model, variables, images, ["stage2"])["stage2"]
         np.testing.assert_allclose(x[rows].reshape(alone.shape), alone, rtol=1e-4, atol=1e-5)
 
 
@@ -79,7 +79,7 @@ def test_what_there_is_not_is_told(trained, tmp_path):
 def test_a_network_without_taps_is_told(tmp_path):
     config = tiny.config(num_epochs=1, model=ModelConfig(name="linear"))
     train_and_evaluate(config, tmp_path / "run")
-    with pytest.raises(InputError, match=r"^--tap=features: linear has no taps$"):
+    with pytest.raises(InputError, match=r"^--tap=features: linear has no intermediate results$"):
         extract_features(tmp_path / "run", "features")
     with pytest.raises(InputError, match=r"^--split must be one of train, test"):
         extract_features(tmp_path / "run", "features", split="validation")

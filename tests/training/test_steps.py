@@ -11,14 +11,14 @@ import scipy.special
 from flax import linen as nn
 
 from jaxml.config import LossConfig, OptimConfig
-from jaxml.models.cifar_resnet import resnet_tiny
+from jaxml.models import MODELS
 from jaxml.normalize import PerImageStandardization
 from jaxml.optim import create_optimizer, ema_averaging
 from jaxml.training.objective import create_objective
 from jaxml.training.steps import Learner, TrainState, batch_moments, eval_step, train_step
 from jaxml.types import Batch
 
-MODEL = resnet_tiny(num_classes=6)
+MODEL = MODELS["resnet_tiny"](num_classes=6)
 KEY = jax.random.key(7)
 OBJECTIVE = create_objective(LossConfig(), num_classes=6)
 

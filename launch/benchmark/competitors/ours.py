@@ -15,8 +15,7 @@ from jaxml import layers
 from jaxml.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig
 from jaxml.data import DATASETS, Dataset, Split
 from jaxml.errors import InputError
-from jaxml.models import MODELS, create_model, network_class
-from jaxml.models.summary import summarize
+from jaxml.models import MODELS, create_model, network_class, summarize
 from jaxml.normalize import UnitInterval
 from jaxml.optim import create_optimizer
 from jaxml.training.compilation import call_lengths, compile_steps
