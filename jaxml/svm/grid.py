@@ -187,7 +187,7 @@ def kernel_grid(
             values = _outputs(space, x, rows, weight[:, held_out], seen)
             values += intercept[:, held_out].reshape(-1)
             for c, decisions in enumerate(np.split(values, len(costs), axis=1)):
-                voted = reductions.vote(jnp.asarray(decisions), classes=num_classes)
+                voted = reductions.vote(jnp.asarray(decisions), num_classes=num_classes)
                 entry[c, held_out] = np.mean(np.asarray(voted) == labels[rows])
     return Grid(costs, np.array([space.gamma for space in spaces]), accuracy)
 

@@ -277,7 +277,7 @@ def _in_double(function: Callable[..., Any], decision: np.ndarray, *more: Any) -
 
 @partial(jax.jit, static_argnames=("function", "classes"))
 def _of_pairs(function: Callable[..., Any], decision: Array, *, classes: int) -> Array:
-    return function(decision, classes=classes)
+    return function(decision, num_classes=classes)
 
 
 @jax.jit

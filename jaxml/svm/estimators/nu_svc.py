@@ -20,8 +20,8 @@ def _margin_of_thresholds(threshold: np.ndarray) -> float:
 class NuSVC(KernelClassifier):
     r"""Classification where nu bounds the share of rows within the margin, from above.
 
-    The machine of each pair of classes is that of `jaxml.svm.objectives.nu_svc`, divided by its
-    margin; nu bounds the share of support vectors, too, from below.
+    The machine of each pair of classes is that of `jaxml.svm.objectives.NuClassification`, divided
+    by its margin; nu bounds the share of support vectors, too, from below.
 
     Args:
       nu: in (0, 1], at most twice the share of the smaller class of each pair.
