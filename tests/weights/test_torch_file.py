@@ -459,7 +459,7 @@ REFERENCE = "a reference to something that is no storage"
         (tensor() + b"0" + tensor((6,), (1,), 0, storage("0", 7)), "of two kinds or sizes"),
         (tensor() + b"]b", "a state for no dict"),
         (b"}]b", "a state for no dict"),
-        (tensor() + b"]R", "a call of what cannot be called"),
+        (tensor() + b"]R", "a call of something that is not callable"),
         (ascii_name("torch", "FloatStorage") + b")R", "torch.FloatStorage of what it is never"),
         (ascii_name("torch", "Size") + b"K\1\x85R", "torch.Size of what it is never given"),
         (ascii_name("collections", "OrderedDict") + b"K\1\x85R", "collections.OrderedDict of what"),
