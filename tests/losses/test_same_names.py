@@ -27,7 +27,7 @@ INTEGERS = jnp.asarray(RNG.integers(4, size=6), jnp.int32)
 BINARY = jnp.asarray(RNG.integers(2, size=6), jnp.int32)
 TARGETS = jnp.asarray(RNG.normal(size=6), jnp.float32)
 WHERE = jnp.array([True, False, True, True, False, True])
-IMPOSSIBLE = jnp.array([0.0, -jnp.inf, 1.0])
+IMPOSSIBLE = jnp.array([0.0, -jnp.inf, -1.0])
 SOFT = jnp.array([0.25, 0.0, 0.75])
 
 # (ours, theirs): inputs with equal results; then, for inputs on which they differ, our result; then
@@ -48,7 +48,7 @@ SAME_NAME = {
             ),
             (
                 (IMPOSSIBLE, SOFT),
-                0.25 * np.logaddexp(0, 1) + 0.75 * np.logaddexp(0, -1),
+                0.25 * np.logaddexp(0, -1) + 0.75 * np.logaddexp(0, 1),
                 "an impossible class with probability 0 contributes 0 instead of NaN",
             ),
         ],
@@ -67,7 +67,7 @@ SAME_NAME = {
         [
             (
                 (jax.nn.log_softmax(IMPOSSIBLE), SOFT),
-                0.25 * np.log(0.25 * (1 + np.e)) + 0.75 * np.log(0.75 * (1 + np.exp(-1))),
+                0.25 * np.log(0.25 * (1 + np.exp(-1))) + 0.75 * np.log(0.75 * (1 + np.e)),
                 "it is 0 rather than NaN for a class that is impossible in both distributions",
             )
         ],

@@ -60,7 +60,10 @@ def test_a_linear_model_starts_at_zero():
             ModelConfig(name="mlp", activation="rleu"),
             "config.model.activation must be one of .*, got 'rleu'; did you mean 'relu'",
         ),
-        (ModelConfig(name="lineer"), "config.model.name: 'lineer' is not .* mean 'linear'"),
+        (
+            ModelConfig(name="lineer"),
+            "config.model.name must be .*, got 'lineer'; did you mean 'linear'",
+        ),
     ],
 )
 def test_an_option_that_a_network_does_not_have_is_an_error(config, message):

@@ -88,5 +88,7 @@ def test_other_losses_may_not_be_squared():
 
 
 def test_an_unknown_loss_is_answered_with_the_nearest():
-    with pytest.raises(InputError, match=r"config.loss.name: 'hing' .* did you mean 'hinge'\?"):
+    with pytest.raises(
+        InputError, match=r"config.loss.name must be .*, got 'hing'; did you mean 'hinge'\?"
+    ):
         create_objective(LossConfig(name="hing"), num_classes=2)
