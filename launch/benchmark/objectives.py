@@ -27,7 +27,7 @@ def dual(model: Any) -> float:
             some = weight != 0
             weight, here = weight[some], here[some]
             norms = np.square(here).sum(1)
-            gamma = model._gamma if hasattr(model, "_gamma") else model._space.gamma
+            gamma = model._gamma if hasattr(model, "_gamma") else model._kernel.gamma
             kernel = np.exp(-gamma * np.maximum(norms[:, None] + norms - 2 * here @ here.T, 0))
             total += np.abs(weight).sum() - weight @ kernel @ weight / 2
     return float(total)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from jaxml.errors import InputError, choose
 from jaxml.models import MODELS, network_class
-from jaxml.svm.command.experiment import check_output
 from launch.benchmark.task import Task
+from launch.outputs import check_output
 
 # Benchmarks, and their default number of rounds.
 REPEATS = {

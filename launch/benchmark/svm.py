@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_digits
 
-from jaxml.svm.files import libsvm_format
+from jaxml.svm import files
 from launch.benchmark import command
 from launch.benchmark.settings import Settings
 from launch.benchmark.worker import WorkerError
@@ -28,7 +28,7 @@ def svm(settings: Settings) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         train, result = Path(folder) / "train", Path(folder) / "result.json"
         x, y = load_digits(return_X_y=True)
-        libsvm_format.write(train, np.float64(x), np.float64(y))
+        files.write_examples(train, np.float64(x), np.float64(y))
         for kernel in KERNELS:
             flags = (f"--kernel={kernel}", f"--repeats={settings.rounds}", f"--result={result}")
             _run(f"--train={train}", *flags)
@@ -36,7 +36,7 @@ def svm(settings: Settings) -> dict[str, Any]:
             results.append(
                 {
                     "operation": f"{kernel} fit",
-                    "competitors": {model["machine"]: _measurements(model) for model in models},
+                    "competitors": {model["model"]: _measurements(model) for model in models},
                 }
             )
     return {"device": "cpu", "versions": {}, "results": results}
@@ -58,6 +58,6 @@ def _measurements(model: dict[str, Any]) -> dict[str, Any]:
         "median_seconds": model["fit_seconds"],
         "min_seconds": model["fit_min_seconds"],
         "max_seconds": model["fit_max_seconds"],
-        "images_per_second": model["rows"] / model["fit_seconds"],
+        "images_per_second": model["samples"] / model["fit_seconds"],
         "ratio": model["fit_ratio"],
     }

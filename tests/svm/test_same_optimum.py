@@ -27,9 +27,8 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.exceptions import ConvergenceWarning
 
 from jaxml.data.sources import idx
-from jaxml.svm import linear
-from jaxml.svm.estimators import SVC, LinearSVC
-from jaxml.svm.files import libsvm_format
+from jaxml.svm import SVC, LinearSVC, linear
+from jaxml.svm.files import read_examples
 
 FOLDER = os.environ.get("JAXML_DATA", "")
 EMBEDDED: dict[str, Any] = {"digits": load_digits, "breast_cancer": load_breast_cancer}
@@ -256,5 +255,5 @@ def load(name):
 
 
 def read(file, **settings) -> tuple[Any, np.ndarray]:
-    examples = libsvm_format.read(Path(FOLDER, "libsvm", file), **settings)
+    examples = read_examples(Path(FOLDER, "libsvm", file), **settings)
     return examples.x, examples.labels

@@ -1,4 +1,4 @@
-"""The kernel estimators on random problems of all scales, beside libsvm and float64 sums."""
+"""The kernel estimators on random problems, compared with libsvm and float64 sums."""
 
 from typing import Any
 

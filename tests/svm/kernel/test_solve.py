@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxml.svm.estimators.space import fit_space
+from jaxml.svm.estimators._fitted_kernel import KernelSamples, fit_kernel
 from jaxml.svm.kernel import DualProblems, _solve, single_group, solve
 
 RNG = np.random.default_rng(1)
@@ -24,8 +24,8 @@ def test_what_float32_gets_wrong_is_solved_in_float64(distance, monkeypatch):
     x = Z.copy()
     x[:, 0] += np.where(np.arange(200) % 2, distance, -distance)
     columns = single_group(200)
-    space = fit_space("rbf", x, gamma=1.0, coef0=0.0, degree=3)
-    found = solve(problems(columns), space.examples(x, columns.examples), columns.starts)
+    fitted = fit_kernel("rbf", x, gamma=1.0, coef0=0.0, degree=3)
+    found = solve(problems(columns), KernelSamples(fitted, x, columns.examples), columns.starts)
     assert found.converged
     value = found.value[0, 0, :200]
     gram = np.exp(-np.square(x[:, None] - x[None]).sum(-1))
@@ -44,7 +44,9 @@ def test_the_host_takes_small_problems_and_those_beyond_float32(monkeypatch):
     monkeypatch.setattr(_solve._device_solver, "DeviceSolver", None)  # nothing runs on the device
     columns = single_group(200)
     for kernel, x in (("rbf", Z), ("linear", 1e3 * Z)):
-        space = fit_space(kernel, x, gamma=1.0, coef0=0.0, degree=3)
-        found = solve(problems(columns, 1.0), space.examples(x, columns.examples), columns.starts)
+        fitted = fit_kernel(kernel, x, gamma=1.0, coef0=0.0, degree=3)
+        found = solve(
+            problems(columns, 1.0), KernelSamples(fitted, x, columns.examples), columns.starts
+        )
         assert found.converged
         monkeypatch.setattr(_solve, "_HOST_SECONDS", 0.0)  # the second is not for its size
