@@ -1,7 +1,7 @@
 """Console scripts of an installed jaxml; `jaxml-train` runs `launch.train`.
 
-A wheel contains this file as `jaxml_launchers/__init__.py`, next to `launch` and `configs`, which are
-importable only in the processes of these scripts. An editable install runs the files of the clone.
+A wheel contains this file as `jaxml_launchers/__init__.py`, next to `launch` and `configs`; they
+can be imported in the processes of these scripts only. An editable install runs those of the clone.
 """
 
 import runpy
