@@ -1,9 +1,9 @@
-"""Logistic regression on the breast cancer data set: 30 features, malignant or benign.
+"""Logistic regression on the breast cancer data of scikit-learn: 30 features, two classes.
 
     python -m launch.train --config=configs/breast_cancer_logistic.py
 
-Minimizes the sigmoid cross-entropy with an L2 penalty by mini-batch gradient descent. Time and
-accuracy are in the README's results.
+Mini-batch gradient descent on the sigmoid cross-entropy with an L2 penalty. Results:
+configs/README.md.
 """
 
 from jaxml.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig

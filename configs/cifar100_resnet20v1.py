@@ -1,9 +1,9 @@
-"""ResNet-20 v1 on CIFAR-100 with its 100 fine classes, otherwise as cifar10_resnet20v1.py.
+"""ResNet-20 v1 on the 100 fine classes of CIFAR-100; otherwise as cifar10_resnet20v1.py.
 
     python -m launch.train --config=configs/cifar100_resnet20v1.py --config.data.dir=DIR
 
-DIR contains cifar-100-python.tar.gz or cifar-100-binary.tar.gz as published. There is no result of
-the full recipe yet.
+DIR holds the published cifar-100-python.tar.gz or cifar-100-binary.tar.gz. The full recipe has not
+been measured.
 """
 
 from configs import cifar10_resnet20v1

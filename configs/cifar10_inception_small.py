@@ -1,11 +1,10 @@
-"""A small Inception network with an auxiliary head on CIFAR-10.
+"""Small Inception with an auxiliary head on CIFAR-10.
 
     python -m launch.train --config=configs/cifar10_inception_small.py --config.data.dir=DIR
 
-DIR contains cifar-10-python.tar.gz or cifar-10-binary.tar.gz as published, or the extracted folder.
-The recipe is our own and sized for a laptop. It does not reproduce Zhang et al. 2017, who train
-larger networks of this kind for hundreds of epochs. The result of the first epoch is in the README;
-there is none of the full recipe yet.
+DIR holds the published cifar-10-python.tar.gz or cifar-10-binary.tar.gz, or the extracted folder.
+The recipe is this project's own and fits a laptop. Results of the first epoch: configs/README.md.
+The larger network of Zhang et al. 2017 trains for hundreds of epochs, which is not reproduced here.
 """
 
 from jaxml.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig

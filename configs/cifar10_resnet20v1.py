@@ -1,11 +1,10 @@
-"""ResNet-20 v1 on CIFAR-10, the recipe of He et al. 2015, section 4.2.
+"""ResNet-20 v1 on CIFAR-10: the recipe of He et al. 2015, section 4.2.
 
     python -m launch.train --config=configs/cifar10_resnet20v1.py --config.data.dir=DIR
 
-DIR contains cifar-10-python.tar.gz or cifar-10-binary.tar.gz as published, or the extracted folder.
-The paper trains for 64,000 steps of 128 images, which is 164 epochs, and divides the learning rate
-by 10 after 32,000 and 48,000 steps. The results of the first epochs are in the README; there is
-none of the full recipe yet.
+DIR holds the published cifar-10-python.tar.gz or cifar-10-binary.tar.gz, or the extracted folder.
+The paper trains for 64,000 steps of 128 images (164 epochs) and divides the learning rate by 10 at
+steps 32,000 and 48,000. Results: configs/README.md.
 """
 
 from jaxml.config import Config, DataConfig, ModelConfig, OptimConfig

@@ -1,10 +1,9 @@
-"""ResNet-29 v2, with pre-activation bottleneck blocks, otherwise as cifar10_resnet20v1.py.
+"""ResNet-29 v2 (pre-activation bottlenecks) on CIFAR-10; otherwise as cifar10_resnet20v1.py.
 
     python -m launch.train --config=configs/cifar10_resnet29v2.py --config.data.dir=DIR
 
-He et al. 2016 train networks of this kind, such as ResNet-110, with the schedule of their first
-paper, which is used here. The result of the first epoch is in the README; there is none of the full
-recipe yet.
+He et al. 2016 train such networks with the schedule of their first paper, which is used here.
+Results of the first epoch: configs/README.md. The full recipe has not been measured.
 """
 
 from configs import cifar10_resnet20v1

@@ -1,8 +1,8 @@
-"""ResNet-56 v1 on CIFAR-10, otherwise as cifar10_resnet20v1.py.
+"""ResNet-56 v1 on CIFAR-10; otherwise as cifar10_resnet20v1.py.
 
     python -m launch.train --config=configs/cifar10_resnet56v1.py --config.data.dir=DIR
 
-There is no result of this recipe yet.
+The full recipe has not been measured.
 """
 
 from configs import cifar10_resnet20v1

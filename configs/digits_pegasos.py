@@ -1,22 +1,20 @@
-r"""Pegasos: one-vs-rest linear SVMs on scikit-learn's digits.
+r"""Pegasos: one-vs-rest linear support vector machines on scikit-learn's digits.
 
     python -m launch.train --config=configs/digits_pegasos.py
 
-Minimizes
+Stochastic subgradient descent on
 
 .. math:: \frac{\lambda}{2} |w|^2 + \frac{1}{n} \sum_{i=1}^n \max(0, 1 - s_i w^\top x_i),
     \qquad \lambda = \frac{1}{C n}
 
-by stochastic subgradient descent with learning rate :math:`1 / (\lambda t)`. Each step is followed
-by a projection onto the ball of radius :math:`1 / \sqrt{\lambda}`, which contains the optimum.
-There is no intercept: the bias is frozen at 0. The last tenth of the epochs is averaged for
-evaluation. A test checks that the run ends near the optimum that
-`sklearn.svm.LinearSVC(loss="hinge", C=C, fit_intercept=False)` finds. Time and accuracy are in the
-README's results.
+with step size :math:`1 / (\lambda t)`, followed by a projection onto the ball of radius
+:math:`1 / \sqrt{\lambda}`, which contains the optimum. There is no intercept: the bias stays at 0.
+The average of the last tenth of the epochs is evaluated. The run ends close to scikit-learn's
+`LinearSVC(loss="hinge", C=C, fit_intercept=False)`, which its test asserts. Results:
+configs/README.md.
 
-References:
-  Shalev-Shwartz, Singer, Srebro and Cotter, "Pegasos: primal estimated sub-gradient solver for
-  SVM", 2011, figure 2.
+Source: Shalev-Shwartz, Singer, Srebro, Cotter, "Pegasos: primal estimated sub-gradient solver for
+SVM", 2011, figure 2.
 """
 
 from jaxml.config import (

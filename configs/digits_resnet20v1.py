@@ -1,9 +1,9 @@
-"""ResNet-20 v1 on scikit-learn's handwritten digits, the default config.
+"""ResNet-20 v1 on scikit-learn's handwritten digits: the default recipe.
 
     python -m launch.train --config=configs/digits_resnet20v1.py
 
-The images have 8x8 pixels. The writers of the test split do not occur in the training split. Time
-and accuracy are in the README's results.
+The images have 8x8 pixels; training and test images come from different writers. Results:
+configs/README.md.
 """
 
 from jaxml.config import Config, DataConfig, ModelConfig, OptimConfig

@@ -1,8 +1,8 @@
-"""ResNet-20 v1 on Fashion-MNIST: mnist_resnet20v1.py with flips and ten epochs.
+"""ResNet-20 v1 on Fashion-MNIST: mnist_resnet20v1.py with flips, for ten epochs.
 
     python -m launch.train --config=configs/fashion_mnist_resnet20v1.py --config.data.dir=DIR
 
-There is no result of this recipe yet.
+The recipe has not been measured.
 """
 
 from configs import mnist_resnet20v1

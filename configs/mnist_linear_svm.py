@@ -1,17 +1,18 @@
-r"""One-vs-rest linear SVMs on the pixels of MNIST, by mini-batch gradient descent.
+r"""One-vs-rest linear support vector machines on the pixels of MNIST, by mini-batches.
 
     python -m launch.train --config=configs/mnist_linear_svm.py --config.data.dir=DIR
 
-DIR contains the four published IDX files, each optionally with .gz. The objective is that of
-liblinear and of `sklearn.svm.LinearSVC(loss="hinge", C=C)`, which penalize the intercept too:
+DIR holds the four IDX files, train-images-idx3-ubyte and so on, optionally gzipped. The objective
+of liblinear and of scikit-learn's `LinearSVC(loss="hinge", C=C)`, which also penalizes the
+intercept,
 
-.. math:: \frac{1}{2} |w|^2 + C \sum_{i=1}^n \max(0, 1 - s_i f(x_i)).
+.. math:: \frac{1}{2} |w|^2 + C \sum_{i=1}^n \max(0, 1 - s_i f(x_i)),
 
-Divided by C n, it is the mean hinge loss with a weight decay of
+divided by C n, is the mean hinge loss with a weight decay of
 
 .. math:: \lambda = \frac{1}{C n}.
 
-Time and accuracy are in the README's results.
+Results: configs/README.md.
 """
 
 from jaxml.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig

@@ -1,9 +1,9 @@
-"""ResNet-20 v1 on MNIST, one epoch.
+"""ResNet-20 v1 on MNIST, for one epoch.
 
     python -m launch.train --config=configs/mnist_resnet20v1.py --config.data.dir=DIR
 
-DIR contains the four published IDX files, each optionally with .gz. Time and accuracy are in the
-README's results.
+DIR holds the four IDX files, train-images-idx3-ubyte and so on, optionally gzipped. Results:
+configs/README.md.
 """
 
 from jaxml.config import Config, DataConfig, ModelConfig, OptimConfig

@@ -19,6 +19,8 @@ from jaxml.training.signals import Interrupted
 from launch import cache, cpu
 
 ROOT = Path(__file__).resolve().parent.parent
+# What to type for a launcher: a wheel has console scripts, and its `launch` is not on the path.
+COMMAND = "jaxml-{}" if ROOT.name == "jaxml_launchers" else "python -m launch.{}"
 OURS = "jaxml.errors.InputError: "
 HELP = {"--help", "-h", "--helpfull"}
 # Errors that a config file can raise while it is loaded.

@@ -33,7 +33,7 @@ def main() -> None:
         config = resumed(config, workdir)
     else:
         workdir = user_path(f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
-    resume = f"python -m launch.train --workdir={shlex.quote(str(workdir))}"
+    resume = f"{cli.COMMAND.format('train')} --workdir={shlex.quote(str(workdir))}"
     print(f"run in {workdir}; to resume it: {resume}", flush=True)
     gc.set_threshold(50_000)  # tracing creates many objects, few of them garbage
     cache.keep_compiled(workdir.absolute().parent / ".compiled", os.environ)

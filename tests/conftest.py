@@ -1,6 +1,7 @@
 """Strict mode for the suite: checked shapes, no implicit promotion, warnings as errors."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -34,6 +35,21 @@ _whole = pytest.StashKey[bool]()
 def pytest_addoption(parser):
     """Adds `--large`, which also runs the tests of whole published networks (about an hour)."""
     parser.addoption("--large", action="store_true", help="also run the tests marked large")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Runs the tests of a single file in this process."""
+    files = {argument.partition("::")[0] for argument in config.args}
+    return 0 if len(files) == 1 and Path(files.pop()).is_file() else None
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _release_programs():
+    """Releases the compiled programs of a module, which would fill the memory of a whole run."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 def pytest_collection_modifyitems(config, items):
