@@ -73,10 +73,11 @@ DRAWN = {
         reasons=(*DRAWS, "may draw the largest number of the dtype"),
     ),
     "variance_scaling": Same(
-        calls=tuple(
-            (2.0, mode, distribution, -1, (0, 1))
-            for mode in ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
-            for distribution in ("normal", "truncated_normal", "uniform")
+        calls=(
+            (2.0, "fan_in", "normal", -1, (0, 1)),
+            (2.0, "fan_out", "truncated_normal"),
+            (0.5, "fan_avg", "uniform", -2, -1, 0),
+            (0.5, "fan_geo_avg", "normal"),
         ),
         ours=("groups",),
         rounded=False,
@@ -185,7 +186,9 @@ def test_values_are_theirs(package, name):
                 expected = function(x.astype(dtype), *positional, **keywords)
                 actual = ours(package, name)(x.astype(dtype), *positional, **keywords)
                 assert actual.dtype == expected.dtype == dtype
-                np.testing.assert_array_equal(actual, expected, f"{library}, {positional}")
+                # In float64, because NumPy takes NaN of bfloat16 for unequal.
+                pair = [np.asarray(y, np.float64) for y in (actual, expected)]
+                np.testing.assert_array_equal(*pair, f"{library}, {positional}")
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
@@ -207,10 +210,9 @@ def test_draws_are_theirs(name, x64):
             for library, function in theirs("initializers", name).items():
                 expected = function(*positional, **keywords)
                 actual = ours("initializers", name)(*positional, **keywords)
-                for dtype in [(), (jnp.float32,)]:
-                    draw, wanted = actual(key, shape, *dtype), expected(key, shape, *dtype)
-                    assert draw.dtype == wanted.dtype
-                    np.testing.assert_array_equal(draw, wanted, f"{library}, {positional}")
+                draw, wanted = actual(key, shape), expected(key, shape)
+                assert draw.dtype == wanted.dtype
+                np.testing.assert_array_equal(draw, wanted, f"{library}, {positional}")
     default = ours("initializers", name)(*positional, **keywords, dtype=jnp.float16)
     assert default(key, shape).dtype == jnp.float16
 

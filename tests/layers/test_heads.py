@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxml import layers
 from jaxml.layers import HEADS
 from tests import properties, references
 
@@ -80,3 +81,11 @@ def test_features_that_are_no_images_raise(name):
     message = r"`(features|x)` must .*channels.*, got shape \(2, 5\)"
     with properties.unchecked(), pytest.raises(ValueError, match=message):
         HEADS[name](jnp.ones((2, 5)), jnp.ones((5, CLASSES)))
+
+
+def test_a_config_names_each_head():
+    assert {
+        "fc": layers.fully_connected_head,
+        "gap": layers.global_average_pool_head,
+        "gmp": layers.global_max_pool_head,
+    } == HEADS
