@@ -270,7 +270,7 @@ class AverageConfig(Settings):
 
 @dataclasses.dataclass
 class CheckpointConfig(Settings):
-    """What is saved during a run."""
+    """Checkpoints of a run."""
 
     every_steps: int | None = setting(
         None,

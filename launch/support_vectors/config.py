@@ -57,12 +57,12 @@ class SVMConfig:
 
     @property
     def is_regression(self) -> bool:
-        """Whether the labels are real targets."""
+        """Returns whether the labels are real targets."""
         return self.loss in REGRESSION
 
     @property
     def is_linear(self) -> bool:
-        """Whether a linear estimator is fitted."""
+        """Returns whether a linear estimator is fitted."""
         return self.kernel == "linear" and self.multiclass != "one_vs_one"
 
     def check(self) -> None:

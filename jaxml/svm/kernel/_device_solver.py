@@ -41,7 +41,7 @@ class DeviceSolution:
 
     @property
     def converged(self) -> bool:
-        """Whether the violation of every problem is within the tolerance."""
+        """Returns whether the violation of every problem is within the tolerance."""
         return not self.progress.num_unsolved
 
 

@@ -37,7 +37,7 @@ class HostKernel:
 
     @property
     def is_thread_safe(self) -> bool:
-        """Whether threads may call it, which the user's function may not support."""
+        """Returns whether threads may call it, which the user's function may not support."""
         return self.function is None
 
     def examples(self, x: np.ndarray) -> HostExamples:

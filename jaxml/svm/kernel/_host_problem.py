@@ -44,7 +44,7 @@ class HostProblem:
 
     @cached_property
     def is_one_to_one(self) -> bool:
-        """Whether variables and columns are the same, in the same order."""
+        """Returns whether variables and columns are the same, in the same order."""
         return np.array_equal(self.column, np.arange(self.num_columns))
 
     def spread(self, level: np.ndarray) -> np.ndarray:

@@ -93,7 +93,7 @@ class KernelSolution:
 
     @property
     def converged(self) -> bool:
-        """Whether all problems are solved to the tolerance."""
+        """Returns whether all problems are solved to the tolerance."""
         return not self.unsolved.any()
 
     @property
@@ -186,7 +186,7 @@ class _Run:
         return problem, index, self.column[number][columns]
 
     def is_for_host(self) -> bool:
-        """Whether the host is faster, or the digits of the device do not suffice."""
+        """Returns whether the host is faster, or the digits of the device do not suffice."""
         upper = self.problems.upper
         sizes = (upper > 0).any(1).sum(1)
         seconds = (2e-5 * sizes * (1 + sizes / 2000)).sum()

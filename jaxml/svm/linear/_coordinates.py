@@ -35,7 +35,7 @@ class Coordinates:
 
     @property
     def is_shifted(self) -> bool:
-        """Whether the intercept differs from that of the original problem."""
+        """Returns whether the intercept differs from that of the original problem."""
         return bool(self.shift.any())
 
     @property
