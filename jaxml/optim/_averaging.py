@@ -59,9 +59,8 @@ def ema_averaging(decay: float) -> Averaging:
     .. math:: a_t = d\, a_{t-1} + (1 - d)\, w_t, \quad a_0 = 0, \qquad
         \hat w_t = a_t / (1 - d^t)
 
-    This is `optax.ema` applied to variables instead of updates. In float32, `optax.ema` rounds
-    :math:`d`, :math:`1 - d` and :math:`d^t` separately, so that with a decay near 1 the average of
-    a constant is not that constant; here it is.
+    This is `optax.ema` applied to variables instead of updates, with an accurate bias correction:
+    the float32 difference :math:`1 - d^t` of `optax.ema` cancels for a decay near 1 and small t.
 
     Args:
       decay: The decay rate :math:`d`, in [0, 1).
@@ -186,5 +185,5 @@ def _zeros(variables: PyTree) -> Average:
 
 
 def _interpolate(past: PyTree, now: PyTree, weight: Array | float) -> PyTree:
-    """Interpolates linearly; unlike `optax.incremental_update`, it keeps a constant exactly."""
+    """Interpolates linearly from the past to the present values, in the dtype of the past."""
     return jax.tree.map(lambda a, w: a + (w - a) * jnp.asarray(weight, a.dtype), past, now)

@@ -96,7 +96,7 @@ OTHERS = {
     "create_optimizer": "reads a config",
     "create_schedule": "reads a config",
     "decay_mask": "optax has no masks of its own",
-    "ema_averaging": "optax.ema, which does not keep a constant in float32 (test_averaging.py)",
+    "ema_averaging": "optax.ema, whose bias correction cancels in float32 (test_averaging.py)",
     "inverse_sqrt_schedule": "optax has none",
     "inverse_time_schedule": "optax has none",
     "is_frozen": "optax.freeze takes a mask; ours is the pattern behind it",
