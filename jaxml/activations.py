@@ -14,6 +14,7 @@ values, with three differences:
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -337,7 +338,7 @@ def _relu_beyond(reach: float, function: Callable[[Array], Array], x: Array) -> 
     return jnp.where(near, function(jnp.where(near, x, 0.0)), jax.nn.relu(x))
 
 
-def _in_float32(function: Callable[..., Array], x: Array, axis: object, where: object) -> Array:
+def _in_float32(function: Callable[..., Array], x: Array, axis: object, where: Any) -> Array:
     """Applies a function in float32 at least, then rounds."""
     if where is not None:
         where = jnp.broadcast_to(where, x.shape)

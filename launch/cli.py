@@ -173,7 +173,7 @@ def parse(
     if config and not isinstance(values["config"].value, Config):
         raise InputError("--config: get_config() must return a jaxml.config.Config")
     for name in unset:
-        settings.assign(values["config"].value, name, None)
+        settings.assign(cast(Config, values["config"].value), name, None)
         config_flags.get_override_values(values["config"])[name] = None
     if wants_help:
         _print_help(values)

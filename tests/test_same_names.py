@@ -152,16 +152,18 @@ def test_the_table_has_every_shared_name():
 
 @pytest.mark.parametrize(("package", "name"), SAME)
 def test_arguments_and_defaults_are_theirs(package, name):
+    row = TABLE[package, name]
+    assert isinstance(row, Same)
+    keywords = row.ours
+
     def parameters(function):
         given = list(inspect.signature(function).parameters.values())
         given = given[1:] if package != "initializers" else given  # x or inputs
-        return [(p.name, p.kind, p.default) for p in given if p.name not in row.ours]
+        return [(p.name, p.kind, p.default) for p in given if p.name not in keywords]
 
-    row = TABLE[package, name]
-    assert isinstance(row, Same)
     for library, function in theirs(package, name).items():
         assert parameters(ours(package, name)) == parameters(function), library
-    for keyword in row.ours:
+    for keyword in keywords:
         kind = inspect.signature(ours(package, name)).parameters[keyword].kind
         assert kind is inspect.Parameter.KEYWORD_ONLY
 
@@ -187,8 +189,8 @@ def test_values_are_theirs(package, name):
                 actual = ours(package, name)(x.astype(dtype), *positional, **keywords)
                 assert actual.dtype == expected.dtype == dtype
                 # In float64, because NumPy takes NaN of bfloat16 for unequal.
-                pair = [np.asarray(y, np.float64) for y in (actual, expected)]
-                np.testing.assert_array_equal(*pair, f"{library}, {positional}")
+                got, wanted = (np.asarray(y, np.float64) for y in (actual, expected))
+                np.testing.assert_array_equal(got, wanted, f"{library}, {positional}")
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
@@ -213,6 +215,7 @@ def test_draws_are_theirs(name, x64):
                 draw, wanted = actual(key, shape), expected(key, shape)
                 assert draw.dtype == wanted.dtype
                 np.testing.assert_array_equal(draw, wanted, f"{library}, {positional}")
+    positional, keywords = split(DRAWN[name].calls[-1])
     default = ours("initializers", name)(*positional, **keywords, dtype=jnp.float16)
     assert default(key, shape).dtype == jnp.float16
 

@@ -1,7 +1,7 @@
 """Initializers that draw every entry from one distribution."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -139,7 +139,7 @@ def sparse(sparsity: float, *, stddev: float = 0.01, dtype: Any = None) -> Initi
     return rounded(draw, dtype)
 
 
-def rounded(draw: Initializer, default: Any) -> Initializer:
+def rounded(draw: Callable[[Key, Sequence[int], Any], Array], default: Any) -> Initializer:
     """Draws in float32 at least, then rounds to the dtype."""
 
     def init(key: Key, shape: Sequence[int], dtype: Any = default) -> Array:

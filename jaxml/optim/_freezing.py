@@ -2,7 +2,6 @@
 
 import re
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -35,7 +34,7 @@ def keep_frozen(pattern: str | None, old: PyTree, new: PyTree) -> PyTree:
     {'head': 2, 'stem': 1}
     """
 
-    def choose(path: Sequence[Any], before: Any, after: Any) -> Any:
+    def choose(path: tuple[Any, ...], before: Any, after: Any) -> Any:
         return before if is_frozen(pattern, keystr(path, simple=True, separator="/")) else after
 
     return jax.tree_util.tree_map_with_path(choose, old, new) if pattern else new

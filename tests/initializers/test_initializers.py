@@ -31,7 +31,7 @@ KERNELS = {
 # Name -> the scale, the mode, SciPy's distribution of variance 1, and its kurtosis.
 NORMAL, UNIFORM = scipy.stats.norm(), scipy.stats.uniform(-math.sqrt(3), math.sqrt(12))
 TRUNCATED = scipy.stats.truncnorm(-2, 2, scale=1 / 0.8796256610342398)
-SCALED = {
+SCALED: dict[str, tuple[Any, ...]] = {
     "lecun_normal": (1.0, "fan_in", TRUNCATED, 2.37),
     "lecun_uniform": (1.0, "fan_in", UNIFORM, 9 / 5),
     "xavier_normal": (1.0, "fan_avg", TRUNCATED, 2.37),

@@ -119,7 +119,7 @@ rows = pytest.mark.parametrize(
 
 
 def documented(function, sentence):
-    return sentence in " ".join(inspect.getdoc(function).split())
+    return sentence in " ".join(str(inspect.getdoc(function)).split())
 
 
 def test_the_table_has_all_functions_of_the_same_name():

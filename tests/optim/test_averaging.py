@@ -1,5 +1,7 @@
 """Tests of parameter averaging against torch, optax and NumPy."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -115,7 +117,8 @@ def test_lookahead_takes_the_steps_of_optax():
     sgd = optax.sgd(0.1, momentum=0.9)
     both = optax.lookahead(sgd, sync_period=3, slow_step_size=0.25)
     params = jnp.array([4.0, -2.0])
-    pair, state = optax.LookaheadParams.init_synced(params), sgd.init(params)
+    pair: Any = optax.LookaheadParams.init_synced(params)
+    state = sgd.init(params)
     both_state = both.init(pair)
     average = averaging.init({"params": params})
     for step in range(1, STEPS + 1):

@@ -182,7 +182,7 @@ def test_one_cycle_is_that_of_torch(warmup_epochs, rise):
 def test_inverse_schedules_decay_from_the_peak():
     steps = np.arange(5)
     for schedule, power in ((inverse_sqrt_schedule, -0.5), (inverse_time_schedule, -1.0)):
-        got = np.float32(jax.vmap(schedule(0.4, 3))(steps.astype(np.float32)))
+        got = np.asarray(jax.vmap(schedule(0.4, 3))(steps.astype(np.float32)), np.float32)
         expected = 0.4 * ((3 + steps) / 3) ** power
         properties.agree(schedule, got, expected, by="NumPy float64", rtol=1e-6)
 

@@ -231,7 +231,7 @@ def _resolve_gamma(gamma: str | float, x: np.ndarray) -> float:
     if isinstance(gamma, str) and gamma == "scale":
         variance = _variance(x)
         return 1 / (x.shape[1] * variance) if variance > 0 else 1.0
-    if not (is_number(gamma) and 0 <= gamma < np.inf):
+    if isinstance(gamma, str) or not (is_number(gamma) and 0 <= gamma < np.inf):
         hint = nearest(gamma, ("scale", "auto")) if isinstance(gamma, str) else ""
         raise InputError(
             f"`gamma` must be scale, auto or a finite number >= 0, got {gamma!r}{hint}"

@@ -68,7 +68,7 @@ class KernelEstimator(BaseEstimator):
 
     def _problem_weights(self) -> np.ndarray:
         """Returns the `[vectors, problems]` weights of the support vectors in each output."""
-        return self.dual_coef_.T
+        raise NotImplementedError
 
     def _check(self) -> None:
         check_number("tol", self.tol, above=0)
@@ -195,6 +195,9 @@ class KernelEstimator(BaseEstimator):
 
 class SingleOutputEstimator(KernelEstimator):
     """Base of the kernel estimators that solve one problem and have one real output."""
+
+    def _problem_weights(self) -> np.ndarray:
+        return self.dual_coef_.T
 
     def _fit_output(
         self, x: np.ndarray, sign: np.ndarray, linear: np.ndarray, upper: np.ndarray

@@ -54,6 +54,7 @@ class _LinearEstimator(BaseEstimator):
         """Solves the problems of `targets` `[problems, samples]` and sets the shared attributes."""
         shape = len(targets), x.shape, issparse(x)
         last_shape, last_state = getattr(self, "_state", None) or (None, None)
+        report: Any = self.verbose if callable(self.verbose) else print if self.verbose else None
         found = linear.fit(
             x,
             targets,
@@ -65,7 +66,7 @@ class _LinearEstimator(BaseEstimator):
             tolerance=self.tol,
             max_steps=self.max_iter,
             start=last_state if self.warm_start and shape == last_shape else None,
-            report=self.verbose if callable(self.verbose) else print if self.verbose else None,
+            report=report,
         )
         self._state = (shape, found.state) if self.warm_start or not found.converged else None
         self.n_iter_, self.converged_ = found.steps, found.converged

@@ -34,7 +34,8 @@ def sample_weights(given: Any, num_samples: int, *, negative: bool = False) -> n
     """
     if given is None or is_number(given):
         given = np.full(num_samples, 1.0 if given is None else given)
-    weights = check_array(given, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    dtype: Any = np.float64
+    weights = check_array(given, ensure_2d=False, dtype=dtype, input_name="sample_weight")
     if weights.shape != (num_samples,):
         raise InputError(f"`sample_weight` must have shape {(num_samples,)}, got {weights.shape}")
     if not negative and weights.min() < 0:

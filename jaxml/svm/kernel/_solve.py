@@ -140,8 +140,8 @@ def solve(
     if not run.is_for_host():
         run.solve_on_device(memory)
     run.solve_on_host()
-    for _ in range(_RESCALINGS if scale is not None else 0):
-        if not run.rescale(scale):
+    for _ in range(_RESCALINGS):
+        if scale is None or not run.rescale(scale):
             break
         run.solve_on_host()
     return run.found

@@ -118,8 +118,10 @@ def _pair(
         else:
             better = found[3] > best[3]
             excess = jnp.maximum(best[2], found[2])
-            best = tuple(jnp.where(better, b, a) for a, b in zip(best, found, strict=True))
-            best = (*best[:2], excess, best[3])
+            first, second, _, gain = (
+                jnp.where(better, b, a) for a, b in zip(best, found, strict=True)
+            )
+            best = (first, second, excess, gain)
     assert best is not None
     return best[:3]
 

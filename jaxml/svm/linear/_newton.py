@@ -148,7 +148,7 @@ class _Newton:
         change = scaled.decisions(direction)
         if best is not None:
             best.update(scaled.evaluate_ahead(now, change), at.theta)
-        for j, k in enumerate(now.index):
+        for j, k in enumerate(now.indices):
             gradient = scaled.regularizer_gradient(k, direction[j])
             step = scaled.losses[k].line_search(
                 at.decision[k], change[j], at.multipliers[k], at.penalty[k],
@@ -165,10 +165,10 @@ class _Newton:
         left = scaled.coordinates.original_sums(now.gradient[:, :-1], now.gradient[:, -1])
         slack = np.square(left).sum(1) / 2
         gap = progress.primal - progress.dual
-        ready = np.flatnonzero(~(slack > 0.1 * gap[now.index]))
+        ready = np.flatnonzero(~(slack > 0.1 * gap[now.indices]))
         if not len(ready):
             return now
-        index = now.index[ready]
+        index = now.indices[ready]
         for k in index:
             update = scaled.losses[k].update_dual(at.decision[k], at.multipliers[k], at.penalty[k])
             at.multipliers[k] = update.dual
@@ -176,7 +176,7 @@ class _Newton:
         limit = most * penalty_unit(scaled.problems, scaled.loss)[index]
         penalty = at.penalty[index]
         at.penalty[index] = np.minimum(3 * penalty, np.maximum(limit, penalty))
-        return scaled.evaluate(now.index, at)
+        return scaled.evaluate(now.indices, at)
 
 
 @dataclass
@@ -190,9 +190,9 @@ class _Best:
 
     def update(self, now: Evaluation, theta: np.ndarray) -> None:
         """Replaces the points that the evaluation improves upon."""
-        for j in np.flatnonzero(now.primal < self.primal[now.index]):
-            k = now.index[j]
+        for j in np.flatnonzero(now.primal < self.primal[now.indices]):
+            k = now.indices[j]
             self.theta[k], self.primal[k] = theta[k], now.primal[j]
-        for j in np.flatnonzero(now.dual_value > self.dual_value[now.index]):
-            k = now.index[j]
+        for j in np.flatnonzero(now.dual_value > self.dual_value[now.indices]):
+            k = now.indices[j]
             self.dual[k], self.dual_value[k] = now.dual[j], now.dual_value[j]

@@ -46,7 +46,7 @@ class NewtonSystem:
             across = np.broadcast_to(scaled.along, found.shape)
             other = solve(now, across, penalty)
             with np.errstate(divide="ignore"):
-                flat = 1 / scaled.problems.intercept_penalty[now.index]
+                flat = 1 / scaled.problems.intercept_penalty[now.indices]
             ratio = (found @ scaled.along) / (flat + other @ scaled.along)
             found -= ratio[:, None] * other
         downhill = np.einsum("kd,kd->k", found, now.gradient) < 0
@@ -56,7 +56,7 @@ class NewtonSystem:
 
     def _scaled_gradient(self, now: Evaluation, j: Any) -> np.ndarray:
         """The fallback: minus the gradient over an upper bound of the diagonal."""
-        scaled, k = self.scaled, now.index[j]
+        scaled, k = self.scaled, now.indices[j]
         gram, along = self._gram[k], scaled.along
         curvature = scaled.diagonal + scaled.rho[k] * np.square(along)
         curvature[-1] += scaled.corner[k]
@@ -74,7 +74,7 @@ class NewtonSystem:
     ) -> np.ndarray:
         """Solves the systems over the features, without the rank-one term."""
         scaled, found = self.scaled, np.zeros(right.shape)
-        for j, k in enumerate(now.index):
+        for j, k in enumerate(now.indices):
             unit = 1.0 if is_squared(scaled.loss) else penalty[k]
             system = unit * self._update_gram(k, now.slope[j] / unit).astype(np.float64)
             ridge = scaled.diagonal.copy()
@@ -109,7 +109,7 @@ class NewtonSystem:
         """Solves the systems by Woodbury's formula, without the rank-one term."""
         scaled, ridge = self.scaled, np.empty(right.shape)
         ridge[:] = scaled.diagonal
-        ridge[:, -1] = corner = scaled.corner[now.index]
+        ridge[:, -1] = corner = scaled.corner[now.indices]
         start = right / ridge
         root = np.sqrt(np.stack(now.slope))
         goal = np.einsum("kd,kd->k", start, right)

@@ -34,26 +34,27 @@ class Iterate:
 
 
 class Evaluation(NamedTuple):
-    """Gradients `[k, features + 1]` and objectives `[k]` of the k problems `index`.
+    """Gradients `[k, features + 1]` and objectives `[k]` of the k problems `indices`.
 
     `dual` `[k, examples]` are feasible dual variables of the bound `dual_value`, and `slope` are
     the curvatures of `jaxml.svm.linear._problems.DualUpdate`.
     """
 
-    index: np.ndarray
+    indices: np.ndarray
     gradient: np.ndarray
     primal: np.ndarray
     dual_value: np.ndarray
     dual: np.ndarray
     slope: list[np.ndarray]
 
-    def select(self, index: np.ndarray) -> "Evaluation":
+    def select(self, indices: np.ndarray) -> "Evaluation":
         """Selects some of the problems."""
-        if len(index) == len(self.index):
+        if len(indices) == len(self.indices):
             return self
-        place = np.searchsorted(self.index, index)
-        arrays = (array[place] for array in self[1:5])
-        return Evaluation(index, *arrays, [self.slope[j] for j in place])
+        place = np.searchsorted(self.indices, indices)
+        gradient, primal, dual_value, dual = (array[place] for array in self[1:5])
+        slope = [self.slope[j] for j in place]
+        return Evaluation(indices, gradient, primal, dual_value, dual, slope)
 
 
 class ScaledProblems:
@@ -118,7 +119,7 @@ class ScaledProblems:
         At high costs these dual variables keep digits that the residuals have lost.
         """
         ahead = now.dual - np.stack(now.slope) * change
-        dual, value = self._dual_bound(now.index, ahead, None)
+        dual, value = self._dual_bound(now.indices, ahead, None)
         return now._replace(dual=dual, dual_value=value, primal=np.full(len(value), np.inf))
 
     def _dual_bound(

@@ -87,6 +87,7 @@ def _write(file: Path, what: str, dry: bool) -> None:
     state = initial_state(experiment, functions, read_weights(experiment))
     digests: list[dict[str, str]] = []
     steps = 2 if dry else 50
+    order: Any = None
     for step in range(steps):
         if step % steps_per_epoch == 0:
             epoch = experiment.replicate(step // steps_per_epoch)

@@ -29,7 +29,7 @@ def test_the_optimum_is_that_of_libsvm(settings):
     np.testing.assert_allclose(found.intercept_, wanted.intercept_, rtol=1e-6)
     assert 0 <= found.relative_gap_ < 1e-8
     np.testing.assert_allclose(
-        found.primal_ - found.dual_, found.duality_gap_, atol=1e-12 * found.primal_
+        found.primal_ - found.dual_, found.duality_gap_, atol=1e-12 * float(found.primal_)
     )
 
 
