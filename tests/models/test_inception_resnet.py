@@ -167,9 +167,9 @@ def module_of(part: Part) -> Any:
     """The module by itself."""
     model = NETWORKS[part.network](num_classes=0)
     if match := re.fullmatch(r"stage(\d)/block(\d+)", part.ours):
-        level = model.levels[int(match[1]) - 1]
+        level = model.stage_specs[int(match[1]) - 1]
         return model.blocks(level)[int(match[2]) - 1]()
-    tables = dict(entry for level in model.levels for entry in level.entry)
+    tables = dict(entry for level in model.stage_specs for entry in level.entry)
     return Branches(tables[part.ours], unit=model.unit)
 
 

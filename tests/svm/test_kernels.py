@@ -51,11 +51,11 @@ def test_bound_kernel_is_the_kernel_of_its_settings(name):
         bound: Any = kernels.bind(name, **SETTINGS[name])
         found = jax.jit(lambda kernel, x, z: kernel(x, z))(bound, x, z)
         norms = kernels.squared_norms(x), kernels.squared_norms(z)
-        of_products = bound.of_products(kernels.linear(x, z), *norms)
+        from_products = bound.from_products(kernels.linear(x, z), *norms)
         at_once = kernels.matrix(bound, x, z)
     expected = REFERENCES[name](x, z, **SETTINGS[name])
     properties.agree(kernels.bind, found, expected, by="scikit-learn", rtol=1e-12)
-    properties.agree(bound.of_products, of_products, expected, by="scikit-learn", rtol=1e-12)
+    properties.agree(bound.from_products, from_products, expected, by="scikit-learn", rtol=1e-12)
     properties.agree(kernels.matrix, at_once, expected, by="scikit-learn", rtol=1e-12)
 
 

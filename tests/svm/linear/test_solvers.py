@@ -63,7 +63,7 @@ def losses_of(problems, products, loss):
 
 
 def primal_of(problems, x, weights, intercept, loss, l1=False):
-    own = np.asarray(problems.intercept, np.float64)
+    own = np.asarray(problems.intercept_penalty, np.float64)
     lost = losses_of(problems, weights @ x.T + intercept[:, None], loss).sum(1)
     if l1:
         return np.abs(weights).sum(1) + own * np.abs(intercept) + lost
