@@ -1,16 +1,16 @@
-"""Logistic regression of tumours, malignant or benign, on thirty features of their cells.
+"""Logistic regression on the breast cancer data of scikit-learn: 30 features, two classes.
 
     python -m launch.train --config=configs/breast_cancer_logistic.py
 
-Mini-batch gradient descent on the sigmoid cross-entropy with an L2 penalty. Time and accuracy are
-in the README's results.
+Mini-batch gradient descent on the sigmoid cross-entropy with an L2 penalty. Results:
+configs/README.md.
 """
 
 from jaxml.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig
 
 
 def get_config() -> Config:
-    """The settings."""
+    """Returns the config."""
     return Config(
         batch_size=64,
         num_epochs=100,

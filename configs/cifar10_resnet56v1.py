@@ -1,8 +1,8 @@
-"""ResNet-56 v1 on CIFAR-10: as cifar10_resnet20v1.py, deeper.
+"""ResNet-56 v1 on CIFAR-10; otherwise as cifar10_resnet20v1.py.
 
     python -m launch.train --config=configs/cifar10_resnet56v1.py --config.data.dir=DIR
 
-Not run here in full.
+The full recipe has not been measured.
 """
 
 from configs import cifar10_resnet20v1
@@ -10,7 +10,7 @@ from jaxml.config import Config
 
 
 def get_config() -> Config:
-    """The settings."""
+    """Returns the config."""
     config = cifar10_resnet20v1.get_config()
     config.model.name = "resnet56v1"
     return config

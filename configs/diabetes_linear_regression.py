@@ -1,18 +1,17 @@
-"""Linear regression of the course of diabetes on ten features, by batch gradient descent.
+"""Linear regression of disease progression on ten features, by full-batch gradient descent.
 
     python -m launch.train --config=configs/diabetes_linear_regression.py
 
-Every step sees the whole training set. The problem has a solution in closed form, and the run ends
-there: see the test of this recipe. Time and error are in the README's results.
+The run converges to the closed-form solution, which its test asserts. Results: configs/README.md.
 """
 
 from jaxml.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig
 
 
 def get_config() -> Config:
-    """The settings."""
+    """Returns the config."""
     return Config(
-        batch_size=0,
+        batch_size=None,
         num_epochs=1000,
         eval_every_epochs=100,
         model=ModelConfig(name="linear"),

@@ -1,4 +1,4 @@
-r"""Pegasos: linear support vector machines on scikit-learn's digits, one class against the rest.
+r"""Pegasos: one-vs-rest linear support vector machines on scikit-learn's digits.
 
     python -m launch.train --config=configs/digits_pegasos.py
 
@@ -7,13 +7,14 @@ Stochastic subgradient descent on
 .. math:: \frac{\lambda}{2} |w|^2 + \frac{1}{n} \sum_{i=1}^n \max(0, 1 - s_i w^\top x_i),
     \qquad \lambda = \frac{1}{C n}
 
-with the step :math:`1 / (\lambda t)`, then a projection onto the ball of radius
-:math:`1 / \sqrt{\lambda}`, within which the optimum lies. There is no intercept: its bias stays at
-0. It ends near scikit-learn's `LinearSVC(loss="hinge", C=C, fit_intercept=False)`: see the test of
-this recipe. Time and accuracy are in the README's results.
+with step size :math:`1 / (\lambda t)`, followed by a projection onto the ball of radius
+:math:`1 / \sqrt{\lambda}`, which contains the optimum. There is no intercept: the bias stays at 0.
+The average of the last tenth of the epochs is evaluated. The run ends close to scikit-learn's
+`LinearSVC(loss="hinge", C=C, fit_intercept=False)`, which its test asserts. Results:
+configs/README.md.
 
 Source: Shalev-Shwartz, Singer, Srebro, Cotter, "Pegasos: primal estimated sub-gradient solver for
-SVM", 2011, figure 2. What is evaluated is the mean of the last tenth of the epochs' ends.
+SVM", 2011, figure 2.
 """
 
 from jaxml.config import (
@@ -32,7 +33,7 @@ LAMBDA = 1 / (C * EXAMPLES)
 
 
 def get_config() -> Config:
-    """The settings."""
+    """Returns the config."""
     return Config(
         batch_size=64,
         num_epochs=400,

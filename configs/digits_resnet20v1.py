@@ -1,16 +1,16 @@
-"""ResNet-20 v1 on scikit-learn's handwritten digits: the default.
+"""ResNet-20 v1 on scikit-learn's handwritten digits: the default recipe.
 
     python -m launch.train --config=configs/digits_resnet20v1.py
 
-The images are 8x8 pixels; those of the test split are by other writers than those of the training
-split. Time and accuracy are in the README's results.
+The images have 8x8 pixels; training and test images come from different writers. Results:
+configs/README.md.
 """
 
 from jaxml.config import Config, DataConfig, ModelConfig, OptimConfig
 
 
 def get_config() -> Config:
-    """The settings."""
+    """Returns the config."""
     return Config(
         batch_size=64,
         num_epochs=30,

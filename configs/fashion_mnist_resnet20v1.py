@@ -1,8 +1,8 @@
-"""ResNet-20 v1 on Fashion-MNIST: as mnist_resnet20v1.py with flips and ten epochs.
+"""ResNet-20 v1 on Fashion-MNIST: mnist_resnet20v1.py with flips, for ten epochs.
 
     python -m launch.train --config=configs/fashion_mnist_resnet20v1.py --config.data.dir=DIR
 
-Not run here.
+The recipe has not been measured.
 """
 
 from configs import mnist_resnet20v1
@@ -10,7 +10,7 @@ from jaxml.config import Config
 
 
 def get_config() -> Config:
-    """The settings."""
+    """Returns the config."""
     config = mnist_resnet20v1.get_config()
     config.num_epochs = 10
     config.data.name = "fashion_mnist"

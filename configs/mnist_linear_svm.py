@@ -1,17 +1,18 @@
-r"""A linear support vector machine on MNIST's pixels, one class against the rest, in mini-batches.
+r"""One-vs-rest linear support vector machines on the pixels of MNIST, by mini-batches.
 
     python -m launch.train --config=configs/mnist_linear_svm.py --config.data.dir=DIR
 
-DIR holds train-images-idx3-ubyte and its three siblings, each with or without .gz. The objective of
-scikit-learn's `LinearSVC(loss="hinge", C=C)`, whose intercept is penalised too, and of liblinear,
+DIR holds the four IDX files, train-images-idx3-ubyte and so on, optionally gzipped. The objective
+of liblinear and of scikit-learn's `LinearSVC(loss="hinge", C=C)`, which also penalizes the
+intercept,
 
 .. math:: \frac{1}{2} |w|^2 + C \sum_{i=1}^n \max(0, 1 - s_i f(x_i)),
 
-divided by C n is the mean hinge that a run minimises, with a weight decay of
+divided by C n, is the mean hinge loss with a weight decay of
 
 .. math:: \lambda = \frac{1}{C n}.
 
-Time and accuracy are in the README's results.
+Results: configs/README.md.
 """
 
 from jaxml.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig
@@ -21,7 +22,7 @@ EXAMPLES = 60_000
 
 
 def get_config() -> Config:
-    """The settings."""
+    """Returns the config."""
     return Config(
         batch_size=125,
         num_epochs=20,

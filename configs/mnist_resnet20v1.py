@@ -1,15 +1,16 @@
-"""ResNet-20 v1 on MNIST, one epoch.
+"""ResNet-20 v1 on MNIST, for one epoch.
 
     python -m launch.train --config=configs/mnist_resnet20v1.py --config.data.dir=DIR
 
-DIR holds train-images-idx3-ubyte and its three siblings, each with or without .gz.
+DIR holds the four IDX files, train-images-idx3-ubyte and so on, optionally gzipped. Results:
+configs/README.md.
 """
 
 from jaxml.config import Config, DataConfig, ModelConfig, OptimConfig
 
 
 def get_config() -> Config:
-    """The settings."""
+    """Returns the config."""
     return Config(
         batch_size=128,
         num_epochs=1,

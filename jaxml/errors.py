@@ -1,22 +1,24 @@
-"""What stops a run and is told to a person in one line, without a traceback."""
+"""User-facing errors, reported in one line without a traceback."""
 
 import difflib
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+__all__ = ["DivergedError", "InputError", "JaxmlError", "SaveError", "choose", "nearest"]
+
 T = TypeVar("T")
 
 
 class JaxmlError(Exception):
-    """A run cannot go on; the message is one line that says what would be right."""
+    """Base class of errors that end a run; the message is one line that says how to fix them."""
 
 
 class InputError(JaxmlError, ValueError):
-    """A setting, file or argument is not what it has to be."""
+    """A config, file or argument is invalid."""
 
 
 class DivergedError(JaxmlError):
-    """The loss is no longer finite."""
+    """The loss is not finite."""
 
 
 class SaveError(JaxmlError):
@@ -24,7 +26,7 @@ class SaveError(JaxmlError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Ends a message about an unknown name.
+    """Returns a suggestion for a message about an unknown name, or "" if none is similar.
 
     >>> nearest("config.sed", ["config.seed", "config.batch_size"])
     "; did you mean 'config.seed'?"
@@ -36,25 +38,24 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def choose(table: Mapping[str, T], name: str, setting: str) -> T:
-    """Looks `name` up in a table of choices.
+    """Returns the entry of a table.
 
     Args:
-      table: what there is, by name.
-      name: what was asked for.
-      setting: where the name was set, for the message.
-
-    Returns:
-      The entry.
+      table: the choices by name.
+      name: the chosen name.
+      setting: the setting or argument that holds the name, for the message.
 
     Raises:
-      InputError: there is no such entry; the message lists those there are.
+      InputError: the table has no such entry.
 
     Example:
       >>> choose({"relu": max}, "rleu", "config.model.activation")
       Traceback (most recent call last):
-      jaxml.errors.InputError: config.model.activation: 'rleu' is not one of relu; \
+      jaxml.errors.InputError: config.model.activation must be one of relu, got 'rleu'; \
 did you mean 'relu'?
     """
     if name in table:
         return table[name]
-    raise InputError(f"{setting}: {name!r} is not one of {', '.join(table)}{nearest(name, table)}")
+    raise InputError(
+        f"{setting} must be one of {', '.join(table)}, got {name!r}{nearest(name, table)}"
+    )

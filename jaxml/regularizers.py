@@ -1,7 +1,10 @@
-"""Penalties and constraints over trees of parameters: what they touch is chosen by a predicate.
+"""Penalties and constraints on the parameters of a model.
 
-By default only kernels are regularised, as in the papers of residual networks: the path of a leaf
-ends in "kernel". A lone array counts as a kernel.
+Penalties return a scalar, at least float32. Constraints return a tree like `params`, with leaves in
+their own dtype. All take a tree of parameters and `select`, a function `(path, leaf) -> bool` that
+chooses the leaves to regularize, which must be floating point. By default these are the kernels:
+leaves whose path ends in "kernel", or a lone array. A strength that is out of range raises a
+ValueError, unless it is traced.
 """
 
 from collections.abc import Callable
@@ -12,24 +15,25 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jaxml import norms
+from jaxml.layers import _norms
 from jaxml.losses import absolute_error
 from jaxml.types import Array, Float, PyTree
+
+__all__ = ["elastic_net", "is_kernel", "l1", "l2", "max_norm", "weight_decay"]
 
 Select = Callable[[tuple[Any, ...], Any], bool]
 Scalar = float | Float[Array, ""]
 
 
 def is_kernel(path: tuple[Any, ...], leaf: Any) -> bool:
-    """Whether a leaf is a kernel; biases and the scales and offsets of norms are spared.
+    """Returns whether a leaf is a kernel, as opposed to a bias or a parameter of a norm.
 
     Args:
-      path: the keys from the root to the leaf, as `jax.tree_util.tree_map_with_path` gives them:
-        keys of dicts, fields of dataclasses and named tuples.
-      leaf: the value there; not looked at.
+      path: keys from the root to the leaf, as in `jax.tree_util.tree_map_with_path`.
+      leaf: ignored.
 
     Returns:
-      True where the last key is "kernel", or where there is no key: the tree is one array.
+      True if the last key is "kernel", or if the path is empty because the tree is one array.
 
     Example:
       >>> params = {"conv": {"kernel": 0.0, "bias": 0.0}, "norm": {"scale": 0.0}}
@@ -41,59 +45,46 @@ def is_kernel(path: tuple[Any, ...], leaf: Any) -> bool:
 
 
 def l1(params: PyTree, *, strength: Scalar, select: Select = is_kernel) -> Float[Array, ""]:
-    r"""The lasso penalty.
+    r"""Computes the L1 (lasso) penalty, with a gradient of 0 at 0.
 
     .. math:: \lambda \sum_i |w_i|
 
     Args:
-      params: a tree of floating-point arrays.
-      strength: lambda, at least 0.
-      select: `(path, leaf) -> bool`, which leaves count.
-
-    Returns:
-      A scalar, summed in float32 at least; 0 where nothing is selected. The gradient at 0 is 0.
-
-    Raises:
-      TypeError: a selected leaf is not floating-point.
-      ValueError: a negative strength, where its value is known.
+      params: tree of parameters.
+      strength: lambda, non-negative.
+      select: chooses the penalized leaves.
 
     Example:
       >>> params = {"kernel": jnp.array([1.0, -2.0]), "bias": jnp.array([5.0])}
       >>> float(l1(params, strength=0.5))
       1.5
 
-    Source: Tibshirani, "Regression Shrinkage and Selection via the Lasso", 1996; Keras' L1.
+    References:
+      Tibshirani, "Regression shrinkage and selection via the lasso", 1996.
     """
     return _penalty(params, _magnitude, strength, select, "strength")
 
 
 def l2(params: PyTree, *, strength: Scalar, select: Select = is_kernel) -> Float[Array, ""]:
-    r"""The ridge penalty, without a factor of one half.
+    r"""Computes the L2 (ridge) penalty, without a factor of one half, as Keras does.
 
     .. math:: \lambda \sum_i w_i^2
 
-    Its gradient is :math:`2 \lambda w`, so that `weight_decay=d` of `torch.optim.SGD`, or
-    `optax.add_decayed_weights(d)` before `optax.sgd`, is this penalty at `strength=d / 2`. So is
-    `d * tf.nn.l2_loss(w)`, which holds the half.
+    The gradient is :math:`2 \lambda w`: for the effect of `weight_decay=d` in `torch.optim.SGD`, or
+    of `optax.add_decayed_weights(d)` before `optax.sgd`, use `strength=d / 2`.
 
     Args:
-      params: a tree of floating-point arrays.
-      strength: lambda, at least 0.
-      select: `(path, leaf) -> bool`, which leaves count.
-
-    Returns:
-      A scalar, summed in float32 at least; 0 where nothing is selected.
-
-    Raises:
-      TypeError: a selected leaf is not floating-point.
-      ValueError: a negative strength, where its value is known.
+      params: tree of parameters.
+      strength: lambda, non-negative.
+      select: chooses the penalized leaves.
 
     Example:
       >>> params = {"kernel": jnp.array([1.0, -2.0]), "bias": jnp.array([5.0])}
       >>> float(l2(params, strength=0.5))
       2.5
 
-    Source: Hoerl, Kennard, "Ridge Regression", 1970; Keras' L2, which has no half either.
+    References:
+      Hoerl and Kennard, "Ridge regression", 1970.
     """
     return _penalty(params, jnp.square, strength, select, "strength")
 
@@ -101,113 +92,94 @@ def l2(params: PyTree, *, strength: Scalar, select: Select = is_kernel) -> Float
 def elastic_net(
     params: PyTree, *, l1_strength: Scalar, l2_strength: Scalar, select: Select = is_kernel
 ) -> Float[Array, ""]:
-    r"""Lasso and ridge together.
+    r"""Computes the elastic-net penalty, the sum of `l1` and `l2`.
 
     .. math:: \lambda_1 \sum_i |w_i| + \lambda_2 \sum_i w_i^2
 
+    scikit-learn's `alpha` and `l1_ratio` correspond to `l1_strength = alpha * l1_ratio` and
+    `l2_strength = alpha * (1 - l1_ratio) / 2`.
+
     Args:
-      params: a tree of floating-point arrays.
-      l1_strength: lambda_1, at least 0.
-      l2_strength: lambda_2, at least 0; no half, as in `l2`.
-      select: `(path, leaf) -> bool`, which leaves count.
-
-    Returns:
-      A scalar, summed in float32 at least.
-
-    Raises:
-      TypeError: a selected leaf is not floating-point.
-      ValueError: a negative strength, where its value is known.
+      params: tree of parameters.
+      l1_strength: lambda_1, non-negative.
+      l2_strength: lambda_2, non-negative.
+      select: chooses the penalized leaves.
 
     Example:
       >>> float(elastic_net(jnp.array([1.0, -2.0]), l1_strength=1.0, l2_strength=0.5))
       5.5
 
-    Source: Zou, Hastie, "Regularization and variable selection via the elastic net", 2005, the
-    naive form; Keras' L1L2. Scikit-learn's `alpha` and `l1_ratio` are `l1_strength = alpha *
-    l1_ratio` and `l2_strength = alpha * (1 - l1_ratio) / 2`.
+    References:
+      Zou and Hastie, "Regularization and variable selection via the elastic net", 2005: the naive
+      form.
     """
     lasso = _penalty(params, _magnitude, l1_strength, select, "l1_strength")
     return lasso + _penalty(params, jnp.square, l2_strength, select, "l2_strength")
 
 
 def max_norm(params: PyTree, *, max_value: Scalar, select: Select = is_kernel) -> PyTree:
-    r"""Projects the incoming weights of every unit onto a ball.
+    r"""Projects the incoming weights of each unit onto a ball; applied after each update.
 
     .. math:: w_{\cdot o} \leftarrow w_{\cdot o} \min(1,\ c / \lVert w_{\cdot o} \rVert_2)
 
-    A unit is one index of the last dimension: the norm runs over all others, `[in]` of a dense
-    kernel `[in, out]`, height, width and `in` of a convolution's `[height, width, in, out]`. It is
-    applied after each update of the optimiser.
+    A unit is one index of the last axis, and its norm is taken over all other axes: `[in]` of a
+    dense kernel `[in, out]`, `[height, width, in]` of a convolution kernel
+    `[height, width, in, out]`. The same as Keras' `MaxNorm` with these axes, except that no epsilon
+    is added to the norm.
 
     Args:
-      params: a tree of floating-point arrays.
-      max_value: c, the radius of the ball, above 0.
-      select: `(path, leaf) -> bool`, which leaves are projected.
-
-    Returns:
-      The same tree; norms in float32 at least, leaves in their own dtype.
-
-    Raises:
-      TypeError: a selected leaf is not floating-point.
-      ValueError: max_value is not above 0, where its value is known.
+      params: tree of parameters.
+      max_value: radius c of the ball, positive.
+      select: chooses the projected leaves.
 
     Example:
       >>> kernel = jnp.array([[3.0, 0.5], [4.0, 0.25]])
       >>> max_norm({"kernel": kernel}, max_value=2.5)["kernel"].tolist()
       [[1.5, 0.5], [2.0, 0.25]]
 
-    Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting",
-    2014, section 5.1; Keras' MaxNorm with `axis` 0 for dense and [0, 1, 2] for 2-D kernels, but for
-    the epsilon that Keras adds to the norm.
+    References:
+      Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014,
+      section 5.1.
     """
-    _check_bound("max_value", max_value, "above 0", lambda value: value > 0)
+    _check_bound("max_value", max_value, "positive", lambda value: value > 0)
 
     def project(w: Array) -> Array:
         axes = tuple(range(w.ndim - 1))
         radius = jnp.asarray(max_value, w.dtype)
-        inside = norms.euclidean_norm(w, axes) <= radius
-        on_ball = radius * norms.direction(w, axes)
+        inside = _norms.euclidean_norm(w, axes) <= radius
+        on_ball = radius * _norms.direction(w, axes)
         return jnp.where(jnp.broadcast_to(inside, w.shape), w, on_ball)
 
     return _map_selected(project, params, select)
 
 
-def decay(
+def weight_decay(
     params: PyTree, *, rate: Scalar, learning_rate: Scalar, select: Select = is_kernel
 ) -> PyTree:
-    r"""Decoupled weight decay: a step towards zero beside that of the optimiser.
+    r"""Applies decoupled weight decay, as `torch.optim.AdamW` and `optax.adamw` do.
 
     .. math:: w \leftarrow w - \eta \rho w
 
-    With plain gradient descent this equals the penalty `l2` at `strength=rate / 2`, taken into the
-    gradient of the same step. With momentum or a step scaled by past gradients (Adam, RMSprop) it
-    does not: a penalty's gradient enters their averages, is carried into later steps and is
-    divided by their scale, while this shrinks all weights alike.
+    For plain gradient descent, this equals the penalty `l2` with `strength=rate / 2`. With momentum
+    or adaptive steps it does not, since the gradient of a penalty enters their running averages.
 
     Args:
-      params: a tree of floating-point arrays, before the optimiser's update.
-      rate: rho, at least 0.
-      learning_rate: eta of this step, at least 0.
-      select: `(path, leaf) -> bool`, which leaves decay.
-
-    Returns:
-      The same tree, leaves in their own dtype.
-
-    Raises:
-      TypeError: a selected leaf is not floating-point.
-      ValueError: a negative rate or learning rate, where its value is known.
+      params: tree of parameters before the optimizer's update.
+      rate: rho, non-negative.
+      learning_rate: eta of this step, non-negative. The paper multiplies by the schedule's factor
+        only.
+      select: chooses the decayed leaves.
 
     Example:
       >>> params = {"kernel": jnp.array([8.0]), "bias": jnp.array([8.0])}
-      >>> decay(params, rate=0.5, learning_rate=0.25)
+      >>> weight_decay(params, rate=0.5, learning_rate=0.25)
       {'bias': Array([8.], dtype=float32), 'kernel': Array([7.], dtype=float32)}
 
-    Source: Loshchilov, Hutter, "Decoupled Weight Decay Regularization", 2019, in the form of
-    `torch.optim.AdamW`, `optax.adamw` and Keras' `weight_decay`, which multiply by the learning
-    rate; the paper multiplies by the multiplier of the schedule alone.
+    References:
+      Loshchilov and Hutter, "Decoupled weight decay regularization", 2019.
     """
-    _check_not_negative("rate", rate)
-    _check_not_negative("learning_rate", learning_rate)
+    _check_non_negative("rate", rate)
+    _check_non_negative("learning_rate", learning_rate)
 
     def shrink(w: Array) -> Array:
         return w - jnp.asarray(learning_rate, w.dtype) * jnp.asarray(rate, w.dtype) * w
@@ -216,45 +188,46 @@ def decay(
 
 
 def _magnitude(w: Array) -> Array:
-    """`|w|` with gradient 0 at 0."""
+    """Returns `|w|` with gradient 0 at 0."""
     return absolute_error(w, jnp.zeros_like(w))
 
 
 def _penalty(
     params: PyTree, term: Callable[[Array], Array], strength: Scalar, select: Select, name: str
 ) -> Array:
-    _check_not_negative(name, strength)
+    _check_non_negative(name, strength)
     leaves = [
-        _wide(path, leaf)
+        _at_least_float32(path, leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
         if select(path, leaf)
     ]
     dtype = np.result_type(np.float32, *(leaf.dtype for leaf in leaves))
     if not isinstance(strength, Array) and strength == 0:
-        return jnp.zeros((), dtype)  # where the sum is infinite, too
+        return jnp.zeros((), dtype)  # even if the sum overflows
     total = sum((jnp.sum(term(leaf)).astype(dtype) for leaf in leaves), start=jnp.zeros((), dtype))
     return jnp.asarray(strength, dtype) * total
 
 
 def _map_selected(change: Callable[[Array], Array], params: PyTree, select: Select) -> PyTree:
     def visit(path: tuple[Any, ...], leaf: Array) -> Array:
-        return change(_wide(path, leaf)).astype(leaf.dtype) if select(path, leaf) else leaf
+        if not select(path, leaf):
+            return leaf
+        return change(_at_least_float32(path, leaf)).astype(leaf.dtype)
 
     return jax.tree_util.tree_map_with_path(visit, params)
 
 
-def _wide(path: tuple[Any, ...], leaf: Array) -> Array:
-    """The leaf in float32 at least."""
+def _at_least_float32(path: tuple[Any, ...], leaf: Array) -> Array:
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
-        where = jax.tree_util.keystr(path)
-        raise TypeError(f"params{where}: floating-point where selected, not {leaf.dtype}")
+        name = f"params{jax.tree_util.keystr(path)}"
+        raise TypeError(f"`{name}` must be floating point to be regularized, got {leaf.dtype}")
     return leaf.astype(np.promote_types(leaf.dtype, np.float32))
 
 
-def _check_not_negative(name: str, value: Scalar) -> None:
-    _check_bound(name, value, "at least 0", lambda value: value >= 0)
+def _check_non_negative(name: str, value: Scalar) -> None:
+    _check_bound(name, value, "non-negative", lambda value: value >= 0)
 
 
-def _check_bound(name: str, value: Scalar, allowed: str, holds: Callable[[Any], Any]) -> None:
+def _check_bound(name: str, value: Scalar, rule: str, holds: Callable[[Any], Any]) -> None:
     if not isinstance(value, Tracer) and not holds(value):
-        raise ValueError(f"{name}: {allowed}, not {value}")
+        raise ValueError(f"`{name}` must be {rule}, got {value}")

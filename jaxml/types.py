@@ -1,9 +1,8 @@
-"""The few types that the leaves share.
+"""Shared types.
 
-Shapes are part of the types: `Float[Array, "*batch in"]` is a floating-point array (bfloat16 to
-float64) of any leading dimensions and a last one called `in`; a name that comes twice in a
-signature is one size. They cost nothing when the program runs; the tests check every call against
-them.
+Array types carry dtype and shape: `Float[Array, "*batch in"]` is a floating-point array with any
+leading dimensions and a last dimension `in`, and a dimension name that occurs twice in a signature
+has one size. They cost nothing at run time; the test suite checks every call against them.
 """
 
 from collections.abc import Sequence
@@ -22,11 +21,11 @@ __all__ = [
 
 
 class Batch(NamedTuple):
-    """Examples `[batch, ...]` with what is to be said of each.
+    """A batch of examples.
 
     Attributes:
-      inputs: images `[batch, height, width, channels]` or features `[batch, features]`, raw.
-      targets: integer labels `[batch]`, or real values `[batch]`.
+      inputs: raw images `[batch, height, width, channels]` or features `[batch, features]`.
+      targets: integer labels or real values, `[batch]`.
     """
 
     inputs: Array
@@ -35,8 +34,8 @@ class Batch(NamedTuple):
 
 @runtime_checkable
 class Initializer(Protocol):
-    """Draws an array of a shape from a key."""
+    """A function that draws an initial array, as in `jax.nn.initializers`."""
 
     def __call__(self, key: Key, shape: Sequence[int], dtype: Any = ..., /) -> Array:
-        """The array, from a key, a shape and a dtype."""
+        """Returns an array of the given shape and dtype."""
         ...

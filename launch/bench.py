@@ -1,11 +1,11 @@
-"""Times jaxml beside what users would pick instead: python -m launch.bench --batch_size=32,128.
+"""Compares the speed of jaxml and other libraries: python -m launch.bench --batch_size=32,128.
 
-All have the same network, batch, precision and optimiser, and take turns; warm-up is not counted.
-Each has a process of its own, started as its users start theirs.
+All run the same network with the same batch, precision and optimizer, each in its own process.
+They are timed alternately, after warm-up calls.
 
---what=train_step, inference, epoch and conv (single convolutions) compare speed, compile and
-startup the waiting before it, svm support vector machines by python -m launch.bench_svm.
---what=campaign --out=DIR runs everything that is measured on an accelerator, in time limits.
+--what=train_step, inference, epoch and conv (single convolutions) compare throughput; compile and
+startup compare the time before the first step; svm runs python -m launch.bench_svm.
+--what=campaign --out=DIR runs all measurements for an accelerator, with time limits.
 """
 
 import tempfile
@@ -20,35 +20,40 @@ WHAT = flags.DEFINE_enum(
     "what",
     "train_step",
     ["train_step", "inference", "epoch", "compile", "startup", "conv", "svm", "campaign"],
-    "what is timed",
+    "benchmark",
 )
 MODEL = flags.DEFINE_string("model", "resnet20v1", "network, one of jaxml.models.MODELS")
-BATCH_SIZE = flags.DEFINE_list("batch_size", ["128"], "images a step; several are taken in turn")
+BATCH_SIZE = flags.DEFINE_list("batch_size", ["128"], "batch sizes, separated by commas")
 IMAGE_SIZE = flags.DEFINE_integer(
-    "image_size", 0, "height and width; 0 for those that the network was published for", 0
+    "image_size", 0, "height and width of the images; 0 for the published size of the network", 0
 )
 PRECISION = flags.DEFINE_enum(
-    "precision", "float32", ["float32", "bfloat16"], "of the computation; parameters are float32"
+    "precision",
+    "float32",
+    ["float32", "bfloat16"],
+    "dtype of the computation; parameters are float32",
 )
 PEERS = flags.DEFINE_list(
-    "peers", ["flax"], "of flax, keras, torch and torch_compile; those not installed are left out"
+    "peers",
+    ["flax"],
+    "other libraries, of flax, keras, torch and torch_compile; skipped if not installed",
 )
-REPEATS = flags.DEFINE_integer("repeats", 0, "rounds; 0 for as many as what is timed needs", 0)
-IMAGES = flags.DEFINE_integer("images", 50_000, "of an epoch", lower_bound=1)
+REPEATS = flags.DEFINE_integer("repeats", 0, "number of rounds; 0 for the benchmark's default", 0)
+IMAGES = flags.DEFINE_integer("images", 50_000, "number of images in an epoch", lower_bound=1)
 DEVICES = flags.DEFINE_integer(
-    "devices", 1, "how many a CPU pretends to be, for ours alone", lower_bound=1
+    "devices", 1, "number of devices that jaxml simulates on a CPU", lower_bound=1
 )
-JSON = flags.DEFINE_string("json", "", "file for the figures")
+JSON = flags.DEFINE_string("json", "", "JSON file for the measurements")
 OUT = flags.DEFINE_string("out", "", "campaign: folder for campaign.json and campaign.log")
 PARTS = flags.DEFINE_list(
-    "parts", [], "campaign: parts, each with a limit as NAME:SECONDS if wanted; by default all"
+    "parts", [], "campaign: parts, each with an optional time limit as NAME:SECONDS; by default all"
 )
-SECONDS = flags.DEFINE_integer("seconds", 480, "campaign: time limit of all parts", lower_bound=1)
+SECONDS = flags.DEFINE_integer("seconds", 480, "campaign: time limit in seconds", lower_bound=1)
 DATA_DIR = flags.DEFINE_string("data_dir", "data", "campaign: folder with mnist/ and CIFAR-10")
 WORKDIR = flags.DEFINE_string(
-    "workdir", "", "campaign: folder for runs and compiled programs; a new one by default"
+    "workdir", "", "campaign: folder for runs and compiled programs; by default a temporary one"
 )
-DRY = flags.DEFINE_bool("dry", False, "campaign: whether all parts are tiny, for any machine")
+DRY = flags.DEFINE_bool("dry", False, "campaign: whether to run tiny versions of all parts")
 
 
 def main() -> None:
@@ -56,11 +61,12 @@ def main() -> None:
     if WHAT.value == "campaign":
         _campaign()
         return
-    from launch.benchmark.run import run  # after the flags, for it takes a second to import
+    from launch.benchmark.run import run  # imports JAX, so after the flags
     from launch.benchmark.settings import Settings
 
     if not all(size.isdecimal() for size in BATCH_SIZE.value):
-        raise InputError(f"--batch_size: {','.join(BATCH_SIZE.value)} is not a list of integers")
+        given = ",".join(BATCH_SIZE.value)
+        raise InputError(f"--batch_size must be a list of integers, got {given!r}")
     run(
         Settings(
             what=WHAT.value,
@@ -83,7 +89,7 @@ def _campaign() -> None:
     from launch.benchmark.campaign.plan import Plan
 
     if not OUT.value:
-        raise InputError("--out: a folder is needed")
+        raise InputError("--out must be given")
     with tempfile.TemporaryDirectory(prefix="jaxml-campaign-") as temporary:
         campaign(
             Plan(

@@ -1,4 +1,4 @@
-"""Where compiled programs are kept, so that the next run need not compile them again."""
+"""Persistent cache of compiled programs."""
 
 import os
 import stat
@@ -8,26 +8,27 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 FOLDER = "JAX_COMPILATION_CACHE_DIR"
-# The small programs of a start take JAX longer to compile than to read, so all are kept.
+# Even the small programs at the start of a run take longer to compile than to read.
 LEAST_SECONDS = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 CHECKED = ".checked"
 
 
 def user_folder(environment: Mapping[str, str]) -> Path:
-    """Returns the folder for compiled programs of commands that have no folder of their own."""
+    """Returns the cache folder of commands that have no folder of their own."""
     home = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "jaxml" / "compiled"
 
 
 def keep_compiled(folder: Path, environment: MutableMapping[str, str]) -> None:
-    """Keeps compiled programs in a folder, unless JAX's own variables say where or when.
+    """Caches compiled programs in a folder, unless JAX's own variables are set.
 
-    JAX runs what it finds there, so a folder of another user, or one that everybody may write into,
-    is not used. Where nothing can be read or written, the run compiles as if there were no folder.
+    JAX executes the programs that it finds there, so a folder is only used if it belongs to this
+    user and others cannot write to it. If it cannot be read or written, the run compiles without a
+    cache.
 
     Args:
-      folder: created when the first program is compiled.
-      environment: `os.environ`, before JAX is imported.
+      folder: cache folder, created when the first program is compiled.
+      environment: `os.environ`; JAX must not have been imported yet.
     """
     if FOLDER not in environment and _is_own(folder):
         environment[FOLDER] = str(folder.absolute())
@@ -38,7 +39,7 @@ def keep_compiled(folder: Path, environment: MutableMapping[str, str]) -> None:
 
 
 def _is_own(folder: Path) -> bool:
-    """Whether nobody else can put a program there."""
+    """Returns whether no other user can write to a folder."""
     try:
         status = folder.stat()
     except FileNotFoundError:
@@ -49,9 +50,9 @@ def _is_own(folder: Path) -> bool:
 
 
 def _remove_truncated(folder: Path) -> None:
-    """Removes programs that a process could not write to their end: JAX would never replace them.
+    """Removes incomplete programs, which JAX would never replace.
 
-    Only those are read that are newer than the last time, which a file notes.
+    Only reads programs that are newer than the last check; a file stores its time.
     """
     note = folder / CHECKED
     try:
@@ -62,14 +63,14 @@ def _remove_truncated(folder: Path) -> None:
         for path in new:
             if not _is_whole(path):
                 path.unlink()
-    except OSError:  # it cannot be written, or another run is at it
+    except OSError:  # the folder is read-only, or another run removed a file
         return
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a program can be read to its end, as far as can be told without zstandard."""
+    """Returns whether a program is complete; unknown if it was compressed by zstandard."""
     content = path.read_bytes()
-    if not content.startswith(b"\x78"):  # of zlib, which JAX uses where there is no zstandard
+    if not content.startswith(b"\x78"):  # zlib, which JAX uses if zstandard is not installed
         return bool(content)
     try:
         zlib.decompress(content)

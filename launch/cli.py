@@ -1,4 +1,4 @@
-"""What the launchers share: the settings on the command line, help, mistakes told in one line."""
+"""Shared by the commands: parsing of flags and configs, help, one-line error messages."""
 
 import io
 import os
@@ -15,15 +15,17 @@ from ml_collections import config_flags
 from jaxml import config as settings
 from jaxml.config import Config, user_path
 from jaxml.errors import InputError, JaxmlError, nearest
-from jaxml.interrupt import Interrupted
+from jaxml.training.signals import Interrupted
 from launch import cache, cpu
 
 ROOT = Path(__file__).resolve().parent.parent
+# What to type for a launcher: a wheel has console scripts, and its `launch` is not on the path.
+COMMAND = "jaxml-{}" if ROOT.name == "jaxml_launchers" else "python -m launch.{}"
 OURS = "jaxml.errors.InputError: "
 HELP = {"--help", "-h", "--helpfull"}
-# What a file of settings can raise while it is loaded.
+# Errors that a config file can raise while it is loaded.
 LOADING = (SyntaxError, ImportError, NameError, AttributeError, LookupError, OSError)
-# Messages of JAX about a device or a setting that an environment variable asks for.
+# Messages of JAX about a device or an option that an environment variable selects.
 ENVIRONMENT = re.compile(
     "Unable to initialize backend|Unknown backend|for environment '|"
     "for JAX flag|Disallowed .+ transfer"
@@ -31,14 +33,14 @@ ENVIRONMENT = re.compile(
 
 
 def run(main: Callable[[], None], *, config: str | None = None, tune: bool = True) -> None:
-    """Parses the flags and calls `main`; a mistake in the input ends in one line and status 2.
+    """Parses the flags and calls `main`; reports an input error in one line, with status 2.
 
     Args:
-      main: reads its flags.
-      config: file of the settings where no `--config` is given; None for a launcher without.
-      tune: whether memory and XLA are tuned, as `launch.cpu` says.
+      main: the command, which reads its flags.
+      config: default config file; None for a command without a config.
+      tune: whether to tune memory and XLA (see `launch.cpu`).
     """
-    for stream in (sys.stdout, sys.stderr):  # a path may have letters that they cannot encode
+    for stream in (sys.stdout, sys.stderr):  # a path may have characters that they cannot encode
         cast(io.TextIOWrapper, stream).reconfigure(errors="backslashreplace")
     logging.set_verbosity(logging.ERROR)  # the progress notes of libraries
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # and the warnings of XLA
@@ -46,13 +48,13 @@ def run(main: Callable[[], None], *, config: str | None = None, tune: bool = Tru
         cpu.tune(os.environ)
     try:
         app.run(lambda _: main(), flags_parser=lambda argv: parse(argv, config))
-    except BrokenPipeError:  # whoever reads what is printed has seen enough
+    except BrokenPipeError:  # the reader of the output has ended, for example `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Interrupted as stop:
         print(_with_notes(stop), file=sys.stderr)
         sys.exit(128 + stop.signum)
-    except KeyboardInterrupt:  # of a Python that was started in another way than with -m
+    except KeyboardInterrupt:  # Python was started in another way than with -m
         print("stopped by SIGINT", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
@@ -64,14 +66,14 @@ def run(main: Callable[[], None], *, config: str | None = None, tune: bool = Tru
 
 
 def explain(error: Exception, environment: Mapping[str, str]) -> str | None:
-    """Returns one line for an error that the user can do something about.
+    """Returns a one-line message for an error that the user can correct.
 
     Args:
       error: raised by a command.
       environment: `os.environ`.
 
     Returns:
-      The line, or None for an error whose traceback is needed.
+      The message, or None for an error that needs a traceback.
 
     Example:
       >>> explain(FileNotFoundError(2, "No such file or directory", "x"), {})
@@ -84,7 +86,7 @@ def explain(error: Exception, environment: Mapping[str, str]) -> str | None:
         return f"{_readable(error.filename)}: {error.strerror}"
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
         return f"out of memory{': ' + text[:300] if text else ''}"
-    # JAX only asserts that a CUDA that was asked for is there.
+    # JAX only asserts that a requested CUDA device exists.
     if ENVIRONMENT.search(text) or (isinstance(error, AssertionError) and not _has_devices()):
         asked = [f"{name}={environment[name]}" for name in sorted(environment) if _asks(name)]
         return f"{' '.join(asked)}: {text[:300] or 'JAX finds no such device'}".removeprefix(": ")
@@ -92,12 +94,12 @@ def explain(error: Exception, environment: Mapping[str, str]) -> str | None:
 
 
 def _asks(name: str) -> bool:
-    """Whether an environment variable changes what JAX does, other than where it keeps programs."""
+    """Returns whether an environment variable configures JAX, apart from its cache."""
     return name.startswith("JAX_") and name not in (cache.FOLDER, cache.LEAST_SECONDS)
 
 
 def _has_devices() -> bool:
-    """Whether JAX, if it is imported, finds a device of the kind it is asked for."""
+    """Returns whether JAX, if it is imported, finds a device of the selected kind."""
     if "jax" not in sys.modules:
         return True
     try:
@@ -112,24 +114,24 @@ def _readable(name: str | bytes) -> str:
 
 
 def config() -> tuple[str, Config]:
-    """The name of the settings' file, without folder and ending, and the settings."""
+    """Returns the name of the config file, without folder and extension, and the config."""
     flag = flags.FLAGS["config"]
     name = Path(config_flags.get_config_filename(flag).split(":")[0]).stem
     return name, cast(Config, flag.value)
 
 
 def names_config() -> bool:
-    """Whether the command line has `--config=FILE`."""
+    """Returns whether the command line has `--config=FILE`."""
     return any(re.match(r"--?config(=|$)", argument) for argument in sys.argv)
 
 
 def overrides() -> list[str]:
-    """The dotted names of the settings on the command line."""
+    """Returns the dotted names of the settings on the command line."""
     return list(config_flags.get_override_values(flags.FLAGS["config"]))
 
 
 def _with_notes(error: Exception) -> str:
-    """Joins the message with the notes of one line; JAX adds longer ones about its traceback."""
+    """Joins a message and its one-line notes; JAX adds longer notes about its traceback."""
     notes = [note for note in getattr(error, "__notes__", []) if "\n" not in note]
     return "; ".join([str(error), *notes])
 
@@ -141,24 +143,25 @@ def parse(
 
     Args:
       argv: the command line.
-      config: as in `run`.
-      values: of what flags.
+      config: default config file, or None (see `run`).
+      values: flags to parse.
 
     Returns:
-      What is left of the command line: its first word.
+      The remaining words of the command line, which is its first word.
 
     Raises:
-      InputError: a flag, a setting or its value is not what it has to be.
+      InputError: a flag or setting is unknown, or has an invalid value.
     """
     wants_help = not HELP.isdisjoint(argv)
     argv = [argument for argument in argv if argument not in HELP]
     try:
+        unset: list[str] = []
         if config:
-            argv = _define_config(argv, config, values)
+            argv, unset = _define_config(argv, config, values)
         rest = values(argv)
     except flags.UnrecognizedFlagError as error:
         hint = nearest(error.flagname, values) or "; --help lists them"
-        raise InputError(f"--{error.flagname}: there is no such flag{hint}") from None
+        raise InputError(f"--{error.flagname} is not a flag{hint}") from None
     except flags.Error as error:
         raise InputError(_explain(str(error))) from None
     except UnicodeDecodeError:
@@ -166,52 +169,77 @@ def parse(
     except LOADING as error:
         raise InputError(f"--config: {type(error).__name__}: {error}") from None
     if len(rest) > 1:
-        raise InputError(f"{rest[1]!r}: is not a flag; --help lists them")
+        raise InputError(f"{rest[1]!r} is not a flag; --help lists them")
     if config and not isinstance(values["config"].value, Config):
         raise InputError("--config: get_config() must return a jaxml.config.Config")
+    for name in unset:
+        settings.assign(cast(Config, values["config"].value), name, None)
+        config_flags.get_override_values(values["config"])[name] = None
     if wants_help:
         _print_help(values)
         sys.exit(0)
     return rest
 
 
-def _define_config(argv: list[str], default: str, values: flags.FlagValues) -> list[str]:
-    """Defines `--config=FILE.py` and, for every setting, `--config.FIELD=VALUE`."""
+def _define_config(
+    argv: list[str], default: str, values: flags.FlagValues
+) -> tuple[list[str], list[str]]:
+    """Defines `--config=FILE.py` and `--config.FIELD=VALUE` for every setting.
+
+    Returns:
+      The command line, and the dotted names of the settings that it sets to None.
+    """
     text, words, rest = str(ROOT / default), [], iter(argv[1:])
     for word in rest:
         if re.match("--?config(=|$)", word):
             text = _find_config(word.partition("=")[2] if "=" in word else next(rest, ""))
         else:
             words.append(word)
-    argv = [argv[0], f"--config={text}", *words]  # the other words change settings of the file
-    for argument in argv[1:]:
-        if match := re.match(r"--?(?:no)?config\.([^=]+)", argument):
-            settings.check_name(match[1])
+    argv = [argv[0], f"--config={text}", *words]  # the other words override its settings
+    argv, unset = _split_unset(values.read_flags_from_files(argv, force_gnu=False))
     doc = "file with a function get_config() that returns a jaxml.config.Config"
     config_flags.DEFINE_config_file("config", None, doc, values, sys_argv=argv)
-    return argv
+    return argv, unset
+
+
+def _split_unset(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Separates the settings whose value is None, which absl's parsers of numbers do not accept.
+
+    Returns:
+      The other arguments, and the dotted names of the settings whose last value is None.
+    """
+    optional = {name for name, field, _ in settings.fields(Config()) if settings.is_optional(field)}
+    unset: dict[str, bool] = {}
+    rest = [argv[0]]
+    for argument in argv[1:]:
+        if argument == "None" and re.fullmatch(r"--?config\.[^=]+", rest[-1]):
+            argument = f"{rest.pop()}=None"  # name and value were two words
+        match = re.match(r"--?(?:no)?config\.([^=]+)(=None$)?", argument)
+        if match:
+            settings.check_name(match[1])
+            unset[match[1]] = bool(match[2]) and match[1] in optional
+        if not match or not unset[match[1]]:
+            rest.append(argument)
+    return rest, [name for name, is_none in unset.items() if is_none]
 
 
 def _find_config(text: str) -> str:
-    """Returns the path of a file of settings, which may be given from this project's folder."""
+    """Returns the path of a config file, given relative to here or to the project."""
     name, colon, argument = text.partition(":")
     for found in (user_path(name), ROOT / name):
         if os.path.isfile(found):  # noqa: PTH113 (a Path raises an error where a name is too long)
             return f"{found}{colon}{argument}"
     known = ", ".join(f"configs/{p.name}" for p in sorted((ROOT / "configs").glob("*.py")))
-    raise InputError(f"--config={_readable(text)}: there is no such file; there are {known}")
+    raise InputError(f"--config={_readable(text)}: no such file; the project has {known}")
 
 
 def _explain(message: str) -> str:
-    """Says what a setting may be where absl only says that its value does not parse."""
+    """Returns a message with the rule for a setting, if absl only says that parsing failed."""
     match = re.match(r"flag --config\.([\w.]+)=(.*?): ", message)
     if match:
         fields = {name: field for name, field, _ in settings.fields(Config())}
-        return (
-            f"config.{match[1]}: {match[2]!r} is not allowed, "
-            f"it is {settings.allowed(fields[match[1]])}"
-        )
-    if message.startswith("flag --config="):  # the last line of a traceback says what it was
+        return f"config.{match[1]} must be {settings.rule(fields[match[1]])}, got {match[2]!r}"
+    if message.startswith("flag --config="):  # the last line of a traceback has the message
         last = message.strip().splitlines()[-1]
         return last.removeprefix(OURS) if last.startswith(OURS) else f"--config: {last}"
     return " ".join(message.removeprefix("ERROR:: ").split())

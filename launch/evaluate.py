@@ -1,19 +1,19 @@
-"""Evaluates a run's checkpoint: python -m launch.evaluate --workdir=DIR --checkpoint=best."""
+"""Evaluates a checkpoint of a run: python -m launch.evaluate --workdir=DIR --checkpoint=best."""
 
 from absl import flags
 
 from jaxml.config import user_path
 from launch import cli
 
-WORKDIR = flags.DEFINE_string("workdir", "", "folder of a run")
+WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run")
 CHECKPOINT = flags.DEFINE_string("checkpoint", "newest", "newest, best, or the number of a step")
 
 
 def main() -> None:
-    """Prints the metrics of the split that the run evaluates."""
-    from jaxml.evaluate import evaluate  # after the flags, for it takes a second to import
+    """Prints the metrics on the evaluation set of the run."""
+    from jaxml.training import evaluate_checkpoint  # imports JAX, so after the flags
 
-    for name, value in evaluate(user_path(WORKDIR.value), CHECKPOINT.value).items():
+    for name, value in evaluate_checkpoint(user_path(WORKDIR.value), CHECKPOINT.value).items():
         print(f"{name}: {value}")
 
 

@@ -1,6 +1,6 @@
-"""Exports a run's weights: python -m launch.export --workdir=DIR --out=FILE.safetensors.
+"""Exports the weights of a run: python -m launch.export --workdir=DIR --out=FILE.safetensors.
 
-A model card with the settings and the metrics of the run comes beside the file, as FILE.md.
+A model card with the config and the metrics of the run is written next to it.
 """
 
 from absl import flags
@@ -16,21 +16,21 @@ NAMES = flags.DEFINE_enum(
     "names",
     "native",
     ["native", "library"],
-    "names of the tensors: our own, or those of the library that has the network",
+    "names of the tensors: native to jaxml, or those of the library that published the network",
 )
 
 
 def main() -> None:
-    """Exports by the flags and prints the card."""
+    """Exports the weights and prints the model card."""
     for flag in (WORKDIR, OUT):
         if not flag.value:
-            raise InputError(f"--{flag.name}: is missing")
+            raise InputError(f"--{flag.name} must be given")
     if user_path(OUT.value).suffix != ".safetensors":
-        raise InputError(f"--out={OUT.value}: its ending must be .safetensors")
-    from jaxml.export import export  # after the flags, for it takes a second to import
+        raise InputError(f"--out must end in .safetensors, got {OUT.value!r}")
+    from jaxml.training import export_weights  # imports JAX, so after the flags
 
     print(
-        export(
+        export_weights(
             user_path(WORKDIR.value),
             user_path(OUT.value),
             checkpoint=CHECKPOINT.value,

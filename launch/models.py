@@ -1,7 +1,7 @@
 """Lists the networks, or the layers of one: python -m launch.models --model=NAME.
 
-Multiply-adds and activations are those of the convolutions and dense layers in the program that JAX
-traces, for one image; activations take so much memory in float32.
+Multiply-adds and activations are counted over the convolutions and dense layers of the traced
+program, for one image; activations are their memory in float32.
 """
 
 from typing import Any
@@ -12,20 +12,20 @@ from jaxml.errors import InputError, choose
 from launch import cli
 
 MODEL = flags.DEFINE_string(
-    "model", "", "network whose layers are listed; empty lists all networks"
+    "model", "", "network whose layers are listed; by default all networks are listed"
 )
 IMAGE_SIZE = flags.DEFINE_integer(
-    "image_size", 0, "height and width of the images; 0 for the size that each was made for", 0
+    "image_size", 0, "height and width of the images; 0 for the published size of each network", 0
 )
 CHANNELS = flags.DEFINE_integer("channels", 3, "channels of the images", 1)
 NUM_CLASSES = flags.DEFINE_integer(
-    "num_classes", -1, "outputs, 0 for features; -1 for as many as in its publication", -1
+    "num_classes", -1, "number of outputs; 0 for features, -1 for the published number", -1
 )
 
 
 def main() -> None:
-    """Prints a table."""
-    from jaxml import models  # after the flags, for it takes a second to import
+    """Prints a table of networks or layers."""
+    from jaxml import models  # imports JAX, so after the flags
 
     if MODEL.value:
         choose(models.MODELS, MODEL.value, "--model")
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _network(name: str) -> tuple[Any, tuple[int, int, int]]:
-    """The network, and the shape of an image."""
+    """Returns a network and the shape of its images."""
     from jaxml import models
 
     kind = models.network_class(models.MODELS[name])
@@ -54,7 +54,7 @@ def _network(name: str) -> tuple[Any, tuple[int, int, int]]:
 
 
 def _row(name: str, model: Any, shape: tuple[int, ...]) -> str:
-    from jaxml.models.summary import summarize
+    from jaxml.models import summarize
 
     cost = summarize(model, shape)
     return (
@@ -64,10 +64,10 @@ def _row(name: str, model: Any, shape: tuple[int, ...]) -> str:
 
 
 def _print_layers(model: Any, shape: tuple[int, ...]) -> None:
-    from jaxml.models.summary import layers
+    from jaxml.models import summarize_layers
 
     print(f"\n{'layer':44}{'kind':12}{'output':18}parameters")
-    for layer in layers(model, shape):
+    for layer in summarize_layers(model, shape):
         held = ", ".join(f"{key} {_times(size)}" for key, size in layer.parameters.items())
         print(f"{layer.path:44}{layer.kind:12}{_times(layer.output):18}{held}")
 

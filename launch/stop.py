@@ -1,28 +1,28 @@
-"""Ends a command that is asked to stop, in one line and without a traceback."""
+"""Ends a command on a signal, with one line and without a traceback."""
 
 import os
 import signal
 import sys
 
-from jaxml.interrupt import SignalWatch, leave_closed_terminal
+from jaxml.training.signals import SignalWatch, leave_closed_terminal
 
 
 def watch() -> None:
-    """Ends the process at the first SIGINT, SIGTERM or SIGHUP, whatever it is busy with.
+    """Ends the process at the first SIGINT, SIGTERM or SIGHUP, even inside native code.
 
-    A `jaxml.interrupt.StopSignals` takes over the first signal while it is in use.
+    While a `jaxml.training.signals.StopSignals` is active, it handles the first signal instead.
     """
     SignalWatch(end, lambda *_: None)
 
 
 def end(signum: signal.Signals) -> None:
-    """Ends the process with the status that a shell gives to one that a signal ended.
+    """Ends the process immediately, with a shell's exit status for a signal.
 
-    Nothing is cleaned up, which could wait for XLA: what is written by the commands is either
-    replaced atomically or checked before it is used.
+    It skips Python's cleanup, which could wait for XLA. This is safe: the commands write files
+    atomically, or check them before use.
     """
     leave_closed_terminal()
-    # A progress bar hides the cursor and leaves it in its line.
+    # Shows the cursor again, which a progress bar hides, and ends the line of the bar.
     begin = "\x1b[?25h\n" if os.isatty(2) else ""
     try:
         os.write(2, f"{begin}stopped by {signum.name}\n".encode())

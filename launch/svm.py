@@ -1,8 +1,8 @@
 """Fits a support vector machine: python -m launch.svm --train=FILE --test=FILE --kernel=rbf.
 
-The files are in libsvm's text format, packed or not. Or the machine is fitted to what the network
-of a trained run computes on the way: --features_of=WORKDIR --tap=NAME. Ctrl-C ends the fit at its
-best point so far, of which all is still told and written.
+Files are in libsvm's text format and may be compressed. With --features_of=WORKDIR --tap=NAME, the
+data are activations of the network of a training run. Ctrl-C ends the fit at its best point so far,
+which is still reported and written.
 """
 
 import dataclasses
@@ -18,58 +18,64 @@ from jaxml.config import user_path
 from jaxml.errors import InputError
 from launch import cache, cli
 
-TRAIN = flags.DEFINE_string("train", "", "file to fit")
-TEST = flags.DEFINE_string("test", "", "file to predict")
-MODEL_IN = flags.DEFINE_string("model_in", "", "model file that predicts --test, nothing is fitted")
-FEATURES_OF = flags.DEFINE_string("features_of", "", "folder of a run, for --train and --test")
-TAP = flags.DEFINE_string("tap", "features", "which intermediate result of its network")
+TRAIN = flags.DEFINE_string("train", "", "training set")
+TEST = flags.DEFINE_string("test", "", "test set")
+MODEL_IN = flags.DEFINE_string("model_in", "", "model file to predict --test with, without a fit")
+FEATURES_OF = flags.DEFINE_string("features_of", "", "folder of a training run to take data from")
+TAP = flags.DEFINE_string("tap", "features", "name of the activations for --features_of")
 CHECKPOINT = flags.DEFINE_string("checkpoint", "newest", "newest, best, or the number of a step")
-CV = flags.DEFINE_integer("cv", 0, "folds of a cross-validation that comes first; 0 for none", 0)
+CV = flags.DEFINE_integer("cv", 0, "folds of a cross-validation before the fit; 0 for none", 0)
 MODEL_OUT = flags.DEFINE_string(
-    "model_out", "", "file for the model, as liblinear or libsvm has it; ranges go to FILE.range"
+    "model_out", "", "output file for the liblinear or libsvm model; ranges go to FILE.range"
 )
-PREDICTIONS_OUT = flags.DEFINE_string("predictions_out", "", "file for what --test is taken for")
-RESULT = flags.DEFINE_string("result", "", "JSON file for the numbers")
+PREDICTIONS_OUT = flags.DEFINE_string("predictions_out", "", "output file for the predictions")
+RESULT = flags.DEFINE_string("result", "", "output file for the metrics as JSON")
 
 flags.DEFINE_string("kernel", "linear", "linear, rbf, poly or sigmoid")
-flags.DEFINE_float("C", 1.0, "price of an error")
-flags.DEFINE_string("gamma", "scale", "of rbf, poly, sigmoid: scale, auto or a number")
-flags.DEFINE_integer("degree", 3, "of poly")
-flags.DEFINE_float("coef0", 0.0, "of poly and sigmoid")
+flags.DEFINE_float("C", 1.0, "penalty parameter")
+flags.DEFINE_string("gamma", "scale", "coefficient of rbf, poly, sigmoid: scale, auto or a number")
+flags.DEFINE_integer("degree", 3, "degree of poly")
+flags.DEFINE_float("coef0", 0.0, "constant of poly and sigmoid")
 flags.DEFINE_string(
     "loss",
     "",
-    "squared_hinge, hinge, epsilon_insensitive or squared_epsilon_insensitive; by default the "
-    "first for one-vs-rest and hinge for kernels",
+    "squared_hinge (default of one_vs_rest), hinge (default of one_vs_one), epsilon_insensitive or "
+    "squared_epsilon_insensitive",
 )
-flags.DEFINE_string("multiclass", "", "one_vs_rest, as linear has it, or one_vs_one, as kernels")
-flags.DEFINE_float("epsilon", 0.1, "half the width of the tube of regression")
-flags.DEFINE_string("penalty", "l2", "l2, or l1 for the linear squared hinge")
+flags.DEFINE_string("multiclass", "", "one_vs_rest for linear kernels, or one_vs_one")
+flags.DEFINE_float("epsilon", 0.1, "half the width of the insensitive tube of a regression")
+flags.DEFINE_string("penalty", "l2", "l2, or l1 for the linear squared hinge loss")
 flags.DEFINE_string(
-    "intercept", "", "penalized (liblinear's), free (libsvm's), none; by default as the library"
+    "intercept",
+    "",
+    "penalized (default of one_vs_rest, as in liblinear), free (default of one_vs_one, as in "
+    "libsvm) or none",
 )
 flags.DEFINE_float(
-    "tolerance", None, "relative gap of linear machines (1e-4), violation of kernels (1e-3)"
+    "tolerance",
+    None,
+    "relative duality gap of linear estimators (default 1e-4), or violation of the optimality "
+    "conditions of kernel estimators (default 1e-3)",
 )
-flags.DEFINE_float("cache_size", 2000.0, "MiB for rows of the kernel")
-flags.DEFINE_integer("max_iter", None, "steps or rounds at most; none for as many as it takes")
-flags.DEFINE_string("scale", "none", "of features: none, min_max, standard or max_abs")
+flags.DEFINE_float("cache_size", 2000.0, "memory in MiB for rows of the kernel matrix")
+flags.DEFINE_integer("max_iter", None, "limit of steps or rounds")
+flags.DEFINE_string("scale", "none", "scaling of the features: none, min_max, standard or max_abs")
 
 
 def main() -> None:
-    """Fits and predicts by the flags."""
+    """Fits and predicts as the flags say."""
     cache.keep_compiled(cache.user_folder(os.environ), os.environ)
-    from jaxml.interrupt import StopSignals  # after the flags, for it takes a second to import
-    from jaxml.svm.command import experiment
-    from jaxml.svm.command.machine_settings import MachineSettings
+    # These imports take seconds, so they come after the flags are parsed.
+    from jaxml.training.signals import StopSignals
+    from launch.support_vectors import experiment
+    from launch.support_vectors.config import SVMConfig
 
     _check_sources()
-    names = [field.name for field in dataclasses.fields(MachineSettings)]
+    names = [field.name for field in dataclasses.fields(SVMConfig)]
     values: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
-    settings = MachineSettings(**values)
-    settings.check()
-    files = [_path(flag) for flag in (MODEL_OUT, PREDICTIONS_OUT, RESULT)]
-    outputs = experiment.Outputs(*files)
+    config = SVMConfig(**values)
+    config.check()
+    outputs = experiment.Outputs(*map(_path, (MODEL_OUT, PREDICTIONS_OUT, RESULT)))
     outputs.check(tested=bool(TEST.value or FEATURES_OF.value))
     try:
         if MODEL_IN.value:
@@ -79,9 +85,8 @@ def main() -> None:
             return
         train, test = _tables()
         with StopSignals("stopping at the best point so far") as stop:
-            stop.begin()
             experiment.run(
-                settings,
+                config,
                 train,
                 test,
                 cv=CV.value,
@@ -98,38 +103,37 @@ def main() -> None:
 
 
 def _check_sources() -> None:
-    """Checks that just one of --train, --features_of and --model_in says what is done."""
-    sources = (TRAIN, FEATURES_OF, MODEL_IN)
-    given = [f"--{flag.name}" for flag in sources if flag.value]
+    """Checks that exactly one of --train, --features_of and --model_in is given."""
+    given = [f"--{flag.name}" for flag in (TRAIN, FEATURES_OF, MODEL_IN) if flag.value]
     if len(given) != 1:
-        what = " and ".join(given) if given else "it is missing"
-        raise InputError(f"--train: {what}; give one of --train, --features_of, --model_in")
+        found = " and ".join(given) or "none of them"
+        raise InputError(f"one of --train, --features_of, --model_in must be given, got {found}")
     if FEATURES_OF.value and TEST.value:
-        raise InputError("--test: is the run's own test set where there is --features_of")
+        raise InputError("--test must not be given with --features_of, which has its own test set")
     if MODEL_IN.value and not TEST.value:
-        raise InputError("--test: is missing, --model_in needs it")
+        raise InputError("--test must be given with --model_in")
     if MODEL_IN.value and (MODEL_OUT.value or CV.value):
-        raise InputError("--model_in: nothing is fitted, so there is no --model_out or --cv")
+        raise InputError("--model_out and --cv must not be given with --model_in")
 
 
 def _tables() -> tuple[Any, Any]:
-    """What is fitted, and what is predicted or None."""
-    from jaxml.svm.command import tables
+    """Reads the training set, and the test set or None."""
+    from launch.support_vectors import tables
 
     if not FEATURES_OF.value:
         return tables.read_tables(user_path(TRAIN.value), _path(TEST))
-    from jaxml.features import features
+    from jaxml.training.features import extract_features
 
-    def of(split: str) -> tables.Table:
+    def read(split: str) -> tables.Table:
         name = f"{FEATURES_OF.value}, {split}, tap {TAP.value}"
         workdir = user_path(FEATURES_OF.value)
         try:
-            found = features(workdir, TAP.value, split=split, checkpoint=CHECKPOINT.value)
+            found = extract_features(workdir, TAP.value, split=split, checkpoint=CHECKPOINT.value)
         except InputError as error:
             raise InputError(str(error).replace("--workdir=", "--features_of=")) from None
         return tables.Table(name, *found)
 
-    return of("train"), of("test")
+    return read("train"), read("test")
 
 
 def _path(flag: Any) -> Path | None:

@@ -1,8 +1,8 @@
 """Trains a network: python -m launch.train --config=configs/NAME.py --workdir=DIR.
 
-Any setting is overridden as --config.FIELD=VALUE. A run that was stopped resumes by --workdir=DIR
-alone, and is extended by --workdir=DIR --config.num_epochs=MORE.
-Compiled programs are kept beside DIR, for later runs, or where JAX_COMPILATION_CACHE_DIR says.
+--config.FIELD=VALUE overrides a setting. --workdir=DIR alone resumes a run that was stopped, and
+--workdir=DIR --config.num_epochs=MORE extends it. Compiled programs are cached next to DIR, or in
+JAX_COMPILATION_CACHE_DIR.
 """
 
 import gc
@@ -16,28 +16,28 @@ from absl import flags
 from jaxml import config as settings
 from jaxml.config import Config, user_path
 from jaxml.errors import SaveError
-from jaxml.interrupt import Interrupted
-from jaxml.workdir import CONFIG, Workdir
+from jaxml.training.signals import Interrupted
+from jaxml.training.workdir import CONFIG, read_config
 from launch import cache, cli
 
 WORKDIR = flags.DEFINE_string(
-    "workdir", "", "folder of the run; by default a new one under runs/, named when it starts"
+    "workdir", "", "folder of the run; by default a new one in runs/, named after config and time"
 )
 
 
 def main() -> None:
-    """Trains by the flags."""
+    """Trains, or resumes a run."""
     name, config = cli.config()
     if WORKDIR.value:
         workdir = user_path(WORKDIR.value)
         config = resumed(config, workdir)
     else:
         workdir = user_path(f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
-    resume = f"python -m launch.train --workdir={shlex.quote(str(workdir))}"
+    resume = f"{cli.COMMAND.format('train')} --workdir={shlex.quote(str(workdir))}"
     print(f"run in {workdir}; to resume it: {resume}", flush=True)
-    gc.set_threshold(50_000)  # JAX traces a network into many objects, few of which are garbage
+    gc.set_threshold(50_000)  # tracing creates many objects, few of them garbage
     cache.keep_compiled(workdir.absolute().parent / ".compiled", os.environ)
-    from jaxml.train import train_and_evaluate  # now that all is set, for it imports JAX
+    from jaxml.training import train_and_evaluate  # imports JAX, which reads the environment
 
     try:
         train_and_evaluate(config, workdir)
@@ -47,13 +47,13 @@ def main() -> None:
 
 
 def resumed(config: Config, workdir: Path) -> Config:
-    """Returns the config of the run in a folder with the settings of the command line.
+    """Returns the stored config of a run, with the settings of the command line.
 
-    Without such a run, or where `--config=FILE` is given, the config is that of the command line.
+    If there is no run in the folder, or `--config=FILE` is given, returns `config` instead.
     """
     if cli.names_config() or not (workdir / CONFIG).exists():
         return config
-    stored = Workdir.read_config(workdir)
+    stored = read_config(workdir)
     for name in cli.overrides():
         settings.assign(stored, name, settings.value(config, name))
     return stored

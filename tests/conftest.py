@@ -1,6 +1,7 @@
-"""The suite runs strictly: shapes are checked, no implicit promotion, warnings are errors."""
+"""Strict mode for the suite: checked shapes, no implicit promotion, warnings as errors."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -10,9 +11,9 @@ import jax
 import pytest
 from hypothesis import settings
 
-import tests.typecheck  # noqa: F401 (named in pyproject.toml, where nothing imports it)
+import tests.typecheck  # noqa: F401 (used by name in pyproject.toml)
 
-# Many tests compile the same tiny programs, and the processes that share the tests do too.
+# Many tests compile the same small programs, and so do the worker processes: share a cache.
 _CACHE = "JAXML_TESTS_CACHE"
 if _CACHE not in os.environ:
     os.environ[_CACHE] = tempfile.mkdtemp(prefix="jaxml-tests-")
@@ -32,12 +33,27 @@ _whole = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser):
-    """`--large` runs the tests marked large too: whole published networks, which take an hour."""
-    parser.addoption("--large", action="store_true", help="run the tests marked large, too")
+    """Adds `--large`, which also runs the tests of whole published networks (about an hour)."""
+    parser.addoption("--large", action="store_true", help="also run the tests marked large")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Runs the tests of a single file in this process."""
+    files = {argument.partition("::")[0] for argument in config.args}
+    return 0 if len(files) == 1 and Path(files.pop()).is_file() else None
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _release_programs():
+    """Releases the compiled programs of a module, which would fill the memory of a whole run."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leaves out the tests marked large, unless asked for."""
+    """Deselects the tests marked large unless `--large` is given."""
     if config.getoption("--large"):
         return
     large = [item for item in items if item.get_closest_marker("large")]
@@ -46,7 +62,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish(session):
-    """Notes whether the whole suite is about to run."""
+    """Records whether the whole suite is collected."""
     found = {item.path.name for item in session.items}
     written = {path.name for path in Path(__file__).parent.rglob("test_*.py")}
     whole = found >= written and not session.config.option.keyword
@@ -55,36 +71,36 @@ def pytest_collection_finish(session):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node, error):
-    """Takes over what one of several processes has recorded."""
-    from tests import laws
+    """Merges the record of a worker process."""
+    from tests import properties
 
     output = getattr(node, "workeroutput", {})
     node.config.stash[_whole] = output.get("whole", False)
     for *key, largest in output.get("record", []):
-        laws.record[tuple(key)] = max(laws.record.get(tuple(key), 0.0), largest)
+        properties.record[tuple(key)] = max(properties.record.get(tuple(key), 0.0), largest)
 
 
 def pytest_sessionfinish(session, exitstatus):
-    """Fails a whole suite in which a public function met no reference."""
-    from tests import laws
+    """Fails a run of the whole suite if a public function was not compared with a reference."""
+    from tests import properties
 
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["whole"] = session.config.stash[_whole]
         session.config.workeroutput["record"] = [
-            [*key, error] for key, error in laws.record.items()
+            [*key, error] for key, error in properties.record.items()
         ]
-    elif exitstatus == 0 and session.config.stash.get(_whole, False) and laws.missing():
+    elif exitstatus == 0 and session.config.stash.get(_whole, False) and properties.missing():
         session.exitstatus = 1
 
 
 def pytest_terminal_summary(terminalreporter, config):
     """Prints the largest errors against the references."""
-    from tests import laws
+    from tests import properties
 
-    if laws.record:
-        terminalreporter.section("largest errors, relative to the largest magnitude expected")
-        for line in laws.table():
+    if properties.record:
+        terminalreporter.section("largest errors, relative to the largest expected magnitude")
+        for line in properties.table():
             terminalreporter.write_line(line)
-    if config.stash.get(_whole, False) and (names := laws.missing()):
+    if config.stash.get(_whole, False) and (names := properties.missing()):
         terminalreporter.section("public functions without a reference")
         terminalreporter.write_line("\n".join(names))

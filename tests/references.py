@@ -1,4 +1,4 @@
-"""Oracles in plain float64 NumPy, written from the formulas, and the comparisons they share."""
+"""Reference implementations in float64 NumPy, written from the formulas, and comparisons."""
 
 import functools
 import itertools
@@ -14,15 +14,15 @@ import scipy.special
 Pads = Sequence[tuple[int, int]]
 Tree = Mapping[str, Any]
 
-# Half the distance between neighbours at 1: the error of one rounding, relative to the value.
+# Unit roundoff: the largest relative error of one rounding.
 ROUNDING = {"float32": 2.0**-24, "bfloat16": 2.0**-8}
 
-# Compiles in half of the time; the arithmetic is the same up to the order of sums.
+# Compiles in half the time; the arithmetic is the same up to the order of sums.
 plain_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def assert_close(actual: Any, expected: Any, rtol: float = 1e-5, name: str = "") -> None:
-    """Every entry is within `rtol` of the largest magnitude expected."""
+    """Asserts that all entries are within `rtol` times the largest expected magnitude."""
     actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
     assert actual.shape == expected.shape, name
     assert np.isfinite(expected).all(), name
@@ -31,7 +31,7 @@ def assert_close(actual: Any, expected: Any, rtol: float = 1e-5, name: str = "")
 
 
 def assert_trees_close(actual: Any, expected: Any, rtol: float = 1e-5) -> None:
-    """`assert_close` leaf by leaf, for trees of the same structure."""
+    """Applies `assert_close` to the leaves of two trees of the same structure."""
     actual = jax.tree_util.tree_leaves_with_path(actual)
     expected = jax.tree_util.tree_leaves_with_path(expected)
     assert [path for path, _ in actual] == [path for path, _ in expected]
@@ -40,7 +40,7 @@ def assert_trees_close(actual: Any, expected: Any, rtol: float = 1e-5) -> None:
 
 
 def assert_vmap_is_loop(function: Callable[..., Any], *arguments: Any, rtol: float = 1e-6) -> None:
-    """`vmap` over the first axis of every argument gives what one call for each entry gives."""
+    """Asserts that `vmap` over the first axis of all arguments equals a loop over the entries."""
     mapped = plain_jit(jax.vmap(function))(*arguments)
     function = plain_jit(function)
     calls = [function(*entries) for entries in zip(*arguments, strict=True)]
@@ -49,14 +49,14 @@ def assert_vmap_is_loop(function: Callable[..., Any], *arguments: Any, rtol: flo
 
 
 def float64(tree: Any) -> Any:
-    """The same tree with leaves in float64."""
+    """Converts the leaves of a tree to float64 NumPy arrays."""
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)
 
 
 def explicit_padding(
     image: Sequence[int], window: Sequence[int], strides: int | Sequence[int], padding: Any
 ) -> Pads:
-    """TensorFlow's "SAME" and "VALID", and the same number on every side."""
+    """Returns the padding of each axis for "SAME", "VALID", one number or explicit pairs."""
     if isinstance(padding, int):
         return [(padding, padding)] * len(image)
     if padding == "VALID":
@@ -80,7 +80,7 @@ def conv(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> np.ndarray:
-    """SciPy's correlation of every image with every filter, then every `strides`-th pixel."""
+    """Correlates each image with each filter by SciPy, then takes every `strides`-th pixel."""
     window, (n_in, n_out) = kernel.shape[:-2], kernel.shape[-2:]
     lead = x.shape[: x.ndim - 1 - len(window)]
     steps = np.broadcast_to(dilation, len(window)).tolist()
@@ -104,7 +104,7 @@ def conv(
 def conv_gradients(
     x: np.ndarray, kernel: np.ndarray, cotangent: np.ndarray, strides: int, pads: Pads
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients of `sum(cotangent * conv(x, kernel))`, one tap of one output at a time."""
+    """Returns the gradients of `sum(cotangent * conv(x, kernel))`, summed tap by tap."""
     grad_x, grad_kernel = np.zeros(x.shape), np.zeros(kernel.shape)
     taps = [range(size) for size in (*cotangent.shape[1:3], *kernel.shape[:2])]
     for i, j, u, v in itertools.product(*taps):
@@ -116,7 +116,7 @@ def conv_gradients(
 
 
 def dense(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """`b_o + sum_i x_i k_io` for every leading index."""
+    """Returns `b_o + sum_i x_i k_io` for each leading index."""
     y = np.zeros((*x.shape[:-1], kernel.shape[1]))
     for index in np.ndindex(y.shape):
         *lead, o = index
@@ -126,7 +126,7 @@ def dense(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
 
 
 def moments(x: np.ndarray, axes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and biased variance, each sum exactly rounded."""
+    """Returns the mean and the biased variance, with correctly rounded sums."""
     axes = [axis % x.ndim for axis in axes]
     kept = [axis for axis in range(x.ndim) if axis not in axes]
     groups = x.transpose(*kept, *axes).reshape(*(x.shape[axis] for axis in kept), -1)
@@ -146,7 +146,7 @@ def batch_normalization(
     scale: np.ndarray,
     epsilon: float,
 ) -> np.ndarray:
-    """`gamma (x - mu) / sqrt(sigma^2 + epsilon) + beta`, channel by channel."""
+    """Returns `gamma (x - mu) / sqrt(sigma^2 + epsilon) + beta` channel by channel."""
     y = np.zeros(x.shape)
     for c in range(x.shape[-1]):
         y[..., c] = scale[c] * (x[..., c] - mean[c]) / math.sqrt(variance[c] + epsilon) + offset[c]
@@ -156,7 +156,7 @@ def batch_normalization(
 def batch_norm_gradients(
     x: np.ndarray, scale: np.ndarray, cotangent: np.ndarray, epsilon: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients for x, offset and scale where the statistics are those of x (Ioffe, Szegedy)."""
+    """Returns the gradients for x, offset and scale in training mode (Ioffe and Szegedy)."""
     axes = range(x.ndim - 1)
     mean, variance = moments(x, axes)
     grad_x, grad_offset, grad_scale = np.zeros(x.shape), np.zeros(mean.shape), np.zeros(mean.shape)
@@ -169,7 +169,7 @@ def batch_norm_gradients(
 
 
 def global_average_pool(x: np.ndarray) -> np.ndarray:
-    """The mean of each channel of each image."""
+    """Returns the mean of each channel of each image."""
     *lead, height, width, channels = x.shape
     y = np.zeros((*lead, channels))
     for index in np.ndindex(y.shape):
@@ -179,7 +179,7 @@ def global_average_pool(x: np.ndarray) -> np.ndarray:
 
 
 def zero_pad_shortcut(x: np.ndarray, strides: int, features: int) -> np.ndarray:
-    """Copies pixel by pixel and channel by channel into zeros."""
+    """Returns the subsampled image with zero channels added, copied pixel by pixel."""
     *lead, height, width, channels = x.shape
     first = (features - channels) // 2
     y = np.zeros((*lead, math.ceil(height / strides), math.ceil(width / strides), features))
@@ -189,7 +189,7 @@ def zero_pad_shortcut(x: np.ndarray, strides: int, features: int) -> np.ndarray:
 
 
 def per_image_standardization(images: np.ndarray) -> np.ndarray:
-    """`(x - mu) / max(sigma, 1 / sqrt(N))` image by image."""
+    """Returns `(x - mu) / max(sigma, 1 / sqrt(N))` image by image."""
     y = np.zeros(images.shape)
     for index in np.ndindex(images.shape[:-3]):
         values = images[index].ravel().tolist()
@@ -200,7 +200,7 @@ def per_image_standardization(images: np.ndarray) -> np.ndarray:
 
 
 def softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """SciPy's log-softmax at each label."""
+    """Returns minus SciPy's log-softmax at each label."""
     losses = np.zeros(labels.shape)
     for index in np.ndindex(labels.shape):
         losses[index] = -scipy.special.log_softmax(logits[index])[labels[index]]
@@ -216,7 +216,7 @@ def heavy_ball(
     weight_decay: float,
     nesterov: bool,
 ) -> list[dict[str, np.ndarray]]:
-    """The parameters after each step; only names that end in "kernel" decay."""
+    """Returns the parameters after each step; only names ending in "kernel" decay."""
     velocity: dict[str, Any] = dict.fromkeys(params, 0.0)
     history = []
     for gradient, rate in zip(gradients, rates, strict=True):
@@ -231,10 +231,10 @@ def heavy_ball(
 
 
 class Network:
-    """The forward pass of a CIFAR ResNet from its parameters, one layer after the other.
+    """The forward pass of a CIFAR ResNet, layer by layer.
 
     Attributes:
-      statistics: the running statistics after the pass: unchanged in evaluation.
+      statistics: running statistics after the pass; unchanged in evaluation mode.
     """
 
     def __init__(self, params: Tree, statistics: Tree, *, train: bool) -> None:
@@ -242,7 +242,7 @@ class Network:
         self.statistics = jax.tree.map(np.copy, statistics)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Logits of images `[batch, height, width, channels]`."""
+        """Returns the logits of images `[batch, height, width, channels]`."""
         x = self._conv(images, self.params["stem_conv"], 1)
         x = np.maximum(self._norm(x, ["stem_norm"]), 0)
         for stage in sorted(name for name in self.params if name.startswith("stage")):
@@ -273,9 +273,9 @@ class Network:
         params, statistics = self.params, self.statistics
         for name in path:
             params, statistics = params[name], statistics[name]
-        mean, variance = statistics["mean"], statistics["variance"]
+        mean, variance = statistics["mean"], statistics["var"]
         if self.train:
             mean, variance = moments(x, range(x.ndim - 1))
             statistics["mean"] = 0.9 * statistics["mean"] + 0.1 * mean
-            statistics["variance"] = 0.9 * statistics["variance"] + 0.1 * variance
-        return batch_normalization(x, mean, variance, params["offset"], params["scale"], 1e-5)
+            statistics["var"] = 0.9 * statistics["var"] + 0.1 * variance
+        return batch_normalization(x, mean, variance, params["bias"], params["scale"], 1e-5)

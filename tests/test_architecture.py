@@ -11,26 +11,21 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = sorted((ROOT / "jaxml").rglob("*.py"))
 LAUNCHERS = sorted((ROOT / "launch").glob("*.py"))
 
-# Each room may import what stands before it, and what stands in its own line.
+# Each package may import those above it and those in its own line.
 ORDER = [
-    {"atomic", "errors", "memory", "types"},
-    {"freezing", "norms", "unpickle"},
+    {"errors", "io", "types"},
     {"activations", "initializers", "layers", "losses", "normalize", "regularizers"},
-    {"lsuv", "metrics", "outputs", "svm"},
+    {"metrics", "predictions", "svm"},
     {"config"},
+    {"optim"},
     {"models"},
     {"weights"},
-    {"averages", "data", "objective", "optim", "schedules"},
-    {"step"},
-    {"interrupt", "origin", "profile", "program", "progress", "workdir"},
-    {"checkpoint"},
-    {"meter"},
-    {"evaluate", "features", "train"},
-    {"export"},
+    {"data", "reporting"},
+    {"training"},
 ]
 
 
-def _room(path):
+def _package(path):
     return path.relative_to(ROOT / "jaxml").parts[0].removesuffix(".py")
 
 
@@ -43,18 +38,17 @@ def _imports(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_every_room_has_its_place():
-    assert {_room(path) for path in PACKAGE} - {"__init__"} == set().union(*ORDER)
+def test_every_package_has_its_place():
+    assert {_package(path) for path in PACKAGE} - {"__init__"} == set().union(*ORDER)
 
 
 @pytest.mark.parametrize("path", PACKAGE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_data_flows_one_way(path):
     imports = list(_imports(path))
     assert not [name for name in imports if name.split(".")[0] in ("launch", "configs", "tests")]
-    if path.name == "__init__.py" and path.parent.name == "jaxml":
-        assert not imports
+    if path == ROOT / "jaxml/__init__.py":  # its imports wait for the first use
         return
-    place = next(i for i, rooms in enumerate(ORDER) if _room(path) in rooms)
+    place = next(i for i, packages in enumerate(ORDER) if _package(path) in packages)
     allowed = set().union(*ORDER[: place + 1])
     used = {name.split(".")[1] for name in imports if name.startswith("jaxml.")}
     assert used <= allowed
@@ -87,3 +81,22 @@ def test_no_module_brings_in_tensorflow_or_torch():
         "sys.exit(f'brings in {found}' if found else 0)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_importing_jaxml_imports_nothing_else():
+    code = (
+        "import sys, jaxml\n"
+        "assert not {'jax', 'flax', 'optax', 'numpy', 'sklearn'} & set(sys.modules), 'not lazy'\n"
+        "for name in jaxml.__all__:\n    getattr(jaxml, name)\n"
+        "assert set(jaxml.__all__) <= set(dir(jaxml))\n"
+        "assert jaxml.losses.hinge.__name__ == 'hinge'"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_public_packages_are_those_of_the_folder():
+    import jaxml
+
+    assert set(jaxml.__all__) == {_package(path) for path in PACKAGE} - {"__init__"}
+    with pytest.raises(AttributeError, match="module 'jaxml' has no attribute 'keras'"):
+        jaxml.keras  # noqa: B018

@@ -14,14 +14,14 @@ def test_choose_names_the_setting_the_choices_and_the_nearest_one():
     with pytest.raises(InputError) as error:
         choose({"sgd": 1, "adamw": 2}, "adanw", "config.optimizer.name")
     assert str(error.value) == (
-        "config.optimizer.name: 'adanw' is not one of sgd, adamw; did you mean 'adamw'?"
+        "config.optimizer.name must be one of sgd, adamw, got 'adanw'; did you mean 'adamw'?"
     )
 
 
 def test_choose_suggests_nothing_for_a_name_that_resembles_none():
     with pytest.raises(InputError) as error:
         choose({"sgd": 1, "adamw": 2}, "xyz", "config.optimizer.name")
-    assert str(error.value) == "config.optimizer.name: 'xyz' is not one of sgd, adamw"
+    assert str(error.value) == "config.optimizer.name must be one of sgd, adamw, got 'xyz'"
 
 
 def test_choose_keeps_its_message_on_one_line_whatever_the_name():

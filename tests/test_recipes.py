@@ -1,4 +1,4 @@
-"""Recipes whose end is known beforehand."""
+"""Tests of recipes whose solution is known from another method."""
 
 import dataclasses
 import runpy
@@ -8,10 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from jaxml.checkpoint import Checkpoints
 from jaxml.data import DATASETS
-from jaxml.program import Program
-from jaxml.train import train_and_evaluate
+from jaxml.training.checkpoint import Checkpoints
+from jaxml.training.compilation import jit_steps
+from jaxml.training.evaluation import final_variables
+from jaxml.training.experiment import create_experiment
+from jaxml.training.loop import train_and_evaluate
 from tests import references
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -19,7 +21,7 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 
 @pytest.fixture
 def train(tmp_path, monkeypatch):
-    """Runs a recipe with some changes on one device; gives what is evaluated and its result."""
+    """Returns a function that trains a recipe on one device and returns its head and result."""
     devices = jax.devices()[:1]
     monkeypatch.setattr(jax, "devices", lambda *_: devices)
     monkeypatch.setattr(jax, "make_mesh", lambda *_, **__: jax.sharding.Mesh(devices, ("data",)))
@@ -29,10 +31,11 @@ def train(tmp_path, monkeypatch):
             runpy.run_path(str(CONFIGS / f"{name}.py"))["get_config"](), **changes
         )
         result = train_and_evaluate(config, tmp_path)
-        program = Program(config)
+        experiment = create_experiment(config)
         checkpoints = Checkpoints(tmp_path / "checkpoints")
-        state = checkpoints.restore(result["steps"], program.abstract_state())
-        return jax.device_get(program.evaluated(state)["params"]["head"]), result
+        state = checkpoints.restore(result["steps"], experiment.abstract_state)
+        variables = final_variables(experiment, jit_steps(experiment), state)
+        return jax.device_get(variables["params"]["head"]), result
 
     return train
 
@@ -59,10 +62,10 @@ def test_linear_regression_ends_at_the_solution_in_closed_form(train):
 def test_logistic_regression_ends_where_scikit_learn_does(train):
     from sklearn.linear_model import LogisticRegression
 
-    head, result = train("breast_cancer_logistic", batch_size=0, num_epochs=1500,
+    head, result = train("breast_cancer_logistic", batch_size=None, num_epochs=1500,
                          eval_every_epochs=1500)  # fmt: skip
     (x, x_test), dataset = standardized("breast_cancer")
-    # lambda |w|^2 beside a mean over n examples is |w|^2 / 2 beside C times a sum.
+    # lambda |w|^2 plus a mean over n examples equals |w|^2 / 2 plus C times a sum, up to scale.
     peer = LogisticRegression(C=1 / (2 * 1e-3 * len(x)), tol=1e-10, max_iter=10_000)
     peer.fit(x, dataset.train.targets)
     references.assert_close(head["kernel"][:, 0], peer.coef_[0], 2e-3)

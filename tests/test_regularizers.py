@@ -10,8 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxml.regularizers import decay, elastic_net, is_kernel, l1, l2, max_norm
-from tests import laws, references
+from jaxml.regularizers import elastic_net, is_kernel, l1, l2, max_norm, weight_decay
+from tests import properties, references
 
 SHAPE = (3, 2, 4)
 
@@ -28,7 +28,7 @@ def tree_of(dtype=jnp.float32):
 
     return {
         "conv": {"kernel": draw(2, 2, 3, 4), "bias": draw(4)},
-        "norm": {"scale": draw(4), "offset": draw(4)},
+        "norm": {"scale": draw(4), "bias": draw(4)},
         "head": {"kernel": draw(4, 3), "bias": draw(3)},
     }
 
@@ -69,7 +69,7 @@ CASES = [
     (l2, reference_l2, {"strength": 0.3}),
     (elastic_net, reference_elastic_net, {"l1_strength": 0.3, "l2_strength": 0.7}),
     (max_norm, reference_max_norm, {"max_value": 2.0}),
-    (decay, reference_decay, {"rate": 0.3, "learning_rate": 0.2}),
+    (weight_decay, reference_decay, {"rate": 0.3, "learning_rate": 0.2}),
 ]
 cases = pytest.mark.parametrize(
     ("function", "reference", "settings"), CASES, ids=[case[0].__name__ for case in CASES]
@@ -79,7 +79,7 @@ cases = pytest.mark.parametrize(
 @cases
 def test_the_formula(function, reference, settings):
     by = "NumPy float64"
-    laws.obey(function, kernel_of(), reference=reference, by=by, grads=2, **settings)
+    properties.check(function, kernel_of(), reference=reference, by=by, grads=2, **settings)
 
 
 @cases
@@ -88,7 +88,7 @@ def test_extreme_weights_are_finite(function, reference, settings, scale):
     w = np.float32(kernel_of(scale=scale))
     value, gradient = jax.value_and_grad(lambda w: function(w, **settings).sum())(jnp.asarray(w))
     expected = reference(np.float64(w), **settings)
-    laws.agree(function, function(jnp.asarray(w), **settings), expected, by="NumPy float64")
+    properties.agree(function, function(jnp.asarray(w), **settings), expected, by="NumPy float64")
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()
 
@@ -105,7 +105,7 @@ def test_keras_agrees_on_penalties(function, name, ours, theirs):
     penalty = getattr(keras().regularizers, name)(*theirs)
     w = np.float32(kernel_of())
     expected = penalty(keras().ops.convert_to_tensor(w)).numpy()
-    laws.agree(function, function(jnp.asarray(w), **ours), expected, by="Keras")
+    properties.agree(function, function(jnp.asarray(w), **ours), expected, by="Keras")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_keras_agrees_on_max_norm(shape, axis):
     constraint = keras().constraints.MaxNorm(2.0, axis=axis)
     w = np.float32(kernel_of(shape))
     expected = constraint(keras().ops.convert_to_tensor(w)).numpy()
-    laws.agree(max_norm, max_norm(jnp.asarray(w), max_value=2.0), expected, by="Keras")
+    properties.agree(max_norm, max_norm(jnp.asarray(w), max_value=2.0), expected, by="Keras")
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-25, 1e25, 1e37])
@@ -124,7 +124,7 @@ def test_max_norm_at_scales_whose_squares_are_0_or_infinite(scale):
     for max_value in (1.5 * scale, 0.5):
         expected = reference_max_norm(w.astype(np.float64), max_value=max_value)
         got = max_norm(jnp.asarray(w), max_value=max_value)
-        laws.agree(max_norm, got, expected, by="NumPy float64")
+        properties.agree(max_norm, got, expected, by="NumPy float64")
 
 
 def test_units_end_on_the_ball_or_stay():
@@ -143,15 +143,17 @@ def test_only_kernels_of_a_tree_count(function, reference, settings, dtype):
     result = references.plain_jit(lambda tree: function(tree, **settings))(tree)
     kernels = [references.float64(tree[name]["kernel"]) for name in ("conv", "head")]
     expected = [reference(w, **settings) for w in kernels]
-    if function in (max_norm, decay):
+    if function in (max_norm, weight_decay):
         for name, value in zip(("conv", "head"), expected, strict=True):
             rtol = 1e-5 if dtype == jnp.float32 else 2.0**-8
-            laws.agree(function, result[name].pop("kernel"), value, by="NumPy float64", rtol=rtol)
+            properties.agree(
+                function, result[name].pop("kernel"), value, by="NumPy float64", rtol=rtol
+            )
             tree[name].pop("kernel")
         jax.tree.map(np.testing.assert_array_equal, result, tree)
     else:
         assert result.dtype == jnp.float32
-        laws.agree(function, result, sum(expected), by="NumPy float64")
+        properties.agree(function, result, sum(expected), by="NumPy float64")
 
 
 @cases
@@ -159,10 +161,10 @@ def test_what_counts_may_be_chosen(function, reference, settings):
     tree = tree_of()
     result = function(tree, select=lambda path, leaf: leaf.shape == (3,), **settings)
     expected = reference(references.float64(tree["head"]["bias"])[:, None].T, **settings)
-    chosen = result["head"]["bias"][None] if function in (max_norm, decay) else result
+    chosen = result["head"]["bias"][None] if function in (max_norm, weight_decay) else result
     references.assert_close(chosen, expected)
     nothing = function(tree, select=lambda path, leaf: False, **settings)
-    if function in (max_norm, decay):
+    if function in (max_norm, weight_decay):
         jax.tree.map(np.testing.assert_array_equal, nothing, tree)
     else:
         assert nothing == 0
@@ -178,7 +180,7 @@ def test_a_kernel_is_known_by_its_name():
     tree = [{"kernel": 0, "bias": 0}, Layer(0, 0), {"kernel": {"scale": 0}}, {"my_kernel": 0}]
     chosen = jax.tree_util.tree_map_with_path(is_kernel, tree)
     expected = [False, True, True, False, False, False]  # keys of a dict come sorted
-    laws.agree(is_kernel, jax.tree.leaves(chosen), expected, by="theory")
+    properties.agree(is_kernel, jax.tree.leaves(chosen), expected, by="theory")
     assert is_kernel((), np.ones(3))
 
 
@@ -208,7 +210,7 @@ def test_strengths_may_be_traced_and_differentiated():
     references.assert_close(slope, np.square(np.float64(w)).sum())
     projected = jax.jit(lambda c: max_norm(w, max_value=c))(2.0)
     np.testing.assert_allclose(projected, max_norm(w, max_value=2.0), rtol=1e-6)
-    decayed = jax.jit(lambda eta: decay(w, rate=0.3, learning_rate=eta))(0.2)
+    decayed = jax.jit(lambda eta: weight_decay(w, rate=0.3, learning_rate=eta))(0.2)
     references.assert_close(decayed, 0.94 * np.float64(w))
 
 
@@ -227,7 +229,7 @@ def run_ours(transformation, w, *, penalty, decoupled):
     for step in range(STEPS):
         gradient = jnp.cos(w + float(step))
         gradient += jax.grad(lambda w: l2(w, strength=penalty))(w)
-        w = decay(w, rate=decoupled, learning_rate=LEARNING_RATE)
+        w = weight_decay(w, rate=decoupled, learning_rate=LEARNING_RATE)
         updates, state = transformation.update(gradient, state, w)
         w = w + updates
     return w
@@ -251,12 +253,12 @@ def test_decay_is_a_penalty_for_plain_descent_and_not_with_momentum(momentum):
         descent = optax.sgd(LEARNING_RATE, momentum=momentum or None)
         penalised = run_ours(descent, jnp.asarray(w), penalty=RATE / 2, decoupled=0.0)
         decoupled = run_ours(descent, jnp.asarray(w), penalty=0.0, decoupled=RATE)
-    laws.agree(l2, penalised, expected, by="torch", rtol=1e-12)
+    properties.agree(l2, penalised, expected, by="torch", rtol=1e-12)
     difference = np.abs(np.asarray(decoupled) - expected).max()
     if momentum:
         assert difference > 0.01
     else:
-        laws.agree(decay, decoupled, expected, by="torch", rtol=1e-12)
+        properties.agree(weight_decay, decoupled, expected, by="torch", rtol=1e-12)
 
 
 def test_decay_is_that_of_adamw_and_a_penalty_that_of_adam():
@@ -267,21 +269,37 @@ def test_decay_is_that_of_adamw_and_a_penalty_that_of_adam():
         penalised = run_ours(adam, jnp.asarray(w), penalty=RATE / 2, decoupled=0.0)
         decoupled = run_ours(adam, jnp.asarray(w), penalty=0.0, decoupled=RATE)
     adam_torch, adamw_torch = run_torch("Adam", w), run_torch("AdamW", w)
-    laws.agree(l2, penalised, adam_torch, by="torch", rtol=1e-12)
-    laws.agree(decay, decoupled, adamw_torch, by="torch", rtol=1e-12)
+    properties.agree(l2, penalised, adam_torch, by="torch", rtol=1e-12)
+    properties.agree(weight_decay, decoupled, adamw_torch, by="torch", rtol=1e-12)
     assert np.abs(adam_torch - adamw_torch).max() > 0.01
 
 
 @pytest.mark.parametrize(
     ("function", "settings", "message"),
     [
-        (l1, {"strength": -1.0}, "strength: at least 0, not -1.0"),
-        (l2, {"strength": float("nan")}, "strength: at least 0, not nan"),
-        (elastic_net, {"l1_strength": -0.1, "l2_strength": 0.0}, "l1_strength: at least 0"),
-        (elastic_net, {"l1_strength": 0.1, "l2_strength": -2.0}, "l2_strength: at least 0"),
-        (max_norm, {"max_value": 0.0}, "max_value: above 0, not 0.0"),
-        (decay, {"rate": -0.1, "learning_rate": 0.1}, "rate: at least 0, not -0.1"),
-        (decay, {"rate": 0.1, "learning_rate": -0.2}, "learning_rate: at least 0, not -0.2"),
+        (l1, {"strength": -1.0}, "`strength` must be non-negative, got -1.0"),
+        (l2, {"strength": float("nan")}, "`strength` must be non-negative, got nan"),
+        (
+            elastic_net,
+            {"l1_strength": -0.1, "l2_strength": 0.0},
+            "`l1_strength` must be non-negative",
+        ),
+        (
+            elastic_net,
+            {"l1_strength": 0.1, "l2_strength": -2.0},
+            "`l2_strength` must be non-negative",
+        ),
+        (max_norm, {"max_value": 0.0}, "`max_value` must be positive, got 0.0"),
+        (
+            weight_decay,
+            {"rate": -0.1, "learning_rate": 0.1},
+            "`rate` must be non-negative, got -0.1",
+        ),
+        (
+            weight_decay,
+            {"rate": 0.1, "learning_rate": -0.2},
+            "`learning_rate` must be non-negative, got -0.2",
+        ),
     ],
 )
 def test_strengths_out_of_range_are_told(function, settings, message):
@@ -292,7 +310,9 @@ def test_strengths_out_of_range_are_told(function, settings, message):
 @cases
 def test_integers_are_an_error_where_they_are_selected(function, reference, settings):
     tree = {"step": jnp.ones(2, jnp.int32), "dense": {"kernel": jnp.ones(2, jnp.int32)}}
-    message = re.escape("params['dense']['kernel']: floating-point where selected, not int32")
+    message = re.escape(
+        "`params['dense']['kernel']` must be floating point to be regularized, got int32"
+    )
     with pytest.raises(TypeError, match=message):
         function(tree, **settings)
     del tree["dense"]

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from jaxml import activations, initializers, layers
-from tests import laws
+from tests import properties
 
 LAYERS, WIDTH, BATCH, NETWORKS = 50, 256, 64, 8
 SHOWN = [1, 2, 5, 10, 20, 35, 50]
@@ -33,7 +33,7 @@ INITIALIZERS = {
     "xavier": (initializers.xavier_normal, initializers.xavier_normal(), 1.0),
     "he": (initializers.he_normal, initializers.he_normal(), 2.0),
     "normal(1)": (initializers.normal, initializers.normal(1.0), float(WIDTH)),
-    "zeros": (initializers.zeros, initializers.zeros(), 0.0),
+    "zeros": (initializers.zeros, initializers.zeros, 0.0),
 }
 # Name -> the function and its derivative in NumPy.
 FUNCTIONS = {
@@ -128,7 +128,7 @@ def test_mean_squares_through_fifty_layers_are_those_of_the_theory(name, init):
         allowed = kappas / (2 * WIDTH) + 4 * np.sqrt(kappas / (WIDTH * NETWORKS))
         assert (abs(got - wanted) < allowed).all(), np.max(abs(got - wanted) / allowed)
     # The factor by which one layer multiplies, over all fifty.
-    laws.agree(
+    properties.agree(
         factory, np.exp(values[-1] / LAYERS), np.exp(expected[-1] / LAYERS),
         by="mean field", rtol=math.expm1(walk[-1] / (2 * WIDTH * LAYERS) + 4 * math.sqrt(
             walk[-1] / (WIDTH * NETWORKS)) / LAYERS),

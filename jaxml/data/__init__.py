@@ -1,18 +1,13 @@
-"""Sets of examples by name, the order in which they are visited, and augmentation."""
+"""Data sets, the order in which training visits them, and augmentation.
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+- `sources`: readers of data sets; `DATASETS` maps a name to a function `(directory) -> Dataset`.
+- `pipeline`: the data order and the batches, pure functions of the seed and the step.
+- `augment`: random transformations of a batch of images, on the device.
+"""
 
-from jaxml.data import cifar, digits, idx, tabular
-from jaxml.data.dataset import Dataset
+from jaxml.data import augment, pipeline, sources
+from jaxml.data._dataset import Dataset, Split
+from jaxml.data._digest import digests
+from jaxml.data.sources import DATASETS
 
-DATASETS: Mapping[str, Callable[[Path], Dataset]] = {
-    "digits": digits.load,
-    "diabetes": tabular.load_diabetes,
-    "breast_cancer": tabular.load_breast_cancer,
-    "mnist": idx.load,
-    "fashion_mnist": idx.load,
-    "idx": idx.load,
-    "cifar10": cifar.load_cifar10,
-    "cifar100": cifar.load_cifar100,
-}
+__all__ = ["DATASETS", "Dataset", "Split", "augment", "digests", "pipeline", "sources"]

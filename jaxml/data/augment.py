@@ -1,4 +1,7 @@
-"""Random changes of training images, on the device, inside the compiled step."""
+"""Random augmentation of image batches `[batch, height, width, channels]`.
+
+The functions run on the device, inside the compiled training step, and keep shape and dtype.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -6,16 +9,11 @@ from jax import lax
 
 from jaxml.types import Array, Key
 
+__all__ = ["random_crop", "random_flip"]
+
 
 def random_flip(key: Key, images: Array) -> Array:
-    """Mirrors each image left to right with probability 1/2.
-
-    Args:
-      key: of this batch.
-      images: `[batch, height, width, channels]`.
-
-    Returns:
-      The same shape and dtype.
+    """Flips each image horizontally with probability 1/2.
 
     Example:
       >>> random_flip(jax.random.key(0), jnp.zeros((2, 4, 4, 1))).shape
@@ -26,21 +24,20 @@ def random_flip(key: Key, images: Array) -> Array:
 
 
 def random_crop(key: Key, images: Array, *, padding: int) -> Array:
-    """Surrounds each image with zeros and cuts its own size out at a random place.
+    """Pads each image with zeros and crops it to its original size at a random position.
 
     Args:
-      key: of this batch.
-      images: `[batch, height, width, channels]`.
-      padding: zeros on each side, at least 0.
-
-    Returns:
-      The same shape and dtype; each of the `(2 padding + 1)^2` places is equally likely.
+      key: a PRNG key.
+      images: the batch.
+      padding: zeros on each side, non-negative. All `(2 padding + 1)^2` positions are equally
+        likely.
 
     Example:
       >>> random_crop(jax.random.key(0), jnp.ones((2, 4, 4, 1)), padding=1).shape
       (2, 4, 4, 1)
 
-    Source: the augmentation of He et al. 2015, section 4.2.
+    References:
+      He et al., "Deep residual learning for image recognition", 2015, section 4.2.
     """
     padded = jnp.pad(images, [(0, 0), (padding, padding), (padding, padding), (0, 0)])
     corners = jax.random.randint(key, (images.shape[0], 2), 0, 2 * padding + 1)

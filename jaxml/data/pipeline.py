@@ -1,4 +1,4 @@
-"""Which images a step sees: a pure function of the seed and the step."""
+"""The data order: the examples of a step are a pure function of the seed and the step."""
 
 import jax
 import jax.numpy as jnp
@@ -6,17 +6,19 @@ from jax import lax
 
 from jaxml.types import Array, Batch, Key
 
+__all__ = ["epoch_order", "take_batch"]
+
 
 def epoch_order(key: Key, epoch: Array, *, size: int) -> Array:
-    """The order in which an epoch visits the training set.
+    """Returns the order in which an epoch visits the training set.
 
     Args:
-      key: of the run's data order.
-      epoch: number of the epoch, from 0.
-      size: images in the set.
+      key: PRNG key of the run's data order.
+      epoch: index of the epoch.
+      size: number of training examples.
 
     Returns:
-      `[size]` int32, a permutation of 0 to size - 1.
+      `[size]` int32, a permutation of `range(size)`.
 
     Example:
       >>> sorted(epoch_order(jax.random.key(0), jnp.int32(3), size=4).tolist())
@@ -26,16 +28,16 @@ def epoch_order(key: Key, epoch: Array, *, size: int) -> Array:
 
 
 def take_batch(data: Batch, order: Array, index: Array, *, batch_size: int) -> Batch:
-    """The batch at one place of an epoch, gathered on the device.
+    """Gathers one batch of an epoch on the device.
 
     Args:
       data: the whole set.
-      order: of the epoch.
-      index: number of the batch in the epoch, from 0.
-      batch_size: images in a batch.
+      order: the order of the epoch.
+      index: index of the batch within the epoch.
+      batch_size: number of examples in a batch.
 
     Returns:
-      The images and labels at `order[index * batch_size:][:batch_size]`.
+      The examples `order[index * batch_size:][:batch_size]`.
     """
     chosen = lax.dynamic_slice_in_dim(order, index * batch_size, batch_size)
     return Batch(*(jnp.take(array, chosen, axis=0, mode="clip") for array in data))

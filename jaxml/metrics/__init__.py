@@ -1,11 +1,23 @@
-"""Metrics as sums that merge across batches and devices, and are divided once."""
+"""Metrics as sums over examples, exact for batches of any size.
 
-from jaxml.metrics.binary import BinaryMetrics
-from jaxml.metrics.calibration import CalibrationError
-from jaxml.metrics.classification import ClassificationMetrics
-from jaxml.metrics.confusion import ConfusionMatrix
-from jaxml.metrics.regression import RegressionMetrics
-from jaxml.metrics.roc import RocAuc, roc_auc
+Each metric is a pytree:
+
+- `Metric.from_batch(...)` computes the sums of one batch; it can be jitted and vmapped. `where` is
+  a boolean mask over examples, and None includes all. Excluded examples may contain anything.
+- `Metric.empty()` has no examples, and `metric.merge(other)` combines disjoint sets of examples.
+  Except for `RegressionMetrics`, merging stacked metrics is summing over the first axis.
+- `metric.compute()` divides once, on the host, and returns Python numbers by name.
+
+A wrong dtype raises a TypeError, a wrong shape or a value out of range a ValueError. Concrete
+labels out of range raise as well; each metric says how it counts traced ones.
+"""
+
+from jaxml.metrics._binary import BinaryMetrics
+from jaxml.metrics._calibration import CalibrationError
+from jaxml.metrics._classification import ClassificationMetrics
+from jaxml.metrics._confusion import ConfusionMatrix
+from jaxml.metrics._regression import RegressionMetrics
+from jaxml.metrics._roc import RocAuc, roc_auc
 
 __all__ = [
     "BinaryMetrics",

@@ -1,88 +1,57 @@
-"""Networks by name. A name maps to a constructor that takes `num_classes` and options."""
+"""Networks as Flax Linen modules.
 
-import dataclasses
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
+`MODELS` maps names to constructors, which take `num_classes` and keyword options. Networks map
+images `[batch, height, width, channels]` to logits `[batch, num_classes]` and are called with
+`train`. New networks are composed of the modules `Conv`, `BatchNorm`, `Dense` and `ConvUnit`.
+"""
 
-import jax.numpy as jnp
-from flax import linen as nn
+from jaxml.models._blocks import BatchNorm, Conv, ConvUnit, Dense
+from jaxml.models._cifar_resnet import CifarResNet, CifarResNetV2, PlainNet
+from jaxml.models._create import MODELS, create_model, network_class
+from jaxml.models._inception_resnet import InceptionResNet
+from jaxml.models._inception_small import InceptionResNetSmall, InceptionSmall
+from jaxml.models._inception_v1 import InceptionV1
+from jaxml.models._inception_v2 import InceptionV2
+from jaxml.models._inception_v3 import InceptionV3
+from jaxml.models._inception_v4 import InceptionV4
+from jaxml.models._intermediates import intermediate_shapes, intermediates
+from jaxml.models._linear import Linear, Mlp
+from jaxml.models._resnet import ResNet, ResNetV2
+from jaxml.models._summary import (
+    LayerSummary,
+    Summary,
+    abstract_variables,
+    summarize,
+    summarize_layers,
+)
 
-from jaxml.activations import ACTIVATIONS
-from jaxml.config import ModelConfig
-from jaxml.errors import InputError, choose
-from jaxml.freezing import check_pattern
-from jaxml.models import linear
-from jaxml.models.cifar_resnet import CIFAR_RESNETS
-from jaxml.models.inception_resnet import INCEPTION_RESNETS
-from jaxml.models.inception_small import SMALL_INCEPTIONS
-from jaxml.models.inception_v1 import INCEPTIONS_V1
-from jaxml.models.inception_v2 import INCEPTIONS_V2
-from jaxml.models.inception_v3 import INCEPTIONS_V3
-from jaxml.models.inception_v4 import INCEPTIONS_V4
-from jaxml.models.resnet import RESNETS
-
-MODELS: Mapping[str, Callable[..., nn.Module]] = {
-    "linear": linear.Linear,
-    "mlp": linear.Mlp,
-    **CIFAR_RESNETS,
-    **RESNETS,
-    **INCEPTIONS_V1,
-    **INCEPTIONS_V2,
-    **INCEPTIONS_V3,
-    **INCEPTIONS_V4,
-    **INCEPTION_RESNETS,
-    **SMALL_INCEPTIONS,
-}
-
-OPTIONS = (
-    "shortcut", "hidden_features", "activation", "head", "keep_prob", "survival_prob", "zero_init",
-    "remat", "scan",
-)  # fmt: skip
-
-
-def create_model(config: ModelConfig, *, num_classes: int, frozen: str = "") -> nn.Module:
-    """The network of a config.
-
-    Args:
-      config: its name and options; what is left empty is the network's own choice.
-      num_classes: outputs.
-      frozen: pattern of `jaxml.freezing` for the norms that keep their statistics.
-
-    Raises:
-      InputError: there is no such network, or it has no such option.
-
-    Example:
-      >>> create_model(ModelConfig(name="linear"), num_classes=3).num_classes
-      3
-    """
-    constructor = choose(MODELS, config.name, "config.model.name")
-    options = {name: value for name in OPTIONS if (value := getattr(config, name))}
-    known = {field.name for field in dataclasses.fields(network_class(constructor))}
-    for name, value in options.items():
-        if name not in known:
-            shown = str(value).lower() if isinstance(value, bool) else repr(value)
-            raise InputError(
-                f"config.model.{name}: {shown} is not allowed, {config.name} has no such option"
-            )
-    if config.activation:
-        choose(ACTIVATIONS, config.activation, "config.model.activation")
-    check_pattern(frozen, "config.weights.freeze")
-    if frozen and config.scan:
-        raise InputError("config.model.scan: true is not allowed with config.weights.freeze")
-    if frozen and "frozen" in known:
-        options["frozen"] = frozen
-    if "auxiliary" in known:
-        options["auxiliary"] = config.auxiliary
-    return constructor(num_classes=num_classes, dtype=jnp.dtype(config.dtype), **options)
-
-
-def network_class(constructor: Callable[..., nn.Module]) -> Any:
-    """The class of what a constructor makes.
-
-    >>> network_class(MODELS["resnet20v1"]).__name__
-    'CifarResNet'
-    """
-    while isinstance(constructor, partial):
-        constructor = constructor.func
-    return constructor
+__all__ = [
+    "MODELS",
+    "BatchNorm",
+    "CifarResNet",
+    "CifarResNetV2",
+    "Conv",
+    "ConvUnit",
+    "Dense",
+    "InceptionResNet",
+    "InceptionResNetSmall",
+    "InceptionSmall",
+    "InceptionV1",
+    "InceptionV2",
+    "InceptionV3",
+    "InceptionV4",
+    "LayerSummary",
+    "Linear",
+    "Mlp",
+    "PlainNet",
+    "ResNet",
+    "ResNetV2",
+    "Summary",
+    "abstract_variables",
+    "create_model",
+    "intermediate_shapes",
+    "intermediates",
+    "network_class",
+    "summarize",
+    "summarize_layers",
+]

@@ -1,51 +1,56 @@
-"""Probabilities from decision values, such that the most probable class is the decided one."""
+r"""Probabilities from decision values, whose most probable class is the predicted one.
+
+A decision is `[samples]` for two classes, positive for class 1, or `[samples, classes]`, where the
+first of the highest is predicted. With scores `(0, f)` for two classes and f for several,
+
+.. math:: p_c = \frac{e^{a f_c}}{\sum_k e^{a f_k}}
+
+for a slope a > 0, and no offset: the order of the classes never changes. For two classes negative
+and positive decisions have a slope each, and a decision of 0 is a probability of one half.
+
+Shapes, labels and weights that do not fit raise ValueError, other dtypes TypeError.
+"""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import core, lax
+from jax import lax
 
-from jaxml.losses import inputs
-from jaxml.losses import labels as labelling
+from jaxml.losses import _inputs as inputs
+from jaxml.losses import _labels as labelling
+from jaxml.svm import _validation as validation
 from jaxml.types import Array, Bool, Float, Integer
 
-MAX_ITERATIONS = 100  # some 10 are taken; more where a few values are far above all others
+__all__ = ["calibrated_probabilities", "calibration_slopes"]
+
+MAX_ITERATIONS = 100  # about 10 are used; more where a few values are far above all others
 
 
 def calibration_slopes(
-    decision: Float[Array, "rows classes"] | Float[Array, " rows"],
-    labels: Integer[Array, " rows"] | Bool[Array, " rows"],
+    decision: Float[Array, "samples classes"] | Float[Array, " samples"],
+    labels: Integer[Array, " samples"] | Bool[Array, " samples"],
     *,
-    sample_weight: Float[Array, " rows"] | None = None,
+    sample_weight: Float[Array, " samples"] | None = None,
 ) -> Float[Array, ""] | Float[Array, " sides"]:
-    r"""Fits how steeply probabilities rise with decision values, by maximum likelihood.
+    r"""Fits the slopes of the probabilities by maximum likelihood.
 
-    .. math:: p_c = \frac{e^{a f_c}}{\sum_k e^{a f_k}}, \qquad
-        a = \operatorname{arg\,max}_{a > 0} \sum_i s_i \sum_c t_{ic} \log p_{ic}, \qquad
+    .. math:: a = \operatorname{arg\,max}_{a > 0} \sum_i v_i \sum_c t_{ic} \log p_{ic}, \qquad
         t_{ic} = \frac{N_{y_i} [c = y_i] + 1}{N_{y_i} + K}
 
-    for N_c examples of class c, of K classes. With one decision value f for two classes, their
-    scores are 0 and f, and each side of f = 0 has a slope of its own. All slopes are positive and
-    there is no offset: the order of the classes never changes, and f = 0 is a probability of one
-    half. The targets t, instead of 0 and 1, keep the slope finite where the decision makes no
-    mistake.
+    for N_c samples of class c, of K classes. The targets t, instead of 0 and 1, keep the slope
+    finite where the decision makes no mistake.
 
     Args:
-      decision: `[rows]` for two classes, positive decides for class 1, or `[rows, classes]`; of
-        examples that the decision function was not fitted on, or it seems better than it is.
-      labels: `[rows]`, integers in [0, classes).
-      sample_weight: `[rows]`, 0 or more: how often each example counts; None counts each once.
+      decision: `[samples]` or `[samples, classes]`, of samples held out from the fit; otherwise the
+        slopes are too steep.
+      labels: `[samples]`, integers in [0, classes) or booleans; others give NaN if traced.
+      sample_weight: `[samples]`, v, non-negative; None weights each sample by 1.
 
     Returns:
-      For two classes `[2]`, the slopes for negative and for positive decisions, that of all for a
-      side without examples; else a scalar. In the dtype of the decision, float32 at least. Where
-      the decision is worse than none, the slope is positive still and small.
-
-    Raises:
-      TypeError: labels that are not integers, a decision or weights that are not floating point.
-      ValueError: shapes that do not fit, labels out of range, weights below 0.
+      For two classes `[2]`, the slopes for negative and for positive decisions (the slope of all
+      samples for a side without any); else a scalar. In float32 at least. Where the decision is
+      worse than chance, the slope is small but positive.
 
     Example:
       >>> decision = jnp.array([-2.0, -1.0, -1.0, 1.0, 1.0, 2.0])
@@ -53,11 +58,10 @@ def calibration_slopes(
       >>> bool(jnp.allclose(slopes, 0.42, atol=0.01))
       True
 
-    Source: Platt, "Probabilistic outputs for support vector machines", 1999, whose targets these
-    are for two classes, and whose slope is `-A` with `B = 0`; for several classes, the temperature
-    scaling of Guo et al., "On calibration of modern neural networks", 2017, `T = 1 / a`. libsvm and
-    scikit-learn's `SVC(probability=True)` fit an offset, too, and couple pairs of classes: their
-    most probable class may be another than the predicted one.
+    References: Platt, "Probabilistic outputs for support vector machines", 1999, for two classes,
+    with slope `-A` and `B = 0`; Guo et al., "On calibration of modern neural networks", 2017, whose
+    temperature is `1 / a`. libsvm and scikit-learn's `SVC(probability=True)` also fit an offset and
+    couple pairs of classes: their most probable class may differ from the predicted one.
     """
     _check(decision, labels, sample_weight)
     (wide,) = inputs.at_least_float32(decision)
@@ -74,52 +78,38 @@ def calibration_slopes(
 
 def calibrated_probabilities(
     slopes: Float[Array, ""] | Float[Array, " sides"],
-    decision: Float[Array, "rows classes"] | Float[Array, " rows"],
-) -> Float[Array, "rows classes"]:
-    r"""The probability of each class, the highest for the class that is decided for.
-
-    .. math:: p_c = \frac{e^{a f_c}}{\sum_k e^{a f_k}}, \qquad
-        p_1 = 1 - p_0 = \frac{1}{1 + e^{-a_{\pm} f}} \text{ for two classes}
+    decision: Float[Array, "samples classes"] | Float[Array, " samples"],
+) -> Float[Array, "samples classes"]:
+    r"""Computes the probability of each class, highest for the predicted class.
 
     Args:
-      slopes: of `calibration_slopes`, positive.
-      decision: `[rows]` for two classes, where class 1 is decided for above 0, or
-        `[rows, classes]`, where the first of the highest is.
+      slopes: of `calibration_slopes`, positive: `[2]` for two classes, else a scalar.
+      decision: `[samples]` or `[samples, classes]`.
 
     Returns:
-      `[rows, classes]`, in the dtype of the decision, float32 at least. Where rounding makes
-      another class as probable as the decided one, that one gets the next larger number.
-
-    Raises:
-      TypeError: slopes or a decision that are not floating point.
-      ValueError: shapes that do not fit.
+      `[samples, classes]`, in float32 at least. Where rounding makes another class as probable as
+      the predicted one, the latter gets the next larger number.
 
     Example:
       >>> probabilities = calibrated_probabilities(jnp.array([1.0, 3.0]), jnp.array([0.0, 0.5]))
       >>> [[f"{p:.2f}" for p in row] for row in probabilities]
       [['0.50', '0.50'], ['0.18', '0.82']]
-
-    Source: as of `calibration_slopes`.
     """
-    inputs.check_real("slopes", slopes)
+    validation.check_floating("slopes", slopes)
     _check_decision(decision)
-    if slopes.shape != ((2,) if decision.ndim == 1 else ()):
-        allowed = "(2,)" if decision.ndim == 1 else "()"
-        raise ValueError(
-            f"slopes: shape {allowed} for a decision {decision.shape}, not {slopes.shape}"
-        )
+    validation.check_shape("slopes", slopes, (2,) if decision.ndim == 1 else ())
     (wide,) = inputs.at_least_float32(decision)
     slopes = slopes.astype(wide.dtype)
     slope = slopes if decision.ndim > 1 else jnp.where(wide > 0, slopes[1], slopes[0])[:, None]
     scores = _scores(wide)
-    # Shifted, for the highest times a steep slope may not overflow.
+    # Shifted so that the highest score times a steep slope does not overflow.
     shifted = scores - scores.max(axis=-1, keepdims=True)
     probabilities = jax.nn.softmax(slope * shifted, axis=-1)
-    return _keep_decided(probabilities, jnp.argmax(scores, axis=-1))
+    return _keep_predicted(probabilities, jnp.argmax(scores, axis=-1))
 
 
 class _Search(NamedTuple):
-    """A slope, the bounds that it is known to be within, and how far it moved."""
+    """A slope, its bounds, its last change and the number of iterations."""
 
     slope: Array
     low: Array
@@ -129,7 +119,7 @@ class _Search(NamedTuple):
 
 
 def _slope(scores: Array, targets: Array, weights: Array) -> Array:
-    """The root of the likelihood's derivative, by Newton's method within shrinking bounds."""
+    """Finds the root of the likelihood's derivative by Newton's method within bounds."""
     scores = scores - scores.max(axis=-1, keepdims=True)
     largest = jnp.where(weights > 0, -scores.min(axis=-1), 0).max(initial=0)
     unit = jnp.where(largest > 0, largest, 1)
@@ -149,10 +139,10 @@ def _slope(scores: Array, targets: Array, weights: Array) -> Array:
         step = search.slope - first / jnp.where(second > 0, second, 1)
         within = (step > low) & (step < high) & (second > 0)
         between = jnp.where(jnp.isinf(high), 2 * search.slope + 1, (low + high) / 2)
-        # A derivative of 0 is the end; NaN, of wrong values or labels, goes into the slope.
+        # A derivative of 0 ends the search; NaN from wrong values or labels enters the slope.
         settled = jnp.where(first == 0, search.slope, search.slope * first)
-        go_on = (first < 0) | (first > 0)
-        slope = jnp.where(go_on, jnp.where(within, step, between), settled)
+        unfinished = (first < 0) | (first > 0)
+        slope = jnp.where(unfinished, jnp.where(within, step, between), settled)
         return _Search(slope, low, high, jnp.abs(slope - search.slope), search.iteration + 1)
 
     def unsettled(search: _Search) -> Array:
@@ -165,14 +155,14 @@ def _slope(scores: Array, targets: Array, weights: Array) -> Array:
 
 
 def _scores(decision: Array) -> Array:
-    """`[rows, classes]`: one decision value is the advantage of class 1 over class 0."""
+    """Returns `[samples, classes]`; a single decision is the score of class 1."""
     if decision.ndim > 1:
         return decision
     return jnp.stack([jnp.zeros_like(decision), decision], axis=-1)
 
 
 def _targets(labels: Array, weights: Array, classes: int) -> Array:
-    """What the probabilities are to be near to: Laplace's rule within the examples of a class."""
+    """Returns the target probabilities, by Laplace's rule within each class."""
     is_label = labelling.is_label(labels, classes)
     counts = weights @ is_label.astype(weights.dtype)
     own = jnp.take(counts, labels, mode="clip")[:, None]
@@ -180,35 +170,25 @@ def _targets(labels: Array, weights: Array, classes: int) -> Array:
     return labelling.nan_outside(targets, labels, classes)
 
 
-def _keep_decided(probabilities: Array, decided: Array) -> Array:
-    """Raises a decided class that rounding has made equal to an earlier one."""
-    tied = jnp.argmax(probabilities, axis=-1) != decided
+def _keep_predicted(probabilities: Array, predicted: Array) -> Array:
+    """Raises the probability of a predicted class that rounding has tied with an earlier one."""
+    tied = jnp.argmax(probabilities, axis=-1) != predicted
     highest = lax.stop_gradient(probabilities.max(axis=-1))
     above = jnp.nextafter(highest, jnp.ones((), probabilities.dtype))
-    is_decided = jax.nn.one_hot(decided, probabilities.shape[-1], dtype=bool)
-    return jnp.where(is_decided & tied[:, None], above[:, None], probabilities)
+    is_predicted = jax.nn.one_hot(predicted, probabilities.shape[-1], dtype=bool)
+    return jnp.where(is_predicted & tied[:, None], above[:, None], probabilities)
 
 
 def _check_decision(decision: Array) -> None:
-    inputs.check_real("decision", decision)
+    validation.check_floating("decision", decision)
     if decision.ndim not in (1, 2) or (decision.ndim == 2 and decision.shape[1] < 2):
-        raise ValueError(
-            f"decision: [rows], or [rows, classes] with two classes at least, not {decision.shape}"
-        )
+        rule = "have shape (samples,), or (samples, classes) with at least two classes"
+        raise ValueError(f"`decision` must {rule}, got {decision.shape}")
 
 
 def _check(decision: Array, labels: Array, sample_weight: Array | None) -> None:
     _check_decision(decision)
-    classes = 2 if decision.ndim == 1 else decision.shape[1]
-    if not (jnp.issubdtype(labels.dtype, jnp.integer) or labels.dtype == jnp.bool_):
-        raise TypeError(f"labels: integers in [0, {classes}), not {labels.dtype}")
-    inputs.check_same_shape("labels", labels, decision.shape[:1], "rows of the decision")
-    labelling.check_inside("labels", labels, None, classes)
-    if sample_weight is None:
-        return
-    inputs.check_real("sample_weight", sample_weight)
-    inputs.check_same_shape(
-        "sample_weight", sample_weight, decision.shape[:1], "rows of the decision"
-    )
-    if not isinstance(sample_weight, core.Tracer) and not (np.asarray(sample_weight) >= 0).all():
-        raise ValueError(f"sample_weight: 0 or more, not {np.asarray(sample_weight).min()}")
+    validation.check_labels(labels, 2 if decision.ndim == 1 else decision.shape[1], booleans=True)
+    validation.check_shape("labels", labels, decision.shape[:1])
+    if sample_weight is not None:
+        validation.check_weights("sample_weight", sample_weight, decision.shape[0])

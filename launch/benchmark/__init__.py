@@ -1,1 +1,1 @@
-"""What `launch.bench` does: ours and what users would pick instead, timed in turns."""
+"""Benchmarks of `launch.bench`: jaxml and other libraries, timed alternately."""

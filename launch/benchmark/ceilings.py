@@ -1,4 +1,4 @@
-"""What the machine can do at most: one large matrix product, one large copy."""
+"""Peak throughput of a device: one large matrix product, one large copy."""
 
 import jax
 import jax.numpy as jnp
@@ -9,20 +9,20 @@ PRODUCT, COPY = "matrix_product", "copy"
 
 
 def operations(dtype: jnp.dtype) -> dict[str, Operation]:
-    """Both, on the default device.
+    """Prepares a matrix product and a copy on the default device.
 
     Args:
-      dtype: of the matrices.
+      dtype: dtype of the matrices.
     """
     cpu = jax.default_backend() == "cpu"
-    # An accelerator is given several at once, so that the time to start them does not count.
+    # On an accelerator, several are enqueued together to hide the time of the launches.
     size, entries, calls = (2048, 2**26, 1) if cpu else (8192, 2**28, 8)
-    # Products of equal numbers take less power, and so less time on an accelerator.
+    # Constant matrices would take less power, and therefore less time on an accelerator.
     matrix = jax.random.normal(jax.random.key(0), (size, size), dtype)
     product = jax.jit(jnp.matmul)
     array = jnp.arange(entries, dtype=jnp.float32)
-    # Every entry is read and written. What only copies, XLA gives to one thread; and what writes
-    # to new memory takes four times as long on a CPU, where the system has to find that memory.
+    # Reads and writes every entry. XLA runs a plain copy on a single thread, and writing to newly
+    # allocated memory takes four times as long on a CPU, so the copy negates in place.
     negative = jax.jit(jnp.negative, donate_argnums=0)
 
     def multiply() -> None:

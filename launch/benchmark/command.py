@@ -1,4 +1,4 @@
-"""Commands of the project, started as a person starts them."""
+"""Environment of the project's commands, which benchmarks start as users do."""
 
 import os
 
@@ -6,6 +6,6 @@ from launch import cli
 
 
 def environment() -> dict[str, str]:
-    """That of this process, with the project found from any folder."""
+    """Returns the environment of this process, with the project on `PYTHONPATH`."""
     path = os.pathsep.join(filter(None, (str(cli.ROOT), os.environ.get("PYTHONPATH"))))
     return os.environ | {"PYTHONPATH": path}

@@ -1,4 +1,4 @@
-"""Ours beside its peers, one batch size after another."""
+"""Compares jaxml with other libraries, one batch size after another."""
 
 import contextlib
 import dataclasses
@@ -10,13 +10,13 @@ from jaxml.models import MODELS, network_class
 from launch.benchmark import competitors
 from launch.benchmark.ceilings import COPY, PRODUCT
 from launch.benchmark.competitors import OURS
-from launch.benchmark.figures import (
-    Figures,
+from launch.benchmark.measurements import (
+    Measurements,
     achieved,
+    achieved_text,
     ceilings,
-    figures,
     flops_table,
-    share,
+    summarize,
     table,
 )
 from launch.benchmark.rounds import rounds
@@ -24,19 +24,19 @@ from launch.benchmark.settings import Settings
 from launch.benchmark.task import CHANNELS, Task, cores
 from launch.benchmark.worker import About, Worker, WorkerError
 
-# Calls that are not counted. What has a long call warms up while it gets ready.
+# Warm-up calls, which are not timed. Operations with long calls warm up while they are prepared.
 WARM_UP = {"train_step": 3, "inference": 3, "conv": 3}
 
 
 def compare(settings: Settings) -> dict[str, Any]:
-    """Prints a table for each batch size; returns all figures.
+    """Prints a table for each batch size; returns all measurements.
 
     Raises:
-      WorkerError: ours cannot be timed.
+      WorkerError: jaxml cannot be timed.
     """
     results, about = [], {}
     for name, reason in _left_out(settings, settings.task(settings.batch_sizes[0])).items():
-        print(f"{name}: left out, {reason}", flush=True)
+        print(f"{name}: omitted, {reason}", flush=True)
     for batch_size in settings.batch_sizes:
         task = settings.task(batch_size)
         found, about = (_compile if task.what == "compile" else _in_turns)(settings, task)
@@ -46,7 +46,7 @@ def compare(settings: Settings) -> dict[str, Any]:
 
 
 def names(settings: Settings, task: Task) -> list[str]:
-    """Ours, and the peers that can do it."""
+    """Returns the names of jaxml and of the other libraries that can perform the task."""
     ours = [OURS]
     fields = dataclasses.fields(network_class(MODELS[task.model]))
     if task.what == "compile" and "scan" in {field.name for field in fields}:
@@ -56,18 +56,18 @@ def names(settings: Settings, task: Task) -> list[str]:
 
 
 def _left_out(settings: Settings, task: Task) -> dict[str, str]:
-    reasons = {peer: competitors.why_not(peer, task) for peer in settings.peers}
+    reasons = {peer: competitors.unsupported_reason(peer, task) for peer in settings.peers}
     return {peer: reason for peer, reason in reasons.items() if reason}
 
 
-def _in_turns(settings: Settings, task: Task) -> tuple[list[Figures], dict[str, About]]:
-    """Each operation of a task, every competitor in the process that it keeps."""
+def _in_turns(settings: Settings, task: Task) -> tuple[list[Measurements], dict[str, About]]:
+    """Times each operation of a task, with one process for each competitor."""
     with contextlib.ExitStack() as stack:
         workers = _start(names(settings, task), task, stack)
         about = {name: worker.about for name, worker in workers.items()}
         print(_title(task, about[OURS].device), flush=True)
         ours, work = workers[OURS], about[OURS].operations
-        found: dict[str, dict[str, Figures]] = {}
+        found: dict[str, dict[str, Measurements]] = {}
         for operation in work:
             if operation not in (PRODUCT, COPY):
                 found[operation] = _time(settings, task, workers, operation)
@@ -84,7 +84,7 @@ def _in_turns(settings: Settings, task: Task) -> tuple[list[Figures], dict[str, 
         print("\n".join(flops_table(found, work, limits)), flush=True)
     else:
         print("\n".join(table(found[task.what], base=OURS)))
-        print(share(results[0]["achieved"], limits, base=OURS), flush=True)
+        print(achieved_text(results[0]["achieved"], limits, base=OURS), flush=True)
     return results, about
 
 
@@ -96,25 +96,25 @@ def _start(names: Sequence[str], task: Task, stack: contextlib.ExitStack) -> dic
         except WorkerError as error:
             if name == OURS:
                 raise WorkerError(f"{name}: {error}") from None
-            print(f"{name}: left out, {error}", flush=True)
+            print(f"{name}: omitted, {error}", flush=True)
     return workers
 
 
 def _time(
     settings: Settings, task: Task, workers: dict[str, Worker], operation: str
-) -> dict[str, Figures]:
+) -> dict[str, Measurements]:
     def seconds_of(name: str) -> float:
         return workers[name].seconds(operation)
 
     well = rounds(workers, seconds_of, WARM_UP.get(task.what, 0))
     taken = rounds(well, seconds_of, settings.rounds)
-    for name in workers.keys() - taken.keys():  # its process has ended
+    for name in workers.keys() - taken.keys():  # their processes have ended
         del workers[name]
-    return figures(taken, base=OURS, images=task.counted)
+    return summarize(taken, base=OURS, images=task.counted)
 
 
-def _compile(settings: Settings, task: Task) -> tuple[list[Figures], dict[str, About]]:
-    """Every time in a fresh process, for what was compiled once is quicker the next time."""
+def _compile(settings: Settings, task: Task) -> tuple[list[Measurements], dict[str, About]]:
+    """Times compilation, in a new process each time, because later ones are faster."""
     about: dict[str, About] = {}
 
     def seconds_of(name: str) -> float:
@@ -123,7 +123,7 @@ def _compile(settings: Settings, task: Task) -> tuple[list[Figures], dict[str, A
             return worker.seconds("compile")
 
     taken = rounds(names(settings, task), seconds_of, settings.rounds)
-    found = figures(taken, base=OURS, images=0)
+    found = summarize(taken, base=OURS, images=0)
     print(_title(task, about[OURS].device))
     print("\n".join(table(found, base=OURS)), flush=True)
     return [{"operation": "compile", "competitors": found}], about

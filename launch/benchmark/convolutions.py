@@ -1,4 +1,4 @@
-"""Single 3x3 convolutions of the shapes of the ResNets for small images."""
+"""Single 3x3 convolutions with the shapes of ResNets for small images."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,31 +9,31 @@ import jax.numpy as jnp
 from launch.benchmark.task import Operation, Task
 
 SHAPES = ((32, 16), (16, 32), (8, 64))  # height and width, channels
-WAYS = ("forward", "input gradient", "kernel gradient")
+PASSES = ("forward", "input gradient", "kernel gradient")
 
 Conv = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-def name(size: int, channels: int, way: str) -> str:
-    """Of the operation.
+def name(size: int, channels: int, direction: str) -> str:
+    """Returns the name of an operation.
 
     >>> name(32, 16, "forward")
     '32x32x16 forward'
     """
-    return f"{size}x{size}x{channels} {way}"
+    return f"{size}x{size}x{channels} {direction}"
 
 
 def flops(task: Task, size: int, channels: int) -> float:
-    """Of each of the ways, what meets the zeros around the image included."""
+    """Returns the floating-point operations of each pass, including those on the padding."""
     return 2.0 * task.batch_size * size**2 * 9 * channels**2
 
 
 def jax_operations(task: Task, conv: Conv) -> dict[str, Operation]:
-    """All shapes and ways of a function of images and a kernel, in JAX.
+    """Compiles all shapes and passes of a convolution in JAX.
 
     Args:
-      task: its batch size and precision.
-      conv: its result has the shape of the images.
+      task: provides the batch size and the precision.
+      conv: function of images and a kernel; its result has the shape of the images.
     """
     found = {}
     for size, channels in SHAPES:
@@ -49,9 +49,9 @@ def jax_operations(task: Task, conv: Conv) -> dict[str, Operation]:
                 *(x, kernel, y),
             ),
         }
-        for way in WAYS:
-            call = _compiled(*calls[way])
-            found[name(size, channels, way)] = Operation(call, flops(task, size, channels))
+        for direction in PASSES:
+            call = _compiled(*calls[direction])
+            found[name(size, channels, direction)] = Operation(call, flops(task, size, channels))
     return found
 
 
@@ -61,7 +61,7 @@ def _compiled(function: Callable[..., Any], *arguments: jax.Array) -> Callable[[
 
 
 def _arrays(task: Task, size: int, channels: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Images, a gradient of their shape, and a kernel."""
+    """Draws images, a gradient of the same shape, and a kernel."""
     keys = jax.random.split(jax.random.key(0), 3)
     images = (task.batch_size, size, size, channels)
     shapes = (images, images, (3, 3, channels, channels))

@@ -1,7 +1,7 @@
-"""The networks of the peers, each written once: a peer brings the layers of its library.
+"""Networks for the other libraries, each written once over an interface of layers.
 
-They are those of `jaxml.models` of the same names, the ResNets for small images with projections as
-shortcuts and the small Inception without its auxiliary head.
+They equal the networks of the same names in `jaxml.models`, where the ResNets for small images have
+projection shortcuts and the small Inception has no auxiliary head.
 """
 
 import functools
@@ -9,45 +9,45 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from jaxml.models import inception_small
-from jaxml.models.inception_blocks import Unit, average
-from jaxml.models.resnet import BLOCKS
+from jaxml.models import InceptionSmall
+from jaxml.models._inception_blocks import Unit, average_pool
+from jaxml.models._resnet import BLOCKS
 
 
 class Layers(Protocol):
-    """The layers of a library; x is whatever stands for an array there."""
+    """The layers of a library; `x` is an array, or what represents one in the library."""
 
     def conv(self, x: Any, features: int, kernel_size: int = 3, strides: int = 1) -> Any:
-        """Without a bias; `1 / strides` of the size."""
+        """Convolves without a bias; divides height and width by `strides`."""
 
     def norm(self, x: Any) -> Any:
-        """Batch norm."""
+        """Applies batch normalization."""
 
     def relu(self, x: Any) -> Any:
-        """It may take the place of x, which a norm or a sum has given."""
+        """Applies a ReLU; may work in place."""
 
     def add(self, new: Any, x: Any) -> Any:
-        """The sum may take the place of `new`, which nothing else uses."""
+        """Adds two arrays; may overwrite `new`, which is not used otherwise."""
 
     def concatenate(self, xs: Sequence[Any]) -> Any:
-        """By the channels."""
+        """Concatenates along the channels."""
 
     def average_pool(self, x: Any, window: int, strides: int) -> Any:
-        """The mean of what is in the image; `1 / strides` of the size."""
+        """Averages each window, excluding padding; divides height and width by `strides`."""
 
     def max_pool(self, x: Any, window: int, strides: int) -> Any:
-        """`1 / strides` of the size."""
+        """Takes the maximum of each window; divides height and width by `strides`."""
 
 
 Body = Callable[[Layers, Any], Any]
 
 
 class Network(NamedTuple):
-    """All but the head, which is a dense layer over the global average.
+    """A network without its head, a dense layer on the global average.
 
     Attributes:
-      body: images in [0, 1] to the last features.
-      epsilon: of batch norm.
+      body: maps images in [0, 1] to the last features.
+      epsilon: epsilon of batch normalization.
     """
 
     body: Body
@@ -55,25 +55,25 @@ class Network(NamedTuple):
 
 
 def unit(net: Layers, x: Any, features: int, kernel_size: int = 3, strides: int = 1) -> Any:
-    """Convolution, norm, ReLU."""
+    """Applies convolution, batch normalization and ReLU."""
     return net.relu(net.norm(net.conv(x, features, kernel_size, strides)))
 
 
 def residual_v1(net: Layers, x: Any, y: Any, features: int, strides: int, *, new: bool) -> Any:
-    """`relu(x + y)`, where x is projected if the shape is a new one."""
+    """Computes `relu(x + y)`; projects `x` first if the shape changes."""
     if new:
         x = net.norm(net.conv(x, features, 1, strides))
     return net.relu(net.add(y, x))
 
 
 def basic_block(net: Layers, x: Any, features: int, strides: int, *, new: bool) -> Any:
-    """Two 3x3."""
+    """Applies a residual block of two 3x3 convolutions."""
     y = net.norm(net.conv(unit(net, x, features, 3, strides), features))
     return residual_v1(net, x, y, features, strides, new=new)
 
 
 def bottleneck(net: Layers, x: Any, features: int, strides: int, *, new: bool) -> Any:
-    """1x1, 3x3 with the strides, 1x1 to four times the features."""
+    """Applies a residual block of 1x1, strided 3x3 and 1x1 convolutions (4 x features)."""
     y = unit(net, unit(net, x, features, 1), features, 3, strides)
     y = net.norm(net.conv(y, 4 * features, 1))
     return residual_v1(net, x, y, 4 * features, strides, new=new)
@@ -82,7 +82,7 @@ def bottleneck(net: Layers, x: Any, features: int, strides: int, *, new: bool) -
 def preact_bottleneck(
     net: Layers, x: Any, features: int, strides: int, *, new: bool, preact: bool
 ) -> Any:
-    """v2: norm and ReLU before each of 1x1, 3x3, 1x1; the first 1x1 has the strides."""
+    """Applies a v2 block: norm and ReLU before each of strided 1x1, 3x3 and 1x1."""
     start = net.relu(net.norm(x)) if preact else x
     y = net.conv(start, features, 1, strides)
     y = net.conv(net.relu(net.norm(y)), features)
@@ -93,7 +93,7 @@ def preact_bottleneck(
 
 
 def cifar_v1(net: Layers, x: Any, *, blocks: int, features: Sequence[int] = (16, 32, 64)) -> Any:
-    """6n+2 layers."""
+    """Applies a ResNet v1 for small images, with 6n+2 layers."""
     x = unit(net, x, features[0])
     for stage, number in itertools.product(range(len(features)), range(blocks)):
         new = stage > 0 and number == 0
@@ -102,17 +102,17 @@ def cifar_v1(net: Layers, x: Any, *, blocks: int, features: Sequence[int] = (16,
 
 
 def cifar_v2(net: Layers, x: Any, *, blocks: int, features: Sequence[int] = (16, 32, 64)) -> Any:
-    """9n+2 layers."""
+    """Applies a ResNet v2 for small images, with 9n+2 layers."""
     x = unit(net, x, features[0])
     for stage, number in itertools.product(range(len(features)), range(blocks)):
         strides = 2 if stage > 0 and number == 0 else 1
-        preact = stage + number > 0  # the stem ends in norm and ReLU itself
+        preact = stage + number > 0  # the stem already ends in norm and ReLU
         x = preact_bottleneck(net, x, features[stage], strides, new=number == 0, preact=preact)
     return net.relu(net.norm(x))
 
 
 def imagenet_v1(net: Layers, x: Any, *, depth: int) -> Any:
-    """Of 18 to 200 layers; from 50 on of bottlenecks, with the stride in the 3x3."""
+    """Applies a ResNet for ImageNet; from 50 layers on it has bottlenecks."""
     block = bottleneck if depth >= 50 else basic_block
     x = net.max_pool(unit(net, x, 64, 7, 2), 3, 2)
     for stage, count in enumerate(BLOCKS[depth]):
@@ -124,29 +124,28 @@ def imagenet_v1(net: Layers, x: Any, *, depth: int) -> Any:
 
 
 def small_inception(net: Layers, x: Any) -> Any:
-    """By the tables of ours."""
-    network = inception_small.InceptionSmall
-    x = chain(net, network.start, x)
-    for level in network.levels:
-        for _, branches in level.entry:
-            x = side_by_side(net, branches, x)
-        for _ in range(level.repeats):
-            x = side_by_side(net, level.block, x)
+    """Applies the small Inception as the tables of `jaxml.models` define it."""
+    x = chain(net, InceptionSmall.stem_steps, x)
+    for stage in InceptionSmall.stage_specs:
+        for _, branches in stage.entry:
+            x = parallel(net, branches, x)
+        for _ in range(stage.repeats):
+            x = parallel(net, stage.block, x)
     return x
 
 
-def side_by_side(net: Layers, branches: Sequence[Sequence[Any]], x: Any) -> Any:
-    """Chains of the same x, joined by their channels."""
+def parallel(net: Layers, branches: Sequence[Sequence[Any]], x: Any) -> Any:
+    """Concatenates the results of parallel branches along the channels."""
     return net.concatenate([chain(net, steps, x) for steps in branches])
 
 
 def chain(net: Layers, steps: Sequence[Any], x: Any) -> Any:
-    """Units and poolings, one after the other."""
+    """Applies convolution units and pooling in sequence."""
     for step in steps:
         if isinstance(step, Unit):
             assert isinstance(step.kernel_size, int)
             x = unit(net, x, step.features, step.kernel_size, step.strides)
-        elif step is average:
+        elif step is average_pool:
             x = net.average_pool(x, 3, 1)
         else:
             x = net.average_pool(x, 2, 2)

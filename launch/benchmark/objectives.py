@@ -1,4 +1,4 @@
-"""The dual objective of a kernel machine, from its support vectors and coefficients."""
+"""The dual objective of a kernel SVM, from its support vectors and coefficients."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def dual(model: Any) -> float:
-    """Returns the dual objective of an RBF machine, summed over its pairs of classes, in float64.
+    """Returns the dual objective of an RBF classifier, summed over pairs of classes, in float64.
 
     Args:
       model: a fitted SVC of this library or of scikit-learn.
@@ -27,7 +27,7 @@ def dual(model: Any) -> float:
             some = weight != 0
             weight, here = weight[some], here[some]
             norms = np.square(here).sum(1)
-            gamma = model._gamma if hasattr(model, "_gamma") else model._space.gamma
+            gamma = model._gamma if hasattr(model, "_gamma") else model._kernel.gamma
             kernel = np.exp(-gamma * np.maximum(norms[:, None] + norms - 2 * here @ here.T, 0))
             total += np.abs(weight).sum() - weight @ kernel @ weight / 2
     return float(total)

@@ -1,4 +1,4 @@
-"""Timing in turns, so that whatever else the machine does meets everybody."""
+"""Alternating measurements, so that other load affects all competitors equally."""
 
 from collections.abc import Callable, Iterable
 
@@ -16,16 +16,16 @@ def rounds(
     say: Say = print,
     base: str = OURS,
 ) -> dict[str, list[float]]:
-    """The seconds of each, in rounds whose order alternates.
+    """Times competitors in rounds of alternating order; returns the seconds of each.
 
-    A peer that fails is told and left out.
+    Reports a competitor that fails and omits it.
 
     Args:
-      names: of the competitors.
+      names: names of the competitors.
       seconds_of: times a competitor once.
-      count: rounds.
+      count: number of rounds.
       say: prints a line.
-      base: whose failure ends it all.
+      base: competitor whose failure ends the measurement.
 
     Raises:
       WorkerError: `base` failed.
@@ -42,6 +42,6 @@ def rounds(
             except WorkerError as error:
                 if name == base:
                     raise WorkerError(f"{name}: {error}") from None
-                say(f"{name}: left out, {error}")
+                say(f"{name}: omitted, {error}")
                 del taken[name]
     return taken

@@ -1,38 +1,38 @@
-"""From the settings of a benchmark to what it prints and writes."""
+"""Runs a benchmark, prints its tables and writes its measurements."""
 
 import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
 
-from jaxml import atomic
 from jaxml.errors import InputError
+from jaxml.io import atomic
 from launch.benchmark.comparison import compare
 from launch.benchmark.settings import Settings
 from launch.benchmark.startup import startup
 from launch.benchmark.svm import svm
 from launch.benchmark.task import cores
 
-# All else is a comparison.
+# Everything else is a comparison.
 OTHERS: dict[str, Callable[[Settings], dict[str, Any]]] = {"startup": startup, "svm": svm}
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Measures, prints, and writes the JSON file that is asked for.
+    """Measures, prints tables, and writes a JSON file if one is given.
 
     Returns:
-      What the file says: `settings`, `cores`, `device`, `versions`, and in `results` for each batch
-      size and operation the figures of each of the `competitors`.
+      The content of the file: `settings`, `cores`, `device`, `versions`, and `results` with the
+      measurements of each of the `competitors` for each batch size and operation.
 
     Raises:
-      InputError: a setting is wrong.
-      WorkerError: ours cannot be timed.
+      InputError: a setting is wrong, or the file cannot be written.
+      WorkerError: jaxml cannot be timed.
     """
     settings.check()
-    told = dataclasses.asdict(settings)
-    told |= {"json": str(settings.json or ""), "repeats": settings.rounds}
+    shown = dataclasses.asdict(settings)
+    shown |= {"json": str(settings.json or ""), "repeats": settings.rounds}
     measured = OTHERS.get(settings.what, compare)(settings)
-    found = {"settings": told, "cores": cores(), **measured}
+    found = {"settings": shown, "cores": cores(), **measured}
     if settings.json:
         try:
             atomic.write(settings.json, (json.dumps(found, indent=2) + "\n").encode())

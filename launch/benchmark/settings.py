@@ -1,14 +1,14 @@
-"""What is asked of a benchmark, checked before anything is started."""
+"""Settings of a benchmark, checked before anything is started."""
 
 import dataclasses
 from pathlib import Path
 
 from jaxml.errors import InputError, choose
 from jaxml.models import MODELS, network_class
-from jaxml.svm.command.experiment import check_output
 from launch.benchmark.task import Task
+from launch.outputs import check_output
 
-# What can be timed, and how often it is where nothing else is said.
+# Benchmarks, and their default number of rounds.
 REPEATS = {
     "train_step": 15,
     "inference": 15,
@@ -25,19 +25,19 @@ SHARDED = ("train_step", "inference", "epoch")
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is timed, and how.
+    """Settings of a benchmark.
 
     Attributes:
-      what: a name in `REPEATS`.
-      model: a name in `jaxml.models.MODELS`.
-      batch_sizes: measured one after another.
-      image_size: height and width; 0 for those that the network was published for.
-      precision: a name in `PRECISIONS`, of the computation; parameters are float32.
-      peers: names in `PEERS`.
-      repeats: how often each is timed; 0 for as often as `REPEATS` says.
-      images: of an epoch.
-      devices: how many a CPU pretends to be, for ours alone.
-      json: file for the figures, or None.
+      what: benchmark, a name in `REPEATS`.
+      model: network, a name in `jaxml.models.MODELS`.
+      batch_sizes: batch sizes, measured one after another.
+      image_size: height and width of the images; 0 for the published size of the network.
+      precision: dtype of the computation, a name in `PRECISIONS`; parameters are float32.
+      peers: other libraries, names in `PEERS`.
+      repeats: number of rounds; 0 for the default in `REPEATS`.
+      images: number of images in an epoch.
+      devices: number of devices that jaxml simulates on a CPU.
+      json: file for the measurements, or None.
     """
 
     what: str = "train_step"
@@ -52,41 +52,42 @@ class Settings:
     json: Path | None = None
 
     def check(self) -> None:
-        """Checks the names, and what does not go together.
+        """Checks the settings and their combination.
 
         Raises:
-          InputError: something is not what it has to be.
+          InputError: a setting is wrong.
         """
         choose(REPEATS, self.what, "--what")
         choose(MODELS, self.model, "--model")
         for peer in self.peers:
             choose(dict.fromkeys(PEERS), peer, "--peers")
         if not self.batch_sizes:
-            raise InputError("--batch_size: at least one is needed")
+            raise InputError("--batch_size must have at least one value, got none")
         for size in self.batch_sizes:
             if size < 1 or size % self.devices:
                 raise InputError(
-                    f"--batch_size: {size} is not allowed, it must be a multiple of "
-                    f"--devices={self.devices}"
+                    f"--batch_size must be positive and a multiple of --devices={self.devices}, "
+                    f"got {size}"
                 )
         if self.devices > 1 and self.what not in SHARDED:
             raise InputError(
-                f"--devices: {self.devices} is not allowed with --what={self.what}, "
-                f"only with {', '.join(SHARDED)}"
+                f"--devices must be 1 unless --what is one of {', '.join(SHARDED)}, "
+                f"got {self.devices} with {self.what}"
             )
         if self.what == "epoch" and self.images < max(self.batch_sizes):
             raise InputError(
-                f"--images: {self.images} is not allowed, a batch has {max(self.batch_sizes)}"
+                f"--images must be at least {max(self.batch_sizes)}, the batch size, "
+                f"got {self.images}"
             )
         check_output("--json", self.json)
 
     @property
     def rounds(self) -> int:
-        """How often each is timed."""
+        """Number of rounds."""
         return self.repeats or REPEATS[self.what]
 
     def task(self, batch_size: int) -> Task:
-        """What one competitor is to do."""
+        """Returns the task for one batch size."""
         kind = network_class(MODELS[self.model])
         return Task(
             what=self.what,

@@ -1,4 +1,4 @@
-"""How long a person waits, from the command to the first training step."""
+"""Times the start of a training run, from the command to the first step."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ import jax
 
 from launch import cache
 from launch.benchmark import command
-from launch.benchmark.figures import figures, table
+from launch.benchmark.measurements import summarize, table
 from launch.benchmark.settings import Settings
 from launch.benchmark.worker import WorkerError
 
@@ -21,7 +21,7 @@ COMMAND = (sys.executable, "-m", "launch.train")
 
 
 def startup(settings: Settings) -> dict[str, Any]:
-    """Starts the default command with an empty compilation cache, and once more with a full one.
+    """Times starts of `launch.train` with an empty compilation cache and with a filled one.
 
     Raises:
       WorkerError: the command ended before its first step.
@@ -31,7 +31,7 @@ def startup(settings: Settings) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             for name in taken:
                 taken[name].append(_seconds(Path(folder), name))
-    found = figures(taken, base=COLD, images=0)
+    found = summarize(taken, base=COLD, images=0)
     print("python -m launch.train, from the command to the first step")
     print("\n".join(table(found, base=COLD)), flush=True)
     return {
@@ -42,14 +42,14 @@ def startup(settings: Settings) -> dict[str, Any]:
 
 
 def _seconds(folder: Path, name: str) -> float:
-    """Of one start.
+    """Returns the seconds of one start.
 
     Args:
-      folder: of the runs, and of all that is kept between them.
-      name: of the run.
+      folder: folder of the runs and of the compilation cache.
+      name: name of the run.
     """
     environment = command.environment()
-    environment.pop(cache.FOLDER, None)  # what other runs left there would make no start a cold one
+    environment.pop(cache.FOLDER, None)  # a shared cache would make every start warm
     metrics = folder / name / "metrics.jsonl"
     start = time.time()
     process = subprocess.Popen(  # noqa: S603
@@ -65,11 +65,11 @@ def _seconds(folder: Path, name: str) -> float:
         end = time.time()
     finally:
         process.kill()
-        _, told = process.communicate()
+        _, errors = process.communicate()
     if not lines:
-        reason = told.strip().splitlines() or ["without a word"]
+        reason = errors.strip().splitlines() or ["without a message"]
         raise WorkerError(f"the training command ended: {reason[-1]}")
-    return end - start - _after_the_first_step(json.loads(lines[0]))
+    return end - start - _seconds_after_first_step(json.loads(lines[0]))
 
 
 def _whole_lines(path: Path) -> list[str]:
@@ -78,11 +78,11 @@ def _whole_lines(path: Path) -> list[str]:
     return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
-def _after_the_first_step(line: dict[str, Any]) -> float:
-    """Seconds of all steps but the first, for an epoch is what is reported first.
+def _seconds_after_first_step(line: dict[str, Any]) -> float:
+    """Returns the seconds of all steps of the first epoch except the first step.
 
     >>> line = {"step": 4, "count": 400, "images_per_second": 100.0}
-    >>> _after_the_first_step(line)
+    >>> _seconds_after_first_step(line)
     3.0
     """
     return line["count"] / line["images_per_second"] * (1 - 1 / line["step"])

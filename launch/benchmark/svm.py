@@ -1,4 +1,4 @@
-"""Support vector machines beside scikit-learn, on its digits."""
+"""Times SVM fits of jaxml and scikit-learn on the digits data set."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_digits
 
-from jaxml.svm.files import libsvm_format
+from jaxml.svm import files
 from launch.benchmark import command
 from launch.benchmark.settings import Settings
 from launch.benchmark.worker import WorkerError
@@ -19,24 +19,24 @@ KERNELS = ("linear", "rbf")
 
 
 def svm(settings: Settings) -> dict[str, Any]:
-    """Runs `launch.bench_svm` for each kernel; returns the figures of the fits.
+    """Runs `launch.bench_svm` for each kernel; returns the measurements of the fits.
 
     Raises:
-      WorkerError: it failed.
+      WorkerError: the command failed.
     """
     results = []
     with tempfile.TemporaryDirectory() as folder:
         train, result = Path(folder) / "train", Path(folder) / "result.json"
         x, y = load_digits(return_X_y=True)
-        libsvm_format.write(train, np.float64(x), np.float64(y))
+        files.write_examples(train, np.float64(x), np.float64(y))
         for kernel in KERNELS:
             flags = (f"--kernel={kernel}", f"--repeats={settings.rounds}", f"--result={result}")
             _run(f"--train={train}", *flags)
-            machines = json.loads(result.read_text())
+            models = json.loads(result.read_text())
             results.append(
                 {
                     "operation": f"{kernel} fit",
-                    "competitors": {machine["machine"]: _figures(machine) for machine in machines},
+                    "competitors": {model["model"]: _measurements(model) for model in models},
                 }
             )
     return {"device": "cpu", "versions": {}, "results": results}
@@ -52,12 +52,12 @@ def _run(*arguments: str) -> None:
         raise WorkerError(f"launch.bench_svm ended with status {done.returncode}")
 
 
-def _figures(machine: dict[str, Any]) -> dict[str, Any]:
-    """Under the names that the other benchmarks have; each row is an image."""
+def _measurements(model: dict[str, Any]) -> dict[str, Any]:
+    """Converts the result of a fit to the names of the other benchmarks."""
     return {
-        "median_seconds": machine["fit_seconds"],
-        "min_seconds": machine["fit_min_seconds"],
-        "max_seconds": machine["fit_max_seconds"],
-        "images_per_second": machine["rows"] / machine["fit_seconds"],
-        "ratio": machine["fit_ratio"],
+        "median_seconds": model["fit_seconds"],
+        "min_seconds": model["fit_min_seconds"],
+        "max_seconds": model["fit_max_seconds"],
+        "images_per_second": model["samples"] / model["fit_seconds"],
+        "ratio": model["fit_ratio"],
     }

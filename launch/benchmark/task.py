@@ -1,4 +1,4 @@
-"""What one competitor is asked to do, and what it has to say of itself."""
+"""The task of a competitor in a benchmark, and what it prepares for it."""
 
 import dataclasses
 import os
@@ -12,17 +12,17 @@ CHANNELS = 3
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One thing that is timed, of one size.
+    """An operation to time, of one size.
 
     Attributes:
       what: "train_step", "inference", "epoch", "compile" or "conv".
-      model: a name in `jaxml.models.MODELS`.
+      model: name of the network in `jaxml.models.MODELS`.
       batch_size: images in a batch.
-      image_size: their height and width.
+      image_size: height and width of the images.
       num_classes: outputs of the network.
-      precision: "float32" or "bfloat16", of the computation.
-      images: of the set that an epoch passes over.
-      devices: over which a batch of ours is sharded.
+      precision: dtype of the computation, "float32" or "bfloat16".
+      images: number of images in the training set of an epoch.
+      devices: number of devices over which jaxml shards a batch.
     """
 
     what: str
@@ -36,29 +36,29 @@ class Task:
 
     @property
     def batch_shape(self) -> tuple[int, int, int, int]:
-        """Of the images of a batch."""
+        """Shape of the images of a batch."""
         return (self.batch_size, self.image_size, self.image_size, CHANNELS)
 
     @property
     def counted(self) -> int:
-        """Images that pass in one call; 0 where it is not about images."""
+        """Number of images that one call processes; 0 if it processes none."""
         if self.what == "compile":
             return 0
         return self.steps * self.batch_size if self.what == "epoch" else self.batch_size
 
     @property
     def steps(self) -> int:
-        """Batches of an epoch; what is left over of the set is not used."""
+        """Number of batches in an epoch; the remainder is dropped."""
         return self.images // self.batch_size
 
 
 class Operation(NamedTuple):
-    """Something that can be timed.
+    """An operation that is ready to be timed.
 
     Attributes:
-      call: does it, and returns when it is done.
-      flops: floating-point operations of a call; 0 where they are not known.
-      bytes_moved: read and written by a call; 0 where they are not known.
+      call: executes the operation and returns when it is complete.
+      flops: floating-point operations of a call; 0 if unknown.
+      bytes_moved: bytes that a call reads and writes; 0 if unknown.
     """
 
     call: Callable[[], object]
@@ -67,13 +67,13 @@ class Operation(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A competitor that is ready.
+    """A competitor that is ready to be timed.
 
     Attributes:
-      operations: what can be timed, by name.
-      device: what it computes on.
-      versions: of the libraries that it is made with.
-      parameters: how many numbers its network learns; 0 without a network.
+      operations: operations, by name.
+      device: description of the device.
+      versions: versions of the libraries.
+      parameters: number of trainable parameters; 0 without a network.
     """
 
     operations: Mapping[str, Operation]
@@ -83,13 +83,13 @@ class Prepared(NamedTuple):
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """Returns the number of cores that this process may use."""
     allowed = getattr(os, "sched_getaffinity", None)  # on Linux
     return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def random_images(task: Task, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 images `[count, size, size, 3]` and int32 labels `[count]`."""
+    """Draws uint8 images `[count, size, size, 3]` and int32 labels `[count]`."""
     generator = np.random.default_rng(0)
     shape = (count, *task.batch_shape[1:])
     images = generator.integers(0, 256, shape, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""A process of its own for each competitor, started as its users start theirs."""
+"""A separate process for each competitor."""
 
 import contextlib
 import multiprocessing
@@ -15,18 +15,18 @@ STOP = ""
 
 
 class WorkerError(JaxmlError):
-    """A competitor cannot go on; the message says in one line why."""
+    """A competitor failed; the message is one line."""
 
 
 class Work(NamedTuple):
-    """What one call of an operation does; 0 where it is not known."""
+    """Floating-point operations and bytes moved by one call; 0 if unknown."""
 
     flops: float
     bytes_moved: float
 
 
 class About(NamedTuple):
-    """What a competitor says of itself: as `Prepared`, without what cannot be sent."""
+    """Description of a competitor: `Prepared` without its functions, so that it can be sent."""
 
     operations: Mapping[str, Work]
     device: str
@@ -34,8 +34,8 @@ class About(NamedTuple):
     parameters: int
 
     @classmethod
-    def of(cls, prepared: Prepared) -> Self:
-        """Of a competitor that is ready."""
+    def from_prepared(cls, prepared: Prepared) -> Self:
+        """Describes a competitor that is ready."""
         work = {
             name: Work(operation.flops, operation.bytes_moved)
             for name, operation in prepared.operations.items()
@@ -48,26 +48,26 @@ class _Failure(NamedTuple):
 
 
 class Worker:
-    """A process that holds one competitor and does what it is told.
+    """A process that prepares one competitor and times its operations on request.
 
     Attributes:
-      about: what the competitor says of itself.
+      about: description of the competitor.
     """
 
     def __init__(self, prepare: Callable[[], Prepared]) -> None:
-        """Starts the process and waits until it is ready.
+        """Starts the process and waits until the competitor is ready.
 
         Args:
-          prepare: called there.
+          prepare: prepares the competitor; called in the process.
 
         Raises:
-          WorkerError: it never is.
+          WorkerError: the preparation failed.
         """
         context = multiprocessing.get_context("spawn")
         self._connection, there = context.Pipe()
         self._process = context.Process(target=_serve, args=(there, prepare), daemon=True)
         self._process.start()
-        there.close()  # held by the process alone, the connection ends when the process does
+        there.close()  # only the process holds it, so the connection ends with the process
         try:
             self.about: About = self._receive()
         except WorkerError:
@@ -81,7 +81,7 @@ class Worker:
         self.stop()
 
     def seconds(self, operation: str) -> float:
-        """Times one call.
+        """Times one call of an operation.
 
         Raises:
           WorkerError: the call failed, or the process died.
@@ -94,7 +94,7 @@ class Worker:
 
     def stop(self) -> None:
         """Ends the process."""
-        with contextlib.suppress(OSError):  # it may have ended
+        with contextlib.suppress(OSError):  # the process may have ended
             self._connection.send(STOP)
         self._process.join(timeout=5)
         self._process.kill()
@@ -115,24 +115,24 @@ class Worker:
 
 
 def _serve(connection: Connection, prepare: Callable[[], Prepared]) -> None:
-    # Competitors share one accelerator, of which JAX would take most for itself.
+    # Competitors share one accelerator, and JAX would preallocate most of its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         prepared = prepare()
-        connection.send(About.of(prepared))
+        connection.send(About.from_prepared(prepared))
         while (name := connection.recv()) != STOP:
             call = prepared.operations[name].call
             start = time.perf_counter()
             call()
             connection.send(time.perf_counter() - start)
     except (EOFError, KeyboardInterrupt):
-        pass  # nobody is waiting for an answer any more
-    except Exception as error:  # noqa: BLE001 (of any library, and told by whoever waits)
+        pass  # nobody waits for an answer any more
+    except Exception as error:  # noqa: BLE001 (of any library; reported by the other process)
         connection.send(_Failure(_in_one_line(error)))
 
 
 def _in_one_line(error: Exception) -> str:
-    r"""What is wrong, without the traceback or the source that some libraries add.
+    r"""Returns the first line of a message, without the source that some libraries append.
 
     >>> _in_one_line(ValueError("\nno compiler\n\nSet VERBOSE=1"))
     'ValueError: no compiler'

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxml.data.dataset import Dataset, Split
+from jaxml.data import Dataset, Split
 from jaxml.errors import InputError
 
 
@@ -58,10 +58,11 @@ def test_holding_out_every_training_image_is_refused(dataset, size):
     with pytest.raises(InputError) as error:
         dataset.hold_out(size)
     assert str(error.value) == (
-        f"config.data.validation_size: {size} is not allowed, the training set has 5 examples"
+        "config.data.validation_size must be in [0, 5), the number of training examples, "
+        f"got {size}"
     )
 
 
 def test_a_negative_number_of_images_is_refused(dataset):
-    with pytest.raises(InputError, match=r"config\.data\.validation_size: -2"):
+    with pytest.raises(InputError, match=r"config\.data\.validation_size must be .*, got -2"):
         dataset.hold_out(-2)

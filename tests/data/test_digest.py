@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxml.data import digest
-from jaxml.data.dataset import Dataset, Split
+from jaxml.data import Dataset, Split
+from jaxml.data import _digest as digest
 
 
 def _dataset(**changes):
@@ -43,8 +43,8 @@ def test_a_change_is_seen_where_it_is():
 
 @pytest.mark.parametrize("place", [0, 2000, 5000, 8000, 9900])
 def test_a_large_array_is_sampled_over_its_whole_length(monkeypatch, place):
-    monkeypatch.setattr(digest, "SAMPLE_BYTES", 1000)
-    monkeypatch.setattr(digest, "BLOCKS", 10)  # of 100 bytes, 1,100 bytes apart
+    monkeypatch.setattr(digest, "_SAMPLE_BYTES", 1000)
+    monkeypatch.setattr(digest, "_BLOCKS", 10)  # of 100 bytes, 1,100 bytes apart
     arrays = np.zeros((2, 10_000), np.uint8)
     arrays[1, place : place + 1200] = 1
     before, after = (

@@ -1,4 +1,4 @@
-"""The benchmark of support vector machines, in a process of its own."""
+"""The benchmark of support vector machines, run as a command."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 
-from jaxml.svm.files import libsvm_format
+from jaxml.svm.files import write_examples
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -20,7 +20,7 @@ def train(tmp_path_factory):
     x, y = load_iris(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(y))
     file = tmp_path_factory.mktemp("irises") / "train"
-    libsvm_format.write(file, x[order], y[order])
+    write_examples(file, x[order], y[order])
     return file
 
 
@@ -36,12 +36,12 @@ def _run(*arguments, **environment):
     )
 
 
-def test_sizes_are_timed_beside_the_peer_told_written_and_drawn(train, tmp_path):
-    result, plot = tmp_path / "figures.json", tmp_path / "growth.svg"
+def test_sizes_are_timed_printed_written_and_plotted(train, tmp_path):
+    result, plot = tmp_path / "measurements.json", tmp_path / "growth.svg"
     done = _run(
         f"--train={train}",
         "--kernel=rbf",
-        "--rows=60,120",
+        "--samples=60,120",
         "--classes=2",
         "--features=3",
         "--repeats=2",
@@ -49,13 +49,13 @@ def test_sizes_are_timed_beside_the_peer_told_written_and_drawn(train, tmp_path)
         f"--plot={plot}",
     )
     assert done.returncode == 0, done.stderr
-    figures = json.loads(result.read_text())
-    assert [(f["machine"], f["features"], f["classes"]) for f in figures] == [
+    measurements = json.loads(result.read_text())
+    assert [(f["model"], f["features"], f["classes"]) for f in measurements] == [
         ("jaxml", 3, 2),
         ("scikit-learn", 3, 2),
     ] * 2
-    assert figures[0]["rows"] < figures[2]["rows"] <= 100
-    for ours, peer in zip(figures[::2], figures[1::2], strict=True):
+    assert measurements[0]["samples"] < measurements[2]["samples"] <= 100
+    for ours, peer in zip(measurements[::2], measurements[1::2], strict=True):
         np.testing.assert_allclose(ours["objective"], peer["objective"], rtol=1e-4)
         assert ours["fit_ratio"] == 1
         assert 0 < peer["fit_min_seconds"] <= peer["fit_seconds"] <= peer["fit_max_seconds"]
@@ -68,13 +68,16 @@ def test_sizes_are_timed_beside_the_peer_told_written_and_drawn(train, tmp_path)
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--rows=ten"], "--rows: ten is not a list of integers"),
-        (["--train="], "--train: a file is needed"),
-        (["--train={}"], "--train: {}: holds no train-images*"),
-        (["--kernel=rbf", "--gamma=abc"], "gamma: 'abc' is not one of scale, auto or a number"),
-        (["--result={}/no/figures"], "--result: {}/no/figures: its folder does not exist"),
+        (["--samples=ten"], "--samples must be a list of integers, got ten"),
+        (["--train="], "--train must be given"),
+        (["--train={}"], "--train: {} must have a file train-images*"),
+        (["--kernel=rbf", "--gamma=abc"], "--gamma must be scale, auto or a number > 0, got 'abc'"),
+        (
+            ["--result={}/no/measurements"],
+            "--result: {}/no/measurements: its folder does not exist",
+        ),
         (["--plot={}"], "--plot: {}: is a folder"),
-        (["--plot={}/growth.txt"], "--plot: {}/growth.txt is no .svg, .png or .pdf file"),
+        (["--plot={}/growth.txt"], "--plot must be a .svg, .png or .pdf file, got {}/growth.txt"),
     ],
 )
 def test_bad_flags_are_one_line_before_the_first_fit(train, flags, message, tmp_path):
@@ -88,5 +91,5 @@ def test_bad_flags_are_one_line_before_the_first_fit(train, flags, message, tmp_
 def test_a_plot_needs_matplotlib_before_the_first_fit(train, tmp_path):
     (tmp_path / "matplotlib.py").write_text("raise ImportError('none here')\n")
     done = _run(f"--train={train}", f"--plot={tmp_path / 'growth.svg'}", PYTHONPATH=str(tmp_path))
-    assert done.stderr == "error: --plot: matplotlib is not installed: pip install matplotlib\n"
+    assert done.stderr == "error: --plot requires matplotlib: pip install matplotlib\n"
     assert (done.returncode, done.stdout) == (2, "")

@@ -38,26 +38,26 @@ def test_a_dry_campaign_runs_all_parts(tmp_path):
     summary = done.stdout.split("===== summary\n")[1]
     headers = [line.split("]")[0][1:] for line in summary.splitlines() if line[0] == "["]
     assert headers == list(PARTS)
-    assert 0 < results["check"]["figures"]["SVC, dual objective"]["float32"] < 1e-4
-    assert results["svm"]["figures"]["linear"]["accuracy"] == pytest.approx(
-        results["svm_peers"]["figures"]["scikit-learn, linear"]["accuracy"], abs=0.01
+    assert 0 < results["check"]["measurements"]["SVC, dual objective"]["float32"] < 1e-4
+    assert results["svm"]["measurements"]["linear"]["accuracy"] == pytest.approx(
+        results["svm_peers"]["measurements"]["scikit-learn, linear"]["accuracy"], abs=0.01
     )
-    assert results["cifar_recipe"]["figures"]["seed 0"]["finished"]
-    assert results["tests"]["figures"]["passed"] > 0
+    assert results["cifar_recipe"]["measurements"]["seed 0"]["finished"]
+    assert results["tests"]["measurements"]["passed"] > 0
 
 
 def test_missing_data_is_told_in_one_line(tmp_path):
     done = _run(f"--out={tmp_path}", f"--data_dir={tmp_path}", "--parts=cifar_recipe")
     assert done.returncode == 0
     assert "[cifar_recipe] failed in part" in done.stdout
-    assert f"FAILED, InputError: --data_dir: {tmp_path} holds no CIFAR-10" in done.stdout
+    assert f"FAILED, InputError: --data_dir must have CIFAR-10, got {tmp_path}" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--dry"], "--out: a folder is needed"),
-        (["--out=x", "--parts=chek"], "--parts: 'chek' is not one of "),
+        (["--dry"], "--out must be given"),
+        (["--out=x", "--parts=chek"], "--parts must be one of "),
         (["--out=x", "--parts=svm:soon"], "--parts: svm:soon: the time limit must be an int"),
     ],
 )
@@ -81,7 +81,7 @@ def second(report: Report) -> None:
     os._exit(7)
 
 
-def test_a_part_that_hangs_or_dies_keeps_its_figures_and_costs_no_other(
+def test_a_part_that_hangs_or_dies_keeps_its_measurements_and_costs_no_other(
     tmp_path, monkeypatch, capsys
 ):
     here = "tests.launch.test_campaign"
@@ -92,5 +92,5 @@ def test_a_part_that_hangs_or_dies_keeps_its_figures_and_costs_no_other(
     results = conductor.campaign(Plan(out, ("first", "second"), 60.0, tmp_path, work))
     assert results["first"]["status"] == "stopped after 8 s"
     assert results["second"]["status"] == "ended with status 7"
-    assert [results[name]["figures"] for name in parts] == [{"speed": 1.0}, {"speed": 2.0}]
+    assert [results[name]["measurements"] for name in parts] == [{"speed": 1.0}, {"speed": 2.0}]
     assert "  speed 1.0" in capsys.readouterr().out

@@ -8,7 +8,9 @@ from pathlib import Path
 import jax
 import pytest
 from absl import flags
+from ml_collections import config_flags
 
+from jaxml import config as settings
 from jaxml.config import Config
 from jaxml.errors import InputError
 from launch import cache, cli
@@ -45,6 +47,36 @@ def test_settings_are_parsed_by_their_types(parse):
     assert config.data.dir == "some/where"
 
 
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("batch_size", "64"),
+        ("average.name", "ema"),
+        ("model.hidden_features", "(3, 4)"),
+        ("model.keep_prob", "0.5"),
+        ("profile", "10:20"),
+    ],
+)
+def test_a_setting_is_unset_by_none(parse, tmp_path, name, given):
+    def parsed(*arguments):
+        flag = parse(*arguments)["config"]
+        assert [*config_flags.get_override_values(flag)] == [name]
+        return settings.value(flag.value, name)
+
+    assert parsed(f"--config.{name}=None") is None
+    assert parsed(f"--config.{name}", "None") is None
+    assert parsed(f"--config.{name}={given}", f"--config.{name}=None") is None
+    assert parsed(f"--config.{name}=None", f"--config.{name}={given}") is not None
+    (tmp_path / "flags").write_text(f"--config.{name}=None\n")
+    assert parsed(f"--flagfile={tmp_path}/flags") is None
+
+
+def test_a_setting_that_is_required_cannot_be_none(parse):
+    for name, wanted in (("seed", "an int >= 0 and <= 4294967295"), ("data.flip", "true or false")):
+        with pytest.raises(InputError, match=rf"^config.{name} must be {wanted}, got 'None'$"):
+            parse(f"--config.{name}=None")
+
+
 def test_another_recipe_is_taken_by_its_path(parse):
     config = parse(f"--config={cli.ROOT}/configs/cifar10_resnet56v1.py", "--config.seed=1")
     assert config["config"].value.model.name == "resnet56v1"
@@ -56,23 +88,23 @@ def test_another_recipe_is_taken_by_its_path(parse):
     [
         (
             ["--config.optim.learnin_rate=0.1"],
-            "config.optim.learnin_rate: there is no such setting; "
+            "config.optim.learnin_rate is not a setting; "
             "did you mean 'config.optim.learning_rate'?",
         ),
         (
             ["--config.batch_size=many"],
-            "config.batch_size: 'many' is not allowed, it is an int of at least 0",
+            "config.batch_size must be an int >= 1, or None, got 'many'",
         ),
         (
             ["--config.optim.learning_rate=fast"],
-            "config.optim.learning_rate: 'fast' is not allowed, it is a float above 0",
+            "config.optim.learning_rate must be a float > 0, got 'fast'",
         ),
         (
             ["--config.data.flip=perhaps"],
-            "config.data.flip: 'perhaps' is not allowed, it is true or false",
+            "config.data.flip must be true or false, got 'perhaps'",
         ),
-        (["--wrkdir=x"], "--wrkdir: there is no such flag; did you mean 'workdir'?"),
-        (["runs/x"], "'runs/x': is not a flag; --help lists them"),
+        (["--wrkdir=x"], "--wrkdir is not a flag; did you mean 'workdir'?"),
+        (["runs/x"], "'runs/x' is not a flag; --help lists them"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(parse, arguments, message):
@@ -84,7 +116,7 @@ def test_a_mistake_is_answered_in_one_line(parse, arguments, message):
 def test_a_config_that_is_not_there_is_answered_with_those_there_are(parse):
     with pytest.raises(
         InputError,
-        match=r"--config=digits: there is no such file; there are .*configs/digits_resnet20v1\.py",
+        match=r"--config=digits: no such file; the project has .*configs/digits_resnet20v1\.py",
     ):
         parse("--config=digits")
 
@@ -135,7 +167,7 @@ def test_a_misspelt_setting_in_a_config_is_answered_with_the_right_one(parse, tm
     with pytest.raises(InputError) as caught:
         parse(f"--config={path}")
     assert str(caught.value) == (
-        "config.optim.lr: there is no such setting; did you mean 'config.optim.learning_rate'?"
+        "config.optim.lr is not a setting; did you mean 'config.optim.learning_rate'?"
     )
 
 
@@ -196,9 +228,10 @@ def test_help_explains_every_setting_with_its_value(parse, capsys):
         parse("--help", "--config.batch_size=77")
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    assert "--config.batch_size=77\n      examples a step, over all devices" in text
+    assert "--config.batch_size=77\n      Number of examples per step over all devices" in text
     assert "--config.optim.learning_rate=" in text
     assert "--config.checkpoint.keep=" in text
+    assert "--config.optim.clip_norm=None\n" in text
 
 
 def test_what_xla_says_to_its_makers_is_not_printed():

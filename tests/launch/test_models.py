@@ -29,9 +29,9 @@ def test_a_network_is_shown_with_its_cost_and_its_layers():
 
 def test_mistakes_are_told_in_one_line():
     for arguments, message in (
-        (("--model=resnet2v1",), "error: --model: 'resnet2v1' is not one of linear, mlp"),
+        (("--model=resnet2v1",), "error: --model must be one of linear, mlp"),
         (("--image_size=-1",), "error: flag --image_size=-1"),
-        (("--model=inception_v3", "--image_size=8"), "error: images: at least"),
+        (("--model=inception_v3", "--image_size=8"), "error: images must be at least"),
     ):
         done = _run("launch.models", *arguments)
         assert done.returncode == 2, done.stdout
@@ -41,9 +41,9 @@ def test_mistakes_are_told_in_one_line():
 
 def test_an_export_needs_a_run_and_a_name():
     for arguments, message in (
-        (("--out=x.safetensors",), "error: --workdir: is missing"),
-        (("--workdir=none",), "error: --out: is missing"),
-        (("--workdir=none", "--out=x.pth"), "error: --out=x.pth: its ending must be .safetensors"),
+        (("--out=x.safetensors",), "error: --workdir must be given"),
+        (("--workdir=none",), "error: --out must be given"),
+        (("--workdir=none", "--out=x.pth"), "error: --out must end in .safetensors, got 'x.pth'"),
         (("--workdir=none", "--out=x.safetensors"), "error: --workdir=none: holds no run"),
     ):
         done = _run("launch.export", *arguments)

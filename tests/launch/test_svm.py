@@ -1,4 +1,4 @@
-"""The launcher as a person uses it: in a process of its own."""
+"""The launcher, run as a command."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import scipy.sparse
 from sklearn.datasets import load_iris
 from sklearn.svm import LinearSVC
 
-from jaxml.svm.files import libsvm_format
+from jaxml.svm.files import read_examples, write_examples
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -46,16 +46,16 @@ def _finish(process):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A training and a test set, every other row of the irises."""
+    """A training and a test set, with alternating samples of the irises."""
     folder = tmp_path_factory.mktemp("irises")
     x, y = load_iris(return_X_y=True)
     x = x.astype(np.float32).astype(float)  # the bits that are fitted
     for name, part in (("train", slice(0, None, 2)), ("test", slice(1, None, 2))):
-        libsvm_format.write(folder / name, x[part], y[part])
+        write_examples(folder / name, x[part], y[part])
     return folder
 
 
-def test_a_fit_is_told_and_written_and_predicts_again(files, tmp_path):
+def test_a_fit_is_reported_written_and_restored(files, tmp_path):
     model, predictions, result = (tmp_path / name for name in ("model", "predictions", "json"))
     result.write_text("of another run")
     status, out, err = _finish(
@@ -71,7 +71,7 @@ def test_a_fit_is_told_and_written_and_predicts_again(files, tmp_path):
     assert (status, err) == (0, "")
     found = json.loads(result.read_text())
 
-    train = libsvm_format.read(files / "train")
+    train = read_examples(files / "train")
     oracle: Any = LinearSVC(C=0.5, dual="auto", tol=1e-8, max_iter=10000)
     oracle.fit(train.x, train.labels)
     margins = (train.x @ oracle.coef_.T + oracle.intercept_) * np.where(
@@ -89,13 +89,13 @@ def test_a_fit_is_told_and_written_and_predicts_again(files, tmp_path):
     assert found["fit_seconds"] > 0
     assert found["n_iter"] > 0
 
-    test = libsvm_format.read(files / "test")
+    test = read_examples(files / "test")
     expected = oracle.predict(test.x)
     assert predictions.read_text() == "".join(f"{label:g}\n" for label in expected)
     accuracy = np.equal(expected, test.labels).mean()
     assert found["accuracy"] == accuracy
     lines = out.splitlines()
-    assert lines[0].endswith("75 rows, 4 features, 3 classes: 0, 1, 2")
+    assert lines[0].endswith("75 samples, 4 features, 3 classes: 0, 1, 2")
     assert re.fullmatch(
         r"step \d+: primal \S+, dual \S+, relative gap \S+, \d+ support vectors", lines[1]
     )
@@ -112,7 +112,7 @@ def test_an_interrupted_fit_keeps_its_best_point(tmp_path):
     noise = 0.1 * scipy.sparse.random_array((1000, 1800), density=0.003, rng=rng)
     # With ten classes and so many features each step takes long, and this tolerance needs many.
     x = scipy.sparse.csr_array(scipy.sparse.hstack([told, noise]))
-    libsvm_format.write(tmp_path / "train", x, y)
+    write_examples(tmp_path / "train", x, y)
     process = _start(
         f"--train={tmp_path / 'train'}",
         f"--test={tmp_path / 'train'}",
@@ -122,8 +122,11 @@ def test_an_interrupted_fit_keeps_its_best_point(tmp_path):
         f"--result={tmp_path / 'json'}",
     )
     assert process.stdout is not None
+    printed = 2005.0  # the primal of zeros, which is the best point until step 2
     for line in process.stdout:
-        if re.match("step [1-9]", line):
+        if step := re.match(r"step [1-9]\d*: primal (\S+),", line):
+            printed = float(step[1])
+        if printed < 500:
             break
     process.send_signal(signal.SIGINT)
     status, out, err = _finish(process)
@@ -135,7 +138,8 @@ def test_an_interrupted_fit_keeps_its_best_point(tmp_path):
     found = json.loads((tmp_path / "json").read_text())
     assert found["interrupted"]
     assert not found["converged"]
-    assert re.search(r"best point so far, its relative gap is \S+\n", out)
+    assert re.search(r"best point so far, relative gap \S+\n", out)
+    assert found["primal"] <= printed
     assert found["accuracy"] > 0.8
     assert (tmp_path / "model").read_text().startswith("solver_type L2R_L1LOSS_SVC_DUAL\n")
 
@@ -145,10 +149,14 @@ def test_bad_input_is_one_line_and_status_2_and_writes_nothing(files, tmp_path):
     train = f"--train={files / 'train'}"
     mistakes = {
         "nan, line 2": [f"--train={tmp_path / 'nan'}"],
-        "C: -1.0 is not allowed": [train, "--C=-1"],
-        "cache_size: 0.0 is not allowed": [train, "--kernel=rbf", "--cache_size=0"],
-        "coef0: nan is not allowed": ["--train=not/there", "--kernel=poly", "--coef0=nan"],
-        "--train: it is missing": [],
+        "--C must be > 0, got -1.0": [train, "--C=-1"],
+        "--cache_size must be > 0, got 0.0": [train, "--kernel=rbf", "--cache_size=0"],
+        "--coef0 must be a finite number, got nan": [
+            "--train=not/there",
+            "--kernel=poly",
+            "--coef0=nan",
+        ],
+        "one of --train, --features_of, --model_in must be given": [],
         "--features_of=not/there: holds no run": ["--features_of=not/there"],
     }
     for wanted, arguments in mistakes.items():

@@ -12,7 +12,7 @@ import pytest
 
 from jaxml import layers
 from jaxml.layers import batch_norm_with_global_normalization, batch_normalization, moments
-from tests import laws, references
+from tests import properties, references
 
 EPSILON = 1e-5
 jitted = jax.jit(partial(batch_normalization, variance_epsilon=EPSILON))
@@ -38,7 +38,7 @@ def by_statistics_of_x(x, offset, scale):
 
 
 def test_normalisation_is_by_the_given_statistics():
-    laws.obey(
+    properties.check(
         batch_normalization,
         *example((3, 2, 4)),
         reference=by_formula,
@@ -50,7 +50,7 @@ def test_normalisation_is_by_the_given_statistics():
 @pytest.mark.parametrize("absent", [(3,), (4,)], ids=str)
 def test_no_offset_is_zero_and_no_scale_is_one(absent):
     arrays = [None if i in absent else array for i, array in enumerate(example((4, 3)))]
-    laws.obey(
+    properties.check(
         batch_normalization,
         *arrays,
         reference=by_formula,
@@ -69,7 +69,7 @@ def test_torch_agrees():
         y = torch.nn.functional.batch_norm(x, *values, training=False, eps=variance_epsilon)
         return np.moveaxis(y.numpy(), 1, -1)
 
-    laws.obey(
+    properties.check(
         batch_normalization,
         *example(),
         reference=batch_norm,
@@ -87,7 +87,7 @@ def test_torch_agrees_on_the_statistics_of_the_batch():
     theirs, *parameters = (torch.from_numpy(v.astype(np.float64)) for v in values)
     y = torch.nn.functional.batch_norm(theirs, None, None, *parameters, training=True)
     ours = jax.jit(by_statistics_of_x)(x, offset, scale)
-    laws.agree(batch_normalization, ours, np.moveaxis(y.numpy(), 1, -1), by="torch")
+    properties.agree(batch_normalization, ours, np.moveaxis(y.numpy(), 1, -1), by="torch")
 
 
 def test_keras_agrees(tmp_path):
@@ -101,7 +101,7 @@ def test_keras_agrees(tmp_path):
         )
         return y.numpy()
 
-    laws.obey(
+    properties.check(
         batch_normalization,
         *example(),
         reference=batch_norm,
@@ -122,7 +122,7 @@ def test_statistics_may_have_the_dimensions_of_x():
         )
         return np.moveaxis(y, -1, 1)
 
-    laws.obey(
+    properties.check(
         batch_normalization,
         x,
         *moved,
@@ -133,12 +133,12 @@ def test_statistics_may_have_the_dimensions_of_x():
 
 
 @pytest.mark.parametrize("scaled", [True, False])
-def test_the_global_form_scales_only_if_told(scaled):
+def test_the_global_form_scales_only_on_request(scaled):
     def reference(x, mean, variance, offset, scale, variance_epsilon, scale_after_normalization):
         scale = scale if scale_after_normalization else np.ones(scale.shape)
         return by_formula(x, mean, variance, offset, scale, variance_epsilon)
 
-    laws.obey(
+    properties.check(
         batch_norm_with_global_normalization,
         *example((4, 3)),
         reference=reference,
@@ -183,7 +183,7 @@ def test_gradients_by_the_statistics_of_the_batch_are_those_of_the_paper(mean):
 
 def test_second_derivatives_by_the_statistics_of_the_batch_fit_finite_differences():
     x, _, _, offset, scale = example((5, 3))
-    laws.check_gradients(jax.jit(by_statistics_of_x), x, offset, scale, order=2)
+    properties.check_gradients(jax.jit(by_statistics_of_x), x, offset, scale, order=2)
 
 
 @pytest.mark.parametrize("magnitude", [1e4, 1e-4])
@@ -201,14 +201,15 @@ def test_a_normalised_batch_has_mean_zero_and_variance_one(magnitude):
 def test_a_statistic_that_fits_neither_way_is_an_error(name, shape):
     arrays: dict[str, Any] = {key: jnp.ones(3) for key in ("mean", "variance", "offset", "scale")}
     arrays[name] = jnp.ones(shape)
-    allowed = "shape (3,), or 2 sizes that are 1 or those of x (2, 3)"
-    with pytest.raises(ValueError, match=re.escape(f"{name}: {allowed}, not {shape}")):
+    rule = f"`{name}` must have shape (3,), or 2 sizes that are 1 or those of x of shape (2, 3)"
+    with pytest.raises(ValueError, match=re.escape(f"{rule}, got {shape}")):
         batch_normalization(jnp.ones((2, 3)), **arrays, variance_epsilon=EPSILON)
 
 
 def test_integers_are_an_error():
     x, one = jnp.ones((2, 3), int), jnp.ones(3)
-    with laws.unchecked(), pytest.raises(TypeError, match="x: floating point, not int32"):
+    message = "`x` must be floating-point, got int32"
+    with properties.unchecked(), pytest.raises(TypeError, match=message):
         batch_normalization(x, one, one, None, None, EPSILON)
 
 
@@ -231,13 +232,13 @@ NORMS = {
 @pytest.mark.parametrize("name", NORMS)
 @pytest.mark.parametrize("epsilon", [-1.0, 0.0, 0, float("nan"), np.float32(-1.0)])
 def test_an_epsilon_that_is_not_positive_is_an_error(name, epsilon):
-    message = f"variance_epsilon: above 0, not {epsilon}"
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    message = f"`variance_epsilon` must be positive, got {epsilon}"
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         NORMS[name](jnp.ones((2, 3)), jnp.ones(3), epsilon)
 
 
 def test_the_epsilon_may_be_traced():
     x, *statistics = example(dtype=np.float32)
-    with laws.unchecked():
+    with properties.unchecked():
         y = references.plain_jit(batch_normalization)(x, *statistics, jnp.float32(EPSILON))
     references.assert_close(y, jitted(x, *statistics))

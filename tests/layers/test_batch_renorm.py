@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxml.layers import batch_normalization, batch_renormalization, moments
-from tests import laws, references
+from tests import properties, references
 
 EPSILON = 1e-3
 
@@ -47,7 +47,7 @@ def by_statistics_of_x(x, past, past_variance, offset, scale, r_max, d_max):
 
 @pytest.mark.parametrize("absent", [(), (5,), (6,)], ids=str)
 def test_it_is_the_algorithm_of_the_paper(absent):
-    laws.obey(
+    properties.check(
         batch_renormalization,
         *(None if i in absent else array for i, array in enumerate(example())),
         reference=by_formula,
@@ -80,7 +80,7 @@ def test_torch_agrees_on_the_gradients_with_r_and_d_held_constant():
     arrays = [v.astype(np.float32) for v in (cotangent, x, *parameters)]
     grads = references.plain_jit(pull)(*arrays)
     expected = [np.zeros(6) if leaf.grad is None else leaf.grad.numpy() for leaf in leaves]
-    laws.agree(batch_renormalization, grads, tuple(expected), by="torch")
+    properties.agree(batch_renormalization, grads, tuple(expected), by="torch")
 
 
 def test_bounds_of_one_and_zero_leave_batch_normalisation():
@@ -118,16 +118,25 @@ def test_extreme_inputs_stay_finite_and_so_do_the_gradients():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"r_max": 0.5}, "r_max: at least 1, not 0.5"),
-        ({"r_max": float("nan")}, "r_max: at least 1, not nan"),
-        ({"d_max": -1}, "d_max: at least 0, not -1"),
-        ({"running_mean": jnp.ones(2)}, "running_mean: shape (3,) for x (2, 3), not (2,)"),
-        ({"variance": jnp.ones(())}, "variance: shape (3,) for x (2, 3), not ()"),
-        ({"scale": jnp.ones((1, 3))}, "scale: shape (3,) for x (2, 3), not (1, 3)"),
+        ({"r_max": 0.5}, "`r_max` must be at least 1, got 0.5"),
+        ({"r_max": float("nan")}, "`r_max` must be at least 1, got nan"),
+        ({"d_max": -1}, "`d_max` must be at least 0, got -1"),
+        (
+            {"running_mean": jnp.ones(2)},
+            "`running_mean` must have shape (3,) for x of shape (2, 3), got (2,)",
+        ),
+        (
+            {"variance": jnp.ones(())},
+            "`variance` must have shape (3,) for x of shape (2, 3), got ()",
+        ),
+        (
+            {"scale": jnp.ones((1, 3))},
+            "`scale` must have shape (3,) for x of shape (2, 3), got (1, 3)",
+        ),
     ],
 )
-def test_what_does_not_fit_is_told(wrong, message):
+def test_invalid_arguments_raise(wrong, message):
     names = ("mean", "variance", "running_mean", "running_variance", "offset", "scale")
     arguments = dict.fromkeys(names, jnp.ones(3)) | {"r_max": 3.0, "d_max": 5.0} | wrong
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         batch_renormalization(jnp.ones((2, 3)), variance_epsilon=EPSILON, **arguments)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from jaxml.layers import conv, dense
-from tests import laws, references
+from tests import properties, references
 from tests.layers.other_libraries import keras_conv, torch_conv
 
 IMAGES = [(1, 1), (2, 2), (3, 3), (5, 4)]
@@ -199,7 +199,7 @@ def test_any_dimensions_strides_padding_dilation_and_groups(case):
         x, kernel, settings["strides"], pads, settings["dilation"], settings["groups"]
     )
     actual = references.plain_jit(partial(conv, **settings))(*arrays)
-    laws.agree(conv, actual, y + bias, by="SciPy")
+    properties.agree(conv, actual, y + bias, by="SciPy")
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_images_smaller_than_the_kernel_with_any_settings(options):
         wide[0], wide[1], options.get("strides", 1), [(2, 2), (2, 3)], dilation, groups
     )
     call = partial(conv, padding=((2, 2), (2, 3)), **options)
-    laws.agree(conv, references.plain_jit(call)(x, kernel), expected, by="SciPy")
+    properties.agree(conv, references.plain_jit(call)(x, kernel), expected, by="SciPy")
 
 
 SETTINGS = [
@@ -232,7 +232,7 @@ def test_torch_agrees(x, kernel, options):
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=size) for size in (x, kernel, kernel[-1:])]
     reference = partial(torch_conv, "conv")
-    laws.obey(conv, *arrays, reference=reference, by="torch", **options)
+    properties.check(conv, *arrays, reference=reference, by="torch", **options)
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
@@ -241,7 +241,7 @@ def test_keras_agrees(padding, strides, dilation):
     x, kernel, _ = example((6, 5), (3, 2))
     options = {"strides": strides, "padding": padding, "dilation": dilation}
     expected = keras_conv("conv", *references.float64([x, kernel]), **options)
-    laws.agree(conv, jitted(x, kernel, **options), expected, by="Keras")
+    properties.agree(conv, jitted(x, kernel, **options), expected, by="Keras")
 
 
 def test_a_convolution_of_one_pixel_is_dense_at_each():
@@ -260,73 +260,85 @@ def test_the_program_of_a_batch_of_images_is_one_convolution():
 @pytest.mark.parametrize(
     ("shapes", "options", "message"),
     [
-        ([(3,), (3, 3)], {}, "kernel: [*window, ., .] with 1 to 3 sizes, not shape (3, 3)"),
+        (
+            [(3,), (3, 3)],
+            {},
+            "`kernel` must be [*window, ., .] with 1 to 3 window sizes, got shape (3, 3)",
+        ),
         (
             [(1, 2, 2, 2, 2, 3), (1, 1, 1, 1, 3, 2)],
             {},
-            "kernel: [*window, ., .] with 1 to 3 sizes, not shape (1, 1, 1, 1, 3, 2)",
+            "must be [*window, ., .] with 1 to 3 window sizes, got shape (1, 1, 1, 1, 3, 2)",
         ),
         (
             [(4, 3), (3, 3, 3, 2)],
             {},
-            "x: at least 3 dimensions for a kernel (3, 3, 3, 2), not shape (4, 3)",
+            "at least 3 dimensions for a kernel of shape (3, 3, 3, 2), got shape (4, 3)",
         ),
-        ([(4, 4, 3), (3, 0, 3, 2)], {}, "kernel's window: at least 1, not (3, 0)"),
+        ([(4, 4, 3), (3, 0, 3, 2)], {}, "`kernel.shape[:-2]` must be at least 1, got (3, 0)"),
         (
             [(1, 4, 4, 3), (3, 3, 2, 3)],
             {},
-            "kernel: [*window, 3, out] for x (1, 4, 4, 3) and groups=1, not (3, 3, 2, 3)",
+            "must be [*window, 3, out] for x of shape (1, 4, 4, 3) and groups=1, got shape (3",
         ),
         (
             [(1, 4, 4, 4), (3, 3, 4, 2)],
             {"groups": 2},
-            "kernel: [*window, 2, out] for x (1, 4, 4, 4) and groups=2, not (3, 3, 4, 2)",
+            "must be [*window, 2, out] for x of shape (1, 4, 4, 4) and groups=2, got shape (3",
         ),
         (
             [(1, 4, 4, 3), (3, 3, 3, 2)],
             {"groups": 2},
-            "groups: a divisor of 3 channels of x and 2 of the result, not 2",
+            "`groups` must divide the 3 channels of x and the 2 of the result, got 2",
         ),
         (
             [(1, 4, 4, 4), (3, 3, 2, 3)],
             {"groups": 2},
-            "groups: a divisor of 4 channels of x and 3 of the result, not 2",
+            "`groups` must divide the 4 channels of x and the 3 of the result, got 2",
         ),
-        ([(1, 4, 3), (3, 3, 2)], {"groups": 0}, "groups: at least 1, not 0"),
-        ([(1, 4, 3), (3, 3, 2), (3,)], {}, "bias: [2], not shape (3,)"),
-        ([(1, 4, 3), (3, 3, 2), (1, 2)], {}, "bias: [2], not shape (1, 2)"),
-        ([(1, 4, 3), (3, 3, 2)], {"strides": 0}, "strides: at least 1, not 0"),
-        ([(1, 4, 3), (3, 3, 2)], {"strides": -2}, "strides: at least 1, not -2"),
-        ([(4, 4, 3), (3, 3, 3, 2)], {"strides": (1, 0)}, "strides: at least 1, not (1, 0)"),
-        ([(1, 4, 3), (3, 3, 2)], {"strides": (1, 1)}, "strides: an int or 1 ints, not (1, 1)"),
-        ([(1, 4, 3), (3, 3, 2)], {"dilation": 0}, "dilation: at least 1, not 0"),
+        ([(1, 4, 3), (3, 3, 2)], {"groups": 0}, "`groups` must be at least 1, got 0"),
+        ([(1, 4, 3), (3, 3, 2), (3,)], {}, "`bias` must have shape (2,), got (3,)"),
+        ([(1, 4, 3), (3, 3, 2), (1, 2)], {}, "`bias` must have shape (2,), got (1, 2)"),
+        ([(1, 4, 3), (3, 3, 2)], {"strides": 0}, "`strides` must be at least 1, got 0"),
+        ([(1, 4, 3), (3, 3, 2)], {"strides": -2}, "`strides` must be at least 1, got -2"),
+        (
+            [(4, 4, 3), (3, 3, 3, 2)],
+            {"strides": (1, 0)},
+            "`strides` must be at least 1, got (1, 0)",
+        ),
+        (
+            [(1, 4, 3), (3, 3, 2)],
+            {"strides": (1, 1)},
+            "`strides` must be an int or 1 ints, got (1, 1)",
+        ),
+        ([(1, 4, 3), (3, 3, 2)], {"dilation": 0}, "`dilation` must be at least 1, got 0"),
         (
             [(4, 4, 3), (3, 3, 3, 2)],
             {"padding": "same"},
-            "padding: 'SAME', 'VALID', an int or 2 pairs of ints, not 'same'",
+            "`padding` must be 'SAME', 'VALID', an int or 2 pairs of ints, got 'same'",
         ),
-        ([(4, 4, 3), (3, 3, 3, 2)], {"padding": -1}, "padding: at least 0, not -1"),
+        ([(4, 4, 3), (3, 3, 3, 2)], {"padding": -1}, "`padding` must be non-negative, got -1"),
     ],
 )
-def test_shapes_and_settings_that_do_not_fit_are_told(shapes, options, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+def test_shapes_and_settings_that_do_not_fit_raise(shapes, options, message):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         conv(*map(jnp.zeros, shapes), **options)
 
 
 @pytest.mark.parametrize(
     ("dtypes", "message"),
     [
-        (("int32", "int32"), "x, kernel: one floating dtype, not int32, int32"),
-        (("uint8", "float32"), "x, kernel: one floating dtype, not uint8, float32"),
-        (("float32", "bfloat16"), "x, kernel: one floating dtype, not float32, bfloat16"),
+        (("int32", "int32"), "must have one floating-point dtype, got int32, int32"),
+        (("uint8", "float32"), "must have one floating-point dtype, got uint8, float32"),
+        (("float32", "bfloat16"), "must have one floating-point dtype, got float32, bfloat16"),
         (
             ("bfloat16", "bfloat16", "float32"),
-            "x, kernel, bias: one floating dtype, not bfloat16, bfloat16, float32",
+            "`x`, `kernel` and `bias` must have one floating-point dtype, got bfloat16",
         ),
     ],
 )
-def test_dtypes_that_do_not_fit_are_told(dtypes, message):
+def test_dtypes_that_do_not_fit_raise(dtypes, message):
     shapes = [(1, 4, 3), (3, 3, 2), (2,)]
     arrays = [jnp.zeros(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=False)]
-    with laws.unchecked(), pytest.raises(TypeError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(TypeError, match=re.escape(message)):
         conv(*arrays)

@@ -11,7 +11,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxml.layers import conv
-from jaxml.layers.conv_on_cpu import conv_on_cpu
+from jaxml.layers._conv_on_cpu import conv_on_cpu
 from tests import references
 
 module = sys.modules[conv_on_cpu.__module__]
@@ -195,11 +195,11 @@ def test_a_program_for_many_devices_does_not_call_it():
 
 @pytest.mark.usefixtures("any_size")
 def test_a_version_that_was_not_tried_does_not_call_it(monkeypatch):
-    tried = module.TRIED
-    monkeypatch.setattr(module, "TRIED", set())
-    module._is_tried.cache_clear()
+    tried = module.TESTED
+    monkeypatch.setattr(module, "TESTED", set())
+    module._is_tested.cache_clear()
     x, kernel = example((2, 5, 5, 3), (3, 3))
     assert "onednn" not in lowered(x, kernel)
-    monkeypatch.setattr(module, "TRIED", tried)
-    module._is_tried.cache_clear()
+    monkeypatch.setattr(module, "TESTED", tried)
+    module._is_tested.cache_clear()
     assert "onednn" in lowered(x, kernel)

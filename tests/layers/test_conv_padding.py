@@ -17,7 +17,7 @@ import pytest
 from jaxml.layers import conv, conv_transpose, depthwise_conv
 from tests import references
 
-CONV, ONEDNN = (sys.modules[f"jaxml.layers.{name}"] for name in ("conv", "conv_on_cpu"))
+CONV, ONEDNN = (sys.modules[f"jaxml.layers.{name}"] for name in ("_conv", "_conv_on_cpu"))
 ON_CPU = pytest.mark.skipif(jax.default_backend() != "cpu", reason="the fault is XLA's on a CPU")
 
 

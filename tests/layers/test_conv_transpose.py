@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxml.layers import conv, conv_transpose
-from tests import laws, references
+from tests import properties, references
 from tests.layers.other_libraries import keras_conv, torch_conv
 
 
@@ -70,7 +70,7 @@ def test_any_dimensions_strides_padding_dilation_and_groups(case):
     arrays, settings = case
     actual = references.plain_jit(partial(conv_transpose, **settings))(*arrays)
     expected = scatter(*references.float64(arrays), **settings)
-    laws.agree(conv_transpose, actual, expected, by="NumPy float64")
+    properties.agree(conv_transpose, actual, expected, by="NumPy float64")
 
 
 SETTINGS = [
@@ -89,7 +89,7 @@ def example(x, kernel, groups=1):
 def test_torch_agrees(x, kernel, options):
     arrays = example(x, kernel, options.get("groups", 1))
     reference = partial(torch_conv, "conv_transpose")
-    laws.obey(conv_transpose, *arrays, reference=reference, by="torch", **options)
+    properties.check(conv_transpose, *arrays, reference=reference, by="torch", **options)
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
@@ -104,7 +104,7 @@ def test_keras_agrees(padding, window, strides, dilation):
     actual = conv_transpose(
         jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32), **options
     )
-    laws.agree(conv_transpose, actual, expected, by="Keras")
+    properties.agree(conv_transpose, actual, expected, by="Keras")
 
 
 ADJOINT = [
@@ -161,56 +161,60 @@ def test_sizes_are_those_of_the_convention_that_is_named(options, size):
 @pytest.mark.parametrize(
     ("shapes", "options", "message"),
     [
-        ([(3,), (3, 3)], {}, "kernel: [*window, ., .] with 1 to 3 sizes, not shape (3, 3)"),
+        (
+            [(3,), (3, 3)],
+            {},
+            "`kernel` must be [*window, ., .] with 1 to 3 window sizes, got shape (3, 3)",
+        ),
         (
             [(4, 3), (3, 3, 2, 3)],
             {},
-            "x: at least 3 dimensions for a kernel (3, 3, 2, 3), not shape (4, 3)",
+            "at least 3 dimensions for a kernel of shape (3, 3, 2, 3), got shape (4, 3)",
         ),
         (
             [(4, 3), (3, 3, 2)],
             {},
-            "kernel: [*window, out / groups, 3] for x (4, 3), not (3, 3, 2)",
+            "must be [*window, out / groups, 3] for x of shape (4, 3), got shape (3, 3, 2)",
         ),
-        ([(4, 3), (3, 2, 3)], {"groups": 2}, "groups: a divisor of 3 channels of x, not 2"),
-        ([(4, 3), (3, 2, 3)], {"groups": 0}, "groups: at least 1, not 0"),
-        ([(4, 3), (3, 2, 3), (3,)], {}, "bias: [2], not shape (3,)"),
-        ([(4, 3), (3, 2, 3)], {"strides": 0}, "strides: at least 1, not 0"),
-        ([(4, 3), (3, 2, 3)], {"dilation": -1}, "dilation: at least 1, not -1"),
-        ([(4, 3), (3, 2, 3)], {"padding": -1}, "padding: at least 0, not -1"),
+        ([(4, 3), (3, 2, 3)], {"groups": 2}, "`groups` must divide the 3 channels of x, got 2"),
+        ([(4, 3), (3, 2, 3)], {"groups": 0}, "`groups` must be at least 1, got 0"),
+        ([(4, 3), (3, 2, 3), (3,)], {}, "`bias` must have shape (2,), got (3,)"),
+        ([(4, 3), (3, 2, 3)], {"strides": 0}, "`strides` must be at least 1, got 0"),
+        ([(4, 3), (3, 2, 3)], {"dilation": -1}, "`dilation` must be at least 1, got -1"),
+        ([(4, 3), (3, 2, 3)], {"padding": -1}, "`padding` must be non-negative, got -1"),
         (
             [(4, 3), (3, 2, 3)],
             {"padding": "full"},
-            "padding: 'SAME', 'VALID', an int or 1 pairs of ints, not 'full'",
+            "`padding` must be 'SAME', 'VALID', an int or 1 pairs of ints, got 'full'",
         ),
         (
             [(4, 3), (3, 2, 3)],
             {"padding": [(3, 4)]},
-            "padding: cuts off at most [6] pixels, not [(3, 4)]",
+            "`padding` must crop at most [6] pixels, got [(3, 4)]",
         ),
         (
             [(4, 3), (3, 2, 3)],
             {"output_padding": -1, "padding": 1},
-            "output_padding: at least 0, not -1",
+            "`output_padding` must be at least 0, got -1",
         ),
         (
             [(4, 3), (3, 2, 3)],
             {"output_padding": 2, "padding": 1, "strides": 2},
-            "output_padding: less than strides (2,), not (2,)",
+            "`output_padding` must be less than strides=(2,), got (2,)",
         ),
         (
             [(4, 3), (3, 2, 3)],
             {"output_padding": 1, "strides": 2},
-            "output_padding: 0 for padding='SAME', not (1,)",
+            "`output_padding` must be 0 for padding='SAME', got (1,)",
         ),
     ],
 )
-def test_shapes_and_settings_that_do_not_fit_are_told(shapes, options, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+def test_shapes_and_settings_that_do_not_fit_raise(shapes, options, message):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         conv_transpose(*map(jnp.zeros, shapes), **options)
 
 
-def test_integers_are_told():
-    message = "x, kernel: one floating dtype, not int32, float32"
-    with laws.unchecked(), pytest.raises(TypeError, match=message):
+def test_integers_raise():
+    message = "`x` and `kernel` must have one floating-point dtype, got int32, float32"
+    with properties.unchecked(), pytest.raises(TypeError, match=message):
         conv_transpose(jnp.zeros((4, 3), jnp.int32), jnp.zeros((3, 2, 3)))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from jaxml.layers import drop_block, dropout, spatial_dropout, stochastic_depth
-from tests import laws, references
+from tests import properties, references
 
 KEY = jax.random.key(0)
 FORMS = [dropout, spatial_dropout, stochastic_depth, functools.partial(drop_block, block_size=2)]
@@ -51,7 +51,7 @@ def assert_frequency(function, kept, probability):
     """The share of kept among independent draws is that of the theory."""
     bound = SIGMAS * math.sqrt((1 - probability) / probability / kept.size)
     share = np.float32(np.mean(kept, dtype=np.float64))
-    laws.agree(function, share, np.float64(probability), by="theory", rtol=bound)
+    properties.agree(function, share, np.float64(probability), by="theory", rtol=bound)
 
 
 @pytest.mark.parametrize("keep_prob", [0.1, 0.5, 0.9])
@@ -126,7 +126,7 @@ def test_what_is_dropped_are_blocks():
 
 def test_blocks_keep_the_sum_of_ones():
     y = drop_block(KEY, jnp.ones((2, 6, 7, 40)), keep_prob=0.8, block_size=3, train=True)
-    laws.agree(
+    properties.agree(
         drop_block,
         np.float32(np.asarray(y, np.float64).sum()),
         np.float64(y.size),
@@ -162,7 +162,7 @@ def test_what_is_kept_is_divided_by_the_share_and_rounded_once(form, dtype):
         assert y.dtype == x.dtype
         tolerance = {"float32": 1e-6, "bfloat16": 2.0**-8, "float64": 1e-15}[dtype]
         expected = np.asarray(x, np.float64) * mask / share
-        laws.agree(function, y, expected, by="NumPy float64", rtol=tolerance)
+        properties.agree(function, y, expected, by="NumPy float64", rtol=tolerance)
 
 
 @pytest.mark.parametrize("keep_prob", [0.9, 0.3])
@@ -189,7 +189,7 @@ def test_the_gradient_is_the_mask_divided_by_the_share(form):
 @forms
 def test_gradients_fit_finite_differences(form):
     x = images_of((2, 2, 2, 2))
-    laws.check_gradients(lambda x: form(KEY, x, keep_prob=0.6, train=True), x, order=1)
+    properties.check_gradients(lambda x: form(KEY, x, keep_prob=0.6, train=True), x, order=1)
 
 
 @forms
@@ -234,36 +234,53 @@ def test_what_is_dropped_is_zero_even_if_infinite(form):
 @pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize("keep_prob", [0.0, -0.5, 1.5, math.nan, np.float32(2)])
 def test_a_share_that_is_none_is_an_error(form, train, keep_prob):
-    message = f"keep_prob: above 0 and at most 1, not {keep_prob}"
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    message = f"`keep_prob` must be in (0, 1], got {keep_prob}"
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         form(KEY, jnp.ones((4, 4, 4, 2)), keep_prob=keep_prob, train=train)
 
 
 @forms
 def test_integers_are_an_error(form):
-    with laws.unchecked(), pytest.raises(TypeError, match="x: floating-point, not int32"):
+    message = "`x` must be floating-point, got int32"
+    with properties.unchecked(), pytest.raises(TypeError, match=message):
         form(KEY, jnp.ones((4, 4, 4, 2), jnp.int32), keep_prob=0.5, train=False)
 
 
 @pytest.mark.parametrize(
     ("function", "settings", "message"),
     [
-        (spatial_dropout, {"spatial_dims": 3}, "spatial_dims: 0 to 2 for x (4, 5, 2), not 3"),
-        (spatial_dropout, {"spatial_dims": -1}, "spatial_dims: 0 to 2 for x (4, 5, 2), not -1"),
-        (stochastic_depth, {"batch_dims": 4}, "batch_dims: 0 to 3 for x (4, 5, 2), not 4"),
-        (stochastic_depth, {"batch_dims": -1}, "batch_dims: 0 to 3 for x (4, 5, 2), not -1"),
-        (drop_block, {"block_size": 5}, "block_size: 1 to 4 for images of 4x5, not 5"),
-        (drop_block, {"block_size": 0}, "block_size: 1 to 4 for images of 4x5, not 0"),
+        (
+            spatial_dropout,
+            {"spatial_dims": 3},
+            "`spatial_dims` must be in [0, 2] for x of shape (4, 5, 2), got 3",
+        ),
+        (
+            spatial_dropout,
+            {"spatial_dims": -1},
+            "`spatial_dims` must be in [0, 2] for x of shape (4, 5, 2), got -1",
+        ),
+        (
+            stochastic_depth,
+            {"batch_dims": 4},
+            "`batch_dims` must be in [0, 3] for x of shape (4, 5, 2), got 4",
+        ),
+        (
+            stochastic_depth,
+            {"batch_dims": -1},
+            "`batch_dims` must be in [0, 3] for x of shape (4, 5, 2), got -1",
+        ),
+        (drop_block, {"block_size": 5}, "`block_size` must be in [1, 4] for images of 4x5, got 5"),
+        (drop_block, {"block_size": 0}, "`block_size` must be in [1, 4] for images of 4x5, got 0"),
     ],
 )
-def test_settings_that_do_not_fit_are_told(function, settings, message):
+def test_settings_that_do_not_fit_raise(function, settings, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         function(KEY, jnp.ones((4, 5, 2)), keep_prob=0.5, train=False, **settings)
 
 
 def test_blocks_need_images():
-    message = re.escape("x: at least [height, width, channels], not shape (4, 5)")
-    with laws.unchecked(), pytest.raises(ValueError, match=message):
+    message = re.escape("`x` must be [..., height, width, channels], got shape (4, 5)")
+    with properties.unchecked(), pytest.raises(ValueError, match=message):
         drop_block(KEY, jnp.ones((4, 5)), keep_prob=0.5, block_size=2, train=True)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxml.layers import flatten
-from tests import laws
+from tests import properties
 
 
 def reference_flatten(x, *, start=1):
@@ -20,14 +20,14 @@ def test_the_last_dimensions_become_one(start):
     x = np.random.default_rng(0).normal(size=(2, 3, 2, 3))
     vmap = start < 0  # from the front, a mapped dimension does not count
     by = "NumPy float64"
-    laws.obey(flatten, x, reference=reference_flatten, by=by, vmap=vmap, start=start)
+    properties.check(flatten, x, reference=reference_flatten, by=by, vmap=vmap, start=start)
 
 
 def test_torch_agrees():
     torch = pytest.importorskip("torch")
     x = np.random.default_rng(0).normal(size=(2, 3, 2, 3))
     expected = torch.nn.Flatten()(torch.from_numpy(x)).numpy()
-    laws.agree(flatten, flatten(jnp.asarray(x, jnp.float32)), expected, by="torch")
+    properties.agree(flatten, flatten(jnp.asarray(x, jnp.float32)), expected, by="torch")
 
 
 def test_empty_batches_and_integers():
@@ -37,6 +37,6 @@ def test_empty_batches_and_integers():
 
 @pytest.mark.parametrize("start", [2, -3])
 def test_a_dimension_that_is_not_there_is_an_error(start):
-    message = f"start: -2 to 1 for x (4, 5), not {start}"
+    message = f"`start` must be in [-2, 1] for x of shape (4, 5), got {start}"
     with pytest.raises(ValueError, match=re.escape(message)):
         flatten(jnp.zeros((4, 5)), start=start)

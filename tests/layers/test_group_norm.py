@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxml.layers import group_norm, instance_norm
-from tests import laws, references
+from tests import properties, references
 
 
 def example(shape):
@@ -19,7 +19,7 @@ def example(shape):
     return rng.normal(size=shape), rng.normal(size=shape[-1]), rng.normal(size=shape[-1])
 
 
-def by_formula(x, offset, scale, groups, epsilon=1e-5):
+def by_formula(x, scale, bias, groups, epsilon=1e-5):
     y, size = np.zeros(x.shape), x.shape[-1] // groups
     for n in range(len(x)):
         for first in range(0, x.shape[-1], size):
@@ -27,11 +27,11 @@ def by_formula(x, offset, scale, groups, epsilon=1e-5):
             normal = (values - values.mean()) / np.sqrt(values.var() + epsilon)
             y[n, ..., first : first + size] = normal
     y = y if scale is None else y * scale
-    return y if offset is None else y + offset
+    return y if bias is None else y + bias
 
 
-def instances_by_formula(x, offset, scale, epsilon=1e-5):
-    return by_formula(x, offset, scale, x.shape[-1], epsilon)
+def instances_by_formula(x, scale, bias, epsilon=1e-5):
+    return by_formula(x, scale, bias, x.shape[-1], epsilon)
 
 
 @settings(max_examples=6)
@@ -49,15 +49,19 @@ def test_any_spatial_rank_and_any_groups(batch, spatial, groups, size):
         return grouped, instance_norm(*arrays, **dims) if spatial else None
 
     grouped, instances = both(*singles)
-    laws.agree(group_norm, grouped, by_formula(*arrays, groups), by="NumPy float64")
+    properties.agree(group_norm, grouped, by_formula(*arrays, groups), by="NumPy float64")
     if spatial:
-        laws.agree(instance_norm, instances, instances_by_formula(*arrays), by="NumPy float64")
+        properties.agree(
+            instance_norm, instances, instances_by_formula(*arrays), by="NumPy float64"
+        )
 
 
-def test_both_obey():
+def test_both_have_the_properties_of_pure_functions():
     arrays = example((2, 2, 3, 4))
-    laws.obey(group_norm, *arrays, reference=by_formula, by="NumPy float64", groups=2, epsilon=0.1)
-    laws.obey(
+    properties.check(
+        group_norm, *arrays, reference=by_formula, by="NumPy float64", groups=2, epsilon=0.1
+    )
+    properties.check(
         instance_norm,
         *arrays,
         reference=instances_by_formula,
@@ -68,12 +72,12 @@ def test_both_obey():
     )
 
 
-def test_no_offset_is_zero_and_no_scale_is_one():
+def test_bias_defaults_to_zero_and_scale_to_one():
     x, *_ = example((2, 3, 4))
     single = jnp.asarray(x, jnp.float32)
     actual = group_norm(single, groups=2, spatial_dims=1), instance_norm(single, spatial_dims=1)
-    laws.agree(group_norm, actual[0], by_formula(x, None, None, 2), by="NumPy float64")
-    laws.agree(instance_norm, actual[1], by_formula(x, None, None, 4), by="NumPy float64")
+    properties.agree(group_norm, actual[0], by_formula(x, None, None, 2), by="NumPy float64")
+    properties.agree(instance_norm, actual[1], by_formula(x, None, None, 4), by="NumPy float64")
 
 
 @pytest.mark.parametrize("lead", [(), (2,), (3, 2)], ids=str)
@@ -90,10 +94,10 @@ def test_any_leading_dimensions_are_examples(lead, spatial):
 
     grouped, instances = both(*map(np.float32, arrays))
     expected = by_formula(*flat, 3).reshape(arrays[0].shape)
-    laws.agree(group_norm, grouped, expected, by="NumPy float64")
+    properties.agree(group_norm, grouped, expected, by="NumPy float64")
     if spatial:
         expected = instances_by_formula(*flat).reshape(arrays[0].shape)
-        laws.agree(instance_norm, instances, expected, by="NumPy float64")
+        properties.agree(instance_norm, instances, expected, by="NumPy float64")
 
 
 def test_vmap_over_images_is_the_batch():
@@ -105,33 +109,33 @@ def test_vmap_over_images_is_the_batch():
 def test_torch_agrees():
     torch = pytest.importorskip("torch")
 
-    def group(x, offset, scale, groups):
-        x, scale, offset = map(torch.from_numpy, (np.moveaxis(x, -1, 1), scale, offset))
-        y = torch.nn.functional.group_norm(x, groups, scale, offset)
+    def group(x, scale, bias, groups):
+        x, scale, bias = map(torch.from_numpy, (np.moveaxis(x, -1, 1), scale, bias))
+        y = torch.nn.functional.group_norm(x, groups, scale, bias)
         return np.moveaxis(y.numpy(), 1, -1)
 
-    def instance(x, offset, scale):
-        x, scale, offset = map(torch.from_numpy, (np.moveaxis(x, -1, 1), scale, offset))
-        y = torch.nn.functional.instance_norm(x, weight=scale, bias=offset)
+    def instance(x, scale, bias):
+        x, scale, bias = map(torch.from_numpy, (np.moveaxis(x, -1, 1), scale, bias))
+        y = torch.nn.functional.instance_norm(x, weight=scale, bias=bias)
         return np.moveaxis(y.numpy(), 1, -1)
 
     arrays = example((2, 2, 3, 6))
     none: dict = {"vmap": False, "grads": 0}
-    laws.obey(group_norm, *arrays, reference=group, by="torch", groups=3, **none)
-    laws.obey(instance_norm, *arrays, reference=instance, by="torch", **none)
+    properties.check(group_norm, *arrays, reference=group, by="torch", groups=3, **none)
+    properties.check(instance_norm, *arrays, reference=instance, by="torch", **none)
 
 
 def test_keras_agrees(tmp_path):
     os.environ.setdefault("KERAS_BACKEND", "torch")
     os.environ.setdefault("KERAS_HOME", str(tmp_path))
     keras = pytest.importorskip("keras")
-    x, offset, scale = example((2, 2, 3, 6))
+    x, scale, bias = example((2, 2, 3, 6))
     layer = keras.layers.GroupNormalization(3, epsilon=1e-3, dtype="float64")
     layer.build(x.shape)
-    layer.set_weights([scale, offset])
+    layer.set_weights([scale, bias])
     expected = layer(x).detach().numpy()
-    y = group_norm(*map(jnp.float32, (x, offset, scale)), groups=3, epsilon=1e-3)
-    laws.agree(group_norm, y, expected, by="Keras")
+    y = group_norm(*map(jnp.float32, (x, scale, bias)), groups=3, epsilon=1e-3)
+    properties.agree(group_norm, y, expected, by="Keras")
 
 
 def test_digits_are_kept_where_the_mean_is_large():
@@ -159,56 +163,56 @@ def test_extreme_inputs_stay_finite_and_so_do_the_gradients(dtype):
             (2, 6),
             {"groups": 4},
             ValueError,
-            "groups: at least 1 and a divisor of 6 channels, not 4",
+            "`groups` must divide the 6 channels of x, got 4",
         ),
         (
             (2, 6),
             {"groups": 0},
             ValueError,
-            "groups: at least 1 and a divisor of 6 channels, not 0",
+            "`groups` must divide the 6 channels of x, got 0",
         ),
-        ((2, 6), {"groups": -2}, ValueError, "a divisor of 6 channels, not -2"),
+        ((2, 6), {"groups": -2}, ValueError, "the 6 channels of x, got -2"),
         (
             (2, 6),
             {"groups": 2, "spatial_dims": 2},
             ValueError,
-            "spatial_dims: 0 to 1 for x (2, 6), not 2",
+            "`spatial_dims` must be in [0, 1] for x of shape (2, 6), got 2",
         ),
         (
             (2, 6),
             {"groups": 2, "spatial_dims": -1},
             ValueError,
-            "spatial_dims: 0 to 1 for x (2, 6), not -1",
+            "`spatial_dims` must be in [0, 1] for x of shape (2, 6), got -1",
         ),
         (
             (2, 6),
             {"groups": 2, "scale": jnp.ones((1, 6))},
             ValueError,
-            "scale: shape (6,) for x (2, 6), not (1, 6)",
+            "`scale` must have shape (6,) for x of shape (2, 6), got (1, 6)",
         ),
         (
             (2, 6),
-            {"groups": 2, "offset": jnp.ones(2)},
+            {"groups": 2, "bias": jnp.ones(2)},
             ValueError,
-            "offset: shape (6,) for x (2, 6), not (2,)",
+            "`bias` must have shape (6,) for x of shape (2, 6), got (2,)",
         ),
     ],
 )
-def test_what_does_not_fit_is_told(x, choice, error, message):
-    with laws.unchecked(), pytest.raises(error, match=re.escape(message)):
+def test_invalid_arguments_raise(x, choice, error, message):
+    with properties.unchecked(), pytest.raises(error, match=re.escape(message)):
         group_norm(jnp.ones(x), **({"spatial_dims": 0} | choice))
 
 
 @pytest.mark.parametrize(
     ("shape", "dims", "message"),
     [
-        ((2, 1, 1, 6), 2, "x: two or more positions in its 2 spatial dimensions, not shape"),
-        ((2, 0, 3, 6), 2, "x: two or more positions in its 2 spatial dimensions, not shape"),
-        ((2, 6), 0, "spatial_dims: 1 to 1 for x (2, 6), not 0"),
-        ((4, 6), 2, "spatial_dims: 1 to 1 for x (4, 6), not 2"),
-        ((2, 4, 6), -1, "spatial_dims: 1 to 2 for x (2, 4, 6), not -1"),
+        ((2, 1, 1, 6), 2, "at least two positions in its 2 spatial dimensions, got shape"),
+        ((2, 0, 3, 6), 2, "at least two positions in its 2 spatial dimensions, got shape"),
+        ((2, 6), 0, "`spatial_dims` must be in [1, 1] for x of shape (2, 6), got 0"),
+        ((4, 6), 2, "`spatial_dims` must be in [1, 1] for x of shape (4, 6), got 2"),
+        ((2, 4, 6), -1, "`spatial_dims` must be in [1, 2] for x of shape (2, 4, 6), got -1"),
     ],
 )
-def test_an_instance_of_one_position_is_told(shape, dims, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+def test_an_instance_of_one_position_raises(shape, dims, message):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         instance_norm(jnp.ones(shape), spatial_dims=dims)

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxml import layers
 from jaxml.layers import HEADS
-from tests import laws, references
+from tests import properties, references
 
 SHAPE, CLASSES = (2, 3, 4, 5), 6
 heads = pytest.mark.parametrize("name", HEADS)
@@ -37,8 +38,8 @@ def reference(name):
 def test_features_become_logits(name):
     by = "NumPy float64"
     features, kernel, bias = example(name)
-    laws.obey(HEADS[name], features, kernel, bias, reference=reference(name), by=by)
-    laws.obey(HEADS[name], features, kernel, None, reference=reference(name), by=by, grads=0)
+    properties.check(HEADS[name], features, kernel, bias, reference=reference(name), by=by)
+    properties.check(HEADS[name], features, kernel, None, reference=reference(name), by=by, grads=0)
 
 
 @heads
@@ -56,7 +57,7 @@ def test_torch_agrees(name):
         kernel, bias = torch.from_numpy(kernel), torch.from_numpy(bias)
         return torch.nn.functional.linear(x, kernel.T, bias).numpy()
 
-    laws.obey(HEADS[name], *example(name, 100.0), reference=head, by="torch", grads=0)
+    properties.check(HEADS[name], *example(name, 100.0), reference=head, by="torch", grads=0)
 
 
 @pytest.mark.parametrize("name", ["gap", "gmp"])
@@ -68,15 +69,23 @@ def test_global_heads_take_images_of_any_size(name):
 
 
 @heads
-def test_kernels_that_do_not_fit_are_told(name):
+def test_kernels_that_do_not_fit_raise(name):
     rows = 60 if name == "fc" else 5
-    message = f"kernel: [{rows}, out] for x (2, {rows}), not (7, 6)"
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    message = f"`kernel` must be [{rows}, out] for x of shape (2, {rows}), got (7, 6)"
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         HEADS[name](jnp.ones(SHAPE), jnp.ones((7, CLASSES)))
 
 
 @heads
-def test_features_that_are_no_images_are_told(name):
-    message = r"(features|x): at least \[height, width, channels\], not shape \(2, 5\)"
-    with laws.unchecked(), pytest.raises(ValueError, match=message):
+def test_features_that_are_no_images_raise(name):
+    message = r"`(features|x)` must .*channels.*, got shape \(2, 5\)"
+    with properties.unchecked(), pytest.raises(ValueError, match=message):
         HEADS[name](jnp.ones((2, 5)), jnp.ones((5, CLASSES)))
+
+
+def test_a_config_names_each_head():
+    assert {
+        "fc": layers.fully_connected_head,
+        "gap": layers.global_average_pool_head,
+        "gmp": layers.global_max_pool_head,
+    } == HEADS

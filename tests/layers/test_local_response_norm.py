@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxml.layers import local_response_norm
-from tests import laws
+from tests import properties
 
 
 def images_of(shape, scale=1.0):
@@ -36,7 +36,7 @@ def test_every_channel_sees_its_neighbours(size, channels, lead):
     x = np.float32(images_of((*lead, channels), 3.0))
     y = jax.jit(partial(local_response_norm, size=size, alpha=0.5))(x)
     expected = reference(np.float64(x), size=size, alpha=0.5)
-    laws.agree(local_response_norm, y, expected, by="NumPy float64")
+    properties.agree(local_response_norm, y, expected, by="NumPy float64")
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,10 @@ def test_every_channel_sees_its_neighbours(size, channels, lead):
         {"size": 1, "alpha": 1.0, "beta": 1.0, "k": 0.1},
     ],
 )
-def test_it_obeys_the_laws(more):
+def test_it_has_the_properties_of_a_pure_function(more):
     x = images_of((2, 3, 7))
     by = "NumPy float64"
-    laws.obey(local_response_norm, x, reference=reference, by=by, **more)
+    properties.check(local_response_norm, x, reference=reference, by=by, **more)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_torch_agrees(size, scale):
     images = torch.from_numpy(np.moveaxis(x, -1, 1).copy())
     expected = torch.nn.functional.local_response_norm(images, size).numpy()
     y = jax.jit(partial(local_response_norm, size=size))(jnp.asarray(x, jnp.float32))
-    laws.agree(local_response_norm, y, np.moveaxis(expected, 1, -1), by="torch")
+    properties.agree(local_response_norm, y, np.moveaxis(expected, 1, -1), by="torch")
 
 
 def test_zeros_and_large_values_are_finite():
@@ -75,23 +75,23 @@ def test_zeros_and_large_values_are_finite():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"size": 0}, "size: at least 1, not 0"),
-        ({"alpha": -1.0}, "alpha: 0 or more and finite, not -1.0"),
-        ({"beta": np.nan}, "beta: finite, not nan"),
-        ({"k": 0.0}, "k: above 0 and finite, not 0.0"),
-        ({"k": np.inf}, "k: above 0 and finite, not inf"),
+        ({"size": 0}, "`size` must be at least 1, got 0"),
+        ({"alpha": -1.0}, "`alpha` must be non-negative and finite, got -1.0"),
+        ({"beta": np.nan}, "`beta` must be finite, got nan"),
+        ({"k": 0.0}, "`k` must be positive and finite, got 0.0"),
+        ({"k": np.inf}, "`k` must be positive and finite, got inf"),
     ],
 )
-def test_settings_that_are_not_allowed_are_told(settings, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+def test_settings_that_are_not_allowed_raise(settings, message):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         local_response_norm(jnp.ones((2, 3)), **settings)
 
 
-def test_arrays_that_do_not_fit_are_told():
-    with laws.unchecked():
-        with pytest.raises(TypeError, match="x: floating point, not int32"):
+def test_arrays_that_do_not_fit_raise():
+    with properties.unchecked():
+        with pytest.raises(TypeError, match="`x` must be floating-point, got int32"):
             local_response_norm(jnp.ones((2, 3), jnp.int32))
-        with pytest.raises(ValueError, match="x: at least one dimension, not a scalar"):
+        with pytest.raises(ValueError, match="`x` must have at least one dimension, got a scalar"):
             local_response_norm(jnp.ones(()))
-        with pytest.raises(TypeError, match=re.escape("size: an int or 1 ints, not 2.5")):
+        with pytest.raises(TypeError, match=re.escape("`size` must be an int or 1 ints, got 2.5")):
             local_response_norm(jnp.ones((2, 3)), size=2.5)  # pyright: ignore[reportArgumentType]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxml.layers import moments
-from tests import laws, references
+from tests import properties, references
 
 jitted = jax.jit(moments, static_argnames="axes")
 
@@ -38,7 +38,7 @@ def example(shape=(4, 3, 2, 5), dtype: Any = np.float64):
 
 def test_moments_are_the_mean_and_the_biased_variance():
     x = example((4, 2, 3))
-    laws.obey(moments, x, reference=references.moments, by="NumPy float64", axes=(0, -2))
+    properties.check(moments, x, reference=references.moments, by="NumPy float64", axes=(0, -2))
 
 
 def test_torch_agrees():
@@ -49,7 +49,9 @@ def test_torch_agrees():
         return mean.numpy(), variance.numpy()
 
     choice: dict = {"axes": (1, 3), "keepdims": True}
-    laws.obey(moments, example(), reference=var_mean, by="torch", vmap=False, grads=0, **choice)
+    properties.check(
+        moments, example(), reference=var_mean, by="torch", vmap=False, grads=0, **choice
+    )
 
 
 @settings(max_examples=8)
@@ -67,14 +69,14 @@ def test_any_axes_of_any_shape_under_a_mask_or_not(shape, keepdims, data):
     unmasked, masked = both(x.astype(np.float32), where)
     everywhere = np.ones(shape, bool)
     expected = masked_reference(x, everywhere, axes, keepdims)
-    laws.agree(moments, unmasked, expected, by="NumPy float64")
+    properties.agree(moments, unmasked, expected, by="NumPy float64")
     expected = masked_reference(x, where, axes, keepdims)
-    laws.agree(moments, masked, expected, by="NumPy float64")
+    properties.agree(moments, masked, expected, by="NumPy float64")
 
 
-def test_masked_moments_obey_too():
+def test_masked_moments_have_the_properties_of_pure_functions():
     x, where = example((4, 3, 5)), example((4, 3, 1)) > -0.5
-    laws.obey(masked, x, where, reference=masked_reference, by="NumPy float64", axes=(0, 1))
+    properties.check(masked, x, where, reference=masked_reference, by="NumPy float64", axes=(0, 1))
 
 
 def test_what_is_masked_may_be_anything_and_gets_no_gradient():
@@ -189,32 +191,32 @@ def test_the_second_derivative_of_the_variance_reaches_it_through_the_mean():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"axes": []}, ValueError, "axes: one or more of -2 to 1, not ()"),
-        ({"axes": [2]}, ValueError, "axes: one or more of -2 to 1, not (2,)"),
-        ({"axes": [0, -2]}, ValueError, "axes: each axis of x (3, 2) once, not (0, -2)"),
+        ({"axes": []}, ValueError, "`axes` must be in [-2, 1], got ()"),
+        ({"axes": [2]}, ValueError, "`axes` must be in [-2, 1], got (2,)"),
+        ({"axes": [0, -2]}, ValueError, "`axes` must be distinct, got (0, -2)"),
         (
             {"x": jnp.zeros((0, 2)), "axes": [0]},
             ValueError,
-            "x: at least one value along the axes (0,), not shape (0, 2)",
+            "`x` must have at least one value along the axes (0,), got shape (0, 2)",
         ),
-        ({"x": jnp.zeros(2, int), "axes": [0]}, TypeError, "x: floating point, not int32"),
+        ({"x": jnp.zeros(2, int), "axes": [0]}, TypeError, "`x` must be floating-point, got int32"),
         (
             {"axes": [0], "where": jnp.ones((3, 1), int)},
             TypeError,
-            "where: booleans, not int32",
+            "`where` must be boolean, got int32",
         ),
         (
             {"axes": [0], "where": jnp.ones(3, bool)},
             ValueError,
-            "where: a shape that broadcasts to x (3, 2), not (3,)",
+            "`where` must broadcast to x of shape (3, 2), got shape (3,)",
         ),
         (
             {"axes": [0], "where": jnp.ones((1, 3, 2), bool)},
             ValueError,
-            "where: a shape that broadcasts to x (3, 2), not (1, 3, 2)",
+            "`where` must broadcast to x of shape (3, 2), got shape (1, 3, 2)",
         ),
     ],
 )
-def test_what_cannot_be_averaged_is_told(arguments, error, message):
-    with laws.unchecked(), pytest.raises(error, match=re.escape(message)):
+def test_what_cannot_be_averaged_raises(arguments, error, message):
+    with properties.unchecked(), pytest.raises(error, match=re.escape(message)):
         moments(**({"x": jnp.zeros((3, 2))} | arguments))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxml.layers.padding import each_dimension, explicit_padding
-from tests import laws
+from jaxml.layers._padding import each_dimension, explicit_padding
+from tests import properties
 
 SIZES = st.integers(1, 9)
 
@@ -37,7 +37,7 @@ def test_every_form_becomes_pairs(padding, expected):
     assert explicit_padding(padding, (5, 4), (3, 2), (2, 2), (1, 2)) == expected
 
 
-ALLOWED = "padding: 'SAME', 'VALID', an int or 2 pairs of ints, not "
+ALLOWED = "`padding` must be 'SAME', 'VALID', an int or 2 pairs of ints, got "
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ ALLOWED = "padding: 'SAME', 'VALID', an int or 2 pairs of ints, not "
         ((1, 2), ALLOWED + "(1, 2)"),
         (((1, 2),), ALLOWED + "((1, 2),)"),
         (((1, 2), (1,)), ALLOWED + "((1, 2), (1,))"),
-        (-1, "padding: at least 0, not -1"),
-        (((1, 2), (0, -1)), "padding: at least 0, not ((1, 2), (0, -1))"),
+        (-1, "`padding` must be non-negative, got -1"),
+        (((1, 2), (0, -1)), "`padding` must be non-negative, got ((1, 2), (0, -1))"),
     ],
 )
-def test_another_padding_is_told(padding, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+def test_another_padding_raises(padding, message):
+    with properties.unchecked(), pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         explicit_padding(padding, (5, 4), (3, 2), (2, 2), (1, 2))
 
 
@@ -67,14 +67,14 @@ def test_one_number_is_for_each_dimension():
 @pytest.mark.parametrize(
     ("value", "error", "message"),
     [
-        (0, ValueError, "strides: at least 1, not 0"),
-        ((1, -2), ValueError, "strides: at least 1, not (1, -2)"),
-        ((1,), ValueError, "strides: an int or 2 ints, not (1,)"),
-        (2.0, TypeError, "strides: an int or 2 ints, not 2.0"),
-        ("ab", TypeError, "strides: an int or 2 ints, not 'ab'"),
-        (None, TypeError, "strides: an int or 2 ints, not None"),
+        (0, ValueError, "`strides` must be at least 1, got 0"),
+        ((1, -2), ValueError, "`strides` must be at least 1, got (1, -2)"),
+        ((1,), ValueError, "`strides` must be an int or 2 ints, got (1,)"),
+        (2.0, TypeError, "`strides` must be an int or 2 ints, got 2.0"),
+        ("ab", TypeError, "`strides` must be an int or 2 ints, got 'ab'"),
+        (None, TypeError, "`strides` must be an int or 2 ints, got None"),
     ],
 )
-def test_other_numbers_are_told(value, error, message):
-    with laws.unchecked(), pytest.raises(error, match=f"^{re.escape(message)}$"):
+def test_other_numbers_raise(value, error, message):
+    with properties.unchecked(), pytest.raises(error, match=f"^{re.escape(message)}$"):
         each_dimension("strides", value, 2)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxml.layers import zero_pad_shortcut
-from tests import laws, references
+from tests import properties, references
 
 jitted = jax.jit(zero_pad_shortcut, static_argnames=("strides", "features"))
 
@@ -32,13 +32,15 @@ def test_every_strided_pixel_is_kept_between_channels_of_zeros(shape, features, 
     np.testing.assert_array_equal(y, references.zero_pad_shortcut(x, strides, features))
 
 
-def test_the_shortcut_obeys_the_laws():
+def test_the_shortcut_has_the_properties_of_a_pure_function():
     def reference(x, *, strides, features):
         return references.zero_pad_shortcut(x, strides, features)
 
     by = "NumPy float64"
     x = images_of((2, 5, 5, 3))
-    laws.obey(zero_pad_shortcut, x, reference=reference, by=by, grads=2, strides=2, features=6)
+    properties.check(
+        zero_pad_shortcut, x, reference=reference, by=by, grads=2, strides=2, features=6
+    )
 
 
 def test_torch_agrees():
@@ -47,7 +49,7 @@ def test_torch_agrees():
     images = torch.from_numpy(np.moveaxis(x, -1, 1).copy())[:, :, ::2, ::2]
     expected = torch.nn.functional.pad(images, (0, 0, 0, 0, 2, 2)).numpy()
     y = jitted(x, strides=2, features=8)
-    laws.agree(zero_pad_shortcut, y, np.moveaxis(expected, 1, -1), by="torch", rtol=0)
+    properties.agree(zero_pad_shortcut, y, np.moveaxis(expected, 1, -1), by="torch", rtol=0)
 
 
 def test_an_odd_zero_comes_last():
@@ -83,17 +85,17 @@ def test_extreme_values_do_not_touch_their_neighbours():
 
 
 def test_fewer_features_than_channels_are_an_error():
-    with pytest.raises(ValueError, match="features: at least the 3 channels of x, not 2"):
+    with pytest.raises(ValueError, match="`features` must be at least the 3 channels of x, got 2"):
         zero_pad_shortcut(jnp.zeros((4, 4, 3)), strides=1, features=2)
 
 
 @pytest.mark.parametrize("strides", [0, -1])
 def test_strides_below_one_are_an_error(strides):
-    with pytest.raises(ValueError, match=f"strides: at least 1, not {strides}"):
+    with pytest.raises(ValueError, match=f"`strides` must be at least 1, got {strides}"):
         zero_pad_shortcut(jnp.zeros((4, 4, 3)), strides=strides, features=3)
 
 
 def test_fewer_than_three_dimensions_are_an_error():
-    message = re.escape("x: at least [height, width, channels], not shape (4, 3)")
-    with laws.unchecked(), pytest.raises(ValueError, match=message):
+    message = re.escape("`x` must be [..., height, width, channels], got shape (4, 3)")
+    with properties.unchecked(), pytest.raises(ValueError, match=message):
         zero_pad_shortcut(jnp.zeros((4, 3)), strides=1, features=3)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxml.layers import upsample
-from tests import laws
+from tests import properties
 
 METHODS = ["nearest", "bilinear"]
 
@@ -49,7 +49,7 @@ def reference_upsample(x, *, factor, method="nearest"):
 def test_every_pixel_is_where_it_should_be(shape, factor, method):
     settings = {"factor": factor, "method": method}
     x = images_of(shape)
-    laws.obey(upsample, x, reference=reference_upsample, by="NumPy float64", **settings)
+    properties.check(upsample, x, reference=reference_upsample, by="NumPy float64", **settings)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -66,13 +66,13 @@ def test_torch_and_keras_agree(factor, method):
     expected = torch.nn.functional.interpolate(
         images, scale_factor=tuple(map(float, factors)), mode=method, **corners
     )
-    laws.agree(upsample, y, np.moveaxis(expected.numpy(), 1, -1), by="torch")
+    properties.agree(upsample, y, np.moveaxis(expected.numpy(), 1, -1), by="torch")
     keras = pytest.importorskip("keras")
     layer = keras.layers.UpSampling2D(
         factor, interpolation=method, data_format="channels_last", dtype="float64"
     )
     expected = layer(torch.from_numpy(x)).detach().numpy()
-    laws.agree(upsample, y, expected, by="Keras")
+    properties.agree(upsample, y, expected, by="Keras")
 
 
 def test_integers_are_repeated_and_not_interpolated():
@@ -80,28 +80,31 @@ def test_integers_are_repeated_and_not_interpolated():
     y = upsample(x, factor=2)
     assert y.dtype == jnp.int32
     np.testing.assert_array_equal(y, np.repeat(np.repeat(x, 2, 0), 2, 1))
-    with pytest.raises(TypeError, match="x: floating-point for method 'bilinear', not int32"):
+    with pytest.raises(TypeError, match="`x` must be floating-point, got int32"):
         upsample(x, factor=2, method="bilinear")
 
 
 @pytest.mark.parametrize(
     ("shape", "settings", "message"),
     [
-        ((4, 4), {"factor": 2}, "x: at least [height, width, channels], not shape (4, 4)"),
-        ((4, 4, 1), {"factor": 0}, "factor: at least 1, not 0"),
-        ((4, 4, 1), {"factor": (2, 2, 2)}, "factor: an int or 2 ints, not (2, 2, 2)"),
+        ((4, 4), {"factor": 2}, "`x` must be [..., height, width, channels], got shape (4, 4)"),
+        ((4, 4, 1), {"factor": 0}, "`factor` must be at least 1, got 0"),
+        ((4, 4, 1), {"factor": (2, 2, 2)}, "`factor` must be an int or 2 ints, got (2, 2, 2)"),
         (
             (4, 4, 1),
             {"factor": 2, "method": "bicubic"},
-            "method: 'nearest' or 'bilinear', not 'bicubic'",
+            "`method` must be 'nearest' or 'bilinear', got 'bicubic'",
         ),
     ],
 )
-def test_what_does_not_fit_is_told(shape, settings, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+def test_invalid_arguments_raise(shape, settings, message):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         upsample(jnp.zeros(shape), **settings)
 
 
 def test_a_factor_that_is_no_int_is_an_error():
-    with laws.unchecked(), pytest.raises(TypeError, match=r"factor: an int or 2 ints, not 1\.5"):
+    with (
+        properties.unchecked(),
+        pytest.raises(TypeError, match=r"`factor` must be an int or 2 ints, got 1\.5"),
+    ):
         upsample(jnp.zeros((4, 4, 1)), factor=1.5)  # pyright: ignore[reportArgumentType]

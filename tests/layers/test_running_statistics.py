@@ -14,7 +14,7 @@ from jaxml.layers import (
     running_statistics_torch,
     update_running_average,
 )
-from tests import laws, references
+from tests import properties, references
 
 
 def example(shape=(5,)):
@@ -29,7 +29,7 @@ def by_formula(average, value, momentum):
 @pytest.mark.parametrize("momentum", [0.0, 0.9, 1.0])
 def test_the_running_average_weighs_the_past_by_the_momentum(momentum):
     arrays = example()
-    laws.obey(
+    properties.check(
         update_running_average, *arrays, reference=by_formula, by="NumPy float64", momentum=momentum
     )
 
@@ -53,7 +53,7 @@ def test_a_traced_momentum_leaves_the_dtype_of_the_average(dtype, weight):
     # Two products and a sum in float32, and one rounding to bfloat16.
     single = 3 * references.ROUNDING["float32"]
     rtol = single if dtype == jnp.float32 else single + references.ROUNDING["bfloat16"]
-    laws.agree(update_running_average, updated, expected, by="NumPy float64", rtol=rtol)
+    properties.agree(update_running_average, updated, expected, by="NumPy float64", rtol=rtol)
 
 
 @pytest.mark.parametrize("function", [running_statistics_keras, running_statistics_torch])
@@ -65,7 +65,7 @@ def test_running_statistics_of_bfloat16_stay_so_under_a_traced_momentum(function
     mean, variance = step(jnp.float32(0.5))
     assert mean.dtype == variance.dtype == jnp.bfloat16
     expected = (np.full(3, 0.5), np.full(3, 3.5 if count else 3.0))
-    laws.agree(function, (mean, variance), expected, by="NumPy float64", rtol=0)
+    properties.agree(function, (mean, variance), expected, by="NumPy float64", rtol=0)
 
 
 def test_the_running_average_of_a_constant_converges_to_it_geometrically():
@@ -104,7 +104,7 @@ def test_keras_agrees(tmp_path):
     running = jnp.asarray(mean), jnp.asarray(variance)
     actual = running_statistics_keras(running, moments(jnp.asarray(x), (0, 1)), momentum=0.75)
     expected = [v.value.detach().numpy() for v in (layer.moving_mean, layer.moving_variance)]
-    laws.agree(running_statistics_keras, actual, tuple(expected), by="Keras")
+    properties.agree(running_statistics_keras, actual, tuple(expected), by="Keras")
 
 
 @pytest.mark.parametrize("counted", ["int", "scalar", "channels"])
@@ -120,7 +120,9 @@ def test_torch_agrees(counted):
     actual = running_statistics_torch(
         running, moments(jnp.asarray(x), (0, 1)), momentum=0.25, count=count
     )
-    laws.agree(running_statistics_torch, actual, tuple(v.numpy() for v in expected), by="torch")
+    properties.agree(
+        running_statistics_torch, actual, tuple(v.numpy() for v in expected), by="torch"
+    )
 
 
 def test_a_masked_batch_counts_what_the_mask_keeps():
@@ -139,7 +141,7 @@ def test_a_masked_batch_counts_what_the_mask_keeps():
         np.array([v.mean() if v.size else 0 for v in kept]),
         np.array([v.var(ddof=1) if v.size > 1 else 0 for v in kept]),
     )
-    laws.agree(running_statistics_torch, actual, expected, by="NumPy float64")
+    properties.agree(running_statistics_torch, actual, expected, by="NumPy float64")
 
 
 def test_the_two_conventions_meet_where_the_count_is_large():
@@ -158,7 +160,7 @@ def test_statistics_compile_map_and_have_gradients(function):
 
     arrays = np.random.default_rng(0).uniform(0.5, 2, size=(4, 3, 5)).astype(np.float32)
     references.assert_vmap_is_loop(update, *arrays)
-    laws.check_gradients(update, *arrays[:, 0].astype(np.float64))
+    properties.check_gradients(update, *arrays[:, 0].astype(np.float64))
 
 
 @pytest.mark.parametrize(
@@ -166,28 +168,28 @@ def test_statistics_compile_map_and_have_gradients(function):
     [
         (
             lambda one: update_running_average(one, jnp.ones(4), momentum=0.9),
-            "value: shape (3,) as the average has, not (4,)",
+            "`value` must have the shape (3,) of the average, got (4,)",
         ),
         (
             lambda one: update_running_average(one, one, momentum=1.5),
-            "momentum: in [0, 1], not 1.5",
+            "`momentum` must be in [0, 1], got 1.5",
         ),
         (
             lambda one: running_statistics_torch((one, one), (one, one), momentum=-0.5, count=2),
-            "momentum: in [0, 1], not -0.5",
+            "`momentum` must be in [0, 1], got -0.5",
         ),
         (
             lambda one: running_statistics_torch((one, one), (one, one), momentum=0.1, count=1),
-            "count: at least 2 values for an unbiased variance, not 1",
+            "`count` must be at least 2, got 1",
         ),
         (
             lambda one: running_statistics_torch(
                 (one, one), (one, one), momentum=0.1, count=one[1:]
             ),
-            "count: a scalar or shape (3,), not (2,)",
+            "`count` must be a scalar or have shape (3,), got (2,)",
         ),
     ],
 )
-def test_what_cannot_be_averaged_is_told(call, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+def test_what_cannot_be_averaged_raises(call, message):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         call(jnp.ones(3))

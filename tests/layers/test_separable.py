@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxml.layers import depthwise_conv, separable_conv, spatially_separable_conv
-from tests import laws, references
+from tests import properties, references
 from tests.layers.other_libraries import keras_conv, torch_conv
 
 SMALL = st.integers(1, 3)
@@ -65,12 +65,14 @@ def test_depthwise_is_a_convolution_with_zeros_between_channels(
     settings = {"strides": strides, "dilation": dilation, "padding": padding}
     actual = references.plain_jit(partial(depthwise_conv, **settings))(*arrays)
     expected = depthwise(*references.float64(arrays), **settings)
-    laws.agree(depthwise_conv, actual, expected, by="SciPy")
+    properties.agree(depthwise_conv, actual, expected, by="SciPy")
 
 
-def test_depthwise_by_all_the_laws():
+def test_depthwise_has_the_properties_of_a_pure_function():
     arrays = draw((2, 4, 3, 2), (3, 2, 2, 2), (4,))
-    laws.obey(depthwise_conv, *arrays, reference=depthwise, by="SciPy", strides=(2, 1), padding=1)
+    properties.check(
+        depthwise_conv, *arrays, reference=depthwise, by="SciPy", strides=(2, 1), padding=1
+    )
 
 
 def test_depthwise_of_torch_is_a_convolution_in_groups():
@@ -83,7 +85,7 @@ def test_depthwise_of_torch_is_a_convolution_in_groups():
     arrays = (array.astype(np.float32) for array in (x, kernel, bias))
     actual = references.plain_jit(partial(depthwise_conv, strides=2, padding=1))(*arrays)
     expected = reference(x, kernel, bias, strides=2, padding=1)
-    laws.agree(depthwise_conv, actual, expected, by="torch")
+    properties.agree(depthwise_conv, actual, expected, by="torch")
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
@@ -94,10 +96,10 @@ def test_keras_agrees(padding, strides, dilation):
     settings = {"strides": strides, "padding": padding, "dilation": dilation}
     actual = depthwise_conv(x, depthwise_kernel, **settings)
     expected = keras_conv("depthwise_conv", *arrays[:2], **settings)
-    laws.agree(depthwise_conv, actual, expected, by="Keras")
+    properties.agree(depthwise_conv, actual, expected, by="Keras")
     actual = separable_conv(x, depthwise_kernel, pointwise_kernel, **settings)
     expected = keras_conv("separable_conv", *arrays, **settings)
-    laws.agree(separable_conv, actual, expected, by="Keras")
+    properties.agree(separable_conv, actual, expected, by="Keras")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,9 @@ def test_keras_agrees(padding, strides, dilation):
 def test_separable_is_the_convolution_with_the_product(shapes, options):
     arrays = [None if shape is None else draw(shape)[0] for shape in shapes]
     # The depthwise result is rounded as well.
-    laws.obey(separable_conv, *arrays, reference=separable, by="SciPy", bfloat16=4, **options)
+    properties.check(
+        separable_conv, *arrays, reference=separable, by="SciPy", bfloat16=4, **options
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,7 +127,7 @@ def test_separable_is_the_convolution_with_the_product(shapes, options):
 def test_spatially_separable_is_the_convolution_with_the_product(shapes, options):
     arrays = [None if shape is None else draw(shape)[0] for shape in shapes]
     # The result of the column is rounded as well.
-    laws.obey(
+    properties.check(
         spatially_separable_conv,
         *arrays,
         reference=spatially_separable,
@@ -140,61 +144,66 @@ def test_spatially_separable_is_the_convolution_with_the_product(shapes, options
             depthwise_conv,
             [(4, 3), (3, 2, 3)],
             {},
-            "kernel: [*window, 3, multiplier] for x (4, 3), not (3, 2, 3)",
+            "`kernel` must be [*window, 3, multiplier] for x of shape (4, 3), got shape (3, 2, 3)",
         ),
         (
             depthwise_conv,
             [(4, 3), (3, 3)],
             {},
-            "kernel: [*window, ., .] with 1 to 3 sizes, not shape (3, 3)",
+            "`kernel` must be [*window, ., .] with 1 to 3 window sizes, got shape (3, 3)",
         ),
-        (depthwise_conv, [(4, 3), (3, 3, 2), (3,)], {}, "bias: [6], not shape (3,)"),
-        (depthwise_conv, [(4, 3), (3, 3, 2)], {"strides": 0}, "strides: at least 1, not 0"),
+        (depthwise_conv, [(4, 3), (3, 3, 2), (3,)], {}, "`bias` must have shape (6,), got (3,)"),
+        (
+            depthwise_conv,
+            [(4, 3), (3, 3, 2)],
+            {"strides": 0},
+            "`strides` must be at least 1, got 0",
+        ),
         (
             separable_conv,
             [(4, 3), (3, 3, 2), (6, 4)],
             {},
-            "pointwise_kernel: (1, 6) and out for a depthwise_kernel (3, 3, 2), not (6, 4)",
+            "shape (1, 6) and out for a depthwise_kernel of shape (3, 3, 2), got (6, 4)",
         ),
         (
             separable_conv,
             [(4, 3), (3, 3, 2), (1, 3, 4)],
             {},
-            "pointwise_kernel: (1, 6) and out for a depthwise_kernel (3, 3, 2), not (1, 3, 4)",
+            "shape (1, 6) and out for a depthwise_kernel of shape (3, 3, 2), got (1, 3, 4)",
         ),
         (
             spatially_separable_conv,
             [(4, 3), (3, 3, 2), (3, 2, 2)],
             {},
-            "x, column, row: [..., height, width, in], [taps, in, between] and [taps, between, "
-            "out], not (4, 3), (3, 3, 2) and (3, 2, 2)",
+            "must be [..., height, width, in], [taps, in, between] and [taps, between, out], "
+            "got shapes (4, 3), (3, 3, 2) and (3, 2, 2)",
         ),
         (
             spatially_separable_conv,
             [(4, 4, 3), (3, 3, 2), (3, 3, 2)],
             {},
-            "x, column, row: [..., height, width, in], [taps, in, between] and [taps, between, "
-            "out], not (4, 4, 3), (3, 3, 2) and (3, 3, 2)",
+            "must be [..., height, width, in], [taps, in, between] and [taps, between, out], "
+            "got shapes (4, 4, 3), (3, 3, 2) and (3, 3, 2)",
         ),
         (
             spatially_separable_conv,
             [(4, 4, 3), (3, 3, 2), (3, 2, 2)],
             {"dilation": (1, 0)},
-            "dilation: at least 1, not (1, 0)",
+            "`dilation` must be at least 1, got (1, 0)",
         ),
         (
             spatially_separable_conv,
             [(4, 4, 3), (3, 3, 2), (3, 2, 2)],
             {"padding": "same"},
-            "padding: 'SAME', 'VALID', an int or 2 pairs of ints, not 'same'",
+            "`padding` must be 'SAME', 'VALID', an int or 2 pairs of ints, got 'same'",
         ),
     ],
 )
-def test_shapes_and_settings_that_do_not_fit_are_told(function, shapes, options, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+def test_shapes_and_settings_that_do_not_fit_raise(function, shapes, options, message):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         function(*map(jnp.zeros, shapes), **options)
 
 
-def test_integers_are_told():
-    with laws.unchecked(), pytest.raises(TypeError, match="x, kernel: one floating dtype"):
+def test_integers_raise():
+    with properties.unchecked(), pytest.raises(TypeError, match="one floating-point dtype"):
         depthwise_conv(jnp.zeros((4, 3), jnp.int32), jnp.zeros((3, 3, 2)))

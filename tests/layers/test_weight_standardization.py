@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxml.layers import weight_standardization
-from tests import laws
+from tests import properties
 
 
 def example(shape=(3, 2, 4, 5)):
@@ -24,14 +24,14 @@ def by_formula(kernel, epsilon=1e-6):
 
 
 def test_the_weights_of_every_output_are_standardised():
-    laws.obey(weight_standardization, example(), reference=by_formula, by="NumPy float64")
+    properties.check(weight_standardization, example(), reference=by_formula, by="NumPy float64")
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (3, 2, 5), (2, 2, 2, 3, 2)], ids=str)
 def test_dense_kernels_and_those_of_other_ranks_too(shape):
     kernel = example(shape)
     y = weight_standardization(jnp.float32(kernel), epsilon=0.1)
-    laws.agree(weight_standardization, y, by_formula(kernel, 0.1), by="NumPy float64")
+    properties.agree(weight_standardization, y, by_formula(kernel, 0.1), by="NumPy float64")
 
 
 def test_torch_agrees_by_the_batch_normalisation_of_filters():
@@ -42,7 +42,7 @@ def test_torch_agrees_by_the_batch_normalisation_of_filters():
         y = torch.nn.functional.batch_norm(filters, None, None, training=True, eps=1e-6)
         return y.permute(0, 2, 1).numpy().reshape(kernel.shape)
 
-    laws.obey(
+    properties.check(
         weight_standardization, example(), reference=batch_norm, by="torch", vmap=False, grads=0
     )
 
@@ -64,10 +64,10 @@ def test_digits_are_kept_where_the_mean_is_large():
 @pytest.mark.parametrize(
     ("kernel", "error", "message"),
     [
-        (jnp.ones(3), ValueError, "kernel: [..., in, out], not shape (3,)"),
-        (jnp.ones((3, 2), int), TypeError, "kernel: floating point, not int32"),
+        (jnp.ones(3), ValueError, "`kernel` must be [..., in, out], got shape (3,)"),
+        (jnp.ones((3, 2), int), TypeError, "`kernel` must be floating-point, got int32"),
     ],
 )
-def test_what_is_no_kernel_is_told(kernel, error, message):
-    with laws.unchecked(), pytest.raises(error, match=re.escape(message)):
+def test_what_is_no_kernel_raises(kernel, error, message):
+    with properties.unchecked(), pytest.raises(error, match=re.escape(message)):
         weight_standardization(kernel)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxml import losses
-from tests import laws, references
+from tests import properties, references
 
 REAL = ["squared_error", "absolute_error", "huber"]
 SOFT = ["sigmoid_cross_entropy", "sigmoid_focal"]
@@ -17,7 +17,7 @@ BINARY = [*SOFT, "hinge", "squared_hinge"]
 SHARES = ["softmax_cross_entropy", "softmax_focal"]
 HINGES = ["one_vs_rest_hinge", "crammer_singer_hinge", "weston_watkins_hinge"]
 CLASSES = [*SHARES, *HINGES]
-EVERY = [*REAL, *BINARY, *CLASSES, "kullback_leibler"]
+EVERY = [*REAL, *BINARY, *CLASSES, "kl_divergence"]
 
 
 def example(name, scale=1.0):
@@ -89,7 +89,7 @@ def test_a_label_outside_gives_nan_for_its_example_alone(name):
 def test_a_label_that_is_known_to_be_outside_is_an_error_unless_it_is_masked(name, outside):
     outputs, labels = map(jnp.asarray, example(name))
     labels, where = labels.at[1].set(outside), jnp.array([True, False, True, True])
-    message = f"labels: integers in [0, {2 if name in BINARY else 3}), not {outside}"
+    message = f"`labels` must be integers in [0, {2 if name in BINARY else 3}), got {outside}"
     with pytest.raises(ValueError, match=re.escape(message)):
         getattr(losses, name)(outputs, labels)
     with pytest.raises(ValueError, match=re.escape(message)):
@@ -129,10 +129,10 @@ def test_what_is_half_as_wide_is_computed_in_float32(name):
 def test_a_mask_of_another_dtype_or_shape_is_an_error(name):
     outputs, targets = map(jnp.asarray, example(name))
     loss = getattr(losses, name)
-    with laws.unchecked():
-        with pytest.raises(TypeError, match=r"where: booleans, not int32"):
+    with properties.unchecked():
+        with pytest.raises(TypeError, match="`where` must be boolean, got int32"):
             loss(outputs, targets, where=jnp.ones(4, jnp.int32))
-        message = r"where: shape \(4,\), one boolean an example, not \(4, 1\)"
+        message = r"`where` must have shape \(4,\), one boolean per example, got \(4, 1\)"
         with pytest.raises(ValueError, match=message):
             loss(outputs, targets, where=jnp.ones((4, 1), bool))
 
@@ -140,37 +140,40 @@ def test_a_mask_of_another_dtype_or_shape_is_an_error(name):
 @pytest.mark.parametrize("name", EVERY)
 def test_outputs_that_are_not_floating_point_are_an_error(name):
     outputs, targets = map(jnp.asarray, example(name))
-    message = f"{'predictions' if name in REAL else 'logits'}: floating point, not int32"
-    with laws.unchecked(), pytest.raises(TypeError, match=message):
+    message = f"`{'predictions' if name in REAL else 'logits'}` must be floating point, got int32"
+    with properties.unchecked(), pytest.raises(TypeError, match=message):
         getattr(losses, name)(outputs.astype(jnp.int32), targets)
 
 
-@pytest.mark.parametrize("name", [*REAL, "kullback_leibler"])
+@pytest.mark.parametrize("name", [*REAL, "kl_divergence"])
 def test_targets_that_are_not_floating_point_are_an_error(name):
     outputs, targets = map(jnp.asarray, example(name))
-    with laws.unchecked(), pytest.raises(TypeError, match="targets: floating point, not int32"):
+    with (
+        properties.unchecked(),
+        pytest.raises(TypeError, match="`targets` must be floating point, got int32"),
+    ):
         getattr(losses, name)(outputs, targets.astype(jnp.int32))
 
 
-@pytest.mark.parametrize("name", [*REAL, *BINARY, "kullback_leibler"])
+@pytest.mark.parametrize("name", [*REAL, *BINARY, "kl_divergence"])
 def test_targets_of_another_shape_are_an_error(name):
     outputs, targets = map(jnp.asarray, example(name))
-    message = f": shape {outputs.shape} as the "
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    message = f"` must have shape {outputs.shape} to match the "
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         getattr(losses, name)(outputs, targets[:, None])
 
 
 @pytest.mark.parametrize("name", ["hinge", "squared_hinge"])
 def test_float_labels_of_a_binary_hinge_are_an_error(name):
-    message = "labels: integers 0 and 1, or booleans, not float32"
-    with laws.unchecked(), pytest.raises(TypeError, match=message):
+    message = "`labels` must be integers 0 and 1, or booleans, got float32"
+    with properties.unchecked(), pytest.raises(TypeError, match=message):
         getattr(losses, name)(jnp.zeros(2), jnp.ones(2))
 
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_float_labels_where_integers_are_meant_are_an_error(name):
-    message = r"labels: integers in \[0, 3\), not float32"
-    with laws.unchecked(), pytest.raises(TypeError, match=message):
+    message = r"`labels` must be integers in \[0, 3\), got float32"
+    with properties.unchecked(), pytest.raises(TypeError, match=message):
         getattr(losses, name)(jnp.zeros((2, 3)), jnp.zeros(2))
 
 
@@ -178,28 +181,32 @@ def test_float_labels_where_integers_are_meant_are_an_error(name):
 @pytest.mark.parametrize("shape", [(), (3,), (2, 1)], ids=str)
 def test_class_labels_of_another_shape_are_an_error(name, shape):
     allowed = "(2,) or (2, 3)" if name in SHARES else "(2,)"
-    message = f"labels: shape {allowed} for logits (2, 3), not {shape}"
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    message = f"`labels` must have shape {allowed} for `logits` of shape (2, 3), got {shape}"
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         getattr(losses, name)(jnp.zeros((2, 3)), jnp.zeros(shape, jnp.int32))
 
 
-@pytest.mark.parametrize("name", [*CLASSES, "kullback_leibler"])
+@pytest.mark.parametrize("name", [*CLASSES, "kl_divergence"])
 @pytest.mark.parametrize("shape", [(), (2, 0)], ids=str)
 def test_no_classes_are_an_error(name, shape):
-    message = f"logits: [..., classes] with at least one class, not {shape}"
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    message = f"`logits` must have shape [..., classes] with at least one class, got {shape}"
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         getattr(losses, name)(jnp.zeros(shape), jnp.zeros(shape[:-1], jnp.int32))
 
 
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("huber", {"delta": 0.0}, "delta: above 0, not 0.0"),
-        ("sigmoid_focal", {"gamma": -1.0}, "gamma: 0 or more, not -1.0"),
-        ("softmax_focal", {"gamma": -1.0}, "gamma: 0 or more, not -1.0"),
-        ("sigmoid_focal", {"alpha": 1.5}, "alpha: in [0, 1] or None, not 1.5"),
-        ("softmax_cross_entropy", {"label_smoothing": 1.0}, "label_smoothing: in [0, 1), not 1.0"),
-        ("sigmoid_cross_entropy", {"label_smoothing": -0.1}, "label_smoothing: in [0, 1), not -0"),
+        ("huber", {"delta": 0.0}, "`delta` must be positive, got 0.0"),
+        ("sigmoid_focal", {"gamma": -1.0}, "`gamma` must be non-negative, got -1.0"),
+        ("softmax_focal", {"gamma": -1.0}, "`gamma` must be non-negative, got -1.0"),
+        ("sigmoid_focal", {"alpha": 1.5}, "`alpha` must be in [0, 1] or None, got 1.5"),
+        ("softmax_cross_entropy", {"label_smoothing": 1.0}, "must be in [0, 1), got 1.0"),
+        (
+            "sigmoid_cross_entropy",
+            {"label_smoothing": -0.1},
+            "`label_smoothing` must be in [0, 1), got -0.1",
+        ),
     ],
 )
 def test_settings_out_of_range_are_an_error(name, settings, message):
@@ -212,16 +219,16 @@ def test_class_weights_that_do_not_fit_are_an_error(name):
     outputs, labels = map(jnp.asarray, example(name))
     classes = 2 if name in BINARY else 3
     loss = functools.partial(getattr(losses, name), outputs, labels)
-    with laws.unchecked():
-        message = f"class_weights: shape ({classes},), not (4,)"
+    with properties.unchecked():
+        message = f"`class_weights` must have shape ({classes},), got (4,)"
         with pytest.raises(ValueError, match=re.escape(message)):
             loss(class_weights=jnp.ones(4))
-        with pytest.raises(ValueError, match=r"class_weights: 0 or more, not -1\.0"):
+        with pytest.raises(ValueError, match=r"`class_weights` must be non-negative, got -1\.0"):
             loss(class_weights=-jnp.ones(classes))
-        with pytest.raises(TypeError, match="class_weights: floating point, not int32"):
+        with pytest.raises(TypeError, match="`class_weights` must be floating point, got int32"):
             loss(class_weights=jnp.ones(classes, jnp.int32))
 
 
 def test_all_losses_of_labels_or_targets_are_found_by_name():
-    assert sorted(losses.LOSSES) == sorted(set(EVERY) - {"kullback_leibler"})
+    assert sorted(losses.LOSSES) == sorted(set(EVERY) - {"kl_divergence"})
     assert all(loss is getattr(losses, name) for name, loss in losses.LOSSES.items())

@@ -6,7 +6,7 @@ import pytest
 import sklearn.metrics
 
 from jaxml.losses import hinge, squared_hinge
-from tests import laws
+from tests import properties
 
 
 def example():
@@ -23,20 +23,20 @@ def reference(logits, labels):
 def test_a_hinge_is_what_is_missing_to_a_margin_of_one(dtype):
     logits, labels = example()
     arrays = logits, labels.astype(dtype)
-    laws.obey(hinge, *arrays, reference=reference, by="NumPy float64")
+    properties.check(hinge, *arrays, reference=reference, by="NumPy float64")
 
 
 def test_a_squared_hinge_is_its_square():
     def squared(logits, labels):
         return reference(logits, labels) ** 2
 
-    laws.obey(squared_hinge, *example(), reference=squared, by="NumPy float64")
+    properties.check(squared_hinge, *example(), reference=squared, by="NumPy float64")
 
 
 def test_the_mean_is_that_of_scikit_learn():
     logits, labels = (array.ravel() for array in example())
     actual = hinge(jnp.asarray(logits, jnp.float32), jnp.asarray(labels)).mean()
-    laws.agree(hinge, actual, sklearn.metrics.hinge_loss(labels, logits), by="scikit-learn")
+    properties.agree(hinge, actual, sklearn.metrics.hinge_loss(labels, logits), by="scikit-learn")
 
 
 def test_keras_agrees(keras):
@@ -44,4 +44,4 @@ def test_keras_agrees(keras):
     arrays = jnp.asarray(logits, jnp.float32)[:, 0], jnp.asarray(labels)[:, 0]
     for loss, oracle in ((hinge, keras.losses.Hinge), (squared_hinge, keras.losses.SquaredHinge)):
         expected = oracle(reduction=None, dtype="float64")(labels.astype(np.float64), logits)
-        laws.agree(loss, loss(*arrays), expected.numpy(), by="Keras")
+        properties.agree(loss, loss(*arrays), expected.numpy(), by="Keras")

@@ -34,7 +34,7 @@ def divergence(loss, label, margin, **settings):
 CASES = [
     *((binary, *case) for case in SIGMOID),
     *((of_two_classes, *case) for case in SOFTMAX),
-    (divergence, losses.kullback_leibler, {}),
+    (divergence, losses.kl_divergence, {}),
 ]
 
 
@@ -110,7 +110,7 @@ def test_a_divergence_from_a_certain_class_is_0_or_infinite():
     logits = jnp.array([[jnp.inf, 0.0], [-jnp.inf, 0.0]])
     for row, (right, wrong) in zip(logits, [(0, 1), (1, 0)], strict=True):
         for targets, expected in [(jnp.eye(2)[right], 0), (jnp.eye(2)[wrong], np.inf)]:
-            np.testing.assert_array_equal(losses.kullback_leibler(row, targets), expected)
+            np.testing.assert_array_equal(losses.kl_divergence(row, targets), expected)
 
 
 @pytest.mark.parametrize("top", [np.inf, 3e38])

@@ -9,7 +9,7 @@ import pytest
 import sklearn.metrics
 
 from jaxml.losses import crammer_singer_hinge, one_vs_rest_hinge, weston_watkins_hinge
-from tests import laws
+from tests import properties
 
 HINGES = [one_vs_rest_hinge, crammer_singer_hinge, weston_watkins_hinge]
 
@@ -43,14 +43,14 @@ def reference_of(hinge):
 @pytest.mark.parametrize("squared", [False, True])
 def test_margins_are_those_of_a_loop(hinge, squared):
     reference = reference_of(hinge)
-    laws.obey(hinge, *example(), reference=reference, by="NumPy float64", squared=squared)
+    properties.check(hinge, *example(), reference=reference, by="NumPy float64", squared=squared)
 
 
 @pytest.mark.parametrize("hinge", HINGES)
 @pytest.mark.parametrize(("shape", "classes"), [((), 1), ((), 3), ((0,), 2), ((3,), 1), ((2,), 2)])
 def test_few_classes_and_few_examples(hinge, shape, classes):
     arrays = example(shape, classes, np.uint8)
-    laws.obey(
+    properties.check(
         hinge, *arrays, reference=reference_of(hinge), by="NumPy float64", grads=0, vmap=False,
         bfloat16=None,
     )  # fmt: skip
@@ -70,7 +70,7 @@ def test_weston_watkins_is_what_torch_divides_by_the_number_of_classes(squared):
         return logits.shape[-1] * loss.numpy()
 
     arrays = example((6,))
-    laws.obey(
+    properties.check(
         weston_watkins_hinge, *arrays, reference=reference, by="torch", grads=0, vmap=False,
         squared=squared,
     )  # fmt: skip
@@ -80,13 +80,13 @@ def test_the_mean_of_crammer_singer_is_that_of_scikit_learn():
     logits, labels = example((20,))
     actual = crammer_singer_hinge(jnp.asarray(logits, jnp.float32), jnp.asarray(labels)).mean()
     expected = sklearn.metrics.hinge_loss(labels, logits, labels=range(4))
-    laws.agree(crammer_singer_hinge, actual, expected, by="scikit-learn")
+    properties.agree(crammer_singer_hinge, actual, expected, by="scikit-learn")
 
 
 def test_crammer_singer_is_that_of_optax():
     arrays = [jnp.asarray(array) for array in example((6,))]
     actual, expected = crammer_singer_hinge(*arrays), optax.losses.multiclass_hinge_loss(*arrays)
-    laws.agree(crammer_singer_hinge, actual, np.maximum(expected, 0), by="optax")
+    properties.agree(crammer_singer_hinge, actual, np.maximum(expected, 0), by="optax")
 
 
 def test_crammer_singer_and_one_vs_rest_are_those_of_keras(keras):
@@ -95,9 +95,11 @@ def test_crammer_singer_and_one_vs_rest_are_those_of_keras(keras):
     one_hot = np.eye(4)[labels]
     arrays = jnp.asarray(logits, jnp.float32), jnp.asarray(labels)
     expected = keras.losses.CategoricalHinge(reduction=None, dtype="float64")(one_hot, logits)
-    laws.agree(crammer_singer_hinge, crammer_singer_hinge(*arrays), expected.numpy(), by="Keras")
+    properties.agree(
+        crammer_singer_hinge, crammer_singer_hinge(*arrays), expected.numpy(), by="Keras"
+    )
     expected = 4 * keras.losses.Hinge(reduction=None, dtype="float64")(one_hot, logits).numpy()
-    laws.agree(one_vs_rest_hinge, one_vs_rest_hinge(*arrays), expected, by="Keras")
+    properties.agree(one_vs_rest_hinge, one_vs_rest_hinge(*arrays), expected, by="Keras")
 
 
 @pytest.mark.parametrize("hinge", HINGES)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxml.losses import absolute_error, huber, squared_error
-from tests import laws
+from tests import properties
 
 jitted = jax.jit(jax.grad(lambda x: huber(x, jnp.zeros(()), delta=2.0)))
 
@@ -23,14 +23,14 @@ def test_squared_error_is_the_square_without_a_half():
     def flat(predictions, targets):
         return reference(predictions, targets).reshape(predictions.shape)
 
-    laws.obey(squared_error, *example(), reference=flat, by="NumPy float64", grads=2)
+    properties.check(squared_error, *example(), reference=flat, by="NumPy float64", grads=2)
 
 
 def test_absolute_error_is_the_magnitude():
     def reference(predictions, targets):
         return np.maximum(predictions, targets) - np.minimum(predictions, targets)
 
-    laws.obey(absolute_error, *example(), reference=reference, by="NumPy float64")
+    properties.check(absolute_error, *example(), reference=reference, by="NumPy float64")
 
 
 @pytest.mark.parametrize("delta", [0.5, 3.0])
@@ -39,7 +39,7 @@ def test_huber_is_quadratic_near_the_target_and_linear_away(delta):
         r = np.abs(predictions - targets)
         return np.where(r <= delta, r**2 / 2, delta * (r - delta / 2))
 
-    laws.obey(huber, *example(), reference=reference, by="NumPy float64", delta=delta)
+    properties.check(huber, *example(), reference=reference, by="NumPy float64", delta=delta)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,9 @@ def test_torch_agrees(loss, name, settings):
         arrays = torch.from_numpy(predictions), torch.from_numpy(targets)
         return function(*arrays, reduction="none", **settings).numpy()
 
-    laws.obey(loss, *example(), reference=reference, by="torch", vmap=False, grads=0, **settings)
+    properties.check(
+        loss, *example(), reference=reference, by="torch", vmap=False, grads=0, **settings
+    )
 
 
 def test_huber_is_delta_times_the_smooth_l1_of_torch():
@@ -70,7 +72,9 @@ def test_huber_is_delta_times_the_smooth_l1_of_torch():
         return delta * loss.numpy()
 
     arrays = example()
-    laws.obey(huber, *arrays, reference=reference, by="torch", vmap=False, grads=0, delta=1.5)
+    properties.check(
+        huber, *arrays, reference=reference, by="torch", vmap=False, grads=0, delta=1.5
+    )
 
 
 def test_gradients_at_the_target_are_zero_and_those_of_huber_are_bounded():

@@ -9,7 +9,7 @@ import pytest
 import scipy.special
 
 from jaxml.losses import sigmoid_cross_entropy, sigmoid_focal
-from tests import laws
+from tests import properties
 
 WEIGHTS = np.array([0.5, 3.0])
 
@@ -41,13 +41,13 @@ def weighted(logits, labels, class_weights, **settings):
 def test_cross_entropy_of_the_sigmoid(kind):
     settings: Any = {"label_smoothing": 0.2} if kind != "integer" else {}
     arrays = example(kind)
-    laws.obey(
+    properties.check(
         sigmoid_cross_entropy, *arrays, reference=cross_entropy, by="SciPy", grads=1, **settings
     )
 
 
 def test_class_weights_multiply_the_terms_of_their_classes():
-    laws.obey(
+    properties.check(
         weighted, *example("integer"), WEIGHTS, reference=cross_entropy, by="SciPy",
         label_smoothing=0.1,
     )  # fmt: skip
@@ -68,7 +68,7 @@ def test_a_class_weight_of_class_1_is_the_pos_weight_of_torch():
     def ours(logits, labels):
         return weighted(logits, labels, jnp.array([1.0, 3.0], logits.dtype))
 
-    laws.obey(ours, *example("integer"), reference=reference, by="torch", grads=0)
+    properties.check(ours, *example("integer"), reference=reference, by="torch", grads=0)
 
 
 def test_smoothing_and_the_focal_loss_are_those_of_keras(keras):
@@ -81,10 +81,10 @@ def test_smoothing_and_the_focal_loss_are_those_of_keras(keras):
     arrays = jnp.asarray(logits, jnp.float32)[:, 0], jnp.asarray(labels)[:, 0]
     actual = sigmoid_cross_entropy(*arrays, label_smoothing=0.3)
     expected = smooth(labels.astype(np.float64), logits).numpy()
-    laws.agree(sigmoid_cross_entropy, actual, expected, by="Keras")
+    properties.agree(sigmoid_cross_entropy, actual, expected, by="Keras")
     actual = sigmoid_focal(*arrays, gamma=1.5, alpha=0.3)
     expected = focused(labels.astype(np.float64), logits).numpy()
-    laws.agree(sigmoid_focal, actual, expected, by="Keras")
+    properties.agree(sigmoid_focal, actual, expected, by="Keras")
 
 
 def focal(logits, labels, *, gamma, alpha=None):
@@ -104,7 +104,7 @@ def focal(logits, labels, *, gamma, alpha=None):
 )
 def test_focal_loss(kind, settings):
     arrays = example(kind)
-    laws.obey(sigmoid_focal, *arrays, reference=focal, by="NumPy float64", **settings)
+    properties.check(sigmoid_focal, *arrays, reference=focal, by="NumPy float64", **settings)
 
 
 def test_focal_loss_composed_in_torch():
@@ -118,7 +118,7 @@ def test_focal_loss_composed_in_torch():
 
     arrays = example("integer")
     settings: Any = {"gamma": 2.0, "alpha": 0.25}
-    laws.obey(sigmoid_focal, *arrays, reference=reference, by="torch", grads=0, **settings)
+    properties.check(sigmoid_focal, *arrays, reference=reference, by="torch", grads=0, **settings)
 
 
 def test_a_focus_of_zero_is_cross_entropy():

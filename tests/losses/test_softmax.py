@@ -11,7 +11,7 @@ import sklearn.metrics
 from jax.test_util import check_grads
 
 from jaxml.losses import softmax_cross_entropy, softmax_focal
-from tests import laws, references
+from tests import properties, references
 
 jitted = jax.jit(softmax_cross_entropy)
 gradient = jax.jit(jax.grad(lambda logits, labels: softmax_cross_entropy(logits, labels).sum()))
@@ -157,7 +157,7 @@ def weighted_focal(logits, labels, class_weights, **settings):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_labels_of_every_kind_with_smoothing_and_without(kind, smoothing):
     logits, _ = example((2, 3), classes=4)
-    laws.obey(
+    properties.check(
         softmax_cross_entropy, logits, labels_of(kind), reference=entropy, by="SciPy",
         label_smoothing=smoothing, vmap=kind == "integer",
     )  # fmt: skip
@@ -178,7 +178,7 @@ def test_weights_and_smoothing_are_those_of_torch(kind, smoothing):
             label_smoothing=label_smoothing,
         ).numpy()
 
-    laws.obey(
+    properties.check(
         weighted, logits, labels, weights, reference=reference, by="torch",
         label_smoothing=smoothing, vmap=False,
     )  # fmt: skip
@@ -196,7 +196,7 @@ def test_weights_and_smoothing_are_those_of_torch(kind, smoothing):
 def test_the_focal_loss_has_less_weight_on_what_is_likely(kind, settings):
     logits, _ = example((2, 3), classes=4)
     weights = np.array([0.2, 1, 0.5, 3])
-    laws.obey(
+    properties.check(
         weighted_focal, logits, labels_of(kind), weights, reference=entropy, by="SciPy", **settings
     )
 
@@ -208,7 +208,7 @@ def test_the_focal_loss_is_that_of_keras(keras):
     )
     actual = softmax_focal(jnp.asarray(logits), jnp.asarray(labels)) / 4
     expected = loss(labels.astype(np.float64), logits.astype(np.float64)).numpy()
-    laws.agree(softmax_focal, actual, expected, by="Keras")
+    properties.agree(softmax_focal, actual, expected, by="Keras")
 
 
 @pytest.mark.parametrize("gamma", [0.5, 1.0])
@@ -230,7 +230,7 @@ def test_an_impossible_class_that_is_not_asked_for_adds_nothing():
 
 
 def test_one_class_has_no_focal_loss():
-    with pytest.raises(ValueError, match="logits: at least 2 classes, not 1"):
+    with pytest.raises(ValueError, match="`logits` must have at least 2 classes, got 1"):
         softmax_focal(jnp.zeros((3, 1)), jnp.zeros(3, jnp.int32))
 
 

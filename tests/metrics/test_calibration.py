@@ -7,9 +7,9 @@ import pytest
 import sklearn.calibration
 
 from jaxml.metrics import CalibrationError
-from tests import laws, references
+from tests import properties, references
 
-of = references.plain_jit(CalibrationError.of)
+of = references.plain_jit(CalibrationError.from_batch)
 
 
 def example(size=60):
@@ -29,15 +29,15 @@ def expected(probabilities, outcomes, bins=15):
 @pytest.mark.parametrize("bins", [1, 7, 15])
 def test_errors_are_those_of_the_curve_of_scikit_learn(bins):
     arrays = example()
-    metrics = CalibrationError.of(*map(jnp.asarray, arrays), bins=bins)
+    metrics = CalibrationError.from_batch(*map(jnp.asarray, arrays), bins=bins)
     error, largest = expected(*arrays, bins)
-    laws.agree(CalibrationError.expected, metrics.expected(), error, by="scikit-learn")
-    laws.agree(CalibrationError.maximum, metrics.maximum(), largest, by="scikit-learn")
+    properties.agree(CalibrationError.expected, metrics.expected(), error, by="scikit-learn")
+    properties.agree(CalibrationError.maximum, metrics.maximum(), largest, by="scikit-learn")
 
 
 @pytest.mark.parametrize("cuts", [(1, 2), (13, 39), (0, 60)])
 def test_merging_any_split_gives_the_whole(cuts):
-    arrays, metrics = example(), CalibrationError.zero()
+    arrays, metrics = example(), CalibrationError.empty()
     for start, stop in zip((0, *cuts), (*cuts, 60), strict=True):
         metrics = metrics.merge(of(*(array[start:stop] for array in arrays)))
     error, largest = expected(*arrays)
@@ -60,31 +60,35 @@ def test_what_is_masked_or_nan_is_not_counted():
 
 def test_an_edge_belongs_to_the_bin_below_and_the_ends_to_the_first_and_the_last():
     probabilities = jnp.array([0.0, 0.1, 0.3, 0.7, 1.0])
-    counts = CalibrationError.of(probabilities, jnp.ones(5, bool), bins=10).counts
+    counts = CalibrationError.from_batch(probabilities, jnp.ones(5, bool), bins=10).counts
     assert counts.tolist() == [2, 0, 1, 0, 0, 0, 1, 0, 0, 1]
 
 
 def test_vmap_over_batches_is_a_loop_over_batches():
     def leaves(*arrays):
-        return jax.tree.leaves(CalibrationError.of(*arrays))
+        return jax.tree.leaves(CalibrationError.from_batch(*arrays))
 
     references.assert_vmap_is_loop(leaves, *(array.reshape(4, 15) for array in example()))
 
 
 def test_nothing_has_errors_of_zero():
-    assert set(CalibrationError.zero().compute().values()) == {0}
+    assert set(CalibrationError.empty().compute().values()) == {0}
 
 
 def test_bad_input_is_an_error():
     x, outcomes = jnp.zeros(3), jnp.zeros(3, jnp.int32)
-    with laws.unchecked():
-        with pytest.raises(TypeError, match="probabilities: floating point, not int32"):
-            CalibrationError.of(outcomes, outcomes)
-        with pytest.raises(TypeError, match="outcomes: integers 0 and 1, or booleans, not float32"):
-            CalibrationError.of(x, x)
-        with pytest.raises(ValueError, match=r"probabilities: shape \(3,\) as the outcomes"):
-            CalibrationError.of(x[:2], outcomes)
-        with pytest.raises(ValueError, match="bins: at least 1, not 0"):
-            CalibrationError.of(x, outcomes, bins=0)
-    with pytest.raises(ValueError, match=r"outcomes: integers in \[0, 2\), not -1"):
-        CalibrationError.of(x, outcomes - 1)
+    with properties.unchecked():
+        with pytest.raises(TypeError, match="`probabilities` must be floating point, got int32"):
+            CalibrationError.from_batch(outcomes, outcomes)
+        with pytest.raises(
+            TypeError, match="`outcomes` must be integers 0 and 1, or booleans, got float32"
+        ):
+            CalibrationError.from_batch(x, x)
+        with pytest.raises(
+            ValueError, match=r"`probabilities` must have shape \(3,\) to match the outcomes"
+        ):
+            CalibrationError.from_batch(x[:2], outcomes)
+        with pytest.raises(ValueError, match="`bins` must be at least 1, got 0"):
+            CalibrationError.from_batch(x, outcomes, bins=0)
+    with pytest.raises(ValueError, match=r"`outcomes` must be integers in \[0, 2\), got -1"):
+        CalibrationError.from_batch(x, outcomes - 1)

@@ -12,10 +12,10 @@ from jax.test_util import check_grads
 
 from jaxml.losses import softmax_cross_entropy
 from jaxml.metrics import ClassificationMetrics
-from tests import laws, references
+from tests import properties, references
 
 FIELDS = ("count", "loss", "correct", "correct_top5")
-sums = jax.jit(ClassificationMetrics.of)
+sums = jax.jit(ClassificationMetrics.from_batch)
 
 
 def example(size=40, classes=10):
@@ -45,7 +45,9 @@ def expected_means(losses, logits, labels):
 def test_means_are_those_of_scikit_learn(classes):
     arrays = example(classes=classes)
     means = sums(*arrays).compute(num_classes=classes)
-    laws.agree(ClassificationMetrics.of, means, expected_means(*arrays), by="scikit-learn")
+    properties.agree(
+        ClassificationMetrics.from_batch, means, expected_means(*arrays), by="scikit-learn"
+    )
 
 
 def test_the_loss_of_a_softmax_is_the_log_loss_of_scikit_learn():
@@ -69,14 +71,14 @@ def test_examples_outside_the_mask_do_not_count_whatever_they_hold():
 
 def test_merging_ragged_batches_gives_the_metrics_of_the_whole():
     arrays = example(size=40)
-    metrics = ClassificationMetrics.zero()
+    metrics = ClassificationMetrics.empty()
     for part in (slice(0, 16), slice(16, 32), slice(32, 40)):
         metrics = metrics.merge(sums(*(array[part] for array in arrays)))
     assert metrics.compute(num_classes=10) == pytest.approx(expected_means(*arrays), rel=1e-6)
 
 
 def test_merging_with_nothing_changes_nothing_on_either_side():
-    metrics, zero = sums(*example()), ClassificationMetrics.zero()
+    metrics, zero = sums(*example()), ClassificationMetrics.empty()
     for merged in (metrics.merge(zero), zero.merge(metrics)):
         for field in FIELDS:
             assert np.asarray(getattr(merged, field)) == np.asarray(getattr(metrics, field))
@@ -85,7 +87,7 @@ def test_merging_with_nothing_changes_nothing_on_either_side():
 
 def test_no_examples_have_means_of_zero():
     expected = {"count": 0, "loss": 0.0, "accuracy": 0.0, "top5_accuracy": 0.0}
-    assert ClassificationMetrics.zero().compute(num_classes=10) == expected
+    assert ClassificationMetrics.empty().compute(num_classes=10) == expected
 
 
 def test_of_equal_logits_the_first_counts_as_the_higher():
@@ -100,7 +102,7 @@ def test_vmap_over_batches_is_a_loop_over_batches():
     arrays = (np.reshape(array, (3, 8, *array.shape[1:])) for array in (*example(24), mask))
 
     def leaves(*arrays):
-        return jax.tree.leaves(ClassificationMetrics.of(*arrays))
+        return jax.tree.leaves(ClassificationMetrics.from_batch(*arrays))
 
     references.assert_vmap_is_loop(leaves, *arrays)
 
@@ -137,7 +139,9 @@ def test_the_gradient_of_the_loss_is_the_mask():
 
     @jax.jit
     def loss(values):
-        return ClassificationMetrics.of(values, *map(jnp.asarray, (logits, labels, mask))).loss
+        return ClassificationMetrics.from_batch(
+            values, *map(jnp.asarray, (logits, labels, mask))
+        ).loss
 
     np.testing.assert_array_equal(jax.grad(loss)(losses), mask.astype(np.float32))
     # A linear function has no truncation error, so that the step may be wide.
@@ -147,28 +151,48 @@ def test_the_gradient_of_the_loss_is_the_mask():
 @pytest.mark.parametrize(
     ("changes", "kind", "message"),
     [
-        ({"mask": np.ones(3, bool)}, ValueError, "mask: shape (4,), one boolean an example, not"),
-        ({"mask": np.ones(4, np.int32)}, TypeError, "mask: booleans, not int32"),
-        ({"losses": np.ones(3, np.float32)}, ValueError, "losses: shape (4,) as the logits"),
-        ({"losses": np.ones(4, np.int32)}, TypeError, "losses: floating point, not int32"),
-        ({"logits": np.ones((4, 3), int)}, TypeError, "logits: floating point, not int"),
-        ({"logits": np.ones(4, np.float32)}, ValueError, "logits: [batch, classes], not (4,)"),
-        ({"labels": np.zeros(4, np.float32)}, TypeError, "labels: integers in [0, 3), not float32"),
-        ({"labels": np.zeros((4, 3), int)}, ValueError, "labels: shape (4,) for logits (4, 3), no"),
-        ({"labels": np.array([0, 1, 3, -1])}, ValueError, "labels: integers in [0, 3), not 3"),
+        (
+            {"where": np.ones(3, bool)},
+            ValueError,
+            "`where` must have shape (4,), one boolean per example",
+        ),
+        ({"where": np.ones(4, np.int32)}, TypeError, "`where` must be boolean, got int32"),
+        ({"losses": np.ones(3, np.float32)}, ValueError, "`losses` must have shape (4,) to match"),
+        ({"losses": np.ones(4, np.int32)}, TypeError, "`losses` must be floating point, got int32"),
+        ({"logits": np.ones((4, 3), int)}, TypeError, "`logits` must be floating point, got int"),
+        (
+            {"logits": np.ones(4, np.float32)},
+            ValueError,
+            "`logits` must have shape [batch, classes], got (4,)",
+        ),
+        (
+            {"labels": np.zeros(4, np.float32)},
+            TypeError,
+            "`labels` must be integers in [0, 3), got float32",
+        ),
+        (
+            {"labels": np.zeros((4, 3), int)},
+            ValueError,
+            "`labels` must have shape (4,) for `logits` of shape (4, 3), got",
+        ),
+        (
+            {"labels": np.array([0, 1, 3, -1])},
+            ValueError,
+            "`labels` must be integers in [0, 3), got 3",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_are_an_error(changes, kind, message):
     arrays = dict(zip(("losses", "logits", "labels"), example(size=4, classes=3), strict=True))
     arrays = {name: jnp.asarray(array) for name, array in (arrays | changes).items()}
-    with laws.unchecked(), pytest.raises(kind, match=re.escape(message)):
-        ClassificationMetrics.of(**arrays)
+    with properties.unchecked(), pytest.raises(kind, match=re.escape(message)):
+        ClassificationMetrics.from_batch(**arrays)
 
 
 def test_a_label_out_of_range_may_be_masked_and_a_traced_one_is_not_correct():
     losses, logits, labels = map(jnp.asarray, example(size=4, classes=3))
     labels, mask = labels.at[1].set(7), jnp.array([True, False, True, True])
-    assert int(ClassificationMetrics.of(losses, logits, labels, mask).count) == 3
+    assert int(ClassificationMetrics.from_batch(losses, logits, labels, mask).count) == 3
     metrics = sums(losses, logits, labels)
     assert int(metrics.count) == 4
     assert int(metrics.correct_top5) == 3

@@ -8,10 +8,10 @@ import pytest
 import sklearn.metrics
 
 from jaxml.metrics import ConfusionMatrix
-from tests import laws, references
+from tests import properties, references
 
 CLASSES = 4
-of = references.plain_jit(functools.partial(ConfusionMatrix.of, num_classes=CLASSES))
+of = references.plain_jit(functools.partial(ConfusionMatrix.from_batch, num_classes=CLASSES))
 
 
 def example(size=40, absent=()):
@@ -28,7 +28,7 @@ def test_counts_are_those_of_scikit_learn():
     expected = sklearn.metrics.confusion_matrix(labels, predictions, labels=range(CLASSES))
     counts = of(predictions, labels).counts
     assert counts.dtype == jnp.int32
-    laws.agree(ConfusionMatrix.of, counts, expected, by="scikit-learn")
+    properties.agree(ConfusionMatrix.from_batch, counts, expected, by="scikit-learn")
 
 
 @pytest.mark.parametrize("average", [None, "macro", "micro", "weighted"])
@@ -46,13 +46,13 @@ def test_ratios_are_those_of_scikit_learn(average, zero_division, absent):
         method = getattr(matrix, name)
         actual = method(average=average, zero_division=zero_division)
         assert actual.dtype == jnp.float32
-        laws.agree(method, actual, expected, by="scikit-learn")
+        properties.agree(method, actual, expected, by="scikit-learn")
 
 
 def test_figures_of_the_whole():
     predictions, labels = example()
     accuracy = sklearn.metrics.accuracy_score(labels, predictions)
-    laws.agree(
+    properties.agree(
         ConfusionMatrix.accuracy, of(predictions, labels).accuracy(), accuracy, by="scikit-learn"
     )
     expected = [
@@ -71,7 +71,7 @@ def test_figures_of_the_whole():
 
 @pytest.mark.parametrize("cuts", [(1, 2), (13, 39), (0, 40)])
 def test_merging_any_split_gives_the_whole(cuts):
-    arrays, matrix = example(), ConfusionMatrix.zero(num_classes=CLASSES)
+    arrays, matrix = example(), ConfusionMatrix.empty(num_classes=CLASSES)
     for start, stop in zip((0, *cuts), (*cuts, 40), strict=True):
         matrix = matrix.merge(of(*(array[start:stop] for array in arrays)))
     np.testing.assert_array_equal(matrix.counts, of(*arrays).counts)
@@ -92,37 +92,45 @@ def test_what_is_masked_or_outside_the_classes_is_not_counted():
 def test_a_known_class_out_of_range_is_an_error_unless_it_is_masked(name):
     arrays = {"predictions": jnp.array([0, 1]), "labels": jnp.array([0, 1])}
     arrays[name] = jnp.array([0, 4])
-    with pytest.raises(ValueError, match=rf"{name}: integers in \[0, 4\), not 4"):
-        ConfusionMatrix.of(**arrays, num_classes=CLASSES)
+    with pytest.raises(ValueError, match=rf"`{name}` must be integers in \[0, 4\), got 4"):
+        ConfusionMatrix.from_batch(**arrays, num_classes=CLASSES)
     mask = jnp.array([True, False])
-    assert int(ConfusionMatrix.of(**arrays, mask=mask, num_classes=CLASSES).counts.sum()) == 1
+    assert (
+        int(ConfusionMatrix.from_batch(**arrays, where=mask, num_classes=CLASSES).counts.sum()) == 1
+    )
 
 
 def test_vmap_over_batches_is_a_loop_over_batches():
     def leaves(*arrays):
-        matrix = ConfusionMatrix.of(*arrays, num_classes=CLASSES)
+        matrix = ConfusionMatrix.from_batch(*arrays, num_classes=CLASSES)
         return [matrix.counts, matrix.f1(), matrix.recall(average="weighted")]
 
     references.assert_vmap_is_loop(leaves, *(array.reshape(4, 10) for array in example()))
 
 
 def test_nothing_has_figures_of_zero():
-    assert set(ConfusionMatrix.zero(num_classes=3).compute().values()) == {0}
+    assert set(ConfusionMatrix.empty(num_classes=3).compute().values()) == {0}
 
 
 def test_bad_input_is_an_error():
     labels = jnp.zeros(3, jnp.int32)
-    with laws.unchecked():
-        with pytest.raises(TypeError, match=r"labels: integers in \[0, 2\), not float32"):
-            ConfusionMatrix.of(labels, jnp.zeros(3), num_classes=2)
-        with pytest.raises(TypeError, match=r"predictions: integers in \[0, 2\), not bool"):
-            ConfusionMatrix.of(jnp.zeros(3, bool), labels, num_classes=2)
-        with pytest.raises(ValueError, match="num_classes: at least 1, not 0"):
-            ConfusionMatrix.of(labels, labels, num_classes=0)
-        with pytest.raises(ValueError, match=r"predictions: shape \(3,\) as the labels"):
-            ConfusionMatrix.of(labels[:2], labels, num_classes=2)
-        matrix = ConfusionMatrix.zero(num_classes=2)
-        with pytest.raises(ValueError, match=r"zero_division: 0 or 1, not 0\.5"):
+    with properties.unchecked():
+        with pytest.raises(TypeError, match=r"`labels` must be integers in \[0, 2\), got float32"):
+            ConfusionMatrix.from_batch(labels, jnp.zeros(3), num_classes=2)
+        with pytest.raises(
+            TypeError, match=r"`predictions` must be integers in \[0, 2\), got bool"
+        ):
+            ConfusionMatrix.from_batch(jnp.zeros(3, bool), labels, num_classes=2)
+        with pytest.raises(ValueError, match="`num_classes` must be at least 1, got 0"):
+            ConfusionMatrix.from_batch(labels, labels, num_classes=0)
+        with pytest.raises(
+            ValueError, match=r"`predictions` must have shape \(3,\) to match the labels"
+        ):
+            ConfusionMatrix.from_batch(labels[:2], labels, num_classes=2)
+        matrix = ConfusionMatrix.empty(num_classes=2)
+        with pytest.raises(ValueError, match=r"`zero_division` must be 0 or 1, got 0\.5"):
             matrix.f1(zero_division=0.5)
-        with pytest.raises(ValueError, match="average: None, 'macro', 'micro' or 'weighted', not"):
+        with pytest.raises(
+            ValueError, match="`average` must be None, 'macro', 'micro' or 'weighted', got"
+        ):
             matrix.f1(average="binary")  # pyright: ignore[reportArgumentType]

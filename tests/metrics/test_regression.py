@@ -9,9 +9,9 @@ import pytest
 import sklearn.metrics
 
 from jaxml.metrics import RegressionMetrics
-from tests import laws, references
+from tests import properties, references
 
-of = references.plain_jit(RegressionMetrics.of)
+of = references.plain_jit(RegressionMetrics.from_batch)
 
 
 def example(size=40, mean=3.0):
@@ -36,13 +36,15 @@ def expected(losses, outputs, targets):
 @pytest.mark.parametrize("mean", [0.0, 3.0, 1e4])
 def test_means_are_those_of_scikit_learn(mean):
     arrays = example(mean=mean)
-    laws.agree(RegressionMetrics.of, of(*arrays).compute(), expected(*arrays), by="scikit-learn")
+    properties.agree(
+        RegressionMetrics.from_batch, of(*arrays).compute(), expected(*arrays), by="scikit-learn"
+    )
 
 
 @pytest.mark.parametrize("mean", [3.0, 1e4])
 @pytest.mark.parametrize("cuts", [(1, 2), (13, 39), (0, 40)])
 def test_merging_any_split_gives_the_whole(cuts, mean):
-    arrays, metrics = example(mean=mean), RegressionMetrics.zero()
+    arrays, metrics = example(mean=mean), RegressionMetrics.empty()
     for start, stop in zip((0, *cuts), (*cuts, 40), strict=True):
         metrics = metrics.merge(of(*(array[start:stop] for array in arrays)))
     # The mean of 1e4 is known to 1e-3 in float32, which is what the variance of 1 can lose.
@@ -50,7 +52,7 @@ def test_merging_any_split_gives_the_whole(cuts, mean):
 
 
 def test_merging_with_nothing_changes_nothing_on_either_side():
-    metrics, zero = of(*example()), RegressionMetrics.zero()
+    metrics, zero = of(*example()), RegressionMetrics.empty()
     for merged in (metrics.merge(zero), zero.merge(metrics)):
         for got, wanted in zip(*map(jax.tree.leaves, (merged, metrics)), strict=True):
             assert (got, got.dtype) == (wanted, wanted.dtype)
@@ -72,24 +74,28 @@ def test_targets_that_do_not_vary_have_no_r2(value):
 
 
 def test_nothing_has_means_of_zero_and_no_r2():
-    means = RegressionMetrics.zero().compute()
+    means = RegressionMetrics.empty().compute()
     assert math.isnan(means.pop("r2"))
     assert set(means.values()) == {0}
 
 
 def test_vmap_over_batches_is_a_loop_over_batches():
     def leaves(*arrays):
-        return jax.tree.leaves(RegressionMetrics.of(*arrays))
+        return jax.tree.leaves(RegressionMetrics.from_batch(*arrays))
 
     references.assert_vmap_is_loop(leaves, *(array.reshape(4, 10) for array in example()))
 
 
 def test_arrays_that_do_not_fit_are_an_error():
     x = jnp.zeros(3)
-    with laws.unchecked():
-        with pytest.raises(ValueError, match=r"outputs: shape \(3,\) as the targets, not"):
-            RegressionMetrics.of(x, x[:, None], x)
-        with pytest.raises(ValueError, match=r"losses: shape \(3,\) as the targets, not"):
-            RegressionMetrics.of(x[:2], x, x)
-        with pytest.raises(TypeError, match="targets: floating point, not int32"):
-            RegressionMetrics.of(x, x, x.astype(jnp.int32))
+    with properties.unchecked():
+        with pytest.raises(
+            ValueError, match=r"`predictions` must have shape \(3,\) to match the targets"
+        ):
+            RegressionMetrics.from_batch(x, x[:, None], x)
+        with pytest.raises(
+            ValueError, match=r"`losses` must have shape \(3,\) to match the targets"
+        ):
+            RegressionMetrics.from_batch(x[:2], x, x)
+        with pytest.raises(TypeError, match="`targets` must be floating point, got int32"):
+            RegressionMetrics.from_batch(x, x, x.astype(jnp.int32))

@@ -7,9 +7,9 @@ import pytest
 import sklearn.metrics
 
 from jaxml.metrics import RocAuc, roc_auc
-from tests import laws, references
+from tests import properties, references
 
-of = references.plain_jit(RocAuc.of)
+of = references.plain_jit(RocAuc.from_batch)
 
 
 def example(size=60, digits=1):
@@ -28,12 +28,12 @@ def pairs(scores, labels):
 @pytest.mark.parametrize("digits", [0, 8])
 def test_the_exact_area_with_ties_and_without(digits):
     arrays = example(digits=digits)
-    laws.obey(roc_auc, *arrays, reference=pairs, by="NumPy float64", grads=0)
+    properties.check(roc_auc, *arrays, reference=pairs, by="NumPy float64", grads=0)
 
     def reference(scores, labels):
         return np.float64(sklearn.metrics.roc_auc_score(labels, scores))
 
-    laws.obey(roc_auc, *arrays, reference=reference, by="scikit-learn", grads=0, vmap=False)
+    properties.check(roc_auc, *arrays, reference=reference, by="scikit-learn", grads=0, vmap=False)
 
 
 def test_scores_outside_the_mask_do_not_count_whatever_they_hold():
@@ -62,10 +62,10 @@ def test_an_area_that_is_not_defined_is_nan(scores, labels):
     assert np.isnan(area)
 
 
-@pytest.mark.parametrize("function", [RocAuc.of, roc_auc], ids=["bins", "exact"])
+@pytest.mark.parametrize("function", [RocAuc.from_batch, roc_auc], ids=["bins", "exact"])
 def test_a_known_label_out_of_range_is_an_error_unless_it_is_masked(function):
     scores, labels = jnp.array([0.2, 0.3, 0.4]), jnp.array([0, 1, 2])
-    with pytest.raises(ValueError, match=r"labels: integers in \[0, 2\), not 2"):
+    with pytest.raises(ValueError, match=r"`labels` must be integers in \[0, 2\), got 2"):
         function(scores, labels)
     function(scores, labels, jnp.array([True, True, False]))
 
@@ -74,17 +74,17 @@ def test_a_known_label_out_of_range_is_an_error_unless_it_is_masked(function):
 def test_the_area_of_bins_is_exact_for_probabilities_rounded_to_bins(bins):
     scores, labels = example(digits=8)
     probabilities = (1 / (1 + np.exp(-scores))).astype(np.float32)
-    area = RocAuc.of(jnp.asarray(probabilities), jnp.asarray(labels), bins=bins).area()
+    area = RocAuc.from_batch(jnp.asarray(probabilities), jnp.asarray(labels), bins=bins).area()
     rounded = np.ceil(probabilities * bins)
     expected = sklearn.metrics.roc_auc_score(labels, rounded)
-    laws.agree(RocAuc.area, area, expected, by="scikit-learn")
+    properties.agree(RocAuc.area, area, expected, by="scikit-learn")
     assert float(area) == pytest.approx(pairs(probabilities, labels), abs=1.5 / bins)
 
 
 @pytest.mark.parametrize("cuts", [(1, 2), (13, 39), (0, 60)])
 def test_merging_any_split_gives_the_whole(cuts):
     scores, labels = example()
-    arrays, metrics = ((scores / 10 + 0.5).astype(np.float32), labels), RocAuc.zero()
+    arrays, metrics = ((scores / 10 + 0.5).astype(np.float32), labels), RocAuc.empty()
     for start, stop in zip((0, *cuts), (*cuts, 60), strict=True):
         metrics = metrics.merge(of(*(array[start:stop] for array in arrays)))
     whole = of(*arrays)
@@ -99,19 +99,25 @@ def test_what_is_masked_nan_or_neither_class_is_not_counted():
     labels = np.array([0, 1, 1, 2, 0], np.int32)
     means = of(probabilities, labels, np.array([1, 1, 1, 1, 0], bool)).compute()
     assert means == {"count": 2, "roc_auc": 1.0}
-    assert np.isnan(RocAuc.zero(bins=3).area())
+    assert np.isnan(RocAuc.empty(bins=3).area())
 
 
 def test_bad_input_is_an_error():
     scores, labels = jnp.zeros(3), jnp.zeros(3, jnp.int32)
-    with laws.unchecked():
-        with pytest.raises(TypeError, match="scores: floating point, not int32"):
+    with properties.unchecked():
+        with pytest.raises(TypeError, match="`scores` must be floating point, got int32"):
             roc_auc(labels, labels)
-        with pytest.raises(TypeError, match="labels: integers 0 and 1, or booleans, not float32"):
+        with pytest.raises(
+            TypeError, match="`labels` must be integers 0 and 1, or booleans, got float32"
+        ):
             roc_auc(scores, scores)
-        with pytest.raises(ValueError, match=r"scores: shape \(3,\) as the labels, not"):
+        with pytest.raises(
+            ValueError, match=r"`scores` must have shape \(3,\) to match the labels"
+        ):
             roc_auc(scores[:2], labels)
-        with pytest.raises(ValueError, match=r"mask: shape \(3,\), one boolean an example, not"):
+        with pytest.raises(
+            ValueError, match=r"`where` must have shape \(3,\), one boolean per example, got"
+        ):
             roc_auc(scores, labels, jnp.ones(2, bool))
-        with pytest.raises(ValueError, match="bins: at least 1, not 0"):
-            RocAuc.of(scores, labels, bins=0)
+        with pytest.raises(ValueError, match="`bins` must be at least 1, got 0"):
+            RocAuc.from_batch(scores, labels, bins=0)

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxml.weights import convert
-from jaxml.weights.names import naming_of
-from tests import laws
+from jaxml.weights import _convert
+from jaxml.weights._names import naming_of
+from tests import properties
 from tests.models import peers
 
 
@@ -24,7 +24,7 @@ class Pair(NamedTuple):
       peer: of `peers`.
       model: ours.
       variables: the peer's weights, in our tree.
-      kind: of `layout.KINDS`.
+      kind: of `_layout.KINDS`.
       naming: of the model.
       order: of the model's calls.
     """
@@ -34,12 +34,12 @@ class Pair(NamedTuple):
     model: Any
     variables: dict[str, Any]
     kind: str
-    naming: convert.Naming
+    naming: _convert.Naming
     order: Sequence[str]
 
     def exported(self, variables: dict[str, Any]) -> dict[str, np.ndarray]:
         """Ours by the names of the peer."""
-        return convert.to_library(variables, self.kind, self.naming, order=self.order)
+        return _convert.to_library(variables, self.kind, self.naming, order=self.order)
 
 
 def pair(network: str, model: Any, peer: Any, *, size: int) -> Pair:
@@ -53,11 +53,11 @@ def pair(network: str, model: Any, peer: Any, *, size: int) -> Pair:
     """
     kind, naming = naming_of(network)
     shape = (1, size, size, 3)
-    order = convert.call_order(model, shape)
+    order = _convert.call_order(model, shape)
     images = jax.ShapeDtypeStruct(shape, jnp.float32)
     template = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), images)
     tensors = peers.tensors(peer)
-    variables = convert.from_library(tensors, template, kind, naming, order=order)
+    variables = _convert.from_library(tensors, template, kind, naming, order=order)
     variables = jax.tree.map(jnp.asarray, variables)
     return Pair(network, peer, model, variables, kind, naming, order)
 
@@ -86,7 +86,7 @@ def recorded(both: Pair, largest: float) -> float:
     """Puts an error of logits into the table at the end of the tests."""
     library = type(both.peer).__module__.partition(".")[0]
     key = (f"models.{both.network}", library, "float32")
-    laws.record[key] = max(laws.record.get(key, 0.0), largest)
+    properties.record[key] = max(properties.record.get(key, 0.0), largest)
     return largest
 
 

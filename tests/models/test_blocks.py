@@ -9,18 +9,18 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxml.initializers import ones
-from jaxml.models.blocks import BatchNorm, Conv, Dense
+from jaxml.models import BatchNorm, Conv, Dense
 from tests import references
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 5, 4, 3)).astype(np.float32)
 NORM = {
     "params": {
         "scale": np.array([0.5, 1.0, 2.0], np.float32),
-        "offset": np.array([-1.0, 0.0, 3.0], np.float32),
+        "bias": np.array([-1.0, 0.0, 3.0], np.float32),
     },
     "batch_stats": {
         "mean": np.array([0.1, 0.2, 0.3], np.float32),
-        "variance": np.array([0.5, 1.5, 2.5], np.float32),
+        "var": np.array([0.5, 1.5, 2.5], np.float32),
     },
 }
 
@@ -49,8 +49,8 @@ def test_parameters_are_float32_whatever_the_computation_is(dtype):
     assert dense["params"] == {"kernel": ((3, 7), "float32"), "bias": ((7,), "float32")}
     norm = shapes_and_dtypes(BatchNorm(), IMAGES.astype(dtype), train=True)
     assert norm == {
-        "params": {"scale": ((3,), "float32"), "offset": ((3,), "float32")},
-        "batch_stats": {"mean": ((3,), "float32"), "variance": ((3,), "float32")},
+        "params": {"scale": ((3,), "float32"), "bias": ((3,), "float32")},
+        "batch_stats": {"mean": ((3,), "float32"), "var": ((3,), "float32")},
     }
 
 
@@ -68,17 +68,17 @@ def test_kernels_are_drawn_by_he_and_biases_are_zero(module):
     assert not np.any(params.get("bias", 0))
 
 
-def test_initial_scales_are_one_and_offsets_zero_and_initialising_averages_nothing():
+def test_initial_scales_are_one_and_biases_zero_and_initialising_averages_nothing():
     variables = init(BatchNorm(), train=True)
     expected = {
-        "params": {"scale": np.ones(3), "offset": np.zeros(3)},
-        "batch_stats": {"mean": np.zeros(3), "variance": np.ones(3)},
+        "params": {"scale": np.ones(3), "bias": np.zeros(3)},
+        "batch_stats": {"mean": np.zeros(3), "var": np.ones(3)},
     }
     references.assert_trees_close(variables, expected, rtol=0)
 
 
 def test_another_initializer_is_used_if_given():
-    for module in (Conv(2, kernel_init=ones()), Dense(2, kernel_init=ones())):
+    for module in (Conv(2, kernel_init=ones), Dense(2, kernel_init=ones)):
         kernel = init(module)["params"]["kernel"]
         np.testing.assert_array_equal(kernel, np.ones(kernel.shape))
 
@@ -143,12 +143,12 @@ def test_training_normalises_by_the_batch_and_moves_the_running_statistics(momen
     mean, variance = references.moments(x, (0, 1, 2))
     params, past = wide["params"], wide["batch_stats"]
     expected = references.batch_normalization(
-        x, mean, variance, params["offset"], params["scale"], epsilon
+        x, mean, variance, params["bias"], params["scale"], epsilon
     )
     references.assert_close(y, expected, 1e-6)
     moved = {
         "mean": momentum * past["mean"] + (1 - momentum) * mean,
-        "variance": momentum * past["variance"] + (1 - momentum) * variance,
+        "var": momentum * past["var"] + (1 - momentum) * variance,
     }
     references.assert_trees_close(updated, {"batch_stats": moved}, 1e-6)
 
@@ -160,7 +160,7 @@ def test_the_defaults_of_batch_norm_are_those_of_the_docstring():
     # Deviations of 2e-3 have a variance of 4e-6, which shows the epsilon of 1e-5.
     references.assert_close(y[1], np.full(3, 2e-3 / np.sqrt(4e-6 + 1e-5)), 1e-5)
     references.assert_close(updated["batch_stats"]["mean"], np.full(3, 0.1 * 2e-3), 1e-6)
-    references.assert_close(updated["batch_stats"]["variance"], np.full(3, 0.9 + 0.1 * 4e-6), 1e-6)
+    references.assert_close(updated["batch_stats"]["var"], np.full(3, 0.9 + 0.1 * 4e-6), 1e-6)
 
 
 def test_evaluation_normalises_by_the_running_statistics_and_leaves_them():
@@ -168,7 +168,7 @@ def test_evaluation_normalises_by_the_running_statistics_and_leaves_them():
     x, wide = references.float64([IMAGES, NORM])
     params, past = wide["params"], wide["batch_stats"]
     expected = references.batch_normalization(
-        x, past["mean"], past["variance"], params["offset"], params["scale"], 1e-5
+        x, past["mean"], past["var"], params["bias"], params["scale"], 1e-5
     )
     references.assert_close(y, expected, 1e-6)
     _, after = jax.jit(partial(BatchNorm().apply, train=False, mutable=["batch_stats"]))(
@@ -183,7 +183,7 @@ def test_batch_norm_of_bfloat16_keeps_float32_statistics():
     y, updated = apply(NORM, x)
     assert y.dtype == jnp.bfloat16
     mean, variance = references.moments(x.astype(np.float64), (0, 1, 2))
-    moved = {"batch_stats": {"mean": mean, "variance": variance}}
+    moved = {"batch_stats": {"mean": mean, "var": variance}}
     references.assert_trees_close(updated, moved, 1e-6)
 
 

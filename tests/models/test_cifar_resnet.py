@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jaxml.errors import InputError
-from jaxml.models import MODELS, taps
-from jaxml.models.residual import SHORTCUTS
+from jaxml.models import MODELS, intermediate_shapes
+from jaxml.models._residual import SHORTCUTS
 from tests import references
 
 SIZES = [
@@ -49,7 +49,7 @@ def variables_of(shortcut):
     abstract = abstract_variables(tiny(shortcut))
 
     def draw(path, leaf):
-        if path[-1].key in ("scale", "variance"):
+        if path[-1].key in ("scale", "var"):
             return rng.uniform(0.5, 1.5, size=leaf.shape).astype(np.float32)
         return rng.normal(scale=0.3, size=leaf.shape).astype(np.float32)
 
@@ -120,7 +120,7 @@ def test_a_plain_network_is_the_forward_pass_of_numpy_without_shortcuts():
     references.assert_close(logits, expected, 1e-5)
 
 
-def test_projections_add_their_kernels_scales_and_offsets():
+def test_projections_add_their_kernels_scales_and_biases():
     model = MODELS["resnet20v1"](num_classes=10, shortcut="projection")
     params = abstract_variables(model)["params"]
     projections = (16 * 32 + 2 * 32) + (32 * 64 + 2 * 64)
@@ -231,7 +231,7 @@ def test_each_stage_after_the_first_halves_the_resolution_and_doubles_the_filter
     size, resolutions
 ):
     model = MODELS["resnet20v1"](num_classes=10)
-    found = taps.shapes(model, (*size, 3))
+    found = intermediate_shapes(model, (*size, 3))
     expected = {"stem": (*size, 16), "features": (64,)}
     for stage, (filters, resolution) in enumerate(zip((16, 32, 64), resolutions, strict=True), 1):
         expected[f"stage{stage}"] = (*resolution, filters)
@@ -255,8 +255,8 @@ def test_one_set_of_parameters_serves_images_of_any_size():
 
 def test_an_unknown_shortcut_is_an_error_that_lists_the_known_ones():
     message = (
-        "config.model.shortcut: 'projecton' is not one of zero_pad, projection, bare_projection; "
-        "did you mean"
+        "config.model.shortcut must be one of zero_pad, projection, bare_projection, "
+        "got 'projecton'; did you mean"
     )
     with pytest.raises(InputError, match=message):
         abstract_variables(tiny("projecton"))

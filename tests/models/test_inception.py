@@ -11,18 +11,11 @@ import pytest
 from flax import linen as nn
 
 from jaxml.errors import InputError
-from jaxml.models.blocks import ConvUnit
-from jaxml.models.inception_blocks import (
-    AuxiliaryHead,
-    Fork,
-    InceptionNetwork,
-    Unit,
-    average,
-)
-from jaxml.models.inception_v1 import INCEPTIONS_V1, GoogLeNetHead
-from jaxml.models.inception_v2 import INCEPTIONS_V2
-from jaxml.models.inception_v3 import INCEPTIONS_V3
-from jaxml.models.taps import taps
+from jaxml.models import ConvUnit, intermediates
+from jaxml.models._inception_blocks import Fork, InceptionNetwork, Unit, average_pool
+from jaxml.models._inception_v1 import INCEPTIONS_V1, GoogLeNetHead
+from jaxml.models._inception_v2 import INCEPTIONS_V2
+from jaxml.models._inception_v3 import INCEPTIONS_V3, InceptionV3Head
 from tests.models import parity, peers
 
 NETWORKS = {**INCEPTIONS_V1, **INCEPTIONS_V2, **INCEPTIONS_V3}
@@ -236,7 +229,7 @@ class Written:
         bias = self.take(f"{path}/conv/bias") if f"{path}/conv/bias" in self.tensors else None
         x = self.functional.conv2d(x, kernel, bias, stride, kernel.shape[-1] // 2)
         if bias is None:
-            names = [f"{path}/norm/{leaf}" for leaf in ("mean", "variance", "scale", "offset")]
+            names = [f"{path}/norm/{leaf}" for leaf in ("mean", "var", "scale", "bias")]
             values = [self.take(name).clone() for name in names]
             x = self.functional.batch_norm(x, *values, training=self.train, eps=1e-3)
         return x.relu()
@@ -326,7 +319,7 @@ def random_variables(model: nn.Module, size: int) -> Any:
     def draw(path, leaf):
         if leaf.ndim > 1:
             values = rng.normal(scale=np.sqrt(2 / np.prod(leaf.shape[:-1])), size=leaf.shape)
-        elif path[-1].key in ("scale", "variance"):
+        elif path[-1].key in ("scale", "var"):
             values = rng.uniform(0.5, 1.5, size=leaf.shape)
         else:
             values = rng.normal(scale=0.3, size=leaf.shape)
@@ -414,10 +407,12 @@ def test_v2_is_as_the_paper_has_it(size):
         ),
     ],
 )
-def test_taps_have_the_names_and_shapes_of_the_tables(network, expected):
+def test_intermediates_have_the_names_and_shapes_of_the_tables(network, expected):
     model = NETWORKS[network](num_classes=1000)
     images = jax.ShapeDtypeStruct((1, model.image_size, model.image_size, 3), jnp.float32)
-    found = jax.eval_shape(partial(taps, model), variables_of(model, model.image_size), images)
+    found = jax.eval_shape(
+        partial(intermediates, model), variables_of(model, model.image_size), images
+    )
     assert {name: x.shape[1:] for name, x in found.items()} == expected
 
 
@@ -435,7 +430,7 @@ def test_the_smallest_images_of_v3():
     model = NETWORKS["inception_v3"](num_classes=10)
     variables = variables_of(model, 75)
     assert variables["params"]["auxiliary"]["head"]["kernel"].shape == (768, 10)
-    message = "images: at least 75x75 for InceptionV3, not 299x74"
+    message = "images must be at least 75x75 for InceptionV3, got 299x74"
     with pytest.raises(InputError, match=re.escape(message)):
         jax.eval_shape(partial(model.apply, train=False), variables, jnp.zeros((1, 299, 74, 3)))
 
@@ -457,9 +452,11 @@ class Tiny(InceptionNetwork):
         """Logits."""
         x = self.stem([Unit(4, 3)], x, train=train)
         fork = Fork([[Unit(2, (1, 3))], [Unit(3, (3, 1))]])
-        x = self.mixed("mixed", [[Unit(2), fork], [average, Unit(2)]], x, train=train)
-        head = partial(AuxiliaryHead, features=6)
-        self.classify_beside("auxiliary", head, x, train=train)
+        x = self.inception_module(
+            "mixed", [[Unit(2), fork], [average_pool, Unit(2)]], x, train=train
+        )
+        head = partial(InceptionV3Head, features=6)
+        self.run_auxiliary("auxiliary", head, x, train=train)
         return self.classify(x, train=train)
 
 
@@ -524,7 +521,7 @@ def test_auxiliary_logits_are_of_training_alone():
 
 def test_the_auxiliary_head_of_v3_takes_what_there_is():
     """A map of one pixel is its own average and meets the centre of the 5x5 alone."""
-    head = AuxiliaryHead(3, features=6, unit=partial(ConvUnit, norm=None))
+    head = InceptionV3Head(3, features=6, unit=partial(ConvUnit, norm=None))
     variables = random_variables(head, 1)
     weights = jax.tree.map(np.asarray, variables["params"])
     x = np.random.default_rng(0).normal(size=(2, 1, 1, 3)).astype(np.float32)
@@ -536,7 +533,7 @@ def test_the_auxiliary_head_of_v3_takes_what_there_is():
 
 
 def test_dropout_of_an_auxiliary_head():
-    head = GoogLeNetHead(3, pool=average, keep_prob=0.3, unit=partial(ConvUnit, norm=None))
+    head = GoogLeNetHead(3, pool=average_pool, keep_prob=0.3, unit=partial(ConvUnit, norm=None))
     variables = random_variables(head, 2)
     x = jnp.ones((2, 2, 2, 3))
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from jaxml.errors import InputError
-from jaxml.models.inception_blocks import Branches
-from jaxml.models.inception_resnet import INCEPTION_RESNETS
-from jaxml.models.inception_v4 import INCEPTIONS_V4
-from jaxml.models.taps import shapes, taps
-from jaxml.weights import convert
-from jaxml.weights.names import naming_of
+from jaxml.models import intermediate_shapes, intermediates
+from jaxml.models._inception_blocks import Branches
+from jaxml.models._inception_resnet import INCEPTION_RESNETS
+from jaxml.models._inception_v4 import INCEPTIONS_V4
+from jaxml.weights import _convert
+from jaxml.weights._names import naming_of
 from tests.models import parity, peers
 
 NETWORKS = {**INCEPTIONS_V4, **INCEPTION_RESNETS}
@@ -111,17 +111,17 @@ def test_v1_has_the_parameters_of_its_figures():
         ),
     ],
 )
-def test_taps_have_the_names_and_shapes_of_the_tables(network, expected):
+def test_intermediates_have_the_names_and_shapes_of_the_tables(network, expected):
     model = NETWORKS[network](num_classes=1000, scan=True)
     images = jax.ShapeDtypeStruct((1, 299, 299, 3), jnp.float32)
-    found = jax.eval_shape(partial(taps, model), variables_of(network), images)
+    found = jax.eval_shape(partial(intermediates, model), variables_of(network), images)
     assert {name: x.shape[1:] for name, x in found.items()} == expected
 
 
 def test_images_that_would_vanish_are_an_error():
-    message = "images: at least 75x75 for InceptionV4, not 74x299"
+    message = "images must be at least 75x75 for InceptionV4, got 74x299"
     with pytest.raises(InputError, match=re.escape(message)):
-        shapes(NETWORKS["inception_v4"](num_classes=10), (74, 299, 3))
+        intermediate_shapes(NETWORKS["inception_v4"](num_classes=10), (74, 299, 3))
 
 
 # Modules of timm's networks, by the names that they have there.
@@ -167,9 +167,9 @@ def module_of(part: Part) -> Any:
     """The module by itself."""
     model = NETWORKS[part.network](num_classes=0)
     if match := re.fullmatch(r"stage(\d)/block(\d+)", part.ours):
-        level = model.levels[int(match[1]) - 1]
+        level = model.stage_specs[int(match[1]) - 1]
         return model.blocks(level)[int(match[2]) - 1]()
-    tables = dict(entry for level in model.levels for entry in level.entry)
+    tables = dict(entry for level in model.stage_specs for entry in level.entry)
     return Branches(tables[part.ours], unit=model.unit)
 
 
@@ -192,9 +192,9 @@ def pair_of(part: Part) -> parity.Pair:
     module, shape = module_of(part), (1, 9, 9, part.channels)
     images = jax.ShapeDtypeStruct(shape, jnp.float32)
     template = jax.eval_shape(partial(module.init, train=False), jax.random.key(0), images)
-    order = convert.call_order(module, shape)
+    order = _convert.call_order(module, shape)
     tensors = peers.tensors(peer)
-    variables = convert.from_library(tensors, template, kind, naming, order=order)
+    variables = _convert.from_library(tensors, template, kind, naming, order=order)
     return parity.Pair(part.network, peer, module, variables, kind, naming, order)
 
 
@@ -265,7 +265,7 @@ def test_logits_of_the_whole_network_agree(whole, size):
     assert parity.training_error(both, images) <= LOGITS
     ours, theirs = both.exported(both.variables), peers.tensors(both.peer)
     if both.kind == "keras":
-        theirs, _ = convert.renumbered(theirs)
+        theirs, _ = _convert.renumbered(theirs)
     assert ours.keys() == theirs.keys()
     for name in theirs:
         if not name.endswith("num_batches_tracked"):

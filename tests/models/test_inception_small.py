@@ -9,51 +9,54 @@ import numpy as np
 import optax
 import pytest
 
-from jaxml.models.blocks import ConvUnit
-from jaxml.models.inception_blocks import Unit, average
-from jaxml.models.inception_levels import Level, LevelNetwork
-from jaxml.models.inception_resnet import InceptionResNet, ResidualInceptionBlock
-from jaxml.models.inception_small import (
-    SMALL_INCEPTIONS,
+from jaxml.models import (
+    ConvUnit,
+    InceptionResNet,
     InceptionResNetSmall,
     InceptionSmall,
-    SmallAuxiliaryHead,
-    halve,
+    intermediate_shapes,
 )
-from jaxml.models.taps import shapes
+from jaxml.models._inception_blocks import Unit, average_pool
+from jaxml.models._inception_resnet import ResidualInceptionBlock
+from jaxml.models._inception_small import (
+    SMALL_INCEPTIONS,
+    SmallAuxiliaryHead,
+    average_pool_stride_2,
+)
+from jaxml.models._inception_stages import StagedInception, StageSpec
 from tests.models import parity
 
 BRANCHES = (
     (Unit(2),),
     (Unit(2), Unit(2, (1, 3))),
-    (Unit(2), average),
+    (Unit(2), average_pool),
 )
 SHRINK = (
     (Unit(3, 3, 2),),
-    (halve,),
+    (average_pool_stride_2,),
 )
 # Three blocks and more, so that there are identical neighbours; dropout and stochastic depth too.
 TINY = {
-    "plain": LevelNetwork(
+    "plain": StagedInception(
         num_classes=3,
-        start=(Unit(6, 3),),
-        levels=(
-            Level((), BRANCHES, 2),
-            Level((("shrink", SHRINK), ("more", BRANCHES)), BRANCHES, 3),
+        stem_steps=(Unit(6, 3),),
+        stage_specs=(
+            StageSpec((), BRANCHES, 2),
+            StageSpec((("shrink", SHRINK), ("more", BRANCHES)), BRANCHES, 3),
         ),
         keep_prob=0.8,
-        least_size=1,
+        min_size=1,
     ),
     "residual": InceptionResNet(
         num_classes=3,
-        start=(Unit(4, 3),),
-        levels=(
-            Level((), BRANCHES, 2, scale=0.5),
-            Level((("shrink", SHRINK),), BRANCHES, 3, scale=0.25, linear_end=True),
+        stem_steps=(Unit(4, 3),),
+        stage_specs=(
+            StageSpec((), BRANCHES, 2, residual_scale=0.5),
+            StageSpec((("shrink", SHRINK),), BRANCHES, 3, residual_scale=0.25, linear_end=True),
         ),
-        end=(Unit(5),),
+        final_steps=(Unit(5),),
         survival_prob=0.5,
-        least_size=1,
+        min_size=1,
     ),
 }
 IMAGES = parity.images_of(9, batch=4)
@@ -66,13 +69,13 @@ def shapes_of(model: Any, size: int = 32, channels: int = 3) -> Any:
 
 
 def random_variables(model: Any) -> Any:
-    """He normal kernels, and no scale, offset, bias or statistic at its first value."""
+    """He normal kernels, and no scale, bias or statistic at its first value."""
     rng = np.random.default_rng(0)
 
     def draw(path: Any, leaf: Any) -> np.ndarray:
         if leaf.ndim > 1:
             values = rng.normal(scale=np.sqrt(2 / np.prod(leaf.shape[:-1])), size=leaf.shape)
-        elif path[-1].key in ("scale", "variance"):
+        elif path[-1].key in ("scale", "var"):
             values = rng.uniform(0.5, 1.5, size=leaf.shape)
         else:
             values = rng.normal(scale=0.3, size=leaf.shape)
@@ -108,7 +111,7 @@ class Written:
         kernel = self.take(f"{path}/conv/kernel").permute(3, 2, 0, 1)
         assert kernel.shape == (features, x.shape[1], height, width)
         x = self.functional.conv2d(x, kernel, None, stride, (height // 2, width // 2))
-        names = [f"{path}/norm/{leaf}" for leaf in ("mean", "variance", "scale", "offset")]
+        names = [f"{path}/norm/{leaf}" for leaf in ("mean", "var", "scale", "bias")]
         values = [self.take(name).clone() for name in names]
         return self.functional.batch_norm(x, *values, training=self.train, eps=1e-3).relu()
 
@@ -262,7 +265,7 @@ def test_bfloat16_has_float32_logits_close_to_those_of_float32():
 
 @cache
 def everything(name, **options):
-    """Logits, gradients, statistics and taps in float64, with dropout and stochastic depth."""
+    """Logits, gradients, statistics and intermediates in float64, with all dropout."""
     with jax.enable_x64(True):
         model = TINY[name].clone(dtype=jnp.float64, **options)
         images = jax.random.normal(jax.random.key(1), (4, 7, 6, 3), jnp.float64)
@@ -273,7 +276,7 @@ def everything(name, **options):
                 {**variables, "params": params},
                 images,
                 train=True,
-                mutable=["batch_stats", "taps"],
+                mutable=["batch_stats", "intermediates"],
                 rngs={"dropout": jax.random.key(2)},
             )
             return (logits**2).sum(), (logits, sown)
@@ -297,9 +300,9 @@ def test_a_loop_and_computing_anew_change_nothing(name):
 # Options.
 
 
-def test_taps_have_the_names_and_shapes_of_the_tables():
+def test_intermediates_have_the_names_and_shapes_of_the_tables():
     shape = (32, 32, 3)
-    assert shapes(InceptionSmall(num_classes=10), shape) == {
+    assert intermediate_shapes(InceptionSmall(num_classes=10), shape) == {
         "stem": (32, 32, 16),
         "stage1": (32, 32, 32),
         "mixed2": (16, 16, 72),
@@ -308,7 +311,9 @@ def test_taps_have_the_names_and_shapes_of_the_tables():
         "stage3": (8, 8, 128),
         "features": (128,),
     }
-    assert shapes(SMALL_INCEPTIONS["inception_resnet_small"](num_classes=10), shape) == {
+    assert intermediate_shapes(
+        SMALL_INCEPTIONS["inception_resnet_small"](num_classes=10), shape
+    ) == {
         "stem": (32, 32, 16),
         "stage1": (32, 32, 16),
         "reduction_a": (16, 16, 64),

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from jaxml.models import MODELS
-from jaxml.weights.keras_numbers import renumbered
-from tests import laws
+from jaxml.weights._keras_numbers import renumbered
+from tests import properties
 from tests.models import parity, peers
 
 LOGITS, GRADIENTS = 1e-4, 1e-6  # float32, and float64 but for logits of float32
@@ -177,14 +177,14 @@ def test_logits_of_the_example_of_keras_are_equal(case):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("case", WHOLE)
 def test_logits_and_gradients_of_the_whole_network_are_equal(case, size):
-    with laws.unchecked():  # to save time: hundreds of blocks are gone through
+    with properties.unchecked():  # to save time: hundreds of blocks are gone through
         assert_like_the_peer(case, size)
 
 
 def counts(network):
     model = MODELS[network](num_classes=1000)
     images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
-    with laws.unchecked():  # to save time, here too
+    with properties.unchecked():  # to save time, here too
         variables = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), images)
     return {kind: sum(leaf.size for leaf in jax.tree.leaves(variables[kind])) for kind in variables}
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxml.models.cifar_resnet import CifarResNet, CifarResNetV2
-from jaxml.models.stage import Drop, add_residual, survival
+from jaxml.models import CifarResNet, CifarResNetV2
+from jaxml.models._stage import Drop, add_residual, survival_probs
 
 # Three blocks or more, so that there are identical neighbours; dropout and stochastic depth too.
 NETWORKS = {
@@ -45,7 +45,7 @@ def everything(name, **options):
                 variables_,
                 images,
                 train=True,
-                mutable=["batch_stats", "batch_moments", "taps"],
+                mutable=["batch_stats", "batch_moments", "intermediates"],
                 rngs={"dropout": jax.random.key(2)},
             )
             return (logits**2).sum(), (logits, sown)
@@ -81,8 +81,8 @@ def test_a_loop_makes_a_smaller_program():
 
 
 def test_survival_falls_linearly_over_all_stages():
-    assert survival(1.0, [2, 1]) == [(1.0, 1.0), (1.0,)]
-    np.testing.assert_allclose(np.concatenate(survival(0.4, [1, 2])), [0.8, 0.6, 0.4])
+    assert survival_probs(1.0, [2, 1]) == [(1.0, 1.0), (1.0,)]
+    np.testing.assert_allclose(np.concatenate(survival_probs(0.4, [1, 2])), [0.8, 0.6, 0.4])
 
 
 def test_stochastic_depth_drops_the_residuals_of_examples_and_scales_the_others():

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxml.models import MODELS
-from jaxml.models.summary import abstract_variables, layers, summarize
+from jaxml.models import MODELS, abstract_variables, summarize, summarize_layers
 
 # Multiply-adds in units of 10^9 and activations in 10^6, as timm's tables of results give them.
 PUBLISHED = {"resnet18": (1.82, 2.48), "resnet50": (4.11, 11.11), "resnet50d": (4.35, 11.92)}
@@ -44,7 +43,7 @@ def test_the_cost_of_an_mlp_is_that_of_its_products():
 
 def test_layers_are_listed_in_order_with_all_parameters():
     model = MODELS["resnet_tiny"](num_classes=10)
-    table = layers(model, (8, 8, 1))
+    table = summarize_layers(model, (8, 8, 1))
     assert [layer.path for layer in table][:3] == ["stem_conv", "stem_norm", "stage1/block1/conv1"]
     assert table[-1] == ("head", "Dense", (10,), {"bias": (10,), "kernel": (8, 10)})
     assert table[0].output == (8, 8, 4)
@@ -62,4 +61,4 @@ def shape_size(shape):
 def test_a_network_without_parameters_costs_nothing():
     features = MODELS["linear"](num_classes=0)
     assert summarize(features, (4, 4, 1)) == (0, 0, 0, 0)
-    assert layers(features, (4, 4, 1)) == []
+    assert summarize_layers(features, (4, 4, 1)) == []

@@ -1,27 +1,30 @@
 """The objectives of support vector machines in plain NumPy, row by row, and what tests share."""
 
-import functools
-import inspect
+import dataclasses
 
 import jax
 import numpy as np
 
-from tests import laws, references
+from tests import properties, references
+
+# The arguments that come after the problem.
+_ARGUMENTS = "alpha", "weights", "outputs", "intercept", "rho", "epsilon"
 
 
-def with_keywords(function, *names):
-    """The compiled function with its last positional arguments passed on by these names."""
-    choices = {"loss", "penalty", "bias", "squared"} & set(inspect.signature(function).parameters)
+def posed(problem, function, names):
+    """The compiled function of arrays that are fields of the problem or arguments after it."""
+    made = getattr(problem, "func", problem)
+    fields = {field.name for field in dataclasses.fields(made)}
+    static = {"loss", "penalty", "bias", "squared", "num_classes"} & fields
 
-    @functools.partial(jax.jit, static_argnames=tuple(choices))
-    @functools.wraps(function)
     def call(*arrays, **settings):
-        count = len(arrays) - len(names)
-        return function(
-            *arrays[:count], **dict(zip(names, arrays[count:], strict=True)), **settings
-        )
+        given = dict(zip(names.split(), arrays, strict=True)) | settings
+        rest = [given.pop(name) for name in _ARGUMENTS if name in given and name not in fields]
+        return function(problem(**given), *rest)
 
-    return call
+    call.__module__ = function.__module__
+    call.__qualname__ = f"{function.__name__}({made.__name__})"
+    return jax.jit(call, static_argnames=tuple(static))
 
 
 def evaluate(function, *arrays, **settings):
@@ -43,8 +46,8 @@ def agree_that_it_closes(function, gap, value, *, by, within):
     """Asserts that a gap is 0 but for a share of the value, and records this share."""
     share = float(gap / abs(value))
     assert -1e-12 <= share <= within
-    key = laws.name_of(function), by, "float64"
-    laws.record[key] = max(laws.record.get(key, 0.0), abs(share))
+    key = properties.name_of(function), by, "float64"
+    properties.record[key] = max(properties.record.get(key, 0.0), abs(share))
 
 
 def signs(labels):

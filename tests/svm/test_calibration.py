@@ -17,7 +17,7 @@ from sklearn.preprocessing import scale
 from sklearn.svm import SVC
 
 from jaxml.svm.calibration import calibrated_probabilities, calibration_slopes
-from tests import laws, references
+from tests import properties, references
 
 fit = references.plain_jit(calibration_slopes)
 
@@ -78,7 +78,7 @@ def test_scipy_finds_the_same_slopes(classes, weighted):
                 jnp.asarray(decision, dtype), labels, sample_weight=given_weights
             )
             assert got.dtype == dtype
-            laws.agree(calibration_slopes, got, expected, by="SciPy", rtol=rtol)
+            properties.agree(calibration_slopes, got, expected, by="SciPy", rtol=rtol)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -92,7 +92,7 @@ def test_probabilities_are_the_softmax_of_the_scaled_decision(classes):
         p = scipy.special.expit(np.where(decision > 0, slopes[1], slopes[0]) * decision)
         return np.stack([1 - p, p], axis=-1)
 
-    laws.obey(calibrated_probabilities, slopes, decision, reference=reference, by="SciPy")
+    properties.check(calibrated_probabilities, slopes, decision, reference=reference, by="SciPy")
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -187,13 +187,17 @@ def test_held_out_examples_are_described_better_than_by_the_plain_sigmoid():
 @pytest.mark.parametrize(
     ("error", "shapes", "message"),
     [
-        (ValueError, [(4, 1), (4,)], "decision: [rows], or [rows, classes] with two classes at"),
-        (ValueError, [(2, 3, 4), (2,)], "decision: [rows], or [rows, classes] with two classes at"),
-        (ValueError, [(4,), (3,)], "labels: shape (4,) as the rows of the decision, not (3,)"),
+        (
+            ValueError,
+            [(4, 1), (4,)],
+            "`decision` must have shape (samples,), or (samples, classes)",
+        ),
+        (ValueError, [(2, 3, 4), (2,)], "`decision` must have shape (samples,), or (samples, clas"),
+        (ValueError, [(4,), (3,)], "`labels` must have shape (4,), got (3,)"),
     ],
 )
 def test_shapes_that_do_not_fit_are_told(error, shapes, message):
-    with laws.unchecked(), pytest.raises(error, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(error, match=re.escape(message)):
         calibration_slopes(jnp.zeros(shapes[0]), jnp.zeros(shapes[1], jnp.int32))
 
 
@@ -201,18 +205,18 @@ def test_labels_weights_and_slopes_that_do_not_fit_are_told():
     decision, labels = jnp.ones(3), jnp.array([0, 1, 1])
     cases = [
         (lambda: calibration_slopes(decision, labels + 1), ValueError,
-         "labels: integers in [0, 2), not 2"),
+         "`labels` must be integers in [0, 2) or booleans, got 2"),
         (lambda: calibration_slopes(decision, decision), TypeError,
-         "labels: integers in [0, 2), not float32"),
+         "`labels` must be integers in [0, 2) or booleans, got float32"),
         (lambda: calibration_slopes(decision, labels, sample_weight=-decision), ValueError,
-         "sample_weight: 0 or more, not -1.0"),
+         "`sample_weight` must be non-negative, got -1.0"),
         (lambda: calibrated_probabilities(jnp.array(1.0), decision), ValueError,
-         "slopes: shape (2,) for a decision (3,), not ()"),
+         "`slopes` must have shape (2,), got ()"),
         (lambda: calibrated_probabilities(jnp.ones(2), jnp.ones((3, 3))), ValueError,
-         "slopes: shape () for a decision (3, 3), not (2,)"),
+         "`slopes` must have shape (), got (2,)"),
     ]  # fmt: skip
     for call, error, message in cases:
-        with laws.unchecked(), pytest.raises(error, match=re.escape(message)):
+        with properties.unchecked(), pytest.raises(error, match=re.escape(message)):
             call()
 
 

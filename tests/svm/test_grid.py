@@ -1,4 +1,4 @@
-"""A grid solved at once has the accuracies of one fit for each of its settings and folds."""
+"""A grid solved as one batch has the accuracies of separate fits."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def expected(model, grid, x, y, fold):
 
 
 @pytest.mark.parametrize("data", [iris, tumours])
-def test_a_grid_of_kernels(data):
+def test_a_kernel_grid(data):
     x, y, fold = data()
     C, gamma = [0.1, 1.0, 30.0], [0.02, 0.3]
     grid = kernel_grid(x, y, C=C, gamma=gamma, folds=fold, tolerance=1e-4)
@@ -47,7 +47,7 @@ def test_a_grid_of_kernels(data):
 
 
 @pytest.mark.parametrize("data", [iris, tumours])
-def test_a_grid_of_linear_machines(data):
+def test_a_linear_grid(data):
     x, y, fold = data()
     C = [0.01, 1.0, 10.0]
     grid = linear_grid(x, y, C=C, folds=fold, tolerance=1e-5)
@@ -60,12 +60,12 @@ def test_a_grid_of_linear_machines(data):
 def test_folds_are_stratified():
     x, y, _ = iris()
     assert linear_grid(x, y, C=[1.0], folds=5).accuracy.shape == (1, 5)
-    with pytest.raises(ValueError, match=r"folds: 51 is not allowed.* at most 50, the size"):
+    with pytest.raises(ValueError, match=r"`folds` must be >= 2 and <= 50, .* got 51"):
         linear_grid(x, y, C=[1.0], folds=51)
 
 
 @pytest.mark.parametrize("grid", [linear_grid, kernel_grid])
-def test_integers_lists_and_counts_of_any_kind_are_taken(grid):
+def test_arrays_of_any_kind_are_accepted(grid):
     x, y, fold = iris()
     x = np.round(10 * x)
     expected = grid(x, y, C=[0.01], folds=fold).accuracy
@@ -83,37 +83,48 @@ NAN = np.where(np.arange(150)[:, None] == 7, np.nan, X)
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"C": [1.0, -1.0]}, r"C: \[1.0, -1.0\] is not allowed, it is a list"),
-        ({"C": [np.inf]}, r"C: \[inf\] is not allowed, it is a list of numbers above 0 and at"),
-        ({"C": [np.nan]}, r"C: \[nan\] is not allowed"),
-        ({"x": NAN}, "x, y: Input X contains NaN"),
-        ({"x": X[0]}, "x, y: Expected 2D array, got 1D array"),
-        ({"y": Y[:-1]}, r"x, y: .* inconsistent numbers of samples: \[150, 149\]"),
-        ({"y": Y + 0.5}, "x, y: Unknown label type: continuous"),
-        ({"y": 0 * Y}, "y: one class only, 0; a classifier needs two"),
-        ({"folds": FOLD[:-1]}, r"folds: int64 of shape \(149,\) .* an int or \[150\] integers"),
-        ({"folds": FOLD * 1.0}, r"folds: float64 of shape \(150,\) is not allowed"),
-        ({"folds": 5.0}, r"folds: float64 of shape \(\) is not allowed"),
-        ({"folds": FOLD * 2}, r"folds: the numbers \[0, 2, 4\] are not allowed, .* 0 to 2, the "),
-        ({"folds": FOLD - 1}, r"folds: the numbers \[-1, 0, 1\] are not allowed"),
-        ({"folds": Y}, "folds: 0 holds out all of the class 0, of which nothing is left to fit"),
-        ({"folds": np.where(Y == 2, 1, FOLD % 2)}, "folds: 1 holds out all of the class 2"),
+        ({"C": [1.0, -1.0]}, r"`C` must be a list of numbers .* got \[1.0, -1.0\]"),
+        ({"C": [np.inf]}, r"`C` must be a list of numbers > 0 and .* got \[inf\]"),
+        ({"C": [np.nan]}, r"`C` must be .* got \[nan\]"),
+        ({"x": NAN}, "invalid `x` or `y`: Input X contains NaN"),
+        ({"x": X[0]}, "invalid `x` or `y`: Expected 2D array, got 1D array"),
+        ({"y": Y[:-1]}, r"invalid `x` or `y`: .* inconsistent numbers of samples: \[150, 149\]"),
+        ({"y": Y + 0.5}, "invalid `x` or `y`: Unknown label type: continuous"),
+        ({"y": 0 * Y}, "`y` must have at least two classes, got 1 class: 0"),
+        ({"folds": FOLD[:-1]}, r"`folds` must be .* \[150\] integers, got int64 of shape \(149,\)"),
+        ({"folds": FOLD * 1.0}, r"`folds` must be .* got float64 of shape \(150,\)"),
+        ({"folds": 5.0}, r"`folds` must be .* got float64 of shape \(\)"),
+        ({"folds": FOLD * 2}, r"`folds` must have all indices 0 to n - 1, got \[0, 2, 4\]"),
+        ({"folds": FOLD - 1}, r"`folds` must have all .* got \[-1, 0, 1\]"),
+        ({"folds": Y}, "`folds` must leave .* fold 0 holds out all of class 0"),
+        (
+            {"folds": np.where(Y == 2, 1, FOLD % 2)},
+            "`folds` must leave .* fold 1 holds out all of class 2",
+        ),
     ],
 )
-def test_mistakes(grid, settings, message):
+def test_invalid_arguments(grid, settings, message):
     with pytest.raises(InputError, match=message) as caught:
         grid(**{"x": X, "y": Y, "C": [1.0], **settings})
     assert "\n" not in str(caught.value)
 
 
-def test_mistakes_of_one_grid():
-    with pytest.raises(InputError, match=r"loss: 'hing' is not one of .*; did you mean 'hinge'"):
+def test_invalid_arguments_of_one_grid():
+    with pytest.raises(
+        InputError, match=r"`loss` must be one of .* got 'hing'; did you mean 'hinge'"
+    ):
         linear_grid(X, Y, C=[1.0], loss="hing")
-    with pytest.raises(InputError, match="loss: 'epsilon_insensitive' is not one of squared_h"):
+    with pytest.raises(InputError, match=r"`loss` must be one of .* got 'epsilon_insensitive'"):
         linear_grid(X, Y, C=[1.0], loss="epsilon_insensitive")
-    with pytest.raises(InputError, match=r"kernel: 'rfb' is not one of .* did you mean 'rbf'"):
+    with pytest.raises(
+        InputError, match=r"`kernel` must be one of .* got 'rfb'; did you mean 'rbf'"
+    ):
         kernel_grid(X, Y, C=[1.0], kernel="rfb")
-    with pytest.raises(InputError, match="kernel: 'precomputed' is not one of linear, poly"):
+    with pytest.raises(
+        InputError, match=r"`kernel` must be one of linear, poly.* got 'precomputed'"
+    ):
         kernel_grid(X, Y, C=[1.0], kernel="precomputed")
-    with pytest.raises(InputError, match="x, y: Input X contains infinity or a value too large"):
+    with pytest.raises(
+        InputError, match="invalid `x` or `y`: Input X contains infinity or a value too large"
+    ):
         linear_grid(np.float64(X) * 1e39, Y, C=[1.0])

@@ -10,7 +10,7 @@ from sklearn.metrics import pairwise
 
 from jaxml.errors import InputError
 from jaxml.svm import kernels
-from tests import laws
+from tests import properties
 
 SETTINGS = {
     "linear": {},
@@ -33,8 +33,8 @@ def data(seed=0):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_kernel_obeys_the_laws(name):
-    laws.obey(
+def test_kernel_has_the_properties_of_a_pure_function(name):
+    properties.check(
         FUNCTIONS[name],
         *data(),
         reference=REFERENCES[name],
@@ -51,12 +51,12 @@ def test_bound_kernel_is_the_kernel_of_its_settings(name):
         bound: Any = kernels.bind(name, **SETTINGS[name])
         found = jax.jit(lambda kernel, x, z: kernel(x, z))(bound, x, z)
         norms = kernels.squared_norms(x), kernels.squared_norms(z)
-        of_products = bound.of_products(kernels.linear(x, z), *norms)
+        from_products = bound.from_products(kernels.linear(x, z), *norms)
         at_once = kernels.matrix(bound, x, z)
     expected = REFERENCES[name](x, z, **SETTINGS[name])
-    laws.agree(kernels.bind, found, expected, by="scikit-learn", rtol=1e-12)
-    laws.agree(bound.of_products, of_products, expected, by="scikit-learn", rtol=1e-12)
-    laws.agree(kernels.matrix, at_once, expected, by="scikit-learn", rtol=1e-12)
+    properties.agree(kernels.bind, found, expected, by="scikit-learn", rtol=1e-12)
+    properties.agree(bound.from_products, from_products, expected, by="scikit-learn", rtol=1e-12)
+    properties.agree(kernels.matrix, at_once, expected, by="scikit-learn", rtol=1e-12)
 
 
 def test_defaults_are_those_of_libsvm():
@@ -66,11 +66,11 @@ def test_defaults_are_those_of_libsvm():
     libsvm = {"gamma": 1.0, "coef0": 0.0, "degree": 3}
     for name, settings in SETTINGS.items():
         expected = REFERENCES[name](x, z, **{key: libsvm[key] for key in settings})
-        laws.agree(kernels.bind, found[name], expected, by="scikit-learn", rtol=1e-12)
+        properties.agree(kernels.bind, found[name], expected, by="scikit-learn", rtol=1e-12)
 
 
 def test_norms_are_those_of_numpy():
-    laws.obey(
+    properties.check(
         kernels.squared_norms,
         data()[0],
         reference=lambda x: np.linalg.norm(x, axis=1) ** 2,
@@ -103,7 +103,7 @@ def test_equal_examples_have_a_gaussian_of_one():
 def test_precomputed_is_what_it_is_given():
     matrix = jnp.eye(3)
     found = kernels.precomputed(matrix[1:], matrix)
-    laws.agree(kernels.precomputed, found, np.eye(3)[1:], by="itself", rtol=0)
+    properties.agree(kernels.precomputed, found, np.eye(3)[1:], by="itself", rtol=0)
 
 
 def test_callables_are_taken_as_they_are():
@@ -115,9 +115,11 @@ def test_callables_are_taken_as_they_are():
 
 
 def test_errors():
-    with pytest.raises(InputError, match=r"kernel: 'rbff' is not one of .*; did you mean 'rbf'\?"):
+    with pytest.raises(
+        InputError, match=r"kernel must be one of .*, got 'rbff'; did you mean 'rbf'\?"
+    ):
         kernels.bind("rbff")
-    with pytest.raises(InputError, match=r"gamma: -1.0 is not allowed, it is at least 0"):
+    with pytest.raises(InputError, match=r"`gamma` must be non-negative, got -1.0"):
         kernels.bind("rbf", gamma=-1.0)
-    with pytest.raises(InputError, match=r"degree: -2 is not allowed, it is an int of at least 0"):
+    with pytest.raises(InputError, match="`degree` must be an int >= 0, got -2"):
         kernels.bind("poly", degree=-2)

@@ -18,7 +18,7 @@ from jaxml.svm.nystroem import (
     pivoted_landmarks,
     uniform_landmarks,
 )
-from tests import laws, references
+from tests import properties, references
 
 
 def rbf(x, z):
@@ -60,7 +60,7 @@ def test_scipy_has_the_same_root():
         gram = PEERS[kernel][0](landmarks, landmarks)
         return scipy.linalg.inv(scipy.linalg.sqrtm(gram)).real
 
-    laws.obey(
+    properties.check(
         nystroem_root, example(5), reference=inverse_root, by="SciPy", kernel=rbf,
         rtol=1e-4, bfloat16=None,
     )  # fmt: skip
@@ -72,7 +72,7 @@ def test_numpy_has_the_same_features_of_the_same_root():
     def transform(x, landmarks, root, kernel):
         return PEERS[kernel][0](x, landmarks) @ root
 
-    laws.obey(
+    properties.check(
         nystroem_features, x[:7], x[7:12], root, reference=transform, by="NumPy float64",
         kernel=rbf, bfloat16=None,
     )  # fmt: skip
@@ -92,10 +92,12 @@ def test_scikit_learn_has_the_same_root_and_features_of_the_same_landmarks(kerne
             arrays = x.astype(dtype), np.asarray(peer.components_, dtype)
             root, ours = references.plain_jit(features)(*arrays)
             theirs = peer.transform(x)
-            laws.agree(nystroem_root, root, peer.normalization_, by="scikit-learn", rtol=rtol)
-            laws.agree(nystroem_features, ours, theirs, by="scikit-learn", rtol=rtol)
+            properties.agree(nystroem_root, root, peer.normalization_, by="scikit-learn", rtol=rtol)
+            properties.agree(nystroem_features, ours, theirs, by="scikit-learn", rtol=rtol)
             gram = np.asarray(ours) @ np.asarray(ours).T
-            laws.agree(nystroem_features, gram, theirs @ theirs.T, by="scikit-learn", rtol=rtol)
+            properties.agree(
+                nystroem_features, gram, theirs @ theirs.T, by="scikit-learn", rtol=rtol
+            )
 
 
 @KERNELS
@@ -133,7 +135,7 @@ def test_uniform_landmarks_are_rows_each_as_often_and_once():
     drawn = np.asarray(jax.vmap(lambda key: uniform_landmarks(key, x, 3))(keys))[..., 0].astype(int)
     assert all(len(set(row)) == 3 for row in drawn.tolist())
     shares = np.bincount(drawn.ravel(), minlength=5) / len(keys)
-    laws.agree(uniform_landmarks, shares, np.full(5, 0.6), by="theory", rtol=0.05)
+    properties.agree(uniform_landmarks, shares, np.full(5, 0.6), by="theory", rtol=0.05)
 
 
 def test_pivots_have_the_probabilities_of_what_is_left_of_the_diagonal():
@@ -151,7 +153,9 @@ def test_pivots_have_the_probabilities_of_what_is_left_of_the_diagonal():
         shares.append(np.mean((found == [i, j]).all(-1)))
     assert sum(shares) == pytest.approx(1)
     error = np.sqrt(np.array(expected) / len(keys)).max() / max(expected)
-    laws.agree(pivoted_landmarks, np.array(shares), np.array(expected), by="theory", rtol=4 * error)
+    properties.agree(
+        pivoted_landmarks, np.array(shares), np.array(expected), by="theory", rtol=4 * error
+    )
 
 
 def test_pivots_find_small_groups_that_uniform_draws_miss():
@@ -170,7 +174,7 @@ def test_pivots_find_small_groups_that_uniform_draws_miss():
     assert pivoted < 0.05 < 5 < uniform
 
 
-def test_pivots_go_on_when_nothing_is_left():
+def test_pivots_are_drawn_again_when_all_examples_are_explained():
     x = jnp.tile(jnp.array([[1.0, 2.0], [3.0, -1.0]]), (4, 1))
     drawn = pivoted_landmarks(jax.random.key(0), x, 5, kernel=linear)
     assert {tuple(row) for row in drawn[:2].tolist()} == {(1.0, 2.0), (3.0, -1.0)}
@@ -179,35 +183,38 @@ def test_pivots_go_on_when_nothing_is_left():
 
 
 @pytest.mark.parametrize("count", [0, 6])
-def test_a_number_of_landmarks_out_of_its_range_is_told(count):
-    message = f"num_landmarks: from 1 to the 5 rows, not {count}"
+def test_a_number_of_landmarks_out_of_range_is_an_error(count):
+    message = f"`num_landmarks` must be from 1 to 5, got {count}"
     for draw in (uniform_landmarks, lambda *a: pivoted_landmarks(*a, kernel=linear)):
         with pytest.raises(ValueError, match=message):
             draw(jax.random.key(0), jnp.zeros((5, 2)), count)
 
 
-def test_what_does_not_fit_is_told():
+def test_wrong_shapes_and_values_are_errors():
     x, landmarks, root = jnp.ones((5, 3)), jnp.ones((2, 3)), jnp.eye(2)
     cases = [
-        (lambda: nystroem_root(landmarks, kernel=linear, cutoff=1.0), "cutoff: in [0, 1), not 1.0"),
-        (lambda: nystroem_root(x[:0], kernel=linear), "landmarks: [m, inputs] with m of at least"),
+        (
+            lambda: nystroem_root(landmarks, kernel=linear, cutoff=1.0),
+            "`cutoff` must be in [0, 1), got 1.0",
+        ),
+        (lambda: nystroem_root(x[:0], kernel=linear), "`landmarks` must be [m, inputs]"),
         (
             lambda: nystroem_features(x[:, :2], landmarks, root, kernel=linear),
-            "x: [rows, inputs] for landmarks (2, 3), not (5, 2)",
+            "`x` must be [examples, inputs] for landmarks (2, 3), got (5, 2)",
         ),
         (
             lambda: nystroem_features(x, landmarks, x, kernel=linear),
-            "root: [m, m] for landmarks (2, 3), not (5, 3)",
+            "`root` must be [m, m] for landmarks (2, 3), got (5, 3)",
         ),
         (
             lambda: nystroem_features(x, landmarks, root, kernel=lambda x, z: x @ x.T),
-            "kernel: [5, 2] for x (5, 3) and landmarks (2, 3), not (5, 5)",
+            "`kernel` must return [5, 2] for x (5, 3) and landmarks (2, 3), got (5, 5)",
         ),
         (
             lambda: uniform_landmarks(jax.random.key(0), jnp.ones(5), 2),
-            "x: [rows, inputs], not (5,)",
+            "`x` must be [examples, inputs], got (5,)",
         ),
     ]
     for call, message in cases:
-        with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+        with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
             call()

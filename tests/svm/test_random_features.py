@@ -12,7 +12,7 @@ from sklearn.kernel_approximation import RBFSampler
 from sklearn.metrics.pairwise import rbf_kernel
 
 from jaxml.svm.random_features import fourier_features, fourier_frequencies
-from tests import laws, references
+from tests import properties, references
 
 GAMMA = 0.3
 
@@ -60,7 +60,7 @@ def variance(distances, inputs, frequencies, orthogonal):
 
 
 def test_scikit_learn_has_the_same_cosines_and_sines():
-    laws.obey(fourier_features, *example(), reference=sampler, by="scikit-learn")
+    properties.check(fourier_features, *example(), reference=sampler, by="scikit-learn")
 
 
 @pytest.mark.parametrize("lead", [(), (0,), (2, 3)])
@@ -72,7 +72,7 @@ def test_any_leading_dimensions_are_kept(lead):
         rows = sampler(x.reshape(-1, 4), frequencies) if x.size else np.zeros((0, 6))
         return rows.reshape(*lead, 6)
 
-    laws.obey(
+    properties.check(
         fourier_features,
         x,
         frequencies,
@@ -93,7 +93,9 @@ def test_products_are_the_kernel_but_for_the_errors_of_theory(orthogonal):
     features = fourier_features(jnp.asarray(x, jnp.float32), frequencies)
     gram, kernel = np.asarray(features @ features.T), rbf_kernel(x, gamma=GAMMA)
     # Five standard deviations of the largest variance that independent frequencies have.
-    laws.agree(fourier_frequencies, gram, kernel, by="scikit-learn", rtol=5 / num_features**0.5)
+    properties.agree(
+        fourier_frequencies, gram, kernel, by="scikit-learn", rtol=5 / num_features**0.5
+    )
     np.testing.assert_allclose(np.diag(gram), 1, rtol=1e-5)
 
 
@@ -152,23 +154,23 @@ def test_a_frequency_grows_with_the_root_of_gamma_which_may_be_mapped_over():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0, 2, 1.0), "num_inputs: at least 1, not 0"),
-        ((3, 0, 1.0), "num_features: even and at least 2, not 0"),
-        ((3, 5, 1.0), "num_features: even and at least 2, not 5"),
-        ((3, 2, 0.0), "gamma: above 0, not 0.0"),
-        ((3, 2, float("nan")), "gamma: above 0, not nan"),
+        ((0, 2, 1.0), "`num_inputs` must be >= 1, got 0"),
+        ((3, 0, 1.0), "`num_features` must be even and >= 2, got 0"),
+        ((3, 5, 1.0), "`num_features` must be even and >= 2, got 5"),
+        ((3, 2, 0.0), "`gamma` must be positive, got 0.0"),
+        ((3, 2, float("nan")), "`gamma` must be positive, got nan"),
     ],
 )
-def test_numbers_out_of_their_range_are_told(arguments, message):
+def test_numbers_out_of_range_are_errors(arguments, message):
     inputs, features, gamma = arguments
     with pytest.raises(ValueError, match=re.escape(message)):
         fourier_frequencies(jax.random.key(0), inputs, features, gamma=gamma)
 
 
-def test_arrays_that_do_not_fit_are_told():
-    with laws.unchecked():
-        message = "x: [..., inputs] for frequencies (3, 2), not (5, 4)"
+def test_arrays_of_other_shapes_and_dtypes_are_errors():
+    with properties.unchecked():
+        message = "`x` must be [..., inputs] for frequencies (3, 2), got (5, 4)"
         with pytest.raises(ValueError, match=re.escape(message)):
             fourier_features(jnp.zeros((5, 4)), jnp.zeros((3, 2)))
-        with pytest.raises(TypeError, match="x: floating point, not int32"):
+        with pytest.raises(TypeError, match="`x` must be floating point, got int32"):
             fourier_features(jnp.zeros((5, 3), jnp.int32), jnp.zeros((3, 2)))

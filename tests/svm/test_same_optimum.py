@@ -26,10 +26,9 @@ import sklearn.svm
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.exceptions import ConvergenceWarning
 
-from jaxml.data import idx
-from jaxml.svm.estimators import SVC, LinearSVC
-from jaxml.svm.files import libsvm_format
-from jaxml.svm.linear import fit as linear_fit
+from jaxml.data.sources import idx
+from jaxml.svm import SVC, LinearSVC, linear
+from jaxml.svm.files import read_examples
 
 FOLDER = os.environ.get("JAXML_DATA", "")
 EMBEDDED: dict[str, Any] = {"digits": load_digits, "breast_cancer": load_breast_cancer}
@@ -85,7 +84,7 @@ def test_linear_machines(name, loss, monkeypatch):
     classes = ours.classes_ if len(ours.classes_) > 2 else ours.classes_[1:]
     signs = np.where(y[:, None] == classes, 1, -1)
     primal, other = (linear_primal(model, x, signs, loss) for model in (ours, peer))
-    bound = linear_dual(found[0].proof.variables.T, x, signs, loss)
+    bound = linear_dual(found[0].certificate.variables.T, x, signs, loss)
     agreement = np.mean(ours.predict(test) == peer.predict(wide_test))
     tell(f"{name}, {loss}", primal, other, ours.duality_gap_, agreement)
     np.testing.assert_allclose(ours.objective_, primal.sum(), rtol=DOUBLE)
@@ -103,7 +102,7 @@ def test_counts_are_proven(name, monkeypatch):
     ours = LinearSVC().fit(x, y)
     x, signs = x.astype(float), np.where(y[:, None] == ours.classes_, 1, -1)
     primal = linear_primal(ours, x, signs, "squared_hinge")
-    bound = linear_dual(found[0].proof.variables.T, x, signs, "squared_hinge")
+    bound = linear_dual(found[0].certificate.variables.T, x, signs, "squared_hinge")
     tell(name, primal, bound, ours.duality_gap_, np.nan)
     np.testing.assert_allclose(ours.duality_gap_, primal - bound, atol=DOUBLE * primal.max())
     assert (primal - bound <= 1e-4 * primal).all()
@@ -205,13 +204,13 @@ def rbf_outputs(x, vectors, weights, gamma, block=1024):
 
 def kept_fits(monkeypatch):
     """What linear fits return from now on: their dual variables are in no attribute."""
-    found, fit = [], linear_fit.fit
+    found, fit = [], linear.fit
 
     def keep(*data, **settings):
         found.append(fit(*data, **settings))
         return found[-1]
 
-    monkeypatch.setattr(linear_fit, "fit", keep)
+    monkeypatch.setattr(linear, "fit", keep)
     return found
 
 
@@ -256,5 +255,5 @@ def load(name):
 
 
 def read(file, **settings) -> tuple[Any, np.ndarray]:
-    examples = libsvm_format.read(Path(FOLDER, "libsvm", file), **settings)
+    examples = read_examples(Path(FOLDER, "libsvm", file), **settings)
     return examples.x, examples.labels

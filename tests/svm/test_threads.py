@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxml.svm.threads import for_each
+from jaxml.svm._threads import for_each
 
 
 def divide(item):

@@ -10,12 +10,12 @@ import pytest
 
 from jaxml.errors import InputError
 from jaxml.models import MODELS
-from jaxml.weights import convert, layout
-from jaxml.weights.names import NAMINGS, native
-from jaxml.weights.resnet_names import keras, keras_in_order, torch_v1, torch_v2
+from jaxml.weights import _convert, _layout
+from jaxml.weights._names import NAMINGS, native
+from jaxml.weights._resnet_names import keras, keras_in_order, torch_v1, torch_v2
 
 NAMES = {"torch": torch_v1, "torch_conv_head": torch_v1, "keras": keras_in_order, "native": native}
-NEW_HEAD = "only the head differs: config.weights.new_head=true draws a new one"
+NEW_HEAD = "only the head differs: config.weights.new_head=true initializes a"
 
 
 @cache
@@ -27,7 +27,7 @@ def template_of(network, **options):
 
 @cache
 def order_of(network, **options):
-    return convert.call_order(MODELS[network](**{"num_classes": 10, **options}), (1, 32, 32, 3))
+    return _convert.call_order(MODELS[network](**{"num_classes": 10, **options}), (1, 32, 32, 3))
 
 
 def variables_of(network, **options):
@@ -40,7 +40,7 @@ def variables_of(network, **options):
 
 def imported(tensors, kind="torch", **options):
     new_head = options.pop("new_head", False)
-    return convert.from_library(
+    return _convert.from_library(
         tensors,
         template_of("resnet_tiny", **options),
         kind,
@@ -54,7 +54,7 @@ def imported(tensors, kind="torch", **options):
 def exported(kind="torch", **options):
     variables = variables_of("resnet_tiny", **options)
     order = order_of("resnet_tiny", **options)
-    return convert.to_library(variables, kind, NAMES[kind], order=order)
+    return _convert.to_library(variables, kind, NAMES[kind], order=order)
 
 
 def assert_same(actual, expected):
@@ -71,9 +71,9 @@ def test_torch_lays_kernels_out_by_outputs_first_and_counts_batches():
     norm, moments = variables["params"]["stem_norm"], variables["batch_stats"]["stem_norm"]
     for name, value in [
         ("weight", norm["scale"]),
-        ("bias", norm["offset"]),
+        ("bias", norm["bias"]),
         ("running_mean", moments["mean"]),
-        ("running_var", moments["variance"]),
+        ("running_var", moments["var"]),
         ("num_batches_tracked", np.int64(0)),
     ]:
         np.testing.assert_array_equal(tensors[f"bn1.{name}"], value)
@@ -87,13 +87,13 @@ def test_keras_lays_kernels_out_as_we_do():
     np.testing.assert_array_equal(tensors["dense/bias"], variables["params"]["head"]["bias"])
     norm, moments = variables["params"]["stem_norm"], variables["batch_stats"]["stem_norm"]
     np.testing.assert_array_equal(tensors["batch_normalization/gamma"], norm["scale"])
-    np.testing.assert_array_equal(tensors["batch_normalization/beta"], norm["offset"])
+    np.testing.assert_array_equal(tensors["batch_normalization/beta"], norm["bias"])
     np.testing.assert_array_equal(tensors["batch_normalization/moving_mean"], moments["mean"])
     variance = tensors["batch_normalization/moving_variance"]
-    np.testing.assert_array_equal(variance, moments["variance"])
+    np.testing.assert_array_equal(variance, moments["var"])
 
 
-@pytest.mark.parametrize("kind", layout.KINDS)
+@pytest.mark.parametrize("kind", _layout.KINDS)
 def test_what_goes_out_comes_in(kind):
     assert_same(imported(exported(kind), kind), variables_of("resnet_tiny"))
 
@@ -101,8 +101,8 @@ def test_what_goes_out_comes_in(kind):
 @pytest.mark.parametrize("network", ["linear", "mlp"])
 def test_networks_without_statistics_have_native_names(network):
     order, variables = order_of(network), variables_of(network)
-    tensors = convert.to_library(variables, "native", native, order=order)
-    back = convert.from_library(tensors, template_of(network), "native", native, order=order)
+    tensors = _convert.to_library(variables, "native", native, order=order)
+    back = _convert.from_library(tensors, template_of(network), "native", native, order=order)
     assert_same(back["params"], variables["params"])
     assert all(name.startswith("params.") for name in tensors)
 
@@ -174,7 +174,7 @@ def change(name, value=None, to=None):
         ),
         (
             change("fc.bias"),
-            "missing: fc.bias; only the head differs: config.weights.new_head=true draws a new one",
+            "missing: fc.bias; only the head differs: config.weights.new_head=true initializes a",
         ),
         (
             change("fc.bias", np.zeros(3, np.float32)),
@@ -182,7 +182,7 @@ def change(name, value=None, to=None):
         ),
         (
             change("aux.fc.bias", np.zeros(3, np.float32)),
-            "unexpected: aux.fc.bias; config.model.auxiliary=true is the network with auxiliary",
+            "unexpected: aux.fc.bias; config.model.auxiliary=true builds the network with",
         ),
     ],
 )
@@ -203,7 +203,7 @@ def test_an_unexpected_layer_of_keras_goes_by_its_own_name():
 def test_a_file_without_auxiliary_heads_names_the_setting():
     template = {"params": {"auxiliary1": {"head": {"bias": np.zeros(3, np.float32)}}}}
     with pytest.raises(InputError, match=r"auxiliary1\.head\.bias; config\.model\.auxiliary=false"):
-        convert.from_library({}, template, "native", native, order=["auxiliary1/head"])
+        _convert.from_library({}, template, "native", native, order=["auxiliary1/head"])
 
 
 def test_a_new_head_is_the_template_s():
@@ -211,7 +211,7 @@ def test_a_new_head_is_the_template_s():
     arguments = {"order": order_of("resnet_tiny"), "new_head": True}
     for changed in (lambda tensors: tensors, change("fc.bias"), change("fc.weight")):
         tensors = changed(exported())
-        variables = convert.from_library(tensors, template, "torch", torch_v1, **arguments)
+        variables = _convert.from_library(tensors, template, "torch", torch_v1, **arguments)
         for name, value in template["params"]["head"].items():
             assert variables["params"]["head"][name] is value
         expected = variables_of("resnet_tiny")
@@ -223,7 +223,7 @@ def test_a_new_head_is_new_even_where_the_old_one_fits():
     template = variables_of("resnet_tiny")
     template["params"]["head"] = jax.tree.map(np.zeros_like, template["params"]["head"])
     arguments = {"order": order_of("resnet_tiny"), "new_head": True}
-    variables = convert.from_library(exported(), template, "torch", torch_v1, **arguments)
+    variables = _convert.from_library(exported(), template, "torch", torch_v1, **arguments)
     assert_same(variables, template)
     assert not np.any(variables["params"]["head"]["kernel"])
 
@@ -234,7 +234,7 @@ def test_a_new_head_excuses_nothing_else():
         imported(tensors, new_head=True)
 
 
-@pytest.mark.parametrize("kind", layout.KINDS)
+@pytest.mark.parametrize("kind", _layout.KINDS)
 def test_a_network_without_head_takes_the_rest(kind):
     tensors = exported(kind)
     with pytest.raises(InputError, match=re.escape(NEW_HEAD)):
@@ -250,12 +250,12 @@ def test_an_auxiliary_head_has_a_new_classifier_too():
     dense = {"kernel": np.ones((2, 4), np.float32), "bias": np.ones(4, np.float32)}
     template = {"params": {"auxiliary": {"dense": dense, "head": head}, "head": head}}
     order = ["auxiliary/dense", "auxiliary/head", "head"]
-    tensors = convert.to_library(template, "native", native, order=order)
+    tensors = _convert.to_library(template, "native", native, order=order)
     for name in ("params.head.bias", "params.auxiliary.head.bias"):
         tensors[name] = np.zeros(7, np.float32)
     tensors["params.auxiliary.dense.bias"] = np.full(4, 5, np.float32)
     arguments = {"order": order, "new_head": True}
-    variables = convert.from_library(tensors, template, "native", native, **arguments)
+    variables = _convert.from_library(tensors, template, "native", native, **arguments)
     assert variables["params"]["auxiliary"]["head"]["bias"] is head["bias"]
     assert variables["params"]["auxiliary"]["dense"]["bias"][0] == 5
 
@@ -271,10 +271,14 @@ def test_the_order_of_the_calls_is_that_of_the_network(options):
 
 def test_an_order_that_lacks_a_module_is_told():
     variables = {"params": {"stem_conv": {"kernel": np.zeros((1, 1, 1, 1))}}}
-    with pytest.raises(ValueError, match="order, naming: they lack the module 'stem_conv'"):
-        convert.to_library(variables, "torch", torch_v1, order=["stem_norm"])
-    with pytest.raises(ValueError, match="kind: one of native, torch, torch_conv_head, keras, not"):
-        convert.to_library(variables, "caffe", torch_v1, order=["stem_conv"])
+    with pytest.raises(
+        ValueError, match="`order` and `naming` must include every module, got none for 'stem_conv'"
+    ):
+        _convert.to_library(variables, "torch", torch_v1, order=["stem_norm"])
+    with pytest.raises(
+        ValueError, match="`kind` must be one of native, torch, torch_conv_head, keras, got"
+    ):
+        _convert.to_library(variables, "caffe", torch_v1, order=["stem_conv"])
 
 
 def test_every_naming_is_of_a_network():

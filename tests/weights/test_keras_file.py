@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxml.errors import InputError
-from jaxml.weights import keras_file
+from jaxml.weights import _keras_file
 
 # Keras hands its variables on torch to NumPy in the manner of NumPy 1.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -76,7 +76,7 @@ def expected(model):
 
 
 def check(path, wanted):
-    read = keras_file.read(path)
+    read = _keras_file.read(path)
     assert read.keys() == wanted.keys()
     for name, array in read.items():
         np.testing.assert_array_equal(array, wanted[name], strict=True)
@@ -85,7 +85,7 @@ def check(path, wanted):
 
 def refused(path):
     with pytest.raises(InputError) as error:
-        keras_file.read(path)
+        _keras_file.read(path)
     check_message(path, error.value)
     return str(error.value).removeprefix(f"{path}: ")
 
@@ -138,7 +138,7 @@ def test_a_scale_without_a_shift_is_told_apart_by_its_settings(keras, tmp_path):
     for ending, name in (("h5", "gamma"), ("keras", "gamma"), ("weights.h5", "beta")):
         save(model, tmp_path / f"a.{ending}")
         names = [f"norm/{name}", "norm/moving_mean", "norm/moving_variance"]
-        assert list(keras_file.read(tmp_path / f"a.{ending}")) == names
+        assert list(_keras_file.read(tmp_path / f"a.{ending}")) == names
 
 
 def without_names(content):
@@ -159,8 +159,8 @@ def test_an_early_file_of_keras_3_needs_its_settings_for_names(keras, tmp_path):
     check(path, expected(model))
     path = tmp_path / "a.weights.h5"
     path.write_bytes(without_names(content))
-    assert "does not say what 'layers/" in refused(path)
-    assert refused(path).endswith(" is called, save the model as .keras or .h5")
+    assert "does not name the layer 'layers/" in refused(path)
+    assert refused(path).endswith(", save the model as .keras or .h5")
 
 
 def test_a_file_of_weights_of_old_keras(keras, tmp_path):
@@ -215,7 +215,7 @@ def test_files_of_keras_2(keras, tmp_path, build, version, windows):
     check(path, expected(model))
     path = tmp_path / "a.weights.h5"
     path.write_bytes(old)
-    assert refused(path).endswith(" is called, save the model as .keras or .h5")
+    assert refused(path).endswith(", save the model as .keras or .h5")
 
 
 def test_weights_in_another_format_are_told(tmp_path):
@@ -223,7 +223,7 @@ def test_weights_in_another_format_are_told(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", '{"config": {"layers": []}}')
         archive.writestr("model.weights.npz", b"")
-    assert refused(path) == "has its weights in model.weights.npz, save the model as .h5"
+    assert refused(path) == "its weights must not be in model.weights.npz; save the model as .h5"
 
 
 def keras_archive(config, content, compression=zipfile.ZIP_STORED):
@@ -259,7 +259,7 @@ def test_names_of_tensorflow(tmp_path):
         "model_1/dense/kernel:0": kernel[0, 0],
         "model_2/only/kernel:0": kernel,
     }
-    assert list(keras_file.read(hdf5(tmp_path / "a.h5", datasets, **OLD))) == [
+    assert list(_keras_file.read(hdf5(tmp_path / "a.h5", datasets, **OLD))) == [
         *("bn/gamma", "conv2d_9/kernel", "conv2d_9/bias", "conv2d_10/kernel", "dense/kernel"),
         *("depthwise/kernel", "only/kernel"),
         *("separable/depthwise_kernel", "separable/pointwise_kernel"),
@@ -267,8 +267,8 @@ def test_names_of_tensorflow(tmp_path):
 
 
 def test_the_weights_of_a_layer_come_in_one_order(tmp_path):
-    datasets = {f"a/a/{name}": [1.0] for name in [*keras_file.WEIGHTS, "alpha", "zeta"][::-1]}
-    names = list(keras_file.read(hdf5(tmp_path / "a.h5", datasets, **OLD)))
+    datasets = {f"a/a/{name}": [1.0] for name in [*_keras_file.WEIGHTS, "alpha", "zeta"][::-1]}
+    names = list(_keras_file.read(hdf5(tmp_path / "a.h5", datasets, **OLD)))
     assert names == [
         *("a/kernel", "a/depthwise_kernel", "a/pointwise_kernel", "a/bias"),
         *("a/gamma", "a/beta", "a/moving_mean", "a/moving_variance", "a/alpha", "a/zeta"),
@@ -277,29 +277,35 @@ def test_the_weights_of_a_layer_come_in_one_order(tmp_path):
 
 def test_numbers_of_any_order_of_bytes(tmp_path):
     path = hdf5(tmp_path / "a.h5", {"a/a/kernel": np.arange(3, dtype=">f4")}, **OLD)
-    read = keras_file.read(path)["a/kernel"]
+    read = _keras_file.read(path)["a/kernel"]
     np.testing.assert_array_equal(read, np.arange(3, dtype=np.float32), strict=True)
 
 
 def test_two_weights_of_one_name_are_told(tmp_path):
     datasets = {"a/conv/kernel": [1.0], "a/bn/beta": [1.0], "b/conv/kernel": [1.0], "b/x/y": [1.0]}
     path = hdf5(tmp_path / "a.h5", datasets, **OLD)
-    assert refused(path) == "two weights are called 'conv/kernel'"
+    assert refused(path) == "two weights have the name 'conv/kernel'"
 
 
 @pytest.mark.parametrize(
     ("datasets", "told"),
     [
-        ({}, "holds no weights of a Sequential or functional model"),
-        ({"optimizer/vars/0": 1.0}, "holds no weights of a Sequential or functional model"),
-        ({"images": [1.0]}, "'images' is no weight of a Sequential or functional model"),
-        ({"conv1/vars/0": [1.0]}, "'conv1/vars/0' is no weight of a Sequential or"),
-        ({"layers/a/b/vars/0": [1.0]}, "'layers/a/b/vars/0' is no weight of a Sequential or"),
-        ({"layers/dense/vars/x": [1.0]}, "'layers/dense/vars/x' is no weight"),
-        ({"layers/odd/vars/0": [1.0]}, "does not say what the 1 weights of 'layers/odd' are, save"),
-        ({f"layers/dense/vars/{i}": [1.0] for i in range(3)}, "what the 3 weights of 'layers/de"),
-        ({"layers/dense/vars/1": [1.0]}, "what the 1 weights of 'layers/dense' are"),
-        ({"layers/batch_normalization/vars/0": [1.0]}, "what the 1 weights of 'layers/batch_nor"),
+        ({}, "has no weights of a Sequential or functional model"),
+        ({"optimizer/vars/0": 1.0}, "has no weights of a Sequential or functional model"),
+        ({"images": [1.0]}, "'images' is not a weight of a Sequential or functional model"),
+        ({"conv1/vars/0": [1.0]}, "'conv1/vars/0' is not a weight of a Sequential or"),
+        ({"layers/a/b/vars/0": [1.0]}, "'layers/a/b/vars/0' is not a weight of a Sequential or"),
+        ({"layers/dense/vars/x": [1.0]}, "'layers/dense/vars/x' is not a weight"),
+        ({"layers/odd/vars/0": [1.0]}, "does not name the 1 weights of 'layers/odd', save"),
+        (
+            {f"layers/dense/vars/{i}": [1.0] for i in range(3)},
+            "not name the 3 weights of",
+        ),
+        ({"layers/dense/vars/1": [1.0]}, "does not name the 1 weights of 'layers/dense'"),
+        (
+            {"layers/batch_normalization/vars/0": [1.0]},
+            "not name the 1 weights of",
+        ),
     ],
 )
 def test_what_is_no_model_of_keras_3_is_told(tmp_path, datasets, told):
@@ -318,34 +324,34 @@ def test_what_is_no_model_of_keras_3_is_told(tmp_path, datasets, told):
 def test_settings_that_are_no_models_are_told(tmp_path, config):
     path = tmp_path / "a.keras"
     path.write_bytes(keras_archive(config, b""))
-    assert refused(path) == "its config.json is not that of a Sequential or functional model"
+    assert refused(path) == "its config.json must describe a Sequential or functional model"
 
 
 def test_other_archives_are_told(tmp_path):
     path = tmp_path / "a.keras"
     path.write_bytes(keras_archive('{"config": {"layers": []}}', b"PK"))
-    assert refused(path).startswith("cut short or corrupt HDF5 (")
+    assert refused(path).startswith("truncated or corrupt HDF5 (")
     path.write_bytes(keras_archive("{}" + " " * 10**6, b"", zipfile.ZIP_DEFLATED))
     assert (
         refused(path)
-        == "its members are more than 4 times as large as the file, which no weights are"
+        == "its members are more than 4 times as large as the file, unlike any weights"
     )
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a/data.pkl", b"")
-    assert refused(path) == "has no 'config.json' in it"
+    assert refused(path) == "has no member 'config.json'"
 
 
 def test_h5py_is_asked_for(tmp_path, monkeypatch):
     path = hdf5(tmp_path / "a.h5", {})
     monkeypatch.setitem(sys.modules, "h5py", None)
-    assert refused(path) == "is read by h5py, run: pip install h5py"
+    assert refused(path) == "h5py must be installed to read it: pip install h5py"
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x02}.", b"a" * 99])
 def test_other_files_are_told(tmp_path, content):
     path = tmp_path / "a.h5"
     path.write_bytes(content)
-    assert refused(path) == f"no Keras file, it starts with {content[:4].hex()}"
+    assert refused(path) == f"not a Keras file, it starts with {content[:4].hex()}"
 
 
 def test_what_cannot_be_opened_is_told(tmp_path):
@@ -398,16 +404,16 @@ def compound(file):
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
-        (soft_link, "'a/b' is a link, which no file of Keras has"),
-        (external_link, "'a/b' is a link, which no file of Keras has"),
-        (circle, "'a/b' stands in two places"),
-        (second_place, "'b' stands in two places"),
-        (external_data, "'/a/a/bias' leads to another file"),
-        (virtual_data, "'/a/a/bias' leads to another file"),
-        (compressed, "its weights are larger than the file, compressed or hostile"),
-        (immense, "its weights are larger than the file, compressed or hostile"),
-        (text, "'/a/a/bias' is of dtype object, not of numbers"),
-        (compound, "'/a/a/bias' is of dtype [('f0', '<f4'), ('f1', '<f4')], not of numbers"),
+        (soft_link, "'a/b' is a link, which Keras never writes"),
+        (external_link, "'a/b' is a link, which Keras never writes"),
+        (circle, "'a/b' has two paths"),
+        (second_place, "'b' has two paths"),
+        (external_data, "'/a/a/bias' refers to another file"),
+        (virtual_data, "'/a/a/bias' refers to another file"),
+        (compressed, "its weights must not be larger than the file"),
+        (immense, "its weights must not be larger than the file"),
+        (text, "'/a/a/bias' must be numeric, got dtype object"),
+        (compound, "'/a/a/bias' must be numeric, got dtype [('f0', '<f4'), ('f1', '<f4')]"),
     ],
 )
 def test_what_keras_never_writes_is_refused(tmp_path, harm, told):
@@ -445,7 +451,7 @@ def archive_file(path):
 @pytest.mark.parametrize("make", [old_file, new_file, archive_file])
 def test_a_truncated_file_is_told_wherever_it_ends(tmp_path, make):
     path = make(tmp_path / "a")
-    assert len(keras_file.read(path)) == 1
+    assert len(_keras_file.read(path)) == 1
     whole = path.read_bytes()
     for length in {*range(0, len(whole), 97), *(len(whole) * q // 4 for q in (1, 2, 3))}:
         path.write_bytes(whole[:length])
@@ -460,7 +466,7 @@ def test_a_flipped_bit_of_the_header_is_told_or_harmless(tmp_path_factory, make,
     damaged[position] ^= 1 << bit
     path.write_bytes(damaged)
     try:
-        weights = keras_file.read(path)
+        weights = _keras_file.read(path)
     except InputError as error:
         check_message(path, error)
         return

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxml.errors import InputError
-from jaxml.weights import safetensors_file
+from jaxml.weights import _safetensors_file
 
 FLOATS = ["float16", "float32", "float64", "int64", "int32", "uint8", "bool"]
 
@@ -22,7 +22,7 @@ def example(dtype, *shape):
 
 def refused(path):
     with pytest.raises(InputError) as error:
-        safetensors_file.read(path)
+        _safetensors_file.read(path)
     check_message(path, error.value)
     return str(error.value).removeprefix(f"{path}: ")
 
@@ -37,8 +37,8 @@ def check_message(path, error):
 def test_what_is_written_is_read(tmp_path, dtype):
     path = tmp_path / "a.safetensors"
     tensors = {"b.weight": example(dtype, 2, 3), "a": example(dtype), "none": example(dtype, 0, 3)}
-    safetensors_file.write(path, tensors, {"model": "resnet", "ä": "\n"})
-    read, metadata = safetensors_file.read(path)
+    _safetensors_file.write(path, tensors, {"model": "resnet", "ä": "\n"})
+    read, metadata = _safetensors_file.read(path)
     assert list(read) == ["a", "b.weight", "none"]
     assert metadata == {"model": "resnet", "ä": "\n"}
     for name, array in safetensors.numpy.load_file(path).items():
@@ -50,10 +50,10 @@ def test_what_is_written_is_read(tmp_path, dtype):
 def test_bfloat16_is_written_as_it_is_and_read_as_float32(tmp_path):
     path = tmp_path / "a.safetensors"
     array = np.asarray([0.1, -3e38, 1e-40, np.inf], ml_dtypes.bfloat16)
-    safetensors_file.write(path, {"x": array}, {})
+    _safetensors_file.write(path, {"x": array}, {})
     assert b'"BF16"' in path.read_bytes()
     expected = array.astype(np.float32)
-    np.testing.assert_array_equal(safetensors_file.read(path)[0]["x"], expected, strict=True)
+    np.testing.assert_array_equal(_safetensors_file.read(path)[0]["x"], expected, strict=True)
 
 
 def test_torch_agrees(tmp_path):
@@ -63,12 +63,12 @@ def test_torch_agrees(tmp_path):
     path = tmp_path / "a.safetensors"
     tensors = {"f": torch.randn(2, 3), "h": torch.randn(2).half(), "b": torch.randn(2).bfloat16()}
     save_file(tensors, path)
-    read, metadata = safetensors_file.read(path)
+    read, metadata = _safetensors_file.read(path)
     assert metadata == {}
     for name, tensor in tensors.items():
         expected = tensor.float() if name == "b" else tensor
         np.testing.assert_array_equal(read[name], expected.numpy(), strict=True)
-    safetensors_file.write(path, {"x": np.ones((2, 3), np.float32)}, {})
+    _safetensors_file.write(path, {"x": np.ones((2, 3), np.float32)}, {})
     assert load_file(path)["x"].equal(torch.ones(2, 3))
 
 
@@ -84,28 +84,28 @@ def test_torch_agrees(tmp_path):
 )
 def test_arrays_of_any_layout_are_written(tmp_path, array):
     path = tmp_path / "a.safetensors"
-    safetensors_file.write(path, {"x": array}, {})
+    _safetensors_file.write(path, {"x": array}, {})
     np.testing.assert_array_equal(safetensors.numpy.load_file(path)["x"], array)
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path):
     path = tmp_path / "a.safetensors"
-    safetensors_file.write(path, {"x": np.ones(3)}, {})
+    _safetensors_file.write(path, {"x": np.ones(3)}, {})
     before = path.read_bytes()
     with pytest.raises(InputError, match=r"a\.safetensors: cannot be written \(Unknown dtype"):
-        safetensors_file.write(path, {"x": np.ones(3, complex)}, {})
+        _safetensors_file.write(path, {"x": np.ones(3, complex)}, {})
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["a.safetensors"]
     with pytest.raises(InputError, match=r"none/a: cannot be written \(No such file or directory"):
-        safetensors_file.write(tmp_path / "none/a", {"x": np.ones(3)}, {})
+        _safetensors_file.write(tmp_path / "none/a", {"x": np.ones(3)}, {})
     with pytest.raises(InputError, match=r"cannot be written \(Is a directory"):
-        safetensors_file.write(tmp_path, {"x": np.ones(3)}, {})
+        _safetensors_file.write(tmp_path, {"x": np.ones(3)}, {})
     assert not list(tmp_path.parent.glob("*.partial"))
 
 
 def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path, monkeypatch):
     path = tmp_path / "a.safetensors"
-    safetensors_file.write(path, {"x": np.ones(3)}, {})
+    _safetensors_file.write(path, {"x": np.ones(3)}, {})
     before, synced = path.read_bytes(), []
 
     def fsync(descriptor):
@@ -118,9 +118,9 @@ def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path, monkeypatch):
             synced.append(status.st_size)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    safetensors_file.write(path, {"x": np.zeros(3)}, {})
+    _safetensors_file.write(path, {"x": np.zeros(3)}, {})
     assert synced == [path.stat().st_size]
-    assert not safetensors_file.read(path)[0]["x"].any()
+    assert not _safetensors_file.read(path)[0]["x"].any()
 
 
 def test_what_cannot_be_opened_is_told(tmp_path):
@@ -144,7 +144,7 @@ def test_other_files_are_told(tmp_path, content, told):
     path = tmp_path / "a.safetensors"
     path.write_bytes(content)
     message = refused(path)
-    assert message.startswith("no whole safetensors file (")
+    assert message.startswith("truncated or corrupt safetensors file (")
     assert told in message
 
 
@@ -158,7 +158,7 @@ def test_a_truncated_file_is_told(tmp_path, whole, quarter):
     path = tmp_path / "a.safetensors"
     for length in {len(whole) * quarter // 4, len(whole) * (quarter + 1) // 4 - 1}:
         path.write_bytes(whole[:length])
-        assert refused(path).startswith("no whole safetensors file (")
+        assert refused(path).startswith("truncated or corrupt safetensors file (")
 
 
 @given(st.data())
@@ -170,7 +170,7 @@ def test_a_flipped_bit_of_the_header_is_told_or_harmless(tmp_path_factory, whole
     path = tmp_path_factory.mktemp("flip") / "a.safetensors"
     path.write_bytes(damaged)
     try:
-        tensors, _ = safetensors_file.read(path)
+        tensors, _ = _safetensors_file.read(path)
     except InputError as error:
         check_message(path, error)
         return

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from jaxml.errors import InputError
-from jaxml.weights import torch_file
-from tests.data.test_array_pickle import ascii_name, text
+from jaxml.weights import _torch_file
+from tests.data.sources.test_array_pickle import ascii_name, text
 from tests.weights.test_torch_file import as_numpy, check_message
 
 torch = pytest.importorskip("torch")
@@ -70,7 +70,7 @@ def test_what_torch_loads_is_read(tmp_path, seed):
     path = tmp_path / "a.pth"
     path.write_bytes(content)
     wanted = torch.load(io.BytesIO(content), weights_only=True)["model"]
-    read = torch_file.read(path)
+    read = _torch_file.read(path)
     assert list(read) == list(wanted)
     for name, tensor in wanted.items():
         np.testing.assert_array_equal(read[name], as_numpy(tensor), strict=True)
@@ -132,7 +132,7 @@ def test_damage_is_told_at_once_and_runs_nothing(tmp_path, seed):
         path.write_bytes(damage(rng, content, marker))
         start = time.process_time()
         try:
-            read = torch_file.read(path)
+            read = _torch_file.read(path)
         except InputError as error:
             check_message(path, error)
         else:

@@ -4,7 +4,7 @@ import io
 import pickle
 import zipfile
 
-from tests.data.test_array_pickle import ascii_name, text
+from tests.data.sources.test_array_pickle import ascii_name, text
 
 BEHIND = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."  # how an old file begins
 

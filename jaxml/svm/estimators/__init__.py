@@ -1,10 +1,12 @@
-"""Support vector machines as estimators of scikit-learn."""
+"""Support vector machines with scikit-learn's interface.
 
-from jaxml.svm.estimators.linear_svc import LinearSVC
-from jaxml.svm.estimators.linear_svr import LinearSVR
-from jaxml.svm.estimators.nu_svc import NuSVC
-from jaxml.svm.estimators.one_class import OneClassSVM
-from jaxml.svm.estimators.svc import SVC
-from jaxml.svm.estimators.svr import SVR
+Public: the six estimators, which are also available as `jaxml.svm.SVC` and so on.
+"""
+
+from jaxml.svm.estimators._linear import LinearSVC, LinearSVR
+from jaxml.svm.estimators._nu_svc import NuSVC
+from jaxml.svm.estimators._one_class import OneClassSVM
+from jaxml.svm.estimators._svc import SVC
+from jaxml.svm.estimators._svr import SVR
 
 __all__ = ["SVC", "SVR", "LinearSVC", "LinearSVR", "NuSVC", "OneClassSVM"]

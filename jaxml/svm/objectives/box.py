@@ -1,4 +1,4 @@
-"""Boxes cut by a plane: `lower <= c <= upper` and `sum c = total`, where dual variables live."""
+"""Boxes cut by a plane, `lower <= c <= upper` and `sum c = total`: the domain of dual variables."""
 
 from collections.abc import Callable
 
@@ -8,38 +8,34 @@ from jax import lax
 from jaxml.types import Array, Float
 
 Scalar = float | Float[Array, ""]
+Vector = Float[Array, " n"]
 
 
-def project(
-    point: Float[Array, " n"],
-    lower: Float[Array, " n"],
-    upper: Float[Array, " n"],
-    total: Scalar = 0.0,
-) -> Float[Array, " n"]:
-    r"""The nearest point of a box whose entries have a given sum.
+def project(point: Vector, lower: Vector, upper: Vector, total: Scalar = 0.0) -> Vector:
+    r"""Returns the nearest point of a box whose entries have a given sum.
 
     .. math::
       \arg\min_c \tfrac12 |c - p|^2 \text{ with } l \le c \le u, \sum_i c_i = t
       \quad = \quad \operatorname{clip}(p - \mu, l, u)
 
-    The multiplier mu is bracketed by bisection until its active set is right, then solved for.
+    Bisection brackets the multiplier mu until its active set is right; then mu is solved for.
 
     Args:
       point: `[n]`, p.
       lower: `[n]`, at most 0, may be -inf.
-      upper: `[n]`, at least 0, may be inf.
-      total: t, at least 0 and at most the sum of the upper bounds.
+      upper: `[n]`, non-negative, may be inf.
+      total: t, non-negative and at most the sum of the upper bounds.
 
     Returns:
-      `[n]` in the dtype of the point. Gradients are those of the projection.
+      `[n]` in the dtype of the point, with the gradients of the projection.
 
     Example:
       >>> ones = jnp.ones(3)
       >>> project(jnp.array([2.0, 0.5, -1.0]), -ones, ones).tolist()
       [1.0, 0.0, -1.0]
 
-    Source: the projection of Shalev-Shwartz and Singer, "Efficient learning of label ranking by
-    soft projections onto polyhedra", 2006, with general bounds.
+    Reference: Shalev-Shwartz and Singer, "Efficient learning of label ranking by soft projections
+    onto polyhedra", 2006; here with general bounds.
     """
     total = jnp.asarray(total).astype(point.dtype)
     # Beyond these shifts every entry is at most 0, or at least min(upper, total).
@@ -55,18 +51,8 @@ def project(
     return jnp.clip(point - shift, lower, upper)
 
 
-def excess(
-    point: Float[Array, " n"], lower: Float[Array, " n"], upper: Float[Array, " n"]
-) -> Float[Array, ""]:
-    """How far the furthest entry is outside of its bounds; 0 where none is.
-
-    Args:
-      point: `[n]`.
-      lower: `[n]`.
-      upper: `[n]`.
-
-    Returns:
-      A scalar of 0 or more.
+def excess(point: Vector, lower: Vector, upper: Vector) -> Float[Array, ""]:
+    """Returns the largest distance of an entry from its bounds; 0 where all are within.
 
     Example:
       >>> float(excess(jnp.array([2.0, 0.5]), jnp.zeros(2), jnp.ones(2)))
@@ -76,43 +62,36 @@ def excess(
 
 
 def violation(
-    up: Float[Array, " n"],
-    down: Float[Array, " n"],
-    point: Float[Array, " n"],
-    lower: Float[Array, " n"],
-    upper: Float[Array, " n"],
-    *,
-    pairs: bool,
+    up: Vector, down: Vector, point: Vector, lower: Vector, upper: Vector, *, pairs: bool
 ) -> Float[Array, ""]:
-    r"""How fast a concave function still grows along the best admissible direction.
+    r"""Returns the slope of a concave function along the steepest admissible direction.
 
     .. math::
       \max(0, \max_{c_i < u_i} d_i^+ - \min_{c_i > l_i} d_i^-)
       \quad\text{or}\quad
       \max(0, \max_{c_i < u_i} d_i^+, -\min_{c_i > l_i} d_i^-)
 
-    where one entry must fall as another rises (pairs), or where each moves alone. It is 0 at the
-    maximum and only there.
+    where one entry must fall as another rises (`pairs`), or where each moves alone.
 
     Args:
       up: `[n]`, the derivative for a rising entry, d+.
-      down: `[n]`, the derivative for a falling entry, d-; the same where there is no kink.
+      down: `[n]`, the derivative for a falling entry, d-; differs from `up` at a kink.
       point: `[n]`, c, within its bounds.
       lower: `[n]`.
       upper: `[n]`.
       pairs: whether the sum of the entries is fixed.
 
     Returns:
-      A scalar of 0 or more; 0 too where nothing can move.
+      A scalar, non-negative; 0 at the maximum, and where nothing can move.
 
     Example:
       >>> rates = jnp.array([1.0, 3.0])
       >>> float(violation(rates, rates, jnp.zeros(2), -jnp.ones(2), jnp.ones(2), pairs=True))
       2.0
 
-    Source: the maximal violating pair of Keerthi et al., "Improvements to Platt's SMO algorithm",
-    2001, and the projected gradient of Hsieh et al., "A dual coordinate descent method for
-    large-scale linear SVM", 2008.
+    References: the maximal violating pair of Keerthi et al., "Improvements to Platt's SMO
+    algorithm", 2001, and the projected gradient of Hsieh et al., "A dual coordinate descent method
+    for large-scale linear SVM", 2008.
     """
     rise = jnp.where(point < upper, up, -jnp.inf).max(initial=-jnp.inf)
     fall = jnp.where(point > lower, down, jnp.inf).min(initial=jnp.inf)
@@ -120,16 +99,46 @@ def violation(
     return jnp.maximum(worst, 0.0)
 
 
-def bisect(increasing: Callable[[Array], Array], low: Array, high: Array) -> Array:
-    """Where an increasing function of a scalar crosses 0, to the digits of the dtype.
+def quantile(values: Vector, weights: Vector, mass: Scalar) -> Float[Array, ""]:
+    r"""Returns the value below which the weights sum to a mass.
+
+    .. math:: \arg\min_\rho -m \rho + \sum_i v_i \max(0, \rho - z_i)
 
     Args:
-      increasing: a scalar to a scalar.
-      low: where it is at most 0.
-      high: where it is at least 0.
+      values: `[n]`, z.
+      weights: `[n]`, v, of their dtype, non-negative.
+      mass: m, > 0 and at most the sum of the weights.
 
     Returns:
-      A scalar in the dtype of the ends; of a flat piece at 0 its upper end.
+      A scalar of the values' dtype, without gradients.
+
+    Example:
+      >>> round(float(quantile(jnp.array([3.0, 1.0, 2.0]), jnp.array([1.0, 1.0, 5.0]), 1.5)), 5)
+      2.0
+
+    Reference: Koenker and Bassett, "Regression quantiles", 1978.
+    """
+    values = lax.stop_gradient(values)
+    counted = weights > 0
+    low = jnp.where(counted, values, jnp.inf).min(initial=jnp.inf)
+    high = jnp.where(counted, values, -jnp.inf).max(initial=-jnp.inf)
+
+    def below(rho: Array) -> Array:
+        return jnp.where(values < rho, weights, 0.0).sum() - mass
+
+    return bisect(below, low, high)
+
+
+def bisect(increasing: Callable[[Array], Array], low: Array, high: Array) -> Array:
+    """Returns the root of an increasing function of a scalar, to the precision of the dtype.
+
+    Args:
+      increasing: maps a scalar to a scalar.
+      low: a point where it is at most 0.
+      high: a point where it is at least 0.
+
+    Returns:
+      A scalar in the dtype of the ends; the upper end of an interval of roots.
 
     Example:
       >>> round(float(bisect(lambda x: x**3 - 8, jnp.array(0.0), jnp.array(5.0))), 5)

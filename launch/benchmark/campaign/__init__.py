@@ -1,10 +1,10 @@
-"""Everything that is measured on an accelerator, in one command, most valuable first.
+"""All measurements for an accelerator in one command, the most valuable first.
 
     python -m launch.bench --what=campaign --out=DIR --data_dir=DATA --workdir=WORK
 
-Each part runs in a process of its own with a time limit, so that a crash or a limit costs one part
-only. After each figure, DIR/campaign.json is complete; DIR/campaign.log holds the output of all
-processes. DATA holds MNIST's IDX files in `mnist/` and CIFAR-10 as published; a part whose data is
-missing says so. With the same WORK, interrupted training runs resume and compiled programs are
-reused. `--dry` runs tiny versions of all parts on any machine.
+Each part runs in its own process with a time limit, so a crash or a timeout affects one part only.
+DIR/campaign.json is updated after every measurement; DIR/campaign.log has the output of all
+processes. DATA has MNIST's IDX files in `mnist/` and CIFAR-10 as published; a part reports if its
+data is missing. With the same WORK, interrupted training runs resume and compiled programs are
+reused. `--dry` runs tiny versions of all parts on any device.
 """

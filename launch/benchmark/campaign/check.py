@@ -1,4 +1,4 @@
-"""Whether the accelerator computes what the CPU does: layers, a training step, a kernel machine."""
+"""Checks an accelerator against the CPU: convolutions, a training step, a kernel SVM."""
 
 import functools
 import importlib.metadata
@@ -18,39 +18,39 @@ from jaxml.config import LossConfig, ModelConfig
 from jaxml.layers import conv
 from jaxml.models import create_model
 from jaxml.normalize import UnitInterval
-from jaxml.objective import create_objective
-from jaxml.step import Method, TrainState, train_step
 from jaxml.svm.estimators import SVC
+from jaxml.training.objective import create_objective
+from jaxml.training.steps import Learner, TrainState, train_step
 from jaxml.types import Batch
 from launch.benchmark import ceilings, convolutions
 from launch.benchmark.campaign.report import Report
 from launch.benchmark.objectives import dual
 from launch.benchmark.task import Task, cores, random_images
 
-# Dtype of the computation and precision of products. By default a GPU multiplies float32 as TF32.
+# Dtype of the computation and precision of products. By default, a GPU multiplies float32 as TF32.
 MODES = {
     "float32": ("float32", None),
     "float32 highest": ("float32", "highest"),
     "bfloat16": ("bfloat16", None),
 }
-# Largest relative errors that are fine. A step has larger ones: where a ReLU's input is near zero,
-# a small error switches the unit.
+# Tolerances, as relative errors. Those of a step are larger: if the input of a ReLU is near zero, a
+# small error switches the unit on or off.
 OF_CONVOLUTIONS = {"float32": 2e-3, "float32 highest": 1e-5, "bfloat16": 2e-2}
 OF_LOSSES = {"float32": 1e-2, "float32 highest": 1e-5, "bfloat16": 5e-2}
 OF_GRADIENTS = {"float32": 1e-1, "float32 highest": 1e-2, "bfloat16": 5e-1}
 
 
 def run(report: Report) -> None:
-    """Runs all checks; one that fails does not end the others."""
-    report.attempt("machine", lambda: machine(report))
+    """Runs all checks, including those after a failed one."""
+    report.attempt("environment", lambda: describe_environment(report))
     report.attempt("convolutions", lambda: check_convolutions(report))
-    report.attempt("kernel machine", lambda: check_svc(report))
+    report.attempt("kernel SVM", lambda: check_svc(report))
     report.attempt("ceilings", lambda: measure_ceilings(report))
     report.attempt("training step", lambda: check_step(report))
 
 
-def machine(report: Report) -> None:
-    """Reports the card and the versions."""
+def describe_environment(report: Report) -> None:
+    """Reports the device and the versions."""
     device = jax.devices()[0]
     packages = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
     versions = {name: _version(name) for name in packages}
@@ -99,7 +99,7 @@ def _seconds(call: Callable[[], object], repeats: int) -> float:
 
 
 def check_convolutions(report: Report) -> None:
-    """Compares the value and both gradients of convolutions to those in float64 on the CPU."""
+    """Compares values and gradients of convolutions with float64 on the CPU."""
     errors = dict.fromkeys(MODES, 0.0)
     batch = 2 if report.dry else 32
     for number, (size, channels) in enumerate(convolutions.SHAPES):
@@ -111,7 +111,7 @@ def check_convolutions(report: Report) -> None:
         for mode, (dtype, precision) in MODES.items():
             with jax.default_matmul_precision(precision):
                 arrays = [jnp.asarray(array, dtype) for array in (x, kernel, y)]
-                # A function of its own for each precision, so that none is taken from a cache.
+                # A new function for each precision, so that none comes from the cache of jit.
                 found = jax.jit(lambda *arrays: _value_and_gradients(*arrays))(*arrays)
             largest = max(map(_error, found, wanted))
             errors[mode] = max(errors[mode], largest)
@@ -124,7 +124,7 @@ def _value_and_gradients(x: Any, kernel: Any, y: Any) -> tuple[Any, Any, Any]:
 
 
 def check_step(report: Report) -> None:
-    """Compares the loss and the gradient of a training step to those in float64 on the CPU."""
+    """Compares loss and gradient of a training step with float64 on the CPU."""
     model, size, batch = ("mlp", 8, 4) if report.dry else ("resnet20v1", 32, 32)
     task = Task("train_step", model, batch, size, 10)
     cpu, start = jax.devices("cpu")[0], _start(task)
@@ -140,9 +140,9 @@ def check_step(report: Report) -> None:
     _judge(report, f"{model}, gradient of a training step", gradients, OF_GRADIENTS)
 
 
-def _method(task: Task, dtype: str) -> Method:
-    """Gradient descent at rate 1, whose update is the gradient."""
-    return Method(
+def _learner(task: Task, dtype: str) -> Learner:
+    """Returns gradient descent with learning rate 1, whose update is the gradient."""
+    return Learner(
         create_model(ModelConfig(name=task.model, dtype=dtype), num_classes=task.num_classes),
         create_objective(LossConfig(), num_classes=task.num_classes),
         optax.sgd(1.0),
@@ -150,39 +150,39 @@ def _method(task: Task, dtype: str) -> Method:
 
 
 def _start(task: Task) -> TrainState:
-    """Draws the state before the step on the CPU, so that it is the same for all."""
-    method = _method(task, "float32")
+    """Initializes the state on the CPU, so that it is the same for all precisions."""
+    learner = _learner(task, "float32")
     with jax.default_device(jax.devices("cpu")[0]):
         create = jax.jit(
-            lambda key: TrainState.create(key, method, UnitInterval(), task.batch_shape[1:])
+            lambda key: TrainState.create(key, learner, UnitInterval(), task.batch_shape[1:])
         )
         return jax.device_get(create(jax.random.key(0)))
 
 
 def _step(task: Task, start: TrainState, dtype: str, precision: Any) -> tuple[float, np.ndarray]:
     """Takes one step; returns the loss and the gradient."""
-    method = _method(task, dtype)
+    learner = _learner(task, dtype)
     state = jax.tree.map(jnp.asarray, start)
     batch = Batch(*map(jnp.asarray, random_images(task, task.batch_size)))
     with jax.default_matmul_precision(precision):
-        step = jax.jit(functools.partial(train_step, jax.random.key(1), method))
+        step = jax.jit(functools.partial(train_step, jax.random.key(1), learner))
         after, metrics = step(state, batch)
     change = jax.tree.map(
         lambda old, new: (np.float64(old) - np.float64(new)).ravel(), state.params, after.params
     )
-    figures = method.objective.figures(jax.device_get(metrics))
-    return float(figures["loss"]), np.concatenate(jax.tree.leaves(change))
+    means = learner.objective.compute(jax.device_get(metrics))
+    return float(means["loss"]), np.concatenate(jax.tree.leaves(change))
 
 
 def check_svc(report: Report) -> None:
-    """Compares the optimum and the predictions of a kernel machine to scikit-learn's."""
+    """Compares dual objective and predictions of a kernel SVM with scikit-learn."""
     x, y = load_digits(return_X_y=True)
-    x, rows = (x / 16).astype(np.float32), 200 if report.dry else 1000
+    x, count = (x / 16).astype(np.float32), 200 if report.dry else 1000
     kinds: tuple[Any, Any] = (SVC, sklearn.svm.SVC)
-    found, peer = (kind(C=5.0, gamma=0.05).fit(x[:rows], y[:rows]) for kind in kinds)
+    found, peer = (kind(C=5.0, gamma=0.05).fit(x[:count], y[:count]) for kind in kinds)
     wanted = dual(peer)
     error = abs(dual(found) - wanted) / wanted
-    equal = float(np.mean(found.predict(x[rows:]) == peer.predict(x[rows:])))
+    equal = float(np.mean(found.predict(x[count:]) == peer.predict(x[count:])))
     report.note(svc={"dual": dual(found), "peer": wanted, "equal_predictions": equal})
     _judge(report, "SVC, dual objective", {"float32": error}, {"float32": 1e-4})
     report.say(f"SVC, predictions equal to scikit-learn's: {equal:.2%}")
@@ -194,12 +194,12 @@ def _error(found: Any, wanted: np.ndarray) -> float:
 
 
 def _judge(report: Report, what: str, errors: dict[str, float], most: dict[str, float]) -> None:
-    """Reports relative errors; too large ones are a failure, NaN among them."""
+    """Reports relative errors; an error that is NaN or above its tolerance is a failure."""
     wrong = [mode for mode, error in errors.items() if not error <= most[mode]]
-    told = ", ".join(
+    listed = ", ".join(
         f"{mode} {error:.1e} (at most {most[mode]:.0e})" for mode, error in errors.items()
     )
     report.note(**{what: errors})
-    report.say(f"{what}: {told}: {'TOO LARGE in ' + ', '.join(wrong) if wrong else 'ok'}")
+    report.say(f"{what}: {listed}: {'TOO LARGE in ' + ', '.join(wrong) if wrong else 'ok'}")
     if wrong:
         report.fail(what)

@@ -11,7 +11,7 @@ from launch.benchmark.campaign.report import Report
 
 
 def main() -> None:
-    """Runs the function; ends with status 1 if something in it failed."""
+    """Runs the function; exits with status 1 if a measurement failed."""
     function, order = sys.argv[1], json.loads(sys.argv[2])
     cpu.tune(os.environ)
     report = Report(
@@ -27,7 +27,7 @@ def main() -> None:
         getattr(importlib.import_module(module), name)(report)
 
     report.attempt(function, run)
-    sys.exit(1 if report.figures.get("failed") else 0)
+    sys.exit(1 if report.measurements.get("failed") else 0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Seconds an epoch of ResNet-20 v1 on images like CIFAR-10's that stay on the device."""
+"""Times epochs of ResNet-20 v1 on random images of the size of CIFAR-10, on the device."""
 
 import functools
 import os
@@ -15,34 +15,34 @@ from launch.benchmark.competitors import OURS
 from launch.benchmark.settings import Settings
 from launch.benchmark.task import Operation, Prepared, Task
 
-# Everything in a loop is one CUDA graph, the loop included.
+# Compiles whole loops into CUDA graphs.
 LOOPS = (
     "--xla_gpu_enable_command_buffer="
     "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,CONDITIONAL,WHILE,DYNAMIC_SLICE_FUSION"
 )
-# A measurement is not started with less time: an epoch of ours is ready after 33 s on an H200.
+# Time that a measurement needs: on an H200, an epoch of jaxml is compiled after 33 s.
 LEAST_SECONDS = 45.0
 
 
 class Variant(NamedTuple):
-    """One way to take an epoch.
+    """One way to run an epoch.
 
     Attributes:
       label: name of the measurement.
-      precision: of the computation.
-      name: of the competitor.
-      steps_per_call: of ours; 0 takes an epoch in one call.
-      xla_flags: of ours.
+      precision: dtype of the computation.
+      name: name of the competitor.
+      steps_per_call: steps per call of jaxml; None runs the epoch in one call.
+      xla_flags: flags of XLA for jaxml.
     """
 
     label: str
     precision: str
     name: str = OURS
-    steps_per_call: int = 0
+    steps_per_call: int | None = None
     xla_flags: str = ""
 
 
-# Most valuable first. PyTorch's epochs do without augmentation.
+# Most valuable first. The epochs of PyTorch have no augmentation.
 VARIANTS = (
     Variant("float32", "float32"),
     Variant("bfloat16", "bfloat16"),
@@ -67,8 +67,8 @@ def run(report: Report) -> None:
         task = Settings(
             what="epoch", model=model, image_size=size, images=images, precision=variant.precision
         ).task(batch_size)
-        if reason := competitors.why_not(variant.name, task):
-            report.say(f"{variant.label}: left out, {reason}")
+        if reason := competitors.unsupported_reason(variant.name, task):
+            report.say(f"{variant.label}: omitted, {reason}")
             continue
         flags = f"{os.environ.get('XLA_FLAGS', '')} {variant.xla_flags}".strip()
         found = measure(
@@ -86,7 +86,7 @@ def run(report: Report) -> None:
 
 
 def _prepare(variant: Variant, task: Task) -> Prepared:
-    """Makes an epoch ready; ours crops and flips as the recipe of CIFAR-10 does."""
+    """Prepares an epoch; jaxml augments as in the recipe for CIFAR-10."""
     if variant.name != OURS:
         return competitors.prepare(variant.name, task)
     from launch.benchmark.competitors import ours  # in the process that computes

@@ -1,4 +1,4 @@
-"""The recipe of ResNet-20 v1 on CIFAR-10 to its end, as a user runs it, seed after seed."""
+"""Trains ResNet-20 v1 on CIFAR-10 by its recipe, for several seeds."""
 
 import contextlib
 import json
@@ -9,28 +9,28 @@ import time
 from pathlib import Path
 from typing import Any
 
-from jaxml.data import cifar
+from jaxml.data.sources import cifar
 from jaxml.errors import InputError
 from launch import cli
 from launch.benchmark import command
 from launch.benchmark.campaign.report import Report
 
 PUBLISHED = 0.9125  # He et al. 2015, table 6
-SAVING = 15.0  # seconds before the limit at which a run is told to save its state
+SAVING = 15.0  # seconds before the time limit at which a run is stopped and saves its state
 MOST_SEEDS = 8
 
 
 def run(report: Report) -> None:
-    """Trains one seed after another until the time is over.
+    """Trains one seed after another until the time limit.
 
     Raises:
-      InputError: there is no CIFAR-10.
+      InputError: CIFAR-10 is missing.
     """
     if not report.dry and not any(_layouts(report.data_dir)):
-        raise InputError(f"--data_dir: {report.data_dir} holds no CIFAR-10")
+        raise InputError(f"--data_dir must have CIFAR-10, got {report.data_dir}")
     took = 0.0
     for seed in range(1 if report.dry else MOST_SEEDS):
-        # The first is started at any rate: a later campaign with the same folder resumes it.
+        # The first is always started: a later campaign with the same folder can resume it.
         if seed and report.left() < took + SAVING:
             report.say(f"seed {seed}: no time is left")
             break
@@ -38,7 +38,7 @@ def run(report: Report) -> None:
         _train(report, seed)
         took = time.monotonic() - begin
     accuracies = [
-        found["test_accuracy"] for found in report.figures.values() if found.get("finished")
+        found["test_accuracy"] for found in report.measurements.values() if found.get("finished")
     ]
     if accuracies:
         mean = sum(accuracies) / len(accuracies)
@@ -51,7 +51,7 @@ def _layouts(folder: Path) -> list[Path]:
 
 
 def _train(report: Report, seed: int) -> None:
-    """Runs `launch.train`; near the time limit it is told to save its state and end."""
+    """Runs `launch.train`; near the time limit, stops it, so that it saves its state."""
     workdir = report.workdir / "cifar10" / f"seed{seed}"
     process = subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", "launch.train", *_arguments(report, seed), f"--workdir={workdir}"],
@@ -63,11 +63,11 @@ def _train(report: Report, seed: int) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(2)
         if _last(workdir):
-            report.note(**{f"seed {seed}": _figures(workdir, time.monotonic() - begin)})
+            report.note(**{f"seed {seed}": _measurements(workdir, time.monotonic() - begin)})
         if report.left() < SAVING and process.poll() is None:
             process.send_signal(signal.SIGTERM)
             process.wait()
-    found = _figures(workdir, time.monotonic() - begin)
+    found = _measurements(workdir, time.monotonic() - begin)
     report.note(**{f"seed {seed}": found})
     state = "finished" if found["finished"] else f"ended with status {process.returncode}"
     if "test_accuracy" in found:
@@ -95,8 +95,8 @@ def _arguments(report: Report, seed: int) -> list[str]:
     ]
 
 
-def _figures(workdir: Path, seconds: float) -> dict[str, Any]:
-    """Returns the last accuracy and speed, and what result.json says of a finished run."""
+def _measurements(workdir: Path, seconds: float) -> dict[str, Any]:
+    """Returns the last metrics, and the content of result.json of a finished run."""
     result = workdir / "result.json"
     finished = result.is_file()
     return {
@@ -108,13 +108,13 @@ def _figures(workdir: Path, seconds: float) -> dict[str, Any]:
 
 
 def _last(workdir: Path) -> dict[str, Any]:
-    """Returns the epoch, accuracy and speed that metrics.jsonl tells last."""
+    """Returns the last epoch, accuracy and throughput in metrics.jsonl."""
     found: dict[str, Any] = {}
     with contextlib.suppress(OSError):
         for text in (workdir / "metrics.jsonl").read_text().splitlines():
             try:
                 line = json.loads(text)
-            except ValueError:  # it is being written
+            except ValueError:  # the line is incomplete
                 break
             if line.get("split") == "test":
                 found |= {"epoch": line["epoch"], "test_accuracy": line["accuracy"]}

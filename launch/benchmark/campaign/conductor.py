@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from jaxml import atomic
+from jaxml.io import atomic
 from launch import cache
 from launch.benchmark import command
 from launch.benchmark.campaign.plan import PARTS, Plan
@@ -20,18 +20,18 @@ UNOPTIMISED = "--xla_backend_optimization_level=0"
 
 
 class Process:
-    """One part that runs.
+    """The process of one part.
 
     Attributes:
-      name: of the part.
+      name: name of the part.
     """
 
     def __init__(self, name: str, plan: Plan, seconds: float) -> None:
-        """Starts it.
+        """Starts the process.
 
         Args:
-          name: of the part.
-          plan: its folders.
+          name: name of the part.
+          plan: provides the folders.
           seconds: time limit.
         """
         self.name, self._log = name, plan.out / "campaign.log"
@@ -56,11 +56,11 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                process_group=0,  # so that all processes of the part are ended with it
+                process_group=0,  # so that all processes of the part can be ended together
             )
 
     def poll(self) -> bool:
-        """Returns whether it has ended; ends it when its time is over."""
+        """Returns whether the part has ended; ends it at its time limit."""
         if self._end:
             return True
         if self._process.poll() is None:
@@ -85,8 +85,8 @@ class Process:
         self._end = time.monotonic()
 
     def result(self) -> dict[str, Any]:
-        """Returns `status`, `seconds`, `lines` and `figures` so far."""
-        found: dict[str, Any] = {"lines": [], "figures": {}}
+        """Returns `status`, `seconds`, `lines` and `measurements` so far."""
+        found: dict[str, Any] = {"lines": [], "measurements": {}}
         with contextlib.suppress(OSError, ValueError):
             found = json.loads(self._file.read_text())
         return {
@@ -113,9 +113,9 @@ class Process:
 
 
 def campaign(plan: Plan) -> dict[str, Any]:
-    """Runs the parts and prints a line or more for each; the summary comes last.
+    """Runs the parts, prints their lines and finally a summary.
 
-    Background parts are stopped when the others have ended.
+    Stops background parts when the others have ended.
 
     Returns:
       The result of each part, as in campaign.json.
@@ -133,7 +133,7 @@ def campaign(plan: Plan) -> dict[str, Any]:
         for name in order:
             left = end - time.monotonic()
             if left < min(5.0, limits[name]):
-                print(f"[{name}] left out, no time is left", flush=True)
+                print(f"[{name}] omitted, no time is left", flush=True)
                 continue
             process = Process(name, plan, min(limits[name], left))
             processes.append(process)
@@ -148,14 +148,14 @@ def campaign(plan: Plan) -> dict[str, Any]:
         results = _write(processes, plan)
     print("\n===== summary", flush=True)
     for name in sorted(results, key=list(PARTS).index):
-        _tell(name, results[name])
+        _print(name, results[name])
     return results
 
 
 def environment(plan: Plan) -> dict[str, str]:
-    """Returns the environment of a part: memory is taken as needed, programs are kept."""
+    """Returns the environment of a part: no preallocation of memory, a compilation cache."""
     given = command.environment()
-    if plan.dry:  # compiling takes longer than whatever is tiny
+    if plan.dry:  # optimization takes longer than the tiny programs
         given["XLA_FLAGS"] = f"{given.get('XLA_FLAGS', '')} {UNOPTIMISED}".strip()
     return {
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
@@ -166,7 +166,7 @@ def environment(plan: Plan) -> dict[str, str]:
 
 
 def _wait(process: Process, processes: list[Process], plan: Plan) -> None:
-    """Waits for one part; whatever any part has written meanwhile goes into campaign.json."""
+    """Waits for one part; regularly copies the results of all parts into campaign.json."""
     written = time.monotonic()
     while not process.poll():
         time.sleep(0.05)
@@ -176,7 +176,7 @@ def _wait(process: Process, processes: list[Process], plan: Plan) -> None:
             _write(processes, plan)
             written = time.monotonic()
     results = _write(processes, plan)
-    _tell(process.name, results[process.name])
+    _print(process.name, results[process.name])
 
 
 def _write(processes: list[Process], plan: Plan) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def _write(processes: list[Process], plan: Plan) -> dict[str, Any]:
     return results
 
 
-def _tell(name: str, result: dict[str, Any]) -> None:
+def _print(name: str, result: dict[str, Any]) -> None:
     print(f"[{name}] {result['status']}, {result['seconds']:.1f} s", flush=True)
     for line in result["lines"]:
         print(f"  {line}", flush=True)

@@ -1,4 +1,4 @@
-"""The settings of a campaign and the list of its parts."""
+"""The settings of a campaign, and its parts."""
 
 import dataclasses
 from pathlib import Path
@@ -13,7 +13,7 @@ class Part(NamedTuple):
     Attributes:
       function: `module:function`; the function takes a `Report`.
       seconds: time limit.
-      background: whether it leaves the accelerator alone and runs while other parts do.
+      background: whether it does not use the accelerator, and runs next to the other parts.
     """
 
     function: str
@@ -33,20 +33,20 @@ PARTS = {
     "precision": Part(f"{__package__}.resnet50:precisions", 240),
     "tests": Part(f"{__package__}.suite:run", 120),
 }
-DRY_SECONDS = 600.0  # of each part; it takes a few, but longer on a busy machine
+DRY_SECONDS = 600.0  # time limit of each part; generous, for a busy host
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a campaign runs, and where.
+    """The settings of a campaign.
 
     Attributes:
       out: folder for campaign.json and campaign.log.
-      parts: names in `PARTS`, each with a time limit of its own as `NAME:SECONDS` if wanted.
+      parts: names in `PARTS`, each with an optional time limit as `NAME:SECONDS`.
       seconds: time limit of the whole campaign.
       data_dir: folder of the data sets.
       workdir: folder for runs and compiled programs.
-      dry: whether the parts are tiny.
+      dry: whether to run tiny versions of the parts.
     """
 
     out: Path
@@ -60,7 +60,7 @@ class Plan:
         """Checks the names of the parts and creates the folders.
 
         Raises:
-          InputError: a part is unknown, a limit is no number, or a folder cannot be created.
+          InputError: a part is unknown, a limit is not an int, or a folder cannot be created.
         """
         for text in self.parts:
             name, _, seconds = text.partition(":")

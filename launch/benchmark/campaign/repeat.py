@@ -1,4 +1,4 @@
-"""Whether two equal runs give equal parameters, or the first step and leaf that differ."""
+"""Checks whether two equal runs end in equal parameters, and finds where they diverge."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from launch import cache
 from launch.benchmark.campaign.report import Report
 from launch.benchmark.campaign.timing import environment
 
-# The same algorithms and orders of summation in each run.
+# The same algorithms and the same order of summation in every run.
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 NAMES = {
     "digits": ("compiled by each",),
@@ -21,7 +21,7 @@ DRY = {"resnet20v1": ("deterministic",)}
 
 
 def run(report: Report) -> None:
-    """Compares pairs of processes: each compiles, one compiles for both, with XLA's flag."""
+    """Compares pairs of processes: compiled separately, compiled once, and deterministic."""
     for what, ways in DRY.items() if report.dry else NAMES.items():
         for way in ways:
             report.attempt(f"{what}, {way}", lambda what=what, way=way: _compare(report, what, way))
@@ -59,7 +59,7 @@ def _compare(report: Report, what: str, way: str) -> None:
 
 
 def first_difference(first: list[dict[str, str]], second: list[dict[str, str]]) -> str:
-    """Returns the first step after which the digests of leaves differ, and those leaves.
+    """Describes the first step after which digests differ, and the differing leaves.
 
     >>> first_difference([{"a": "0"}, {"a": "1", "b": "2"}], [{"a": "0"}, {"a": "3", "b": "2"}])
     'differ first after step 2, in 1 of 2 leaves: a'
@@ -67,8 +67,10 @@ def first_difference(first: list[dict[str, str]], second: list[dict[str, str]]) 
     for step, (one, other) in enumerate(zip(first, second, strict=True), start=1):
         leaves = [name for name in one if one[name] != other[name]]
         if leaves:
-            told = ", ".join(leaves[:4])
-            return f"differ first after step {step}, in {len(leaves)} of {len(one)} leaves: {told}"
+            listed = ", ".join(leaves[:4])
+            return (
+                f"differ first after step {step}, in {len(leaves)} of {len(one)} leaves: {listed}"
+            )
     return ""
 
 
@@ -77,16 +79,20 @@ def _write(file: Path, what: str, dry: bool) -> None:
     import jax
     import numpy as np
 
-    from jaxml.program import Program
+    from jaxml.training import create_experiment, initial_state, jit_steps, read_weights
 
-    program = Program(_config(what, dry))
-    state, order = program.initial_state(), program.order(0)
+    experiment = create_experiment(_config(what, dry))
+    steps_per_epoch, keys = experiment.sizes.steps_per_epoch, experiment.keys
+    functions = jit_steps(experiment, lengths=(1,))
+    state = initial_state(experiment, functions, read_weights(experiment))
     digests: list[dict[str, str]] = []
     steps = 2 if dry else 50
+    order: Any = None
     for step in range(steps):
-        if step and step % program.steps_per_epoch == 0:
-            order = program.order(step // program.steps_per_epoch)
-        state, _ = program.train(state, order, 1)
+        if step % steps_per_epoch == 0:
+            epoch = experiment.replicate(step // steps_per_epoch)
+            order = functions.epoch_order(keys.order, epoch)
+        state, _ = functions.train[1](state, experiment.train_data, order, keys.step)
         leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(state.params))
         digests.append(
             {
@@ -98,7 +104,7 @@ def _write(file: Path, what: str, dry: bool) -> None:
 
 
 def _config(what: str, dry: bool) -> Any:
-    """The digits as by default, or random images like CIFAR-10's in the batches of its recipe."""
+    """Returns the default config, or that of CIFAR-10 with random images."""
     from configs import cifar10_resnet20v1, digits_resnet20v1
     from launch.benchmark.competitors.ours import random_set
     from launch.benchmark.settings import Settings

@@ -1,4 +1,4 @@
-"""ResNet-50 on images of 224x224, next to PyTorch on the same card."""
+"""Times ResNet-50 on images of 224x224, with jaxml and PyTorch."""
 
 import functools
 from typing import Any
@@ -9,7 +9,7 @@ from launch.benchmark.campaign.timing import measure
 from launch.benchmark.competitors import OURS
 from launch.benchmark.settings import Settings
 
-# Most valuable first; what there is no time for is left out.
+# Most valuable first; the last ones are skipped if the time is over.
 QUEUE = (
     *((what, 256, name) for what in ("train_step", "inference") for name in (OURS, "torch")),
     *((what, 256, "torch_compile") for what in ("train_step", "inference")),
@@ -28,13 +28,13 @@ PRECISIONS = (
     ("bfloat16", "", OURS),
     ("float32", "", "torch"),
 )
-# A measurement is not started with less time: XLA takes 79 s to compile and tune a training step
-# on an H200 with 16 cores.
+# Time that a measurement needs: XLA takes 79 s to compile and tune a training step on an H200 with
+# 16 cores.
 LEAST_SECONDS = 90.0
 
 
 def run(report: Report) -> None:
-    """Times training and inference in bfloat16 at several batch sizes; the best of each counts."""
+    """Times training and inference in bfloat16 at several batch sizes; reports the best."""
     best: dict[str, tuple[float, int]] = {}
     for what, batch_size, name in DRY if report.dry else QUEUE:
         if not report.dry and report.left() < LEAST_SECONDS:
@@ -50,7 +50,7 @@ def run(report: Report) -> None:
 
 
 def precisions(report: Report) -> None:
-    """Times a training step in float32 as TF32 and in full, and in bfloat16."""
+    """Times a training step in TF32, in full float32 and in bfloat16."""
     for precision, products, name in PRECISIONS[1:2] if report.dry else PRECISIONS:
         if not report.dry and report.left() < LEAST_SECONDS:
             report.say(f"{name}, {precision} {products}: no time is left")
@@ -64,8 +64,8 @@ def _measure(
     model, size = ("resnet_tiny", 8) if report.dry else ("resnet50", 224)
     label = ", ".join(filter(None, (name, what, f"batch {batch_size}", precision, products)))
     task = Settings(what=what, model=model, image_size=size, precision=precision).task(batch_size)
-    if reason := competitors.why_not(name, task):
-        report.say(f"{label}: left out, {reason}")
+    if reason := competitors.unsupported_reason(name, task):
+        report.say(f"{label}: omitted, {reason}")
         return None
     return measure(
         report,

@@ -1,4 +1,4 @@
-"""Tests of the library that matter on an accelerator, run there."""
+"""Runs the tests that matter on an accelerator."""
 
 import re
 import subprocess
@@ -10,10 +10,10 @@ from launch.benchmark import command
 from launch.benchmark.campaign.report import Report
 
 TESTS = (
-    "tests/test_step.py",
-    "tests/test_program.py",
-    "tests/test_train.py",
-    "tests/test_checkpoint.py",
+    "tests/training/test_steps.py",
+    "tests/training/test_experiment.py",
+    "tests/training/test_loop.py",
+    "tests/training/test_checkpoint.py",
     "tests/layers/test_conv.py",
     "tests/layers/test_batch_norm.py",
     "tests/layers/test_pool.py",
@@ -22,16 +22,16 @@ TESTS = (
     "tests/metrics",
     "tests/svm/kernel",
     "tests/svm/linear",
-    "tests/test_optim.py",
+    "tests/optim",
 )
 DRY = ("tests/test_errors.py",)
 WORKERS = 8
-# The suite's warnings are errors: those of plugins and of deprecations depend on what is installed.
+# The suite turns warnings into errors; those of plugins and deprecations depend on the versions.
 PLUGINS = ("-pno:cacheprovider", "-pno:benchmark", "-Wdefault::DeprecationWarning")
 
 
 def run(report: Report) -> None:
-    """Runs the tests with products in full float32; on time-out, what has ended counts."""
+    """Runs the tests with products in full float32, and reports the results in time."""
     file = report.workdir / "tests.log"
     with file.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603
@@ -50,10 +50,10 @@ def run(report: Report) -> None:
             process.kill()
             process.wait()
             ended = "was stopped at the time limit"
-    _tell(report, file, ended)
+    _summarize(report, file, ended)
 
 
-def _tell(report: Report, file: Path, ended: str) -> None:
+def _summarize(report: Report, file: Path, ended: str) -> None:
     text = file.read_text(errors="replace")
     print(text[-200_000:])
     outcomes = count(text)

@@ -1,4 +1,4 @@
-"""Support vector machines on MNIST, and scikit-learn's on the CPU of the same machine."""
+"""Times SVMs on MNIST, with jaxml and with scikit-learn on the CPU of the same host."""
 
 import functools
 import time
@@ -9,16 +9,16 @@ import numpy as np
 import sklearn.svm
 from sklearn.datasets import load_digits
 
-from jaxml.data import idx
+from jaxml.data.sources import idx
 from jaxml.svm.estimators import SVC, LinearSVC
 from launch.benchmark.campaign.report import Report
 
 RBF = {"C": 5.0, "gamma": 0.02}
-SOME = 10_000  # rows that the slower peer is fitted to
+SUBSET = 10_000  # samples for the first fit of scikit-learn's RBF classifier
 
 
 class Data(NamedTuple):
-    """Rows in [0, 1] and labels."""
+    """Samples with features in [0, 1], and labels."""
 
     x: np.ndarray
     y: np.ndarray
@@ -27,31 +27,33 @@ class Data(NamedTuple):
 
 
 def fits(report: Report) -> None:
-    """Times fits and predictions of this library, each fit twice: the first compiles."""
+    """Times fits and predictions of jaxml, each fit twice: the first one compiles."""
     data = load(report)
-    report.say(f"{len(data.x):,} rows of {data.x.shape[1]} features, {len(data.test_x):,} tested")
+    report.say(
+        f"{len(data.x):,} samples of {data.x.shape[1]} features, {len(data.test_x):,} test samples"
+    )
     rbf = functools.partial(SVC, **RBF)
     measure = functools.partial(_measure, report, data)
-    # With 20,000 MiB, the whole kernel of 60,000 rows is kept.
+    # 20,000 MiB hold the whole kernel matrix of 60,000 samples.
     measure("RBF, cache 2,000 MiB", rbf, times=2)
     measure("linear", LinearSVC, times=2)
     measure("RBF, cache 20,000 MiB", functools.partial(rbf, cache_size=20_000), times=2)
-    measure(f"RBF, {SOME:,} rows", rbf, times=2, rows=SOME)
+    measure(f"RBF, {SUBSET:,} samples", rbf, times=2, samples=SUBSET)
 
 
 def peers(report: Report) -> None:
-    """Times scikit-learn, which uses one core, while other parts run on the accelerator."""
+    """Times scikit-learn on one core, while other parts run on the accelerator."""
     data = load(report)
     kinds: tuple[Any, Any] = (sklearn.svm.LinearSVC, sklearn.svm.SVC)
     linear = functools.partial(kinds[0], dual=False)
     rbf = functools.partial(kinds[1], **RBF, cache_size=8000)
     _measure(report, data, "scikit-learn, linear", linear)
-    _measure(report, data, f"scikit-learn, RBF, {SOME:,} rows", rbf, rows=SOME)
+    _measure(report, data, f"scikit-learn, RBF, {SUBSET:,} samples", rbf, samples=SUBSET)
     _measure(report, data, "scikit-learn, RBF", rbf)
 
 
 def load(report: Report) -> Data:
-    """Loads MNIST, or in a dry run the digits of scikit-learn.
+    """Loads MNIST, or in a dry run the digits data set.
 
     Raises:
       InputError: a file is missing.
@@ -75,7 +77,7 @@ def _measure(
     create: Callable[[], Any],
     *,
     times: int = 1,
-    rows: int | None = None,
+    samples: int | None = None,
 ) -> None:
     found: dict[str, Any] = {"fit_seconds": [], "predict_seconds": []}
 
@@ -83,7 +85,7 @@ def _measure(
         for _ in range(times):
             model = create()
             begin = time.perf_counter()
-            model.fit(data.x[:rows], data.y[:rows])
+            model.fit(data.x[:samples], data.y[:samples])
             found["fit_seconds"].append(time.perf_counter() - begin)
             found["relative_gap"] = getattr(model, "relative_gap_", None)
             report.note(**{name: found})

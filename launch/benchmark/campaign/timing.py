@@ -1,4 +1,4 @@
-"""Times one competitor in a process of its own."""
+"""Times one competitor in its own process."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 from launch.benchmark.campaign.report import Report
 from launch.benchmark.ceilings import COPY, PRODUCT
-from launch.benchmark.figures import achieved, ceilings
+from launch.benchmark.measurements import achieved, ceilings
 from launch.benchmark.task import Prepared
 from launch.benchmark.worker import Worker
 
@@ -27,20 +27,20 @@ def measure(
     warm_up: int = WARM_UP,
     variables: Mapping[str, str] | None = None,
 ) -> dict[str, Any] | None:
-    """Times an operation and reports images/s and the fractions of the machine's ceilings.
+    """Times an operation; reports its throughput and the fractions of peak throughput.
 
     Args:
-      report: gets the figures under the label.
+      report: receives the measurements under the label.
       label: name of the measurement.
-      prepare: makes the competitor ready, in its process.
-      operation: what is timed.
-      images: how many pass in one call.
-      repeats: how many calls are timed.
-      warm_up: how many calls come before them.
+      prepare: prepares the competitor, in its process.
+      operation: name of the operation.
+      images: number of images that one call processes.
+      repeats: number of timed calls.
+      warm_up: number of calls before them.
       variables: environment variables of the process.
 
     Returns:
-      The figures, or None where the competitor failed, for example for lack of memory.
+      The measurements, or None if the competitor failed, for example for lack of memory.
     """
     found: dict[str, Any] = {}
 
@@ -70,11 +70,11 @@ def measure(
 
     if not report.attempt(label, take):
         return None
-    report.say(f"{label}: {_told(found)}")
+    report.say(f"{label}: {_describe(found)}")
     return found
 
 
-def _told(found: Mapping[str, Any]) -> str:
+def _describe(found: Mapping[str, Any]) -> str:
     text = (
         f"{found['images_per_second']:,.0f} images/s, {found['median_seconds'] * 1e3:.2f} ms "
         f"({found['min_seconds'] * 1e3:.2f} to {found['max_seconds'] * 1e3:.2f}), "
@@ -83,15 +83,15 @@ def _told(found: Mapping[str, Any]) -> str:
     if "achieved" in found:
         reached, most = found["achieved"], found["ceilings"]
         text += (
-            f"; {reached['flops_share']:.0%} of {most['flops_per_second'] / 1e12:.1f} TFLOP/s, "
-            f"{reached['bytes_share']:.0%} of {most['bytes_per_second'] / 1e9:,.0f} GB/s"
+            f"; {reached['flops_fraction']:.0%} of {most['flops_per_second'] / 1e12:.1f} TFLOP/s, "
+            f"{reached['bytes_fraction']:.0%} of {most['bytes_per_second'] / 1e9:,.0f} GB/s"
         )
     return text
 
 
 @contextlib.contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Adds environment variables, for processes that are started meanwhile."""
+    """Sets environment variables for processes that are started within the context."""
     before = dict(os.environ)
     os.environ.update(variables)
     try:

@@ -1,4 +1,4 @@
-"""Who is timed. Each module here is imported by the process of its competitor alone."""
+"""The competitors of the benchmarks; each module is imported only in its own process."""
 
 import importlib
 import importlib.util
@@ -11,17 +11,17 @@ OURS = "jaxml"
 
 
 class Competitor(NamedTuple):
-    """Where a competitor is written, what it needs, and what it can be timed with.
+    """The module of a competitor, its requirement, and the tasks that it does not support.
 
     Attributes:
-      module: of this package; its `prepare(name, task)` makes it ready.
-      package: that must be installed.
-      leaves_out: what it is not timed with, and why.
+      module: module in this package, with a function `prepare(name, task)`.
+      package: package that must be installed.
+      unsupported: reasons, by task.
     """
 
     module: str
     package: str = "jax"
-    leaves_out: dict[str, str] = {}  # noqa: RUF012 (never changed)
+    unsupported: dict[str, str] = {}  # noqa: RUF012 (constant)
 
 
 COMPETITORS = {
@@ -29,7 +29,7 @@ COMPETITORS = {
     "jaxml_scan": Competitor("ours"),
     "flax": Competitor("plain_flax"),
     "keras": Competitor("plain_keras", "keras", {"conv": "its convolution is that of flax"}),
-    "torch": Competitor("plain_torch", "torch", {"compile": "it compiles nothing"}),
+    "torch": Competitor("plain_torch", "torch", {"compile": "it does not compile"}),
     "torch_compile": Competitor(
         "plain_torch", "torch", {"conv": "a single convolution has nothing to fuse with"}
     ),
@@ -37,20 +37,20 @@ COMPETITORS = {
 
 
 def prepare(name: str, task: Task) -> Prepared:
-    """Makes a competitor ready, in the process that is its own."""
+    """Prepares a competitor for a task; call it in the competitor's own process."""
     module = importlib.import_module(f"{__name__}.{COMPETITORS[name].module}")
     return module.prepare(name, task)
 
 
-def why_not(name: str, task: Task) -> str:
-    """Why a peer is left out, or nothing."""
+def unsupported_reason(name: str, task: Task) -> str:
+    """Returns why a competitor cannot perform a task, or an empty string."""
     competitor = COMPETITORS[name]
     if importlib.util.find_spec(competitor.package) is None:
         return f"{competitor.package} is not installed"
-    if reason := competitor.leaves_out.get(task.what):
+    if reason := competitor.unsupported.get(task.what):
         return reason
     if task.devices > 1:
-        return "only ours is timed on several devices"
+        return "only jaxml is timed on several devices"
     if task.what != "conv" and task.model not in NETWORKS:
         return f"has no network {task.model}; there are {', '.join(NETWORKS)}"
     return ""

@@ -1,4 +1,4 @@
-"""jaxml as its users run it: tuned as by a launcher, with the same functions as in a run."""
+"""jaxml, tuned as by its commands, with the functions of a training run."""
 
 import dataclasses
 import functools
@@ -11,17 +11,18 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxml import layers, optim
+from jaxml import layers
 from jaxml.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig
-from jaxml.data import DATASETS
-from jaxml.data.dataset import Dataset, Split
+from jaxml.data import DATASETS, Dataset, Split
 from jaxml.errors import InputError
-from jaxml.models import MODELS, create_model, network_class
-from jaxml.models.summary import summarize
+from jaxml.models import MODELS, create_model, network_class, summarize
 from jaxml.normalize import UnitInterval
-from jaxml.objective import create_objective
-from jaxml.program import Program
-from jaxml.step import Method, TrainState, train_step
+from jaxml.optim import create_optimizer
+from jaxml.training.compilation import call_lengths, compile_steps
+from jaxml.training.experiment import create_experiment
+from jaxml.training.initialize import initial_state
+from jaxml.training.objective import create_objective
+from jaxml.training.steps import Learner, TrainState, train_step
 from jaxml.types import Batch
 from launch import cpu
 from launch.benchmark import ceilings, convolutions
@@ -29,12 +30,12 @@ from launch.benchmark.task import Operation, Prepared, Task, random_images
 
 
 def prepare(name: str, task: Task) -> Prepared:
-    """Gets ready for what the task says; "jaxml_scan" runs identical blocks as a loop."""
+    """Prepares a task; "jaxml_scan" runs identical blocks as a loop."""
     cpu.tune(os.environ)
     if task.devices > 1:
         jax.config.update("jax_num_cpu_devices", task.devices)
     if len(jax.devices()) < task.devices:
-        raise InputError(f"--devices: {task.devices} is not allowed, there are {jax.devices()}")
+        raise InputError(f"--devices must be at most {len(jax.devices())}, got {task.devices}")
     parameters = 0
     if task.what == "conv":
         conv = functools.partial(layers.conv, padding=1)
@@ -45,7 +46,7 @@ def prepare(name: str, task: Task) -> Prepared:
         cost = summarize(model, task.batch_shape[1:])
         parameters = cost.parameters
         flops = 2.0 * cost.multiply_adds * task.counted
-        operations = {task.what: _operation(task, config, _Training.of(model, task), flops)}
+        operations = {task.what: _operation(task, config, _Training.create_for(model, task), flops)}
     if task.what != "compile":
         operations |= ceilings.operations(jnp.dtype(task.precision))
     return Prepared(
@@ -57,24 +58,24 @@ def prepare(name: str, task: Task) -> Prepared:
 
 
 def _operation(task: Task, config: ModelConfig, training: "_Training", flops: float) -> Operation:
-    """What is timed; `flops` are those of the forward passes in it."""
+    """Prepares the operation; `flops` are those of its forward passes."""
     if task.what == "inference":
         return _inference(training, flops)
     if task.what == "compile":
         return Operation(_compile(training))
-    # The gradients of the inputs and of the kernels cost as much again, each.
+    # The gradients of the inputs and of the kernels cost as much as the forward pass, each.
     if task.what == "epoch":
         return Operation(_epoch(config, task), 3 * flops)
     return _train_step(training, 3 * flops)
 
 
 def model_config(task: Task, *, scan: bool = False) -> ModelConfig:
-    """The network as the peers have it: projections as shortcuts, no auxiliary head."""
+    """Returns the config of the network that all competitors have (see `networks`)."""
     fields = {field.name for field in dataclasses.fields(network_class(MODELS[task.model]))}
     projects = "shortcut" in fields and not task.model.endswith("_keras")
     return ModelConfig(
         name=task.model,
-        shortcut="projection" if projects else "",
+        shortcut="projection" if projects else None,
         auxiliary=False,
         dtype=task.precision,
         scan=scan,
@@ -82,31 +83,31 @@ def model_config(task: Task, *, scan: bool = False) -> ModelConfig:
 
 
 class _Training(NamedTuple):
-    """What a training step needs.
+    """The components of a training step.
 
     Attributes:
-      method: what is done.
-      create: the state of a key.
-      batch: on the devices.
-      replicated: where the state is.
+      learner: static components of the step.
+      create: initializes the state from a PRNG key.
+      batch: batch on the devices.
+      replicated: sharding of the state.
     """
 
-    method: Method
+    learner: Learner
     create: Callable[[jax.Array], TrainState]
     batch: Batch
     replicated: NamedSharding
 
     @classmethod
-    def of(cls, model: Any, task: Task) -> Self:
-        """The network with the optimiser and the batch of the benchmark."""
-        method = Method(
+    def create_for(cls, model: Any, task: Task) -> Self:
+        """Combines a network with the optimizer and the batch of the benchmark."""
+        learner = Learner(
             model,
             create_objective(LossConfig(), num_classes=task.num_classes),
-            optim.create_optimizer(OptimConfig(), lambda _: OptimConfig().learning_rate),
+            create_optimizer(OptimConfig(), lambda _: OptimConfig().learning_rate),
         )
         create = functools.partial(
             TrainState.create,
-            method=method,
+            learner=learner,
             normalizer=UnitInterval(),
             input_shape=task.batch_shape[1:],
         )
@@ -114,15 +115,15 @@ class _Training(NamedTuple):
         mesh = jax.make_mesh((len(devices),), ("data",), (AxisType.Auto,), devices=devices)
         sharded = NamedSharding(mesh, PartitionSpec("data"))
         batch = Batch(*jax.device_put(random_images(task, task.batch_size), sharded))
-        return cls(method, create, batch, NamedSharding(mesh, PartitionSpec()))
+        return cls(learner, create, batch, NamedSharding(mesh, PartitionSpec()))
 
     def state(self) -> TrainState:
-        """Before the first step, on the devices."""
+        """Returns the state before the first step, on the devices."""
         return jax.jit(self.create, out_shardings=self.replicated)(jax.random.key(0))
 
     def step(self) -> Any:
-        """The jitted step; the state is donated."""
-        step = functools.partial(train_step, jax.random.key(0), self.method)
+        """Returns the jitted step, which donates the state."""
+        step = functools.partial(train_step, jax.random.key(0), self.learner)
         return jax.jit(step, donate_argnums=0, out_shardings=self.replicated)
 
 
@@ -144,7 +145,7 @@ def _inference(training: _Training, flops: float) -> Operation:
 
     def forward(variables: Any, images: jax.Array) -> Any:
         images = state.normalizer.apply(images)
-        return training.method.model.apply(variables, images, train=False)
+        return training.learner.model.apply(variables, images, train=False)
 
     images = training.batch.inputs
     compiled = jax.jit(forward).lower(variables, images).compile()
@@ -154,7 +155,7 @@ def _inference(training: _Training, flops: float) -> Operation:
 
 
 def _compile(training: _Training) -> Callable[[], object]:
-    """Traces, lowers and compiles a training step."""
+    """Returns a function that traces, lowers and compiles a training step."""
     jax.config.update("jax_enable_compilation_cache", False)
     state = jax.eval_shape(training.create, jax.random.key(0))
     place = functools.partial(jax.ShapeDtypeStruct, sharding=training.replicated)
@@ -163,23 +164,23 @@ def _compile(training: _Training) -> Callable[[], object]:
 
 
 def _epoch(model: ModelConfig, task: Task) -> Callable[[], object]:
-    """An epoch as a run takes it: the set on the device, as many steps a call as there."""
+    """Prepares an epoch as in a run, with the training set on the device."""
     return epoch(model, task, DataConfig(normalization="unit"))
 
 
 def epoch(
-    model: ModelConfig, task: Task, data: DataConfig, *, steps_per_call: int = 0
+    model: ModelConfig, task: Task, data: DataConfig, *, steps_per_call: int | None = None
 ) -> Callable[[], object]:
-    """An epoch of random images, compiled.
+    """Compiles an epoch of random images.
 
     Args:
-      model: the network.
-      task: its number of images and batch size.
-      data: normalisation and augmentation.
-      steps_per_call: as in a run.
+      model: config of the network.
+      task: provides the number of images and the batch size.
+      data: config of normalization and augmentation.
+      steps_per_call: see `Config.steps_per_call`.
     """
     name = random_set(task, train=task.images, test=task.batch_size)
-    program = Program(
+    experiment = create_experiment(
         Config(
             batch_size=task.batch_size,
             eval_batch_size=task.batch_size,
@@ -189,15 +190,16 @@ def epoch(
             optim=OptimConfig(schedule="constant"),
         )
     )
-    state = program.initial_state()
-    program.compile()
+    sizes, keys = experiment.sizes, experiment.keys
+    steps = compile_steps(experiment, call_lengths(sizes), init=True)
+    state = initial_state(experiment, steps)
 
     def take() -> None:
         nonlocal state
-        order, left = program.order(0), program.steps_per_epoch
+        order, left = steps.epoch_order(keys.order, experiment.replicate(0)), sizes.steps_per_epoch
         while left:
-            count = min(program.steps_per_call, left)
-            state, _ = program.train(state, order, count)
+            count = min(sizes.steps_per_call, left)
+            state, _ = steps.train[count](state, experiment.train_data, order, keys.step)
             left -= count
         jax.block_until_ready(state)
 
@@ -205,15 +207,15 @@ def epoch(
 
 
 def random_set(task: Task, *, train: int, test: int) -> str:
-    """Adds a set of random images to those that a config can name, in this process alone.
+    """Registers a data set of random images in this process.
 
     Args:
-      task: its size of the images and number of classes.
+      task: provides the size of the images and the number of classes.
       train: number of training images.
       test: number of test images.
 
     Returns:
-      The name of the set.
+      The name of the data set.
     """
     splits = [Split(*random_images(task, count)) for count in (train, test)]
     dataset = Dataset(splits[0], splits[1], task.num_classes)
@@ -222,5 +224,5 @@ def random_set(task: Task, *, train: int, test: int) -> str:
 
 
 def _bytes_moved(compiled: Any) -> float:
-    """By XLA's count of what each of its operations reads and writes."""
+    """Returns XLA's count of the bytes that the operations of a program read and write."""
     return float((compiled.cost_analysis() or {}).get("bytes accessed", 0.0))

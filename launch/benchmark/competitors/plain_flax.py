@@ -1,4 +1,4 @@
-"""The same network as a user of Flax Linen and optax writes it, with no tricks."""
+"""The same networks in plain Flax Linen and optax."""
 
 import functools
 import importlib.metadata
@@ -20,7 +20,7 @@ from launch.benchmark.task import Operation, Prepared, Task, random_images
 
 
 class FlaxLayers:
-    """The layers of Flax, as they are called within a module."""
+    """The layers of Flax; call them within a module."""
 
     def __init__(self, *, train: bool, epsilon: float, dtype: Any) -> None:
         self._conv = functools.partial(nn.Conv, use_bias=False, dtype=dtype)
@@ -33,33 +33,33 @@ class FlaxLayers:
         )
 
     def conv(self, x: jax.Array, features: int, kernel_size: int = 3, strides: int = 1) -> Any:
-        """With half of the kernel as padding."""
+        """Convolves with half of the kernel size as padding."""
         window = (kernel_size, kernel_size)
         return self._conv(features, window, strides=strides, padding=kernel_size // 2)(x)
 
     def norm(self, x: jax.Array) -> jax.Array:
-        """Batch norm."""
+        """Applies batch normalization."""
         return self._norm()(x)
 
     def relu(self, x: jax.Array) -> jax.Array:
-        """ReLU."""
+        """Applies a ReLU."""
         return nn.relu(x)
 
     def add(self, new: jax.Array, x: jax.Array) -> jax.Array:
-        """The sum."""
+        """Adds two arrays."""
         return new + x
 
     def concatenate(self, xs: Sequence[jax.Array]) -> jax.Array:
-        """By the channels."""
+        """Concatenates along the channels."""
         return jnp.concatenate(xs, axis=-1)
 
     def average_pool(self, x: jax.Array, window: int, strides: int) -> jax.Array:
-        """The mean of what is in the image."""
+        """Averages each window, excluding padding."""
         sizes = (window, window), (strides, strides)
         return nn.avg_pool(x, *sizes, padding="SAME", count_include_pad=False)
 
     def max_pool(self, x: jax.Array, window: int, strides: int) -> jax.Array:
-        """With half of the window as padding."""
+        """Takes the maximum of each window, with half of its size as padding."""
         padding: Any = [(window // 2, window // 2)] * 2
         return nn.max_pool(x, (window, window), (strides, strides), padding)
 
@@ -73,20 +73,20 @@ class FlaxNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
-        """uint8 images to logits."""
+        """Maps uint8 images to logits."""
         net = FlaxLayers(train=train, epsilon=self.network.epsilon, dtype=self.dtype)
         x = self.network.body(net, images.astype(jnp.float32) / 255)
         return nn.Dense(self.num_classes, dtype=self.dtype)(x.mean(axis=(1, 2)))
 
 
 class State(train_state.TrainState):
-    """Flax' own, with the statistics of the norms."""
+    """The train state of Flax, with the statistics of batch normalization."""
 
     batch_stats: Any
 
 
 def prepare(name: str, task: Task) -> Prepared:
-    """Gets ready for what the task says."""
+    """Prepares a task."""
     del name
     parameters, operations = 0, {}
     if task.what == "conv":
@@ -94,7 +94,7 @@ def prepare(name: str, task: Task) -> Prepared:
     else:
         create = create_state(task)
         parameters = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(create).params))
-        operations[task.what] = Operation(_WAYS[task.what](task, create))
+        operations[task.what] = Operation(_OPERATIONS[task.what](task, create))
     return Prepared(
         operations,
         jax.devices()[0].device_kind,
@@ -104,7 +104,7 @@ def prepare(name: str, task: Task) -> Prepared:
 
 
 def create_state(task: Task) -> Callable[[], State]:
-    """What makes the state before the first step."""
+    """Returns a function that initializes the state."""
     model = FlaxNetwork(NETWORKS[task.model], task.num_classes, jnp.dtype(task.precision))
 
     def create() -> State:
@@ -122,7 +122,7 @@ def create_state(task: Task) -> Callable[[], State]:
 
 @functools.partial(jax.jit, donate_argnums=0)
 def step(state: State, images: jax.Array, labels: jax.Array) -> tuple[State, jax.Array]:
-    """One training step."""
+    """Takes one training step; returns the state and the loss."""
 
     def mean_loss(params: Any) -> Any:
         variables = {"params": params, "batch_stats": state.batch_stats}
@@ -136,7 +136,7 @@ def step(state: State, images: jax.Array, labels: jax.Array) -> tuple[State, jax
 
 
 def _optimizer(config: OptimConfig) -> optax.GradientTransformation:
-    """Momentum with decay of the kernels."""
+    """Builds momentum with weight decay on the kernels."""
 
     def kernels(params: Any) -> Any:
         return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
@@ -168,7 +168,7 @@ def _inference(task: Task, create: Callable[[], State]) -> Callable[[], object]:
 
 
 def _compile(task: Task, create: Callable[[], State]) -> Callable[[], object]:
-    """Traces, lowers and compiles a training step."""
+    """Returns a function that traces, lowers and compiles a training step."""
     jax.config.update("jax_enable_compilation_cache", False)
     state = jax.eval_shape(create)
     batch = jax.device_put(random_images(task, task.batch_size))
@@ -176,7 +176,7 @@ def _compile(task: Task, create: Callable[[], State]) -> Callable[[], object]:
 
 
 def _epoch(task: Task, create: Callable[[], State]) -> Callable[[], object]:
-    """A loop over shuffled batches, which come from the host."""
+    """Prepares a loop over shuffled batches from host memory."""
     state = jax.jit(create)()
     images, labels = random_images(task, task.images)
     generator = np.random.default_rng(0)
@@ -193,7 +193,7 @@ def _epoch(task: Task, create: Callable[[], State]) -> Callable[[], object]:
     return epoch
 
 
-_WAYS = {
+_OPERATIONS = {
     "train_step": _train_step,
     "inference": _inference,
     "compile": _compile,

@@ -1,4 +1,4 @@
-"""The same network as a user of Keras 3 writes it, on JAX."""
+"""The same networks in plain Keras 3, on JAX."""
 
 import importlib
 import importlib.metadata
@@ -12,16 +12,16 @@ from launch.benchmark.task import Operation, Prepared, Task, random_images
 
 
 class KerasLayers:
-    """The layers of Keras; their "same" padding is another than ours, and of the same cost."""
+    """The layers of Keras; their "same" padding differs from jaxml's, at the same cost."""
 
     def __init__(self, keras: Any, *, epsilon: float, weight_decay: float) -> None:
         self._layers = keras.layers
         self._epsilon = epsilon
-        # Half of it, for the gradient of a square is twice its root.
+        # Half, because the gradient of the squared norm has a factor of 2.
         self.penalty = keras.regularizers.L2(weight_decay / 2)
 
     def conv(self, x: Any, features: int, kernel_size: int = 3, strides: int = 1) -> Any:
-        """Without a bias."""
+        """Convolves without a bias."""
         return self._layers.Conv2D(
             features,
             kernel_size,
@@ -32,32 +32,32 @@ class KerasLayers:
         )(x)
 
     def norm(self, x: Any) -> Any:
-        """Batch norm."""
+        """Applies batch normalization."""
         return self._layers.BatchNormalization(momentum=0.9, epsilon=self._epsilon)(x)
 
     def relu(self, x: Any) -> Any:
-        """ReLU."""
+        """Applies a ReLU."""
         return self._layers.ReLU()(x)
 
     def add(self, new: Any, x: Any) -> Any:
-        """The sum."""
+        """Adds two arrays."""
         return self._layers.Add()([new, x])
 
     def concatenate(self, xs: Sequence[Any]) -> Any:
-        """By the channels."""
+        """Concatenates along the channels."""
         return self._layers.Concatenate()(list(xs))
 
     def average_pool(self, x: Any, window: int, strides: int) -> Any:
-        """The mean of what is in the image."""
+        """Averages each window, excluding padding."""
         return self._layers.AveragePooling2D(window, strides, padding="same")(x)
 
     def max_pool(self, x: Any, window: int, strides: int) -> Any:
-        """The largest of each window."""
+        """Takes the maximum of each window."""
         return self._layers.MaxPooling2D(window, strides, padding="same")(x)
 
 
 def prepare(name: str, task: Task) -> Prepared:
-    """Gets ready for what the task says."""
+    """Prepares a task."""
     del name
     os.environ["KERAS_BACKEND"] = "jax"
     keras = importlib.import_module("keras")
@@ -68,7 +68,7 @@ def prepare(name: str, task: Task) -> Prepared:
         keras.config.set_dtype_policy("mixed_bfloat16")
     model = create_model(keras, NETWORKS[task.model], task)
     return Prepared(
-        {task.what: Operation(_WAYS[task.what](task, model))},
+        {task.what: Operation(_OPERATIONS[task.what](task, model))},
         jax.devices()[0].device_kind,
         {package: importlib.metadata.version(package) for package in ("keras", "jax")},
         sum(int(weight.value.size) for weight in model.trainable_weights),
@@ -76,7 +76,7 @@ def prepare(name: str, task: Task) -> Prepared:
 
 
 def create_model(keras: Any, network: Network, task: Task) -> Any:
-    """uint8 images to logits, compiled for training."""
+    """Builds a network from uint8 images to logits, compiled for training."""
     config = OptimConfig()
     net = KerasLayers(keras, epsilon=network.epsilon, weight_decay=config.weight_decay)
     images = keras.Input(task.batch_shape[1:], dtype="uint8")
@@ -93,7 +93,7 @@ def create_model(keras: Any, network: Network, task: Task) -> Any:
 
 
 def _train_step(task: Task, model: Any) -> Callable[[], object]:
-    """Its first call compiles."""
+    """Prepares a training step; the first call compiles."""
     batch = random_images(task, task.batch_size)
     return lambda: model.train_on_batch(*batch)
 
@@ -114,7 +114,7 @@ def _epoch(task: Task, model: Any) -> Callable[[], object]:
     return lambda: fit(count)
 
 
-_WAYS = {
+_OPERATIONS = {
     "train_step": _train_step,
     "inference": _inference,
     "compile": _train_step,

@@ -1,4 +1,4 @@
-"""The same network in PyTorch at its best: channels_last, all cores, with and without compile."""
+"""The same networks in PyTorch: channels_last, all cores, with and without torch.compile."""
 
 import importlib
 import importlib.metadata
@@ -21,14 +21,14 @@ from launch.benchmark.task import (
 
 
 class Value(NamedTuple):
-    """A node of a graph, and how many channels its result has."""
+    """A node of a graph, and the number of channels of its result."""
 
     node: Any
     channels: int
 
 
 class TorchLayers:
-    """Writes a network down as a graph, which becomes plain code that calls torch's modules."""
+    """The layers of torch; they record a graph that becomes a module of plain code."""
 
     def __init__(self, torch: Any, *, epsilon: float) -> None:
         self._torch = torch
@@ -37,37 +37,37 @@ class TorchLayers:
         self.modules: dict[str, Any] = {}
 
     def images(self) -> Value:
-        """uint8 images `[batch, channels, height, width]`, scaled to [0, 1]."""
+        """Returns the input, uint8 images `[batch, channels, height, width]` scaled to [0, 1]."""
         scaled = self.graph.call_method("float", (self.graph.placeholder("images"),))
         return Value(self.graph.call_function(operator.truediv, (scaled, 255)), CHANNELS)
 
     def conv(self, x: Value, features: int, kernel_size: int = 3, strides: int = 1) -> Value:
-        """With half of the kernel as padding."""
+        """Convolves with half of the kernel size as padding."""
         conv = self._torch.nn.Conv2d(
             x.channels, features, kernel_size, strides, kernel_size // 2, bias=False
         )
         return self.call(conv, x, features)
 
     def norm(self, x: Value) -> Value:
-        """Batch norm."""
+        """Applies batch normalization."""
         return self.call(self._torch.nn.BatchNorm2d(x.channels, eps=self._epsilon), x)
 
     def relu(self, x: Value) -> Value:
-        """ReLU in place, as in torchvision."""
+        """Applies a ReLU in place, as torchvision does."""
         return self.call(self._torch.nn.ReLU(inplace=True), x)
 
     def add(self, new: Value, x: Value) -> Value:
-        """The sum in place, as in torchvision."""
+        """Adds two arrays in place, as torchvision does."""
         return new._replace(node=self.graph.call_function(operator.iadd, (new.node, x.node)))
 
     def concatenate(self, xs: Sequence[Value]) -> Value:
-        """By the channels."""
+        """Concatenates along the channels."""
         nodes = [x.node for x in xs]
         channels = sum(x.channels for x in xs)
         return Value(self.graph.call_function(self._torch.cat, (nodes, 1)), channels)
 
     def average_pool(self, x: Value, window: int, strides: int) -> Value:
-        """The mean of what is in the image."""
+        """Averages each window, excluding padding."""
         pad = (window - 1) // 2
         pool = self._torch.nn.AvgPool2d(
             window, strides, pad, ceil_mode=strides > 1, count_include_pad=False
@@ -75,23 +75,23 @@ class TorchLayers:
         return self.call(pool, x)
 
     def max_pool(self, x: Value, window: int, strides: int) -> Value:
-        """With half of the window as padding."""
+        """Takes the maximum of each window, with half of its size as padding."""
         return self.call(self._torch.nn.MaxPool2d(window, strides, window // 2), x)
 
     def call(self, module: Any, x: Value, channels: int = 0) -> Value:
-        """A module's result; with the channels of x, unless another number is given."""
+        """Calls a module; its result has the channels of `x` unless a number is given."""
         name = f"layer{len(self.modules)}"
         self.modules[name] = module
         return Value(self.graph.call_module(name, (x.node,)), channels or x.channels)
 
     def finish(self, x: Value) -> Any:
-        """The module of the whole graph."""
+        """Returns the module of the whole graph."""
         self.graph.output(x.node)
         return self._torch.fx.GraphModule(self.modules, self.graph)
 
 
 class Session(NamedTuple):
-    """What is the same whatever is timed."""
+    """The context shared by all operations."""
 
     torch: Any
     task: Task
@@ -99,35 +99,35 @@ class Session(NamedTuple):
     compiled: bool
 
     def model(self) -> Any:
-        """In channels_last, on the device."""
+        """Creates the network in channels_last, on the device."""
         network = NETWORKS[self.task.model]
         model = create_model(self.torch, network, self.task.num_classes)
         return model.to(self.device, memory_format=self.torch.channels_last)
 
     def callable(self, model: Any) -> Any:
-        """The model, compiled where that is asked for."""
+        """Returns the model, compiled if requested."""
         return self.torch.compile(model) if self.compiled else model
 
     def images(self, count: int) -> tuple[Any, Any]:
-        """uint8 images `[count, height, width, channels]` and labels, on the device."""
+        """Draws uint8 images `[count, height, width, channels]` and labels, on the device."""
         images, labels = random_images(self.task, count)
         tensors = (self.torch.from_numpy(images), self.torch.from_numpy(labels).long())
         return tensors[0].to(self.device), tensors[1].to(self.device)
 
     def autocast(self) -> Any:
-        """In which a network computes in the task's precision."""
+        """Returns a context in which a network computes in the precision of the task."""
         return self.torch.autocast(
             self.device.type, self.torch.bfloat16, enabled=self.task.precision == "bfloat16"
         )
 
     def wait(self) -> None:
-        """Until all that was asked for is done."""
+        """Waits until the device is idle."""
         if self.device.type == "cuda":
             self.torch.cuda.synchronize()
 
 
 def prepare(name: str, task: Task) -> Prepared:
-    """Gets ready for what the task says; "torch_compile" compiles the network."""
+    """Prepares a task; "torch_compile" compiles the network."""
     if task.what == "compile":
         os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
     torch = importlib.import_module("torch")
@@ -143,7 +143,7 @@ def prepare(name: str, task: Task) -> Prepared:
     else:
         model = session.model()
         parameters = sum(p.numel() for p in model.parameters())
-        operations = {task.what: Operation(_WAYS[task.what](session, model))}
+        operations = {task.what: Operation(_OPERATIONS[task.what](session, model))}
     return Prepared(
         operations,
         torch.cuda.get_device_name() if cuda else "cpu",
@@ -153,7 +153,7 @@ def prepare(name: str, task: Task) -> Prepared:
 
 
 def create_model(torch: Any, network: Network, num_classes: int) -> Any:
-    """uint8 images `[batch, channels, height, width]` to logits."""
+    """Builds a network from uint8 images `[batch, channels, height, width]` to logits."""
     net = TorchLayers(torch, epsilon=network.epsilon)
     x = network.body(net, net.images())
     x = net.call(torch.nn.AdaptiveAvgPool2d(1), x)
@@ -162,7 +162,7 @@ def create_model(torch: Any, network: Network, num_classes: int) -> Any:
 
 
 def _optimizer(torch: Any, model: Any) -> Any:
-    """Momentum with decay of the kernels."""
+    """Builds momentum with weight decay on the kernels."""
     config = OptimConfig()
     kernels = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim == 1]
@@ -176,14 +176,14 @@ def _optimizer(torch: Any, model: Any) -> Any:
 
 
 def _stepper(session: Session, model: Any) -> Callable[[Any, Any], None]:
-    """One training step of images as they are stored, and labels."""
+    """Returns a function that takes one training step on NHWC images and labels."""
     torch, forward = session.torch, session.callable(model.train())
     optimizer = _optimizer(torch, model)
 
     def step(images: Any, labels: Any) -> None:
         optimizer.zero_grad(set_to_none=True)
         with session.autocast():
-            # So seen, what is stored channel by channel in each pixel is channels_last.
+            # NHWC in memory, viewed as NCHW, is channels_last.
             logits = forward(images.permute(0, 3, 1, 2))
             loss = torch.nn.functional.cross_entropy(logits.float(), labels)
         loss.backward()
@@ -193,7 +193,7 @@ def _stepper(session: Session, model: Any) -> Callable[[Any, Any], None]:
 
 
 def _train_step(session: Session, model: Any) -> Callable[[], object]:
-    """The first call compiles, if anything is compiled."""
+    """Prepares a training step; the first call compiles, if requested."""
     step, batch = _stepper(session, model), session.images(session.task.batch_size)
 
     def take() -> None:
@@ -216,10 +216,10 @@ def _inference(session: Session, model: Any) -> Callable[[], object]:
 
 
 def _epoch(session: Session, model: Any) -> Callable[[], object]:
-    """A loop over shuffled batches of a set that is on the device."""
+    """Prepares a loop over shuffled batches of a training set on the device."""
     step, task = _stepper(session, model), session.task
     images, labels = session.images(task.images)
-    for _ in range(3):  # compiles, and finds the best algorithms
+    for _ in range(3):  # compiles, and selects algorithms
         step(images[: task.batch_size], labels[: task.batch_size])
 
     def epoch() -> None:
@@ -232,7 +232,7 @@ def _epoch(session: Session, model: Any) -> Callable[[], object]:
     return epoch
 
 
-_WAYS = {
+_OPERATIONS = {
     "train_step": _train_step,
     "inference": _inference,
     "compile": _train_step,
@@ -241,7 +241,7 @@ _WAYS = {
 
 
 def _convolutions(session: Session) -> dict[str, Operation]:
-    """All shapes and ways."""
+    """Prepares all shapes and passes."""
     torch, task = session.torch, session.task
     dtype = getattr(torch, task.precision)
     found = {}
@@ -254,22 +254,24 @@ def _convolutions(session: Session) -> dict[str, Operation]:
             y.permute(0, 3, 1, 2),
             kernel.contiguous(memory_format=torch.channels_last),
         )
-        for number, way in enumerate(convolutions.WAYS):
-            name = convolutions.name(size, channels, way)
+        for number, direction in enumerate(convolutions.PASSES):
+            name = convolutions.name(size, channels, direction)
             call = _convolution(session, number, *arrays)
             found[name] = Operation(call, convolutions.flops(task, size, channels))
     return found
 
 
-def _convolution(session: Session, way: int, x: Any, y: Any, kernel: Any) -> Callable[[], object]:
-    """Forward (0), the gradient of the input (1) or of the kernel (2)."""
+def _convolution(
+    session: Session, direction: int, x: Any, y: Any, kernel: Any
+) -> Callable[[], object]:
+    """Prepares the forward pass (0), or the gradient of the input (1) or the kernel (2)."""
     torch = session.torch
 
     def call() -> None:
-        if way == 0:
+        if direction == 0:
             torch.nn.functional.conv2d(x, kernel, padding=1)
         else:
-            wanted = [way == 1, way == 2, False]
+            wanted = [direction == 1, direction == 2, False]
             ones, zeros = [1, 1], [0, 0]
             torch.ops.aten.convolution_backward(
                 y, x, kernel, None, ones, ones, ones, False, zeros, 1, wanted

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.benchmark.competitors import COMPETITORS, why_not
+from launch.benchmark.competitors import COMPETITORS, unsupported_reason
 from launch.benchmark.task import Task
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -56,9 +56,9 @@ def test_a_competitor_does_what_it_is_asked(name):
         assert operations[0] == what
         assert parameters == "1454"
     ceilings = ["matrix_product", "copy"] if name == "jaxml" else []
-    if "conv" not in competitor.leaves_out:
+    if "conv" not in competitor.unsupported:
         assert _do(name, ("conv", "float32")) == [["conv", "0", *CONVOLUTIONS, *ceilings]]
-    if "compile" not in competitor.leaves_out:
+    if "compile" not in competitor.unsupported:
         assert _do(name, ("compile", "float32")) == [["compile", "1454", "compile"]]
 
 
@@ -68,13 +68,17 @@ def test_a_loop_over_blocks_is_compiled_too():
 
 def test_who_is_left_out_is_told_why(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name != "keras" or None)
-    assert why_not("flax", TASK) == why_not("torch_compile", TASK) == ""
-    assert why_not("keras", TASK) == "keras is not installed"
+    assert unsupported_reason("flax", TASK) == unsupported_reason("torch_compile", TASK) == ""
+    assert unsupported_reason("keras", TASK) == "keras is not installed"
     several, other = (
         dataclasses.replace(TASK, **change) for change in ({"devices": 2}, {"model": "mlp"})
     )
-    assert why_not("flax", several) == "only ours is timed on several devices"
-    assert why_not("flax", other).startswith("has no network mlp; there are resnet_tiny, ")
+    assert unsupported_reason("flax", several) == "only jaxml is timed on several devices"
+    assert unsupported_reason("flax", other).startswith(
+        "has no network mlp; there are resnet_tiny, "
+    )
     compiled, conv = (dataclasses.replace(TASK, what=what) for what in ("compile", "conv"))
-    assert why_not("torch", compiled) == "it compiles nothing"
-    assert why_not("torch_compile", conv) == "a single convolution has nothing to fuse with"
+    assert unsupported_reason("torch", compiled) == "it does not compile"
+    assert (
+        unsupported_reason("torch_compile", conv) == "a single convolution has nothing to fuse with"
+    )

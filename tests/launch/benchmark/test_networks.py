@@ -9,8 +9,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
-from jaxml.models import create_model
-from jaxml.models.summary import summarize
+from jaxml.models import create_model, summarize
 from launch.benchmark.competitors import ours
 from launch.benchmark.competitors.plain_flax import FlaxNetwork
 from launch.benchmark.competitors.plain_torch import create_model as create_torch

@@ -30,7 +30,7 @@ def test_a_peer_that_fails_is_told_and_left_out():
 
     taken = rounds(["jaxml", "torch"], seconds_of, 3, say=told.append)
     assert taken == {"jaxml": [1.0] * 3}
-    assert told == ["torch: left out, RuntimeError: no compiler"]
+    assert told == ["torch: omitted, RuntimeError: no compiler"]
     assert calls.count("torch") == 2
 
 

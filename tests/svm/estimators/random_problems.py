@@ -13,7 +13,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn import svm
 
-from jaxml.svm.estimators import SVC, SVR, NuSVC, OneClassSVM
+from jaxml.svm import SVC, SVR, NuSVC, OneClassSVM
 
 ESTIMATORS = {"SVC": SVC, "NuSVC": NuSVC, "SVR": SVR, "OneClassSVM": OneClassSVM}
 

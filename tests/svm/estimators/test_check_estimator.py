@@ -1,4 +1,4 @@
-"""scikit-learn's own checks of an estimator."""
+"""scikit-learn's checks of estimators."""
 
 import contextlib
 from unittest import SkipTest
@@ -6,12 +6,12 @@ from unittest import SkipTest
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from jaxml.svm.estimators import SVC, SVR, LinearSVC, LinearSVR, NuSVC, OneClassSVM
+from jaxml.svm import SVC, SVR, LinearSVC, LinearSVR, NuSVC, OneClassSVM
 
 _TO_A_TOLERANCE = (
-    "copies of a row and its weight have the same optimum, which is reached to `tol`, and gamma by "
-    "the unweighted variance, as scikit-learn's; the check wants equal digits, as it does of "
-    "scikit-learn's own, where it is an expected failure, too"
+    "repeated samples have the optimum of one weighted sample only up to `tol`, and gamma depends "
+    "on the unweighted variance; the check requires equal digits, and is an expected failure of "
+    "scikit-learn's own estimators, too"
 )
 _EXPECTED = {
     "check_sample_weight_equivalence_on_dense_data": _TO_A_TOLERANCE,
@@ -25,5 +25,5 @@ _EXPECTED = {
     expected_failed_checks=lambda estimator: {} if isinstance(estimator, LinearSVC) else _EXPECTED,
 )
 def test_estimator(estimator, check):
-    with contextlib.suppress(SkipTest):  # what needs packages that nothing here has to do with
+    with contextlib.suppress(SkipTest):  # checks that need optional packages
         check(estimator)

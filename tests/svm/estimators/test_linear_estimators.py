@@ -1,4 +1,4 @@
-"""The linear estimators have the optima of liblinear, and scikit-learn's manners."""
+"""The linear estimators against liblinear, and their scikit-learn conventions."""
 
 import pickle
 import warnings
@@ -15,9 +15,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from jaxml.svm.estimators import LinearSVC, LinearSVR
-from jaxml.svm.linear import fit as linear_fit
-from jaxml.svm.linear import rows
+from jaxml.svm import LinearSVC, LinearSVR
+from jaxml.svm.linear import _fit, _sparse
 
 EXACT: dict[str, Any] = {"tol": 1e-10, "max_iter": 10**6}
 
@@ -63,7 +62,7 @@ def test_the_optimum_is_that_of_liblinear(data, penalty, loss):
 
 
 @pytest.mark.parametrize("loss", ["epsilon_insensitive", "squared_epsilon_insensitive"])
-def test_regression_is_that_of_liblinear(loss):
+def test_regression_matches_liblinear(loss):
     x, y = load_diabetes(return_X_y=True)
     ours = LinearSVR(loss=loss, C=20.0, epsilon=10.0).fit(x, y)
     theirs = sklearn.svm.LinearSVR(loss=loss, C=20.0, epsilon=10.0, **EXACT).fit(x, y)
@@ -91,7 +90,7 @@ def test_the_intercept():
     np.testing.assert_allclose(large.intercept_, free.intercept_, rtol=1e-2)
 
 
-def test_few_weights_without_an_intercept():
+def test_l1_without_an_intercept():
     x, y = digits()
     ours = LinearSVC("l1", fit_intercept=False).fit(x, y)
     settings: Any = {"fit_intercept": False, "dual": False, **EXACT}
@@ -102,7 +101,7 @@ def test_few_weights_without_an_intercept():
     assert ours.converged_
 
 
-def test_an_intercept_that_is_scaled_among_few_weights():
+def test_l1_with_a_scaled_intercept():
     x, y = digits()
     settings: Any = {"intercept_scaling": 10.0, "C": 0.1}
     ours = LinearSVC("l1", tol=1e-5, **settings).fit(x, y)
@@ -112,8 +111,8 @@ def test_an_intercept_that_is_scaled_among_few_weights():
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=2e-2)
 
 
-def test_large_sparse_rows_are_solved_in_float64(monkeypatch):
-    monkeypatch.setattr(rows, "DENSE_SHARE", 1.0)
+def test_large_sparse_samples_are_solved_in_float64(monkeypatch):
+    monkeypatch.setattr(_sparse, "_DENSE_DENSITY", 1.0)
     x, y = digits()
     counts = scipy.sparse.csr_matrix(x * np.geomspace(1, 1e4, x.shape[1]))
     ours = LinearSVC(tol=1e-7).fit(counts, y)
@@ -134,7 +133,7 @@ def test_weights_are_factors_of_the_cost():
     np.testing.assert_allclose(balanced.objective_, alone.objective_, rtol=1e-9)
 
 
-def test_sparse_rows_are_rows():
+def test_sparse_samples():
     x, y = digits()
     dense = LinearSVC(tol=1e-6).fit(x, y)
     sparse = LinearSVC(tol=1e-6).fit(scipy.sparse.csr_matrix(x), y)
@@ -143,7 +142,7 @@ def test_sparse_rows_are_rows():
     np.testing.assert_allclose(values, dense.decision_function(x), atol=2e-2)
 
 
-def test_a_budget_is_told_and_gone_on_with():
+def test_a_spent_budget_warns_and_the_fit_resumes():
     x, y = digits()
     model = LinearSVC(max_iter=2, warm_start=True)
     with pytest.warns(ConvergenceWarning, match="after 2 steps the relative duality gap is"):
@@ -162,7 +161,7 @@ def test_a_budget_is_told_and_gone_on_with():
 @pytest.mark.parametrize(
     "model", [LinearSVC("l2", "hinge", max_iter=2), LinearSVR(max_iter=2)], ids=["svc", "svr"]
 )
-def test_what_a_budget_leaves_can_be_gone_on_with(model):
+def test_a_fit_resumes_after_a_spent_budget(model):
     x, y = digits()
     with pytest.warns(ConvergenceWarning, match="refit with warm_start=True to continue"):
         model.fit(x, y)
@@ -174,7 +173,7 @@ def test_what_a_budget_leaves_can_be_gone_on_with(model):
 
 
 @pytest.mark.parametrize("change", ["classes", "features", "rows"])
-def test_a_solution_of_other_data_is_not_gone_on_from(change):
+def test_a_solution_of_other_data_is_not_reused(change):
     x, y = digits()
     model = LinearSVC(warm_start=True).fit(x, y)
     if change == "classes":
@@ -187,7 +186,7 @@ def test_a_solution_of_other_data_is_not_gone_on_from(change):
     assert model.objective_ == LinearSVC().fit(x, y).objective_
 
 
-def test_an_end_that_cannot_come_is_not_waited_for():
+def test_an_unreachable_tolerance_ends():
     x, y = digits()
     model = LinearSVC(C=1e30)
     with pytest.warns(ConvergenceWarning, match="the relative duality gap is"):
@@ -195,23 +194,23 @@ def test_an_end_that_cannot_come_is_not_waited_for():
     assert model.n_iter_ < 500
 
 
-def test_a_proof_that_fails_is_tried_again(monkeypatch):
+def test_a_failed_certificate_is_retried(monkeypatch):
     """The working precision says solved, float64 says not yet."""
     proofs = []
-    prove = linear_fit.prove
+    prove = _fit.certify
 
     def doubtful(*arguments, **options):
         proof = prove(*arguments, **options)
         proofs.append(proof)
         return proof._replace(dual=proof.dual - proof.primal) if len(proofs) == 1 else proof
 
-    monkeypatch.setattr(linear_fit, "prove", doubtful)
+    monkeypatch.setattr(_fit, "certify", doubtful)
     model = LinearSVC().fit(*digits())
     assert len(proofs) == 2
     assert model.converged_
 
 
-def test_manners():
+def test_scikit_learn_conventions():
     x, y = digits()
     pipeline = make_pipeline(StandardScaler(), LinearSVC(max_iter=50))
     search = GridSearchCV(pipeline, {"linearsvc__C": [0.01, 1.0]}, cv=2).fit(x, y)
@@ -226,29 +225,32 @@ def test_manners():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (LinearSVC(C=-1.0), "C: -1.0 is not allowed, it is a number above 0"),
-        (LinearSVC(tol=0.0), "tol: 0.0 is not allowed, it is a number above 0"),
-        (LinearSVC("l3"), "penalty: 'l3' is not allowed, it is l1 or l2"),
-        (LinearSVC("l1", "hinge"), "loss: 'hinge' is not allowed, it is squared_hinge"),
-        (LinearSVC(max_iter=0), "max_iter: 0 is not allowed, it is an int of at least 1"),
-        (LinearSVC(intercept_scaling=0.0), "intercept_scaling: 0.0 is not allowed"),
-        (LinearSVC(class_weight={0: 0, 1: 1}), r"class_weight: \{0: 0, 1: 1\} is not allowed"),
-        (LinearSVR(epsilon=-1.0), "epsilon: -1.0 is not allowed, it is at least 0"),
+        (LinearSVC(C=-1.0), "`C` must be a finite number > 0, got -1.0"),
+        (LinearSVC(tol=0.0), "`tol` must be a finite number > 0, got"),
+        (LinearSVC("l3"), "`penalty` must be one of l1, l2, got 'l3'"),
+        (LinearSVC("l1", "hinge"), "`loss` must be one of squared_hinge, got 'hinge'"),
+        (LinearSVC(max_iter=0), "`max_iter` must be an int >= 1, got 0"),
+        (
+            LinearSVC(intercept_scaling=0.0),
+            "`intercept_scaling` must be a finite number > 0, got 0.0",
+        ),
+        (LinearSVC(class_weight={0: 0, 1: 1}), r"`class_weight` must have .* got \{0: 0, 1: 1\}"),
+        (LinearSVR(epsilon=-1.0), "`epsilon` must be a finite number >= 0, got -1.0"),
     ],
     ids=str,
 )
-def test_mistakes(model, message):
+def test_invalid_arguments(model, message):
     with pytest.raises(ValueError, match=message):
         model.fit(*digits())
 
 
-def test_mistakes_in_the_data():
+def test_invalid_data():
     x, y = digits()
-    with pytest.raises(ValueError, match="y: one class only, 0; a classifier needs two or more"):
+    with pytest.raises(ValueError, match=r"`y` must have at least two classes, got 1 class: 0"):
         LinearSVC().fit(x, 0 * y)
     with pytest.raises(ValueError, match="NaN"):
         LinearSVC().fit(np.full_like(x, np.nan), y)
-    with pytest.raises(ValueError, match=r"X: values beyond .* are not allowed; scale the data"):
+    with pytest.raises(ValueError, match=r"`X` must have no values beyond .*; scale the features"):
         LinearSVC().fit(1e200 * x, y)
     with pytest.raises(ValueError, match="60 features, but LinearSVC is expecting 64"):
         LinearSVC().fit(x, y).predict(x[:, :60])

@@ -11,7 +11,7 @@ import sklearn.svm
 from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.exceptions import ConvergenceWarning
 
-from jaxml.svm.estimators import LinearSVC, LinearSVR
+from jaxml.svm import LinearSVC, LinearSVR
 
 CLASSES = ("squared_hinge", "hinge")
 VALUES = ("squared_epsilon_insensitive", "epsilon_insensitive")
@@ -95,9 +95,9 @@ def test_balanced_weights_count_repeated_samples(penalty):
 
 def test_samples_of_weight_zero_do_not_count():
     x, y = distant()
-    with pytest.raises(ValueError, match=r"sample_weight must be positive .* got 0 for .* class 1"):
+    with pytest.raises(ValueError, match=r"`sample_weight` must be > 0 .* got 0 for .* class 1"):
         LinearSVC().fit(x, y, 1 - y)
-    with pytest.raises(ValueError, match="at least one non-zero"):
+    with pytest.raises(ValueError, match=r"`sample_weight` must be > 0 for at least one sample"):
         LinearSVR().fit(x, y, np.zeros(len(y)))
 
 

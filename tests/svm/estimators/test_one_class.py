@@ -7,8 +7,8 @@ from sklearn import svm
 from sklearn.datasets import load_iris
 
 from jaxml.errors import InputError
-from jaxml.svm.estimators import OneClassSVM
-from tests import laws
+from jaxml.svm import OneClassSVM
+from tests import properties
 
 X, _ = load_iris(return_X_y=True)
 
@@ -21,7 +21,9 @@ def test_the_optimum_is_that_of_libsvm(settings):
         found = OneClassSVM(**settings, tol=1e-8).fit(X, sample_weight=weights)
         decision, scores = found.decision_function(X), found.score_samples(X)
     expected = wanted.decision_function(X)
-    laws.agree(OneClassSVM.decision_function, decision, expected, by="scikit-learn", rtol=1e-5)
+    properties.agree(
+        OneClassSVM.decision_function, decision, expected, by="scikit-learn", rtol=1e-5
+    )
     np.testing.assert_allclose(scores, wanted.score_samples(X), rtol=1e-5)
     clear = np.abs(expected) > 1e-6 * np.abs(expected).max()
     np.testing.assert_array_equal(found.predict(X)[clear], wanted.predict(X)[clear])
@@ -30,38 +32,38 @@ def test_the_optimum_is_that_of_libsvm(settings):
     assert found.relative_gap_ < 1e-6
 
 
-def test_nu_bounds_the_shares():
+def test_nu_bounds_the_fractions():
     found = OneClassSVM(nu=0.2).fit(X)
     assert (found.decision_function(X) < -1e-3).mean() <= 0.2 <= len(found.support_) / len(X)
 
 
-def test_all_rows_at_their_bounds():
+def test_all_samples_at_their_bounds():
     found = OneClassSVM(nu=1.0).fit(X)
     assert len(found.support_) == len(X)
     assert np.isfinite(found.offset_).all()
 
 
-def test_goes_on():
-    machine = OneClassSVM(warm_start=True).fit(X)
-    assert machine.fit(X).n_iter_ == 0
+def test_warm_start_resumes():
+    model = OneClassSVM(warm_start=True).fit(X)
+    assert model.fit(X).n_iter_ == 0
 
 
-def test_begins_anew_where_the_last_variables_do_not_fit():
+def test_infeasible_variables_are_not_reused():
     weights = np.random.default_rng(0).uniform(0.2, 2.0, size=len(X))
-    machine = OneClassSVM(nu=0.3, warm_start=True, tol=1e-5).fit(X, sample_weight=weights)
-    found = machine.fit(X, sample_weight=weights[::-1])
+    model = OneClassSVM(nu=0.3, warm_start=True, tol=1e-5).fit(X, sample_weight=weights)
+    found = model.fit(X, sample_weight=weights[::-1])
     np.testing.assert_allclose(found.dual_coef_.sum(), 0.3 * weights.sum(), rtol=1e-5)
     fresh = OneClassSVM(nu=0.3, tol=1e-5).fit(X, sample_weight=weights[::-1])
     np.testing.assert_allclose(found.decision_function(X), fresh.decision_function(X), atol=1e-3)
 
 
-def test_what_is_at_the_threshold_is_inside():
-    machine = OneClassSVM(kernel="linear").fit(X)
-    machine.intercept_ = np.zeros(1)
-    machine.intercept_ = -machine.decision_function(X[:1])
-    np.testing.assert_array_equal(machine.predict(X[:1]), [1])
+def test_samples_at_the_threshold_are_inliers():
+    model = OneClassSVM(kernel="linear").fit(X)
+    model.intercept_ = np.zeros(1)
+    model.intercept_ = -model.decision_function(X[:1])
+    np.testing.assert_array_equal(model.predict(X[:1]), [1])
 
 
-def test_a_nu_that_is_not_allowed():
-    with pytest.raises(InputError, match=r"nu: 0.0 is not allowed, it is a number above 0 and at"):
+def test_invalid_nu():
+    with pytest.raises(InputError, match=r"`nu` must be a finite number > 0 and <= 1, got 0.0"):
         OneClassSVM(nu=0.0).fit(X)

@@ -7,8 +7,8 @@ from sklearn import svm
 from sklearn.datasets import load_diabetes
 
 from jaxml.errors import InputError
-from jaxml.svm.estimators import SVR
-from tests import laws
+from jaxml.svm import SVR
+from tests import properties
 
 X, Y = (part[:200] for part in load_diabetes(return_X_y=True))
 
@@ -22,14 +22,14 @@ def test_the_optimum_is_that_of_libsvm(settings):
     with jax.enable_x64(True):
         found = SVR(**settings, tol=1e-7).fit(X, Y, weights)
         predicted = found.predict(X)
-    laws.agree(SVR.predict, predicted, wanted.predict(X), by="scikit-learn", rtol=1e-6)
+    properties.agree(SVR.predict, predicted, wanted.predict(X), by="scikit-learn", rtol=1e-6)
     np.testing.assert_array_equal(found.support_, wanted.support_)
     np.testing.assert_allclose(found.dual_coef_, wanted.dual_coef_, atol=1e-3)
     np.testing.assert_array_equal(found.n_support_, wanted.n_support_)
     np.testing.assert_allclose(found.intercept_, wanted.intercept_, rtol=1e-6)
     assert 0 <= found.relative_gap_ < 1e-8
     np.testing.assert_allclose(
-        found.primal_ - found.dual_, found.duality_gap_, atol=1e-12 * found.primal_
+        found.primal_ - found.dual_, found.duality_gap_, atol=1e-12 * float(found.primal_)
     )
 
 
@@ -40,7 +40,7 @@ def test_float32_is_near():
     assert found.relative_gap_ < 1e-4
 
 
-def test_linear_coefficients_are_of_the_data_as_given():
+def test_linear_coefficients_are_for_uncentered_data():
     near = 100 * np.asarray(X)
     far = near + 3e3
     found = SVR(kernel="linear", C=0.1, epsilon=5.0).fit(far, Y)
@@ -52,15 +52,13 @@ def test_linear_coefficients_are_of_the_data_as_given():
     np.testing.assert_allclose(found.primal_, primal, rtol=1e-6)
 
 
-def test_goes_on_with_another_price():
-    machine = SVR(C=10.0, warm_start=True).fit(X, Y)
-    assert machine.fit(X, Y).n_iter_ == 0
-    warm = machine.set_params(C=3.0).fit(X, Y).predict(X)
+def test_warm_start_with_another_c():
+    model = SVR(C=10.0, warm_start=True).fit(X, Y)
+    assert model.fit(X, Y).n_iter_ == 0
+    warm = model.set_params(C=3.0).fit(X, Y).predict(X)
     np.testing.assert_allclose(warm, SVR(C=3.0).fit(X, Y).predict(X), atol=0.01)
 
 
-def test_a_tube_that_is_not_allowed():
-    with pytest.raises(
-        InputError, match=r"epsilon: -0.1 is not allowed, it is a number at least 0"
-    ):
+def test_invalid_epsilon():
+    with pytest.raises(InputError, match=r"`epsilon` must be a finite number >= 0 .*, got -0.1"):
         SVR(epsilon=-0.1).fit(X, Y)

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import pairwise
 
-from jaxml.svm.kernel import host_kernel
-from jaxml.svm.kernel.host_kernel import HostKernel, product_error, take
+from jaxml.svm.kernel import HostKernel, _host_kernel, product_error, take
 
 RNG = np.random.default_rng(0)
 X, Z = RNG.normal(size=(300, 5)), RNG.normal(size=(70, 5))
@@ -29,12 +28,12 @@ KERNELS = {
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_the_matrix_is_that_of_scikit_learn(name, monkeypatch):
-    monkeypatch.setattr(host_kernel, "_BLOCK", 1000)  # many blocks
+    monkeypatch.setattr(_host_kernel, "_BLOCK", 1000)  # many blocks
     kernel, wanted = KERNELS[name]
-    x, z = kernel.rows(X), kernel.rows(Z)
+    x, z = kernel.examples(X), kernel.examples(Z)
     np.testing.assert_allclose(kernel.matrix(x, z), wanted, atol=1e-13)
     weights = RNG.normal(size=(70, 3))
-    np.testing.assert_allclose(kernel.weighted(x, z, weights), wanted @ weights, atol=1e-12)
+    np.testing.assert_allclose(kernel.weighted_sums(x, z, weights), wanted @ weights, atol=1e-12)
     some = np.array([5, 2])
     np.testing.assert_allclose(kernel.block(take(x, some), z), wanted[some], atol=1e-13)
 
@@ -42,8 +41,8 @@ def test_the_matrix_is_that_of_scikit_learn(name, monkeypatch):
 @pytest.mark.parametrize("name", ["linear", "rbf", "poly"])
 def test_the_largest_entry_is_on_the_diagonal(name):
     kernel, _ = KERNELS[name]
-    x = kernel.rows(X)
-    np.testing.assert_allclose(kernel.largest(x), np.abs(kernel.matrix(x, x)).max(), rtol=1e-12)
+    x = kernel.examples(X)
+    np.testing.assert_allclose(kernel.max_entry(x), np.abs(kernel.matrix(x, x)).max(), rtol=1e-12)
 
 
 @pytest.mark.parametrize("distance", [0.0, 1e3, 1e6, 1e8])
@@ -55,7 +54,7 @@ def test_distant_clusters_keep_the_digits_of_their_distances(distance):
     wide = x.astype(np.longdouble)
     squares = np.square(wide[:, None] - wide[None]).sum(-1)
     wanted = np.exp(-0.7 * squares).astype(float)
-    rows = kernel.rows(x)
+    rows = kernel.examples(x)
     np.testing.assert_allclose(kernel.matrix(rows, rows), wanted, atol=1e-10)
 
 

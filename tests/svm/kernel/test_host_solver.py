@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn import svm
 
-from jaxml.svm.kernel import host_solver, interior_point
-from jaxml.svm.kernel.host_problem import host_problem
-from jaxml.svm.kernel.host_solver import HostSolution
+from jaxml.svm.kernel import _host_solver, _interior_point, _pairs
+from jaxml.svm.kernel._host_problem import host_problem
+from jaxml.svm.kernel._host_solver import Limits
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(120, 4))
@@ -41,7 +41,7 @@ def regression(C=5.0, epsilon=0.1):
     return (sign, linear, np.full((2, 120), C), np.zeros((2, 120))), False, dual
 
 
-def two_families(nu=0.3):
+def two_constraints(nu=0.3):
     wanted = svm.NuSVC(kernel="precomputed", nu=nu, tol=1e-9).fit(GRAM, LABELS)
     beta = wanted.dual_coef_[0] / np.abs(wanted.dual_coef_[0]).sum() * nu * 120
     part = GRAM[np.ix_(wanted.support_, wanted.support_)]
@@ -53,7 +53,7 @@ def two_families(nu=0.3):
     return parts, True, -beta @ part @ beta / 2
 
 
-PROBLEMS = {"classes": classification, "tube": regression, "two families": two_families}
+PROBLEMS = {"classes": classification, "tube": regression, "two constraints": two_constraints}
 
 
 def read(name):
@@ -71,7 +71,7 @@ def check(problem, kernel, value, wanted, tolerance=TOLERANCE):
     signed = problem.sign[:, None] * problem.sign
     inner = signed * kernel[np.ix_(problem.column, problem.column)]
     score = -problem.sign * (inner @ value + problem.linear)
-    for part in problem.families:
+    for part in problem.constraints:
         sign, at, top = problem.sign[part], value[part], problem.upper[part]
         rising = np.where(sign > 0, at < top, at > 0)
         falling = np.where(sign > 0, at > 0, at < top)
@@ -83,15 +83,14 @@ def check(problem, kernel, value, wanted, tolerance=TOLERANCE):
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_the_interior_point_method_reaches_the_optimum(name):
     problem, kernel, _, wanted = read(name)
-    check(problem, kernel, interior_point.solve(problem, kernel, TOLERANCE), wanted)
+    check(problem, kernel, _interior_point.solve(problem, kernel, TOLERANCE), wanted)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_moving_pairs_reaches_the_optimum(name):
     problem, kernel, value, wanted = read(name)
     score = problem.scores(kernel, value)
-    start = HostSolution(value, score, problem.violation(value, score))
-    value, steps = host_solver.move_pairs(problem, kernel, start, TOLERANCE, 100_000)
+    value, steps = _pairs.move_pairs(problem, kernel, value, score, TOLERANCE, 100_000)
     assert 0 < steps < 100_000
     check(problem, kernel, problem.project(value), wanted)
 
@@ -99,17 +98,16 @@ def test_moving_pairs_reaches_the_optimum(name):
 @pytest.mark.parametrize("whole", [1024, 32])
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_problems_as_a_whole_and_by_working_sets(name, whole, monkeypatch):
-    monkeypatch.setattr(host_solver, "LARGEST_WHOLE", whole)
-    monkeypatch.setattr(host_solver, "WORKING_SET", 32)
-    monkeypatch.setattr(host_solver, "ROWS_BYTES", 8 * 120 * 40)  # rows have to make room
+    monkeypatch.setattr(_host_solver, "LARGEST_WHOLE", whole)
+    monkeypatch.setattr(_host_solver, "_WORKING_SET", 32)
+    monkeypatch.setattr(_host_solver, "_CACHE_BYTES", 8 * 120 * 40)  # rows have to make room
     problem, kernel, value, wanted = read(name)
     reported = []
-    found = host_solver.solve(
+    found = _host_solver.solve(
         problem,
         lambda i, j: kernel[np.ix_(i, j)],
         value,
-        tolerance=TOLERANCE,
-        report=reported.append,
+        Limits(TOLERANCE, report=reported.append),
     )
     assert found.violation <= TOLERANCE
     check(problem, kernel, found.value, wanted)
@@ -118,7 +116,7 @@ def test_problems_as_a_whole_and_by_working_sets(name, whole, monkeypatch):
 
 def test_a_budget_of_rounds_ends_with_feasible_values():
     problem, kernel, value, _ = read("classes")
-    found = host_solver.solve(problem, lambda *_: kernel, value, tolerance=1e-15, max_rounds=1)
+    found = _host_solver.solve(problem, lambda *_: kernel, value, Limits(1e-15, max_rounds=1))
     assert found.rounds == 1
     assert found.violation > 1e-15
     np.testing.assert_allclose(problem.totals(found.value), problem.total, atol=1e-12)
@@ -130,7 +128,7 @@ def test_an_interruption_returns_the_best_values():
     def stop(now):
         raise KeyboardInterrupt
 
-    found = host_solver.solve(problem, lambda *_: kernel, value, tolerance=1e-15, report=stop)
+    found = _host_solver.solve(problem, lambda *_: kernel, value, Limits(1e-15, report=stop))
     assert found.interrupted
     assert found.violation < problem.violation(value, problem.scores(kernel, value))
 
@@ -142,8 +140,8 @@ def test_samples_that_occur_many_times_have_a_singular_kernel():
         sign, -np.ones((1, 40)), np.ones((1, 40)), np.zeros((1, 40)), two=False
     )
     for value in (
-        interior_point.solve(problem, kernel, 1e-6),
-        host_solver.solve(problem, lambda *_: kernel, np.zeros(40), tolerance=1e-6).value,
+        _interior_point.solve(problem, kernel, 1e-6),
+        _host_solver.solve(problem, lambda *_: kernel, np.zeros(40), Limits(1e-6)).value,
     ):
         np.testing.assert_allclose(value, 1, atol=1e-6)  # nothing tells them apart
 
@@ -163,6 +161,6 @@ def test_indefinite_kernels_end():
     parts, _, _ = classification()
     problem, index, columns = host_problem(*parts, two=False)
     kernel = kernel[np.ix_(columns, columns)]
-    found = host_solver.solve(problem, lambda *_: kernel, np.zeros(len(index)), tolerance=1e-3)
+    found = _host_solver.solve(problem, lambda *_: kernel, np.zeros(len(index)), Limits(1e-3))
     assert np.isfinite(found.value).all()
     assert found.violation <= 1e-3

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import scipy.optimize
 
-from tests import laws
+from tests import properties
 from tests.svm import oracles
 
 # Values alone: their slopes are those of primal and dual, and a residual's jump at the bounds.
-obey = functools.partial(laws.obey, by="NumPy, SciPy", bfloat16=None, vmap=False, grads=0)
+check = functools.partial(properties.check, by="NumPy, SciPy", bfloat16=None, vmap=False, grads=0)
 
 
 def steepest(value, point, moves, allowed, step=2.0**-7):

@@ -1,5 +1,6 @@
-"""The machine of two classes against NumPy, SciPy and scikit-learn's optima."""
+"""Classification with two classes against NumPy, SciPy and scikit-learn's optima."""
 
+import dataclasses
 import functools
 import re
 from typing import Any
@@ -15,15 +16,28 @@ import sklearn.svm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxml.svm.objectives import binary, dual
-from jaxml.svm.objectives.gram import KnownProducts, LinearGram
-from tests import laws, references
+from jaxml.svm import objectives
+from jaxml.svm.objectives import Classification, KnownProducts
+from tests import properties, references
 from tests.svm import oracles
 from tests.svm.objectives import definitions
 
-WEIGHTS = "C", "sample_weight", "class_weight"
+WEIGHTS = "C sample_weight class_weight"
 LOSSES, BIASES = ["hinge", "squared_hinge"], ["free", "penalized", "none"]
 CLASS_WEIGHT = np.array([0.5, 2.0])
+
+posed = functools.partial(oracles.posed, Classification)
+PRIMAL = posed(objectives.primal, "weights intercept x labels")
+KERNEL_PRIMAL = posed(objectives.kernel_primal, "alpha gram labels")
+DUAL = posed(objectives.dual, "alpha gram labels")
+GAP = posed(objectives.duality_gap, "weights intercept alpha x labels")
+KERNEL_GAP = posed(objectives.kernel_duality_gap, "alpha gram labels")
+RESIDUAL = posed(objectives.kkt_residual, "alpha gram labels")
+INFEASIBILITY = posed(objectives.infeasibility, "alpha labels")
+PROJECT = posed(objectives.project, "alpha labels")
+OFFSETS = posed(objectives.best_offsets, "outputs labels")
+SHRINK = posed(objectives.shrink, "alpha x labels")
+DUAL_POINT = posed(objectives.dual_point, "outputs labels")
 
 
 def problem(rows=7, features=3, seed=0):
@@ -49,8 +63,8 @@ def kernel(x):
 )
 def test_the_primal_is_the_penalty_and_the_weighted_sum_of_losses(loss, penalty, bias):
     x, labels, weight, rng = problem()
-    laws.obey(
-        oracles.with_keywords(binary.primal, *WEIGHTS),
+    properties.check(
+        posed(objectives.primal, f"weights intercept x labels {WEIGHTS}"),
         rng.normal(size=3), np.array(0.3), x, labels, np.array(0.7), weight, CLASS_WEIGHT,
         reference=oracles.primal, by="NumPy float64", bfloat16=4.0,
         loss=loss, penalty=penalty, bias=bias,
@@ -60,8 +74,8 @@ def test_the_primal_is_the_penalty_and_the_weighted_sum_of_losses(loss, penalty,
 @pytest.mark.parametrize(("loss", "bias"), [("hinge", "free"), ("squared_hinge", "penalized")])
 def test_the_dual_is_the_textbooks(loss, bias):
     x, labels, weight, _ = problem()
-    laws.obey(
-        oracles.with_keywords(dual.dual, *WEIGHTS),
+    properties.check(
+        posed(objectives.dual, f"alpha gram labels {WEIGHTS}"),
         weight, kernel(x), labels, np.array(0.7), weight[::-1], CLASS_WEIGHT,
         reference=oracles.dual, by="NumPy float64", bfloat16=None, loss=loss, bias=bias,
     )  # fmt: skip
@@ -70,17 +84,12 @@ def test_the_dual_is_the_textbooks(loss, bias):
 def test_a_linear_gram_matrix_is_not_needed_to_multiply_with_it():
     x, labels, weight, _ = problem()
 
-    def of_rows(alpha, x, *rest, **settings):
-        return dual.dual(alpha, LinearGram(x), *rest, C=0.7, **settings)
+    def reference(alpha, x, labels, *, loss, C):
+        return oracles.dual(alpha, x @ x.T, labels, C, None, None, loss=loss)
 
-    of_rows.__module__, of_rows.__qualname__ = dual.dual.__module__, "dual"
-
-    def reference(alpha, x, labels, *, loss):
-        return oracles.dual(alpha, x @ x.T, labels, 0.7, None, None, loss=loss)
-
-    laws.obey(
-        of_rows, weight, x, labels, reference=reference, by="NumPy float64", bfloat16=None,
-        loss="hinge",
+    properties.check(
+        posed(objectives.dual, "alpha x labels"), weight, x, labels,
+        reference=reference, by="NumPy float64", bfloat16=None, loss="hinge", C=0.7,
     )  # fmt: skip
 
 
@@ -93,8 +102,8 @@ def test_the_primal_of_a_kernel_is_that_of_its_features(loss, bias):
         w = features.T @ (oracles.signs(labels) * alpha)
         return oracles.primal(w, intercept, features, labels, C, None, None, loss=loss, bias=bias)
 
-    laws.obey(
-        oracles.with_keywords(binary.kernel_primal, "C", "intercept"),
+    properties.check(
+        posed(objectives.kernel_primal, "alpha gram labels C intercept"),
         weight, kernel(x), labels, np.array(0.7), np.array(0.2),
         reference=reference, by="NumPy float64", bfloat16=None, vmap=False, loss=loss, bias=bias,
     )  # fmt: skip
@@ -105,10 +114,10 @@ def sides(loss, bias, alpha, gram, labels, C, **weights):
     settings = {"C": C, "loss": loss, "bias": bias, **weights}
     arrays = alpha, gram, labels
     return (
-        oracles.evaluate(binary.kernel_primal, *arrays, **settings),
-        oracles.evaluate(dual.dual, *arrays, **settings),
-        oracles.evaluate(dual.kkt_residual, *arrays, **settings),
-        oracles.evaluate(dual.infeasibility, alpha, labels, **settings),
+        oracles.evaluate(KERNEL_PRIMAL, *arrays, **settings),
+        oracles.evaluate(DUAL, *arrays, **settings),
+        oracles.evaluate(RESIDUAL, *arrays, **settings),
+        oracles.evaluate(INFEASIBILITY, alpha, labels, **settings),
     )
 
 
@@ -131,28 +140,26 @@ def test_scikit_learns_svc_is_where_primal_and_dual_meet(loss):
     assert 0 <= above - below + 1e-12 * above <= 1e-8 * above
     assert residual < 2e-6  # libsvm keeps its kernel in single precision
     assert outside < 1e-8
-    laws.agree(
-        dual.dual,
+    properties.agree(
+        DUAL,
         below,
         oracles.dual(alpha, gram, labels, C, weight, CLASS_WEIGHT, loss=loss),
         by="NumPy float64",
         rtol=1e-10,
     )
     outputs = gram @ (oracles.signs(labels) * alpha)
-    b = oracles.evaluate(binary.best_intercept, outputs, labels, loss=loss, **weights)
-    laws.agree(binary.best_intercept, b, machine.intercept_[0], by="scikit-learn", rtol=1e-6)
+    (b,) = oracles.evaluate(OFFSETS, outputs, labels, C=C, loss=loss, **weights)
+    properties.agree(OFFSETS, b, machine.intercept_[0], by="scikit-learn", rtol=1e-6)
     expected = oracles.cost(outputs + b, labels, C, weight, CLASS_WEIGHT, loss=loss)
     expected += (oracles.signs(labels) * alpha) @ outputs / 2
-    laws.agree(binary.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
+    properties.agree(KERNEL_PRIMAL, above, expected, by="NumPy float64", rtol=1e-10)
     known = {"C": C, "loss": loss, **weights}
     gap = oracles.evaluate(
-        lambda a, f, y, **s: binary.kernel_duality_gap(a, KnownProducts(f), y, **s),
+        lambda a, f, y, **s: KERNEL_GAP(a, KnownProducts(f), y, **s),
         alpha, outputs, labels, **known,
     )  # fmt: skip
     np.testing.assert_allclose(gap, above - below, atol=1e-10)
-    oracles.agree_that_it_closes(
-        binary.kernel_duality_gap, gap, above, by="scikit-learn", within=1e-8
-    )
+    oracles.agree_that_it_closes(KERNEL_GAP, gap, above, by="scikit-learn", within=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -167,14 +174,14 @@ def test_the_gap_of_scikit_learns_linear_svc_closes(penalty, bias):
     machine.set_params(dual=False).fit(x, labels)
     w, b = machine.coef_[0], np.ravel(machine.intercept_)[0] if bias != "none" else np.array(0.0)
     settings = {"C": 0.4, "penalty": penalty, "bias": bias}
-    alpha = oracles.evaluate(binary.dual_point, x @ w + b, labels, C=0.4)
+    alpha = oracles.evaluate(DUAL_POINT, x @ w + b, labels, C=0.4)
     if penalty == "l1":
-        alpha = oracles.evaluate(dual.shrink, alpha, x, labels, bias=bias)
-    gap = oracles.evaluate(binary.duality_gap, w, b, alpha, x, labels, **settings)
+        alpha = oracles.evaluate(SHRINK, alpha, x, labels, **settings)
+    gap = oracles.evaluate(GAP, w, b, alpha, x, labels, **settings)
     above = oracles.primal(
         w, b, x, labels, 0.4, None, None, loss="squared_hinge", penalty=penalty, bias=bias
     )
-    oracles.agree_that_it_closes(binary.duality_gap, gap, above, by="scikit-learn", within=1e-7)
+    oracles.agree_that_it_closes(GAP, gap, above, by="scikit-learn", within=1e-7)
 
 
 def test_the_hinge_of_scikit_learns_linear_svc_meets_the_best_dual_of_scipy():
@@ -184,7 +191,7 @@ def test_the_hinge_of_scikit_learns_linear_svc_meets_the_best_dual_of_scipy():
     ).fit(x, labels)
     settings = {"C": 0.4, "loss": "hinge", "bias": "penalized"}
     above = oracles.evaluate(
-        binary.primal, machine.coef_[0], np.ravel(machine.intercept_)[0], x, labels, **settings
+        PRIMAL, machine.coef_[0], np.ravel(machine.intercept_)[0], x, labels, **settings
     )
     signed = oracles.signs(labels)[:, None] * np.hstack([x, np.ones((20, 1))])
     best = scipy.optimize.minimize(
@@ -192,10 +199,10 @@ def test_the_hinge_of_scikit_learns_linear_svc_meets_the_best_dual_of_scipy():
         jac=lambda a: signed @ (a @ signed) - 1, bounds=[(0, 0.4)] * 20,
         method="L-BFGS-B", options={"ftol": 1e-15, "gtol": 1e-10},
     )  # fmt: skip
-    laws.agree(binary.primal, above, -best.fun, by="SciPy", rtol=1e-6)
-    below = oracles.evaluate(dual.dual, best.x, x @ x.T, labels, **settings)
-    laws.agree(dual.dual, below, -best.fun, by="SciPy", rtol=1e-10)
-    residual = oracles.evaluate(dual.kkt_residual, best.x, x @ x.T, labels, **settings)
+    properties.agree(PRIMAL, above, -best.fun, by="SciPy", rtol=1e-6)
+    below = oracles.evaluate(DUAL, best.x, x @ x.T, labels, **settings)
+    properties.agree(DUAL, below, -best.fun, by="SciPy", rtol=1e-10)
+    residual = oracles.evaluate(RESIDUAL, best.x, x @ x.T, labels, **settings)
     assert residual < 1e-4
 
 
@@ -206,10 +213,8 @@ def test_logistic_regression_of_scikit_learn_has_no_gradient_left():
     )
 
     def slope(w, b, x, labels, weight):
-        def value(w, b):
-            return binary.primal(w, b, x, labels, C=0.4, loss="logistic", sample_weight=weight)
-
-        return jax.grad(value, (0, 1))(w, b)
+        problem = Classification(labels, C=0.4, loss="logistic", x=x, sample_weight=weight)
+        return jax.grad(objectives.primal, (1, 2))(problem, w, b)
 
     at = machine.coef_[0], np.array(machine.intercept_[0])
     for left in oracles.evaluate(slope, *at, x, labels, weight):
@@ -240,7 +245,7 @@ def test_the_residual_is_0_at_the_best_alpha_and_there_only(loss, bias):
     assert residual < 1e-5
     assert abs(above - below) < 1e-6
     other = oracles.evaluate(
-        dual.project, best + np.linspace(-0.3, 0.3, 12), labels, C=C, loss=loss, bias=bias
+        PROJECT, best + np.linspace(-0.3, 0.3, 12), labels, C=C, loss=loss, bias=bias
     )
     above, below, residual, _ = sides(loss, bias, other, gram, labels, C)
     assert above - below > 1e-3
@@ -258,15 +263,15 @@ def test_gaps_and_residuals_are_those_of_their_definitions(loss, bias):
     weights = np.array(0.5), DYADIC, CLASS_WEIGHT
     alpha = definitions.corners(oracles.costs(labels, *weights))
     for function, reference in [
-        (binary.kernel_duality_gap, definitions.kernel_gap),
-        (dual.kkt_residual, definitions.residual),
+        (objectives.kernel_duality_gap, definitions.kernel_gap),
+        (objectives.kkt_residual, definitions.residual),
     ]:
-        definitions.obey(
-            oracles.with_keywords(function, *WEIGHTS), alpha, kernel(x), labels, *weights,
+        definitions.check(
+            posed(function, f"alpha gram labels {WEIGHTS}"), alpha, kernel(x), labels, *weights,
             reference=reference, loss=loss, bias=bias,
         )  # fmt: skip
-    definitions.obey(
-        oracles.with_keywords(binary.duality_gap, *WEIGHTS),
+    definitions.check(
+        posed(objectives.duality_gap, f"weights intercept alpha x labels {WEIGHTS}"),
         rng.normal(size=3), np.array(0.3), alpha, x, labels, *weights,
         reference=definitions.gap, loss=loss, bias=bias, penalty="l1" if bias == "none" else "l2",
     )  # fmt: skip
@@ -290,12 +295,13 @@ def test_what_is_infeasible_is_measured(loss, bias):
 
         return np.array([of_one(alpha) for alpha in points])
 
-    def each(points, *rest, **kinds):
-        settings = dict(zip(WEIGHTS, rest[1:], strict=True)) | kinds
-        return jax.vmap(lambda alpha: dual.infeasibility(alpha, rest[0], **settings))(points)
+    infeasibility = posed(objectives.infeasibility, f"alpha labels {WEIGHTS}")
 
-    definitions.obey(
-        functools.update_wrapper(each, dual.infeasibility), points, labels, *weights,
+    def each(points, *rest, **kinds):
+        return jax.vmap(lambda alpha: infeasibility(alpha, *rest, **kinds))(points)
+
+    definitions.check(
+        functools.update_wrapper(each, infeasibility), points, labels, *weights,
         reference=reference, loss=loss, bias=bias,
     )  # fmt: skip
 
@@ -311,9 +317,9 @@ def test_shrinking_counts_the_steepest_feature(bias):
 
     # In turn no feature is steep, that of ones, and one of the data.
     for scale, size in [(0.1, 0.1), (0.1, 9.0), (3.0, 9.0)]:
-        definitions.obey(
-            oracles.with_keywords(dual.shrink), size * weight, scale * x, labels,
-            reference=reference, bias=bias,
+        definitions.check(
+            functools.wraps(SHRINK)(functools.partial(SHRINK, C=1.0)),
+            size * weight, scale * x, labels, reference=reference, bias=bias,
         )  # fmt: skip
 
 
@@ -323,9 +329,10 @@ def test_the_dual_of_the_sum_of_magnitudes_has_no_quadratic_of_the_weights():
     def reference(alpha, labels, *weights, loss):
         return oracles.dual(alpha, np.zeros((7, 7)), labels, *weights, loss=loss)
 
+    l1_dual = posed(objectives.dual, f"alpha labels {WEIGHTS}")
     for loss in LOSSES:
-        definitions.obey(
-            oracles.with_keywords(dual.l1_dual, *WEIGHTS),
+        definitions.check(
+            functools.update_wrapper(functools.partial(l1_dual, penalty="l1"), l1_dual),
             weight, labels, np.array(0.7), weight[::-1], CLASS_WEIGHT,
             reference=reference, loss=loss,
         )  # fmt: skip
@@ -335,17 +342,19 @@ def test_costs_bounds_and_signs_of_rows():
     _, labels, weight, _ = problem()
     weights = np.array(0.5), weight, CLASS_WEIGHT
 
-    def prepare(alpha, labels, C, *weights):
-        return dual.prepare(alpha, labels, C, "hinge", *weights)
+    def parts(problem, alpha):
+        signed, (lower, upper) = problem.coefficients(alpha), problem.bounds(alpha)
+        return signed / alpha, problem.costs(alpha), upper - lower
 
-    def reference(alpha, labels, *weights):
+    def reference(alpha, labels, *weights, loss):
+        del loss
         costs = oracles.costs(labels, *weights)
         return oracles.signs(labels), costs, costs
 
-    functools.update_wrapper(prepare, dual.prepare)
-    definitions.obey(prepare, weight, labels, *weights, reference=reference)
-    definitions.obey(
-        oracles.with_keywords(binary.cost, *WEIGHTS), weight - 0.5, labels, *weights,
+    parts = posed(functools.update_wrapper(parts, Classification.costs), f"alpha labels {WEIGHTS}")
+    definitions.check(parts, weight, labels, *weights, reference=reference, loss="hinge")
+    definitions.check(
+        posed(objectives.cost, f"outputs labels {WEIGHTS}"), weight - 0.5, labels, *weights,
         reference=oracles.cost, loss="logistic",
     )  # fmt: skip
 
@@ -355,14 +364,15 @@ def gaps(loss, bias):
     """Compiled once: three gaps of any primal point and the feasible point nearest to any alpha."""
 
     def of_points(w, b, anywhere, x, labels, C, weight):
-        settings = {"C": C, "loss": loss, "bias": bias, "sample_weight": weight}
-        alpha = dual.project(anywhere, labels, **settings)
-        small = dual.shrink(alpha, x, labels, bias=bias)
+        problem = Classification(labels, C=C, loss=loss, bias=bias, x=x, sample_weight=weight)
+        sparse = dataclasses.replace(problem, penalty="l1")
+        alpha, small = objectives.project(problem, anywhere), objectives.project(sparse, anywhere)
         return jnp.stack([
-            binary.duality_gap(w, b, alpha, x, labels, **settings),
-            binary.duality_gap(w, b, small, x, labels, penalty="l1", **settings),
-            binary.kernel_duality_gap(alpha, LinearGram(x), labels, **settings),
-            -dual.infeasibility(alpha, labels, **settings),
+            objectives.duality_gap(problem, alpha, w, b),
+            objectives.duality_gap(sparse, small, w, b),
+            objectives.kernel_duality_gap(problem, alpha),
+            -objectives.infeasibility(problem, alpha),
+            -objectives.infeasibility(sparse, small),
         ])  # fmt: skip
 
     return references.plain_jit(of_points)
@@ -385,15 +395,16 @@ def test_a_feasible_dual_point_bounds_every_primal_point(loss, bias, seed, C):
 def test_projecting_leaves_what_is_feasible(bias):
     labels = np.array([0, 1, 1, 0])
     alpha = np.array([0.3, 0.2, 0.1, 0.0])
-    actual = oracles.evaluate(dual.project, alpha, labels, C=0.3, loss="hinge", bias=bias)
-    laws.agree(dual.project, actual, alpha, by="itself, feasible", rtol=1e-12)
+    actual = oracles.evaluate(PROJECT, alpha, labels, C=0.3, loss="hinge", bias=bias)
+    properties.agree(PROJECT, actual, alpha, by="itself, feasible", rtol=1e-12)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_no_other_intercept_costs_less(loss):
     _, labels, weight, rng = problem(rows=15)
     outputs = rng.normal(size=15)
-    b = oracles.evaluate(binary.best_intercept, outputs, labels, loss=loss, sample_weight=weight)
+    settings = {"C": 3.0, "loss": loss, "sample_weight": weight}
+    (b,) = oracles.evaluate(OFFSETS, outputs, labels, **settings)
 
     def value(b):
         return oracles.cost(outputs + b, labels, 1.0, weight, None, loss=loss)
@@ -406,8 +417,8 @@ def test_no_other_intercept_costs_less(loss):
 
 def test_gradients_pass_the_best_intercept_by():
     x, labels, weight, _ = problem()
-    laws.check_gradients(
-        jax.jit(lambda a, gram, y: binary.kernel_primal(a, gram, y, C=0.7)),
+    properties.check_gradients(
+        jax.jit(lambda a, gram, y: KERNEL_PRIMAL(a, gram, y, C=0.7)),
         weight, kernel(x), jnp.asarray(labels),
     )  # fmt: skip
 
@@ -419,15 +430,15 @@ def test_the_dual_point_is_minus_the_slope_of_the_cost():
         m = oracles.signs(labels) * outputs
         return 2 * C * sample_weight * np.maximum(0, 1 - m)
 
-    laws.obey(
-        oracles.with_keywords(binary.dual_point, "C", "sample_weight"),
+    properties.check(
+        posed(objectives.dual_point, "outputs labels C sample_weight"),
         rng.normal(size=7), labels, np.array(0.7), weight,
         reference=reference, by="NumPy float64",
     )  # fmt: skip
 
 
 def test_labels_that_are_traced_and_wrong_give_nan():
-    call = jax.jit(lambda y: binary.cost(jnp.ones(2), y, C=1.0))
+    call = jax.jit(lambda y: objectives.cost(Classification(y, C=1.0), jnp.ones(2)))
     assert np.isnan(call(jnp.array([0, 2])))
 
 
@@ -435,47 +446,73 @@ X, Y, A, G = jnp.ones((2, 3)), jnp.array([0, 1]), jnp.ones(2), jnp.eye(2)
 W = X[0]
 
 
-def primal(weights=W, x=X, labels=Y, C=1.0, **settings):
-    return binary.primal(weights, 0.0, x, labels, C=C, **settings)
+def problem_of(labels=Y, C: Any = 1.0, **settings):
+    return Classification(labels, C=C, **settings)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: primal(A), "weights: [3], not (2,)"),
-        (lambda: primal(x=W), "x: [rows, features], not (3,)"),
-        (lambda: primal(x=X * jnp.nan), "x: finite numbers, not NaN"),
-        (lambda: primal(C=-1.0), "C: a finite number above 0, not -1.0"),
-        (lambda: primal(C=jnp.nan), "C: a finite number above 0, not nan"),
-        (lambda: primal(labels=Y + 1), "labels: integers in [0, 2), not 2"),
-        (lambda: primal(labels=Y[:1]), "labels: shape (2,) as the rows, not (1,)"),
-        (lambda: primal(loss="hing"), "loss: 'hing' is not one of hinge, squared_hinge, logistic;"),
-        (lambda: primal(penalty="l3"), "penalty: 'l3' is not one of l1, l2"),
-        (lambda: primal(bias="fre"), "bias: 'fre' is not one of free, penalized, none"),
-        (lambda: primal(sample_weight=-A), "sample_weight: 0 or more, not -1"),
-        (lambda: primal(class_weight=W), "class_weight: [2], not (3,)"),
-        (lambda: dual.dual(A, X, Y, C=1.0), "gram: [2, 2] for 2 rows of alpha, not (2, 3)"),
-        (lambda: dual.dual(A, G * jnp.inf, Y, C=1.0), "gram: finite numbers, not NaN or infinity"),
-        (lambda: dual.dual(A, G, Y, C=1.0, loss="logistic"), "loss: 'logistic' is not one of"),
-        (lambda: dual.project(A * jnp.nan, Y, C=1.0), "alpha: finite numbers, not NaN"),
+        (lambda: objectives.primal(problem_of(x=X), A), "`weights` must have shape (3,), got (2,)"),
+        (lambda: objectives.primal(problem_of(gram=G), A), "`x` must be given for primal"),
+        (lambda: problem_of(x=W), "`x` must have shape (2, features), got (3,)"),
+        (lambda: problem_of(x=X, gram=G), "`x` must be None where `gram` is given, got both"),
+        (lambda: problem_of(x=X * jnp.nan), "`x` must be finite, got NaN or infinity"),
+        (lambda: problem_of(C=-1.0), "`C` must be a finite number > 0, got -1.0"),
+        (lambda: problem_of(C=jnp.nan), "`C` must be a finite number > 0, got nan"),
+        (lambda: problem_of(C=A), "`C` must be a scalar, got shape (2,); use jax.vmap for several"),
+        (lambda: problem_of(labels=Y + 1), "`labels` must be integers in [0, 2) or boole"),
+        (lambda: problem_of(labels=Y[:1], x=X), "`x` must have shape (1, features), got (2, 3)"),
+        (lambda: problem_of(loss="hing"), "`loss` must be one of hinge, squared_hinge, logistic"),
+        (lambda: problem_of(penalty="l3"), "`penalty` must be one of l1, l2, got 'l3'"),
+        (lambda: problem_of(bias="fre"), "`bias` must be one of free, penalized, none"),
+        (lambda: problem_of(sample_weight=-A), "`sample_weight` must be non-negative, got -1"),
+        (lambda: problem_of(class_weight=W), "`class_weight` must have shape (2,), got (3,)"),
+        (lambda: problem_of(gram=X), "`gram` must have shape (2, 2), got (2, 3)"),
+        (lambda: problem_of(gram=G * jnp.inf), "`gram` must be finite, got NaN or infinity"),
+        (lambda: objectives.dual(problem_of(), A), "`x` or `gram` must be given, got None"),
+        (
+            lambda: objectives.dual(problem_of(gram=G, loss="logistic"), A),
+            "`loss` must be one of hinge, squared_hinge, got 'logistic'",
+        ),
+        (
+            lambda: objectives.kkt_residual(problem_of(x=X, penalty="l1"), A),
+            "`penalty` must be 'l2' for kkt_residual, got 'l1'",
+        ),
+        (lambda: objectives.dual(problem_of(gram=G), W), "`alpha` must have shape (2,), got (3,)"),
+        (lambda: objectives.project(problem_of(), A * jnp.nan), "`alpha` must be finite, got NaN"),
     ],
 )
 def test_what_does_not_fit_is_told(call, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         call()
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: primal(Y), "weights: floating point, not int32"),
-        (lambda: primal(labels=A), "labels: integers 0 and 1, or booleans"),
         (
-            lambda: dual.dual(A.astype(jnp.bfloat16), G, Y, C=1.0),
-            "alpha, gram: all float32 or all float64, not bfloat16, float32",
+            lambda: objectives.primal(problem_of(x=X), jnp.arange(3)),
+            "`weights` must be floating point, got int32",
+        ),
+        (lambda: problem_of(labels=A), "`labels` must be integers in [0, 2) or boole"),
+        (
+            lambda: objectives.dual(problem_of(gram=G), A.astype(jnp.bfloat16)),
+            "`alpha`, `gram` must be all float32 or all float64, got bfloat16, float32",
         ),
     ],
 )
 def test_dtypes_that_do_not_fit_are_told(call, message):
-    with laws.unchecked(), pytest.raises(TypeError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(TypeError, match=re.escape(message)):
         call()
+
+
+def test_a_problem_is_a_pytree_of_its_arrays_and_numbers():
+    problem = Classification(Y, C=2.0, loss="hinge", x=X)
+    assert len(jax.tree.leaves(problem)) == 3
+    jax.tree.map(lambda leaf: None, problem)  # rebuilt without its checks
+    slopes = jax.grad(objectives.primal, allow_int=True)(problem, W, 0.0)
+    assert slopes.C == 4.0  # both outputs are 3: the sample of label 0 misses its margin by 4
+    assert slopes.x.shape == X.shape
+    assert slopes.loss == "hinge"
+    assert dataclasses.replace(problem, C=3.0).C == 3.0

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxml.svm.objectives import box
-from tests import laws, references
+from tests import properties, references
 from tests.svm.objectives import definitions
 
 _project = references.plain_jit(box.project)
@@ -26,11 +26,11 @@ def test_the_projection_is_the_nearest_point(seed, total, reach):
     with jax.enable_x64(True):
         nearest = np.asarray(_project(point, lower, upper, np.array(total)))
     expected = definitions.nearest(point, lower, upper, total)
-    laws.agree(box.project, nearest, expected, by="SciPy", rtol=1e-10)
+    properties.agree(box.project, nearest, expected, by="SciPy", rtol=1e-10)
 
 
 def test_gradients_of_the_projection_are_those_of_differences():
-    laws.check_gradients(
+    properties.check_gradients(
         jax.jit(lambda p: box.project(p, -jnp.ones_like(p), jnp.ones_like(p), 0.5)),
         np.array([2.0, 0.3, -0.2, -3.0, 0.1]),
     )  # fmt: skip
@@ -49,11 +49,11 @@ def test_the_excess_is_that_of_the_furthest_entry():
     reference = definitions.farthest(terms, points.astype(np.float32).astype(np.float64))
     with jax.enable_x64(True):
         exact = calls(*map(jnp.asarray, (points, lower, upper)))
-    laws.agree(
+    properties.agree(
         box.excess, exact, definitions.farthest(terms, points), by="NumPy float64", rtol=1e-12
     )
     single = calls(*(jnp.asarray(a, jnp.float32) for a in (points, lower, upper)))
-    laws.agree(box.excess, single, reference, by="NumPy float64", rtol=1e-6)
+    properties.agree(box.excess, single, reference, by="NumPy float64", rtol=1e-6)
 
 
 @pytest.mark.parametrize("pairs", [True, False])
@@ -84,7 +84,7 @@ def test_the_violation_is_the_fastest_way_up(pairs):
         return box.violation(up, down, point, *bounds, pairs=pairs)
 
     each = functools.update_wrapper(jax.vmap(call), box.violation)
-    definitions.obey(each, kinks, slopes, points, reference=reference)
+    definitions.check(each, kinks, slopes, points, reference=reference)
 
 
 def test_nothing_that_cannot_move_is_in_violation():
@@ -99,7 +99,7 @@ def test_the_root_is_where_scipy_finds_it():
 
     exact: Any = {"xtol": 1e-18, "rtol": 1e-15}
     root = scipy.optimize.brentq(increasing, -5, 7, **exact)
-    definitions.obey(
+    definitions.check(
         functools.update_wrapper(functools.partial(box.bisect, increasing), box.bisect),
         np.array(-5.0), np.array(7.0), reference=lambda *_: root,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Machines of several classes against NumPy, SciPy and scikit-learn."""
+"""Classification with several classes against NumPy, SciPy and scikit-learn."""
 
 import functools
 import re
@@ -13,17 +13,24 @@ import sklearn.svm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxml.svm import reductions
-from jaxml.svm.objectives import binary, multiclass
-from jaxml.svm.objectives.gram import LinearGram
-from tests import laws, references
+from jaxml.svm import objectives, reductions
+from jaxml.svm.objectives import Classification, Multiclass
+from tests import properties, references
 from tests.svm import oracles
 from tests.svm.objectives import definitions
 
 LOSSES = ["crammer_singer", "weston_watkins"]
 FORMS = [(loss, squared) for loss in LOSSES for squared in (False, True)]
-WEIGHTS = "C", "sample_weight", "class_weight"
+WEIGHTS = "C sample_weight class_weight"
 CLASS_WEIGHT = np.array([0.5, 2.0, 1.0])
+
+posed = functools.partial(oracles.posed, functools.partial(Multiclass, num_classes=3))
+PRIMAL = posed(objectives.primal, "weights intercept x labels")
+DUAL = posed(objectives.dual, "alpha gram labels")
+GAP = posed(objectives.duality_gap, "weights intercept alpha x labels")
+KERNEL_GAP = posed(objectives.kernel_duality_gap, "alpha gram labels")
+RESIDUAL = posed(objectives.kkt_residual, "alpha gram labels")
+INFEASIBILITY = posed(objectives.infeasibility, "alpha labels")
 
 
 def problem(rows=8, seed=0):
@@ -39,10 +46,11 @@ def test_one_vs_rest_trains_one_machine_a_class_at_once():
     machine.set_params(dual=False).fit(x, labels)
 
     def values(weights, intercepts, x, labels):
-        signs = reductions.one_vs_rest(labels, classes=3, dtype=x.dtype)
+        signs = reductions.one_vs_rest(labels, num_classes=3, dtype=x.dtype)
 
         def value(w, b, signs):
-            return binary.primal(w, b, x, signs > 0, C=0.5, bias="penalized")
+            problem = Classification(signs > 0, C=0.5, bias="penalized", x=x)
+            return objectives.primal(problem, w, b)
 
         return signs, jax.vmap(jax.value_and_grad(value))(weights, intercepts, signs)
 
@@ -50,13 +58,13 @@ def test_one_vs_rest_trains_one_machine_a_class_at_once():
         values, machine.coef_, machine.intercept_, x, labels.astype(np.int32)
     )
     expected_signs = np.stack([oracles.signs(labels == c) for c in range(3)])
-    laws.agree(reductions.one_vs_rest, signs, expected_signs, by="NumPy float64")
+    properties.agree(reductions.one_vs_rest, signs, expected_signs, by="NumPy float64")
     loss = {"loss": "squared_hinge", "bias": "penalized"}
     expected = [
         oracles.primal(w, b, x, labels == c, 0.5, None, None, **loss)
         for c, (w, b) in enumerate(zip(machine.coef_, np.ravel(machine.intercept_), strict=True))
     ]  # fmt: skip
-    laws.agree(binary.primal, found, np.array(expected), by="NumPy float64", rtol=1e-10)
+    properties.agree(objectives.primal, found, np.array(expected), by="NumPy float64", rtol=1e-10)
     assert np.abs(slopes).max() < 1e-4  # scikit-learn's are the best weights
 
 
@@ -70,22 +78,26 @@ def test_one_vs_one_decides_as_scikit_learn():
     )
     decisions = pairs_of.decision_function(x[300:600])
     assert decisions.shape[1] == len(reductions.pairs(10)) == 45
-    found = oracles.evaluate(reductions.vote, decisions, classes=10)
-    laws.agree(reductions.vote, found, pairs_of.predict(x[300:600]), by="scikit-learn")
-    found = oracles.evaluate(reductions.one_vs_rest_decisions, decisions, classes=10)
-    laws.agree(
+    found = oracles.evaluate(reductions.vote, decisions, num_classes=10)
+    properties.agree(reductions.vote, found, pairs_of.predict(x[300:600]), by="scikit-learn")
+    found = oracles.evaluate(reductions.one_vs_rest_decisions, decisions, num_classes=10)
+    properties.agree(
         reductions.one_vs_rest_decisions, found, wide.decision_function(x[300:600]),
         by="scikit-learn", rtol=1e-12,
     )  # fmt: skip
     # Each machine has seen its two classes only, the first of them positive.
-    signs, mask = oracles.evaluate(reductions.one_vs_one, labels[:300].astype(np.int32), classes=10)
+    signs, mask = oracles.evaluate(
+        reductions.one_vs_one, labels[:300].astype(np.int32), num_classes=10
+    )
     for (a, b), s, m in zip(reductions.pairs(10), signs, mask, strict=True):
-        laws.agree(reductions.one_vs_one, m, np.isin(labels[:300], [a, b]), by="NumPy float64")
-        laws.agree(
+        properties.agree(
+            reductions.one_vs_one, m, np.isin(labels[:300], [a, b]), by="NumPy float64"
+        )
+        properties.agree(
             reductions.one_vs_one, s * m, (labels[:300] == a) * 1.0 - (labels[:300] == b),
             by="NumPy float64",
         )  # fmt: skip
-    laws.agree(
+    properties.agree(
         reductions.pairs, reductions.pairs(4), [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)],
         by="by hand",
     )  # fmt: skip
@@ -101,11 +113,11 @@ def test_votes_are_counted_and_ties_go_to_the_first():
 
     decisions = np.random.default_rng(0).normal(size=(5, 6))
     decisions[0] = 0.0, -1.0, 1.0, 1.0, -1.0, 1.0
-    votes = functools.partial(reductions.votes, classes=4)
+    votes = functools.partial(reductions.votes, num_classes=4)
     functools.update_wrapper(votes, reductions.votes)
-    laws.obey(votes, decisions, reference=reference, by="NumPy float64", grads=0)
+    properties.check(votes, decisions, reference=reference, by="NumPy float64", grads=0)
     cycle = jnp.array([1.0, -1.0, 1.0])  # each of three classes wins once
-    assert int(reductions.vote(cycle, classes=3)) == 0
+    assert int(reductions.vote(cycle, num_classes=3)) == 0
 
 
 @pytest.mark.parametrize(("loss", "squared"), [("crammer_singer", False), ("weston_watkins", True)])
@@ -113,13 +125,13 @@ def test_the_primal_and_the_dual_are_the_textbooks(loss, squared):
     x, labels, weight, rng = problem()
     rest = labels, np.array(0.7), weight, CLASS_WEIGHT
     settings = {"loss": loss, "squared": squared, "by": "NumPy float64"}
-    laws.obey(
-        oracles.with_keywords(multiclass.primal, *WEIGHTS),
+    properties.check(
+        posed(objectives.primal, f"weights intercept x labels {WEIGHTS}"),
         rng.normal(size=(2, 3)), rng.normal(size=3), x, *rest,
         reference=oracles.multiclass_primal, bfloat16=4.0, **settings,
     )  # fmt: skip
-    laws.obey(
-        oracles.with_keywords(multiclass.dual, *WEIGHTS),
+    properties.check(
+        posed(objectives.dual, f"alpha gram labels {WEIGHTS}"),
         rng.normal(size=(8, 3)), x @ x.T, *rest,
         reference=oracles.multiclass_dual, bfloat16=None, **settings,
     )  # fmt: skip
@@ -135,11 +147,11 @@ def test_crammer_and_singers_optimum_of_scikit_learn_has_a_dual_that_meets_it(fi
     bias = "penalized" if fit_intercept else "none"
     w, b = machine.coef_.T, np.broadcast_to(machine.intercept_, 3)
     settings = {"loss": "crammer_singer", "bias": bias}
-    above = oracles.evaluate(multiclass.primal, w, b, x, labels, C=0.5, **settings)
+    above = oracles.evaluate(PRIMAL, w, b, x, labels, C=0.5, **settings)
     alpha, best = best_dual(x, labels, 0.5, squared=False, **settings)
-    laws.agree(multiclass.primal, above, best, by="SciPy", rtol=1e-6)
-    gap = oracles.evaluate(multiclass.duality_gap, w, b, alpha, x, labels, C=0.5, **settings)
-    oracles.agree_that_it_closes(multiclass.duality_gap, gap, above, by="scikit-learn", within=1e-6)
+    properties.agree(PRIMAL, above, best, by="SciPy", rtol=1e-6)
+    gap = oracles.evaluate(GAP, w, b, alpha, x, labels, C=0.5, **settings)
+    oracles.agree_that_it_closes(GAP, gap, above, by="scikit-learn", within=1e-6)
 
 
 @pytest.mark.parametrize(("loss", "squared"), FORMS)
@@ -148,17 +160,14 @@ def test_the_residual_is_0_where_primal_and_dual_meet(loss, squared):
     settings = {"C": 0.5, "loss": loss, "squared": squared}
     alpha, best = best_dual(x, labels, bias="penalized", **settings)
     arrays = alpha, x @ x.T, labels
-    laws.agree(
-        multiclass.dual, oracles.evaluate(multiclass.dual, *arrays, **settings), best,
-        by="SciPy", rtol=1e-8,
-    )  # fmt: skip
-    gap = oracles.evaluate(multiclass.kernel_duality_gap, *arrays, **settings)
-    oracles.agree_that_it_closes(multiclass.kernel_duality_gap, gap, best, by="SciPy", within=1e-5)
-    assert oracles.evaluate(multiclass.infeasibility, alpha, labels, bias="none", **settings) < 1e-8
-    assert oracles.evaluate(multiclass.kkt_residual, *arrays, **settings) < 2e-3
+    properties.agree(DUAL, oracles.evaluate(DUAL, *arrays, **settings), best, by="SciPy", rtol=1e-8)
+    gap = oracles.evaluate(KERNEL_GAP, *arrays, **settings)
+    oracles.agree_that_it_closes(KERNEL_GAP, gap, best, by="SciPy", within=1e-5)
+    assert oracles.evaluate(INFEASIBILITY, alpha, labels, bias="none", **settings) < 1e-8
+    assert oracles.evaluate(RESIDUAL, *arrays, **settings) < 2e-3
     other = 0.5 * alpha
-    assert oracles.evaluate(multiclass.kernel_duality_gap, other, *arrays[1:], **settings) > 1e-2
-    assert oracles.evaluate(multiclass.kkt_residual, other, *arrays[1:], **settings) > 1e-2
+    assert oracles.evaluate(KERNEL_GAP, other, *arrays[1:], **settings) > 1e-2
+    assert oracles.evaluate(RESIDUAL, other, *arrays[1:], **settings) > 1e-2
 
 
 def best_dual(x, labels, C, *, loss, squared, bias):
@@ -220,26 +229,27 @@ def test_gaps_and_residuals_are_those_of_their_definitions(loss, squared):
     form = {"loss": loss, "squared": squared}
     gram, bias = x @ x.T, "penalized" if squared else "none"
     for function, reference in [
-        (multiclass.kernel_duality_gap, definitions.multiclass_kernel_gap),
-        (multiclass.kkt_residual, definitions.multiclass_residual),
+        (objectives.kernel_duality_gap, definitions.multiclass_kernel_gap),
+        (objectives.kkt_residual, definitions.multiclass_residual),
     ]:
-        definitions.obey(
-            oracles.with_keywords(function, *WEIGHTS), alpha, gram, labels, *weights,
+        definitions.check(
+            posed(function, f"alpha gram labels {WEIGHTS}"), alpha, gram, labels, *weights,
             reference=reference, bias=bias, **form,
         )  # fmt: skip
     intercept = rng.normal(size=3)
-    definitions.obey(
-        oracles.with_keywords(multiclass.kernel_duality_gap, "intercept", *WEIGHTS),
+    definitions.check(
+        posed(objectives.kernel_duality_gap, f"alpha gram labels intercept {WEIGHTS}"),
         alpha, gram, labels, intercept, *weights,
         reference=definitions.multiclass_kernel_gap, bias="free", **form,
     )  # fmt: skip
-    definitions.obey(
-        oracles.with_keywords(multiclass.duality_gap, *WEIGHTS),
+    definitions.check(
+        posed(objectives.duality_gap, f"weights intercept alpha x labels {WEIGHTS}"),
         rng.normal(size=(2, 3)), intercept, alpha, x, labels, *weights,
         reference=definitions.multiclass_gap, bias=bias, **form,
     )  # fmt: skip
-    definitions.obey(
-        oracles.with_keywords(multiclass.cost, *WEIGHTS), rng.normal(size=(6, 3)), labels, *weights,
+    definitions.check(
+        posed(objectives.cost, f"outputs labels {WEIGHTS}"),
+        rng.normal(size=(6, 3)), labels, *weights,
         reference=definitions.multiclass_cost, **form,
     )  # fmt: skip
 
@@ -265,12 +275,13 @@ def test_what_is_infeasible_is_measured(loss, squared):
 
         return np.array([of_one(alpha) for alpha in points])
 
-    def infeasibility(points, labels, *weights, **settings):
-        given = dict(zip(WEIGHTS, weights, strict=True)) | settings
-        return jax.vmap(lambda alpha: multiclass.infeasibility(alpha, labels, **given))(points)
+    of_weights = posed(objectives.infeasibility, f"alpha labels {WEIGHTS}")
 
-    functools.update_wrapper(infeasibility, multiclass.infeasibility)
-    definitions.obey(
+    def infeasibility(points, labels, *weights, **settings):
+        return jax.vmap(lambda alpha: of_weights(alpha, labels, *weights, **settings))(points)
+
+    functools.update_wrapper(infeasibility, INFEASIBILITY)
+    definitions.check(
         infeasibility, points, labels, *weights,
         reference=reference, loss=loss, squared=squared, bias=bias,
     )  # fmt: skip
@@ -281,12 +292,13 @@ def gaps(loss, squared):
     """Compiled once: the gaps of any primal point and the feasible point nearest to any alpha."""
 
     def of_points(w, b, anywhere, x, labels, C, weight):
-        settings = {"C": C, "loss": loss, "squared": squared, "sample_weight": weight}
-        alpha = multiclass.project(anywhere, labels, **settings)
+        settings = {"num_classes": 3, "C": C, "loss": loss, "squared": squared}
+        problem = Multiclass(labels, x=x, sample_weight=weight, **settings)
+        alpha = objectives.project(problem, anywhere)
         return alpha, jnp.stack([
-            multiclass.duality_gap(w, b, alpha, x, labels, **settings),
-            multiclass.kernel_duality_gap(alpha, LinearGram(x), labels, **settings),
-            -multiclass.infeasibility(alpha, labels, bias="penalized", **settings),
+            objectives.duality_gap(problem, alpha, w, b),
+            objectives.kernel_duality_gap(problem, alpha),
+            -objectives.infeasibility(problem, alpha),
         ])  # fmt: skip
 
     return references.plain_jit(of_points)
@@ -305,31 +317,50 @@ def test_a_feasible_dual_point_bounds_every_primal_point(loss, squared, seed, C)
     assert (np.asarray(found) > -1e-12 * (1 + C)).all()
     form = {"loss": loss, "squared": squared}
     expected = definitions.multiclass_nearest(anywhere, labels, C, weight, None, **form)
-    laws.agree(multiclass.project, alpha, expected, by="SciPy", rtol=1e-9)
+    properties.agree(objectives.project, alpha, expected, by="SciPy", rtol=1e-9)
 
 
 X, Y, A, G = jnp.ones((2, 3)), jnp.array([0, 1]), jnp.ones((2, 2)), jnp.eye(2)
 
 
+def problem_of(labels=Y, C=1.0, **settings):
+    return Multiclass(labels, num_classes=2, C=C, **settings)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: reductions.one_vs_rest(Y + 1, classes=2), "labels: integers in [0, 2), not 2"),
-        (lambda: reductions.one_vs_one(Y[None], classes=2), "labels: [rows], not (1, 2)"),
-        (lambda: reductions.pairs(1), "classes: at least 2, not 1"),
-        (lambda: reductions.vote(X, classes=4), "decisions: [..., 6] for 4 classes, not (2, 3)"),
-        (lambda: multiclass.primal(A, 0.0, X, Y, C=1.0), "weights: [3, classes], not (2, 2)"),
-        (lambda: multiclass.primal(X.T, 0.0, X, Y, C=-1.0), "C: a finite number above 0, not -1.0"),
-        (lambda: multiclass.primal(X.T, 0.0, X, Y + 1, C=1.0), "labels: integers in [0, 2), not 2"),
-        (lambda: multiclass.dual(A, X, Y, C=1.0), "gram: [2, 2] for 2 rows of alpha, not (2, 3)"),
-        (lambda: multiclass.dual(A, G, Y, C=1.0, loss="ovr"), "loss: 'ovr' is not one of crammer"),
-        (lambda: multiclass.project(A, Y, C=1.0, bias="free"), "bias: 'penalized' or 'none', not"),
         (
-            lambda: multiclass.kernel_duality_gap(A, G, Y, C=1.0, bias="free"),
-            "intercept: [classes] where it is free, not None",
+            lambda: reductions.one_vs_rest(Y + 1, num_classes=2),
+            "`labels` must be integers in [0, 2), got 2",
+        ),
+        (
+            lambda: reductions.one_vs_one(Y[None], num_classes=2),
+            "`labels` must have shape (samples,), got (1, 2)",
+        ),
+        (lambda: reductions.pairs(1), "`num_classes` must be an int >= 2, got 1"),
+        (
+            lambda: reductions.vote(X, num_classes=4),
+            "`decisions` must have shape (..., 6) for 4 classes, got (2, 3)",
+        ),
+        (
+            lambda: objectives.primal(problem_of(x=X), A),
+            "`weights` must have shape (3, 2), got (2,",
+        ),
+        (lambda: problem_of(C=-1.0), "`C` must be a finite number > 0, got -1.0"),
+        (lambda: problem_of(labels=Y + 1), "`labels` must be integers in [0, 2), got 2"),
+        (lambda: problem_of(gram=X), "`gram` must have shape (2, 2), got (2, 3)"),
+        (lambda: problem_of(loss="ovr"), "`loss` must be one of crammer_singer, weston_watkins"),
+        (
+            lambda: objectives.project(problem_of(bias="free"), A),
+            "`bias` must be 'penalized' or 'none' for project, got 'free'",
+        ),
+        (
+            lambda: objectives.kernel_duality_gap(problem_of(gram=G, bias="free"), A),
+            "`offsets` must hold the intercept where it is free, got none",
         ),
     ],
 )
 def test_what_does_not_fit_is_told(call, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         call()

@@ -12,11 +12,17 @@ import sklearn.svm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxml.svm.objectives import nu_svc, nu_svr, one_class
-from jaxml.svm.objectives.gram import LinearGram
-from tests import laws, references
+from jaxml.svm import objectives
+from jaxml.svm.objectives import NuClassification, NuRegression, OneClass, box
+from tests import properties, references
 from tests.svm import oracles
 from tests.svm.objectives import definitions
+
+NU = "nu sample_weight"
+
+one_class = functools.partial(oracles.posed, OneClass)
+nu_svc = functools.partial(oracles.posed, NuClassification)
+nu_svr = functools.partial(oracles.posed, NuRegression)
 
 
 def problem(rows=7, seed=0):
@@ -34,18 +40,18 @@ def kernel(x):
 def test_the_primals_are_the_textbooks():
     x, labels, weight, rng = problem()
     rest = np.array(0.4), weight
-    laws.obey(
-        oracles.with_keywords(one_class.primal, "nu", "sample_weight"),
+    properties.check(
+        one_class(objectives.primal, f"weights rho x {NU}"),
         rng.normal(size=3), np.array(0.3), x, *rest,
         reference=oracles.one_class_primal, by="NumPy float64", bfloat16=4.0,
     )  # fmt: skip
-    laws.obey(
-        oracles.with_keywords(nu_svc.primal, "nu", "sample_weight"),
+    properties.check(
+        nu_svc(objectives.primal, f"weights intercept rho x labels {NU}"),
         rng.normal(size=3), np.array(0.1), np.array(0.3), x, labels, *rest,
         reference=oracles.nu_primal, by="NumPy float64", bfloat16=4.0,
     )  # fmt: skip
-    laws.obey(
-        oracles.with_keywords(nu_svr.primal, "C", "nu", "sample_weight"),
+    properties.check(
+        nu_svr(objectives.primal, f"weights intercept epsilon x targets C {NU}"),
         rng.normal(size=3), np.array(0.1), np.array(0.3), x, rng.normal(size=len(x)),
         np.array(0.7), *rest,
         reference=nu_svr_primal, by="NumPy float64", bfloat16=4.0,
@@ -63,37 +69,29 @@ def nu_svr_primal(w, b, epsilon, x, targets, C, nu, weight):
 def test_the_duals_are_the_textbooks():
     x, labels, weight, _ = problem()
 
-    def quadratic(alpha, gram):
+    def quadratic(alpha, gram, **_):
         return (
             -sum(a * b * gram[i, j] for i, a in enumerate(alpha) for j, b in enumerate(alpha)) / 2
         )
 
-    def signed(alpha, gram, labels):
+    def signed(alpha, gram, labels, **_):
         return quadratic(oracles.signs(labels) * alpha, gram)
 
-    def linear_less(beta, gram, targets):
+    def linear_less(beta, gram, targets, **_):
         return targets @ beta + quadratic(beta, gram)
 
-    laws.obey(
-        oracles.with_keywords(one_class.dual),
-        weight,
-        kernel(x),
-        reference=quadratic,
-        by="NumPy float64",
-        bfloat16=None,
-    )
-    laws.obey(
-        oracles.with_keywords(nu_svc.dual),
-        weight,
-        kernel(x),
-        labels,
-        reference=signed,
-        by="NumPy float64",
-        bfloat16=None,
-    )
-    laws.obey(
-        oracles.with_keywords(nu_svr.dual), weight, kernel(x), x[:, 0],
-        reference=linear_less, by="NumPy float64", bfloat16=None,
+    settings = {"by": "NumPy float64", "bfloat16": None, "nu": 0.5}
+    properties.check(
+        one_class(objectives.dual, "alpha gram"), weight, kernel(x),
+        reference=quadratic, **settings,
+    )  # fmt: skip
+    properties.check(
+        nu_svc(objectives.dual, "alpha gram labels"), weight, kernel(x), labels,
+        reference=signed, **settings,
+    )  # fmt: skip
+    properties.check(
+        nu_svr(objectives.dual, "alpha gram targets"), weight, kernel(x), x[:, 0],
+        reference=linear_less, C=1.0, **settings,
     )  # fmt: skip
 
 
@@ -105,20 +103,23 @@ def test_scikit_learns_one_class_svm_is_where_primal_and_dual_meet():
     alpha[machine.support_] = machine.dual_coef_[0]
     settings = {"nu": 0.3, "sample_weight": weight}
     gram = kernel(x)
-    above = oracles.evaluate(one_class.kernel_primal, alpha, gram, **settings)
-    gap = oracles.evaluate(one_class.kernel_duality_gap, alpha, gram, **settings)
-    oracles.agree_that_it_closes(
-        one_class.kernel_duality_gap, gap, above, by="scikit-learn", within=1e-8
-    )
+    kernel_primal = one_class(objectives.kernel_primal, "alpha gram")
+    above = oracles.evaluate(kernel_primal, alpha, gram, **settings)
+    kernel_gap = one_class(objectives.kernel_duality_gap, "alpha gram")
+    gap = oracles.evaluate(kernel_gap, alpha, gram, **settings)
+    oracles.agree_that_it_closes(kernel_gap, gap, above, by="scikit-learn", within=1e-8)
     # libsvm keeps its kernel in single precision.
-    assert oracles.evaluate(one_class.kkt_residual, alpha, gram, **settings) < 2e-6
-    assert oracles.evaluate(one_class.infeasibility, alpha, **settings) < 1e-8
+    residual = one_class(objectives.kkt_residual, "alpha gram")
+    assert oracles.evaluate(residual, alpha, gram, **settings) < 2e-6
+    infeasibility = one_class(objectives.infeasibility, "alpha")
+    assert oracles.evaluate(infeasibility, alpha, **settings) < 1e-8
     outputs = gram @ alpha
-    rho = oracles.evaluate(one_class.best_rho, outputs, **settings)
-    laws.agree(one_class.best_rho, rho, -machine.intercept_[0], by="scikit-learn", rtol=1e-6)
+    best = one_class(objectives.best_offsets, "outputs")
+    (rho,) = oracles.evaluate(best, outputs, **settings)
+    properties.agree(best, rho, -machine.intercept_[0], by="scikit-learn", rtol=1e-6)
     features = np.linalg.cholesky(gram + 1e-13 * np.eye(60))
     expected = oracles.one_class_primal(features.T @ alpha, rho, features, 0.3, weight)
-    laws.agree(one_class.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
+    properties.agree(kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
 
 
 def test_scikit_learns_nu_svc_is_where_primal_and_dual_meet():
@@ -134,22 +135,25 @@ def test_scikit_learns_nu_svc_is_where_primal_and_dual_meet():
     alpha = np.where(np.abs(alpha - weight) < 1e-12, weight, alpha)
     settings = {"nu": 0.3, "sample_weight": weight}
     arrays = alpha, gram, labels
-    above = oracles.evaluate(nu_svc.kernel_primal, *arrays, **settings)
-    gap = oracles.evaluate(nu_svc.kernel_duality_gap, *arrays, **settings)
+    kernel_primal = nu_svc(objectives.kernel_primal, "alpha gram labels")
+    above = oracles.evaluate(kernel_primal, *arrays, **settings)
+    kernel_gap = nu_svc(objectives.kernel_duality_gap, "alpha gram labels")
+    gap = oracles.evaluate(kernel_gap, *arrays, **settings)
     # libsvm keeps its kernel in single precision.
-    oracles.agree_that_it_closes(
-        nu_svc.kernel_duality_gap, gap, above, by="scikit-learn", within=1e-6
-    )
-    assert oracles.evaluate(nu_svc.kkt_residual, *arrays, **settings) < 2e-6
-    assert oracles.evaluate(nu_svc.infeasibility, alpha, labels, **settings) < 1e-6
+    oracles.agree_that_it_closes(kernel_gap, gap, above, by="scikit-learn", within=1e-6)
+    residual = nu_svc(objectives.kkt_residual, "alpha gram labels")
+    assert oracles.evaluate(residual, *arrays, **settings) < 2e-6
+    infeasibility = nu_svc(objectives.infeasibility, "alpha labels")
+    assert oracles.evaluate(infeasibility, alpha, labels, **settings) < 1e-6
     outputs = gram @ (oracles.signs(labels) * alpha)
-    b, margin = oracles.evaluate(nu_svc.best_margin, outputs, labels, **settings)
-    laws.agree(nu_svc.best_margin, margin, rho, by="scikit-learn", rtol=1e-5)
-    laws.agree(nu_svc.best_margin, b / margin, machine.intercept_[0], by="scikit-learn", rtol=1e-5)
+    best = nu_svc(objectives.best_offsets, "outputs labels")
+    b, margin = oracles.evaluate(best, outputs, labels, **settings)
+    properties.agree(best, margin, rho, by="scikit-learn", rtol=1e-5)
+    properties.agree(best, b / margin, machine.intercept_[0], by="scikit-learn", rtol=1e-5)
     features = np.linalg.cholesky(gram + 1e-13 * np.eye(60))
     w = features.T @ (oracles.signs(labels) * alpha)
     expected = oracles.nu_primal(w, b, margin, features, labels, 0.3, weight)
-    laws.agree(nu_svc.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
+    properties.agree(kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
 
 
 @pytest.mark.parametrize("nu", [0.3, 1.0])
@@ -162,52 +166,57 @@ def test_scikit_learns_nu_svr_is_where_primal_and_dual_meet(nu):
     beta[machine.support_] = machine.dual_coef_[0]
     settings = {"C": 1.3, "nu": nu, "sample_weight": weight}
     gram = kernel(x)
-    above = oracles.evaluate(nu_svr.kernel_primal, beta, gram, targets, **settings)
-    gap = oracles.evaluate(nu_svr.kernel_duality_gap, beta, gram, targets, **settings)
+    kernel_primal = nu_svr(objectives.kernel_primal, "alpha gram targets")
+    above = oracles.evaluate(kernel_primal, beta, gram, targets, **settings)
+    kernel_gap = nu_svr(objectives.kernel_duality_gap, "alpha gram targets")
+    gap = oracles.evaluate(kernel_gap, beta, gram, targets, **settings)
     # libsvm keeps its kernel in single precision.
-    oracles.agree_that_it_closes(
-        nu_svr.kernel_duality_gap, gap, above, by="scikit-learn", within=1e-6
-    )
-    assert oracles.evaluate(nu_svr.infeasibility, beta, **settings) < 1e-8
-    outputs, tube = gram @ beta, {"nu": nu, "sample_weight": weight}
-    b, epsilon = oracles.evaluate(nu_svr.best_tube, outputs, targets, **tube)
-    laws.agree(nu_svr.best_tube, b, machine.intercept_[0], by="scikit-learn", rtol=1e-5)
+    oracles.agree_that_it_closes(kernel_gap, gap, above, by="scikit-learn", within=1e-6)
+    infeasibility = nu_svr(objectives.infeasibility, "alpha targets")
+    assert oracles.evaluate(infeasibility, beta, targets, **settings) < 1e-8
+    outputs, best = gram @ beta, nu_svr(objectives.best_offsets, "outputs targets")
+    b, epsilon = oracles.evaluate(best, outputs, targets, **settings)
+    properties.agree(best, b, machine.intercept_[0], by="scikit-learn", rtol=1e-5)
     assert (epsilon == 0) == (nu == 1.0)
     errors = np.maximum(np.abs(outputs + b - targets) - epsilon, 0)
     expected = beta @ outputs / 2 + 1.3 * (nu * weight.sum() * epsilon + weight @ errors)
-    laws.agree(nu_svr.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
+    properties.agree(kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
 
 
 # Of few digits: in single precision, too, dual variables are on their bounds.
 DYADIC = np.array([1.0, 0.5, 2.0, 0.25, 1.0, 0.25, 0.0])
-NU = "nu", "sample_weight"
 
 
 def test_gaps_and_residuals_are_those_of_their_definitions():
     x, labels, _, rng = problem()
     gram, alpha, rest = kernel(x), definitions.corners(DYADIC), (np.array(0.25), DYADIC)
     for function, reference in [
-        (one_class.kernel_duality_gap, definitions.one_class_kernel_gap),
-        (one_class.kkt_residual, definitions.one_class_residual),
+        (objectives.kernel_duality_gap, definitions.one_class_kernel_gap),
+        (objectives.kkt_residual, definitions.one_class_residual),
     ]:
-        definitions.obey(
-            oracles.with_keywords(function, *NU), alpha, gram, *rest, reference=reference
+        definitions.check(
+            one_class(function, f"alpha gram {NU}"), alpha, gram, *rest, reference=reference
         )
     for function, reference in [
-        (nu_svc.kernel_duality_gap, definitions.nu_kernel_gap),
-        (nu_svc.kkt_residual, definitions.nu_residual),
+        (objectives.kernel_duality_gap, definitions.nu_kernel_gap),
+        (objectives.kkt_residual, definitions.nu_residual),
     ]:
-        definitions.obey(
-            oracles.with_keywords(function, *NU), alpha, gram, labels, *rest, reference=reference
+        definitions.check(
+            nu_svc(function, f"alpha gram labels {NU}"),
+            alpha,
+            gram,
+            labels,
+            *rest,
+            reference=reference,
         )
-    definitions.obey(
-        oracles.with_keywords(one_class.duality_gap, *NU),
+    definitions.check(
+        one_class(objectives.duality_gap, f"weights rho alpha x {NU}"),
         rng.normal(size=3), np.array(0.3), alpha, x, *rest,
         reference=definitions.one_class_gap,
     )  # fmt: skip
     for nu in (0.3, 1.0):
-        definitions.obey(
-            oracles.with_keywords(nu_svr.kernel_duality_gap, "C", *NU),
+        definitions.check(
+            nu_svr(objectives.kernel_duality_gap, f"alpha gram targets C {NU}"),
             definitions.corners(DYADIC, signed=True), gram, x[:, 0], np.array(0.5), np.array(nu),
             DYADIC, reference=definitions.nu_svr_kernel_gap,
         )  # fmt: skip
@@ -239,23 +248,25 @@ def test_what_is_infeasible_is_measured():
         over = np.abs(beta).sum() - 0.4 * c.sum()
         return [(np.abs(beta) - c).max(), abs(beta.sum()), over]
 
-    def each(function, *fixed, **settings):
+    def each(pose, **given):
+        function = pose(objectives.infeasibility, "alpha")
+
         def call(points, nu, weight):
-            given = {"nu": nu, "sample_weight": weight, **settings}
-            return jax.vmap(lambda point: function(point, *fixed, **given))(points)
+            settings = {"nu": nu, "sample_weight": weight, **given}
+            return jax.vmap(lambda point: function(point, **settings))(points)
 
         return functools.update_wrapper(call, function)
 
     for call, terms, where in [
-        (each(one_class.infeasibility), one, points),
-        (each(nu_svc.infeasibility, jnp.asarray(labels)), two, points),
-        (each(nu_svr.infeasibility, C=0.5), width, zero_sum + off / 4),
+        (each(one_class), one, points),
+        (each(nu_svc, labels=labels), two, points),
+        (each(nu_svr, targets=np.zeros(7, np.float32), C=0.5), width, zero_sum + off / 4),
     ]:
 
         def reference(points, nu, weight, terms=terms):
             return np.maximum([max(terms(point)) for point in points], 0.0)
 
-        definitions.obey(call, where, *rest, reference=reference)
+        definitions.check(call, where, *rest, reference=reference)
         largest = {int(np.argmax(terms(point))) for point in where}
         assert largest == set(range(len(terms(where[0]))))
 
@@ -270,16 +281,29 @@ def test_quantiles_masses_and_shortfalls():
 
     values[3] = -9.0  # of no weight
     for share in (0.02, 0.5, 0.98):
-        definitions.obey(
-            one_class.quantile, values, weight, np.array(share * weight.sum()), reference=reference
+        definitions.check(
+            box.quantile, values, weight, np.array(share * weight.sum()), reference=reference
         )
-    definitions.obey(
-        one_class.masses, values, np.array(0.3), weight,
+
+    def costs_and_mass(problem, alpha):
+        _, (mass,) = problem.equalities(alpha)
+        return problem.costs(alpha), mass
+
+    with jax.enable_x64(True):
+        costs = OneClass(nu=0.3, sample_weight=jnp.asarray(weight)).costs(jnp.asarray(values))
+    properties.agree(objectives.Problem.costs, costs, weight, by="NumPy float64", rtol=1e-12)
+    functools.update_wrapper(costs_and_mass, OneClass.costs)
+    definitions.check(
+        one_class(costs_and_mass, f"alpha {NU}"), values, np.array(0.3), weight,
         reference=lambda values, nu, weight: (weight, nu * weight.sum()),
     )  # fmt: skip
-    definitions.obey(
-        one_class.shortfall, values, np.array(0.3),
-        reference=lambda values, rho: np.array([max(0.0, rho - v) for v in values]),
+
+    def cost(outputs, rho, nu, weight):
+        return weight @ [max(0.0, rho - f) for f in outputs] - nu * weight.sum() * rho
+
+    definitions.check(
+        one_class(objectives.cost, f"outputs rho {NU}"), values, np.array(0.3), np.array(0.3),
+        weight, reference=cost,
     )  # fmt: skip
 
 
@@ -288,21 +312,17 @@ def gaps():
     """Compiled once: the gaps of any primal point and the feasible point nearest to any alpha."""
 
     def of_points(w, b, rho, anywhere, x, labels, nu, weight):
-        settings = {"nu": nu, "sample_weight": weight}
-        gram = LinearGram(x)
-        alpha, other = (
-            one_class.project(anywhere, **settings),
-            nu_svc.project(anywhere, labels, **settings),
-        )
+        one = OneClass(nu=nu, x=x, sample_weight=weight)
+        two = NuClassification(labels, nu=nu, x=x, sample_weight=weight)
+        alpha, other = objectives.project(one, anywhere), objectives.project(two, anywhere)
         inside = -jnp.stack([
-            one_class.infeasibility(alpha, **settings),
-            nu_svc.infeasibility(other, labels, **settings),
+            objectives.infeasibility(one, alpha), objectives.infeasibility(two, other)
         ])  # fmt: skip
         return inside, jnp.stack([
-            one_class.duality_gap(w, rho, alpha, x, **settings),
-            one_class.kernel_duality_gap(alpha, gram, **settings),
-            nu_svc.primal(w, b, rho, x, labels, **settings) - nu_svc.dual(other, gram, labels),
-            nu_svc.kernel_duality_gap(other, gram, labels, **settings),
+            objectives.duality_gap(one, alpha, w, rho),
+            objectives.kernel_duality_gap(one, alpha),
+            objectives.duality_gap(two, other, w, b, rho),
+            objectives.kernel_duality_gap(two, other),
         ])  # fmt: skip
 
     return references.plain_jit(of_points)
@@ -325,43 +345,61 @@ def test_a_feasible_dual_point_bounds_every_primal_point(seed, nu):
 def test_the_projection_is_that_of_each_class():
     alpha, labels = np.array([3.0, 0.5, 0.0, -2.0, 0.4]), np.array([1, 0, 0, 1, 1])
     weight = np.array([1.0, 1.0, 0.5, 1.0, 1.0])
-    actual = oracles.evaluate(nu_svc.project, alpha, labels, nu=0.5, sample_weight=weight)
+    project = nu_svc(objectives.project, "alpha labels")
+    actual = oracles.evaluate(project, alpha, labels, nu=0.5, sample_weight=weight)
     # Half of nu V is 1.125: class 1 has (1, 0, 0.125), class 0 (0.8125, 0.3125).
     expected = np.array([1.0, 0.8125, 0.3125, 0.0, 0.125])
-    laws.agree(nu_svc.project, actual, expected, by="by hand", rtol=1e-12)
-    actual = oracles.evaluate(one_class.project, alpha, nu=0.5)
-    laws.agree(
-        one_class.project, actual, np.array([1.0, 0.7, 0.2, 0.0, 0.6]), by="by hand", rtol=1e-12
-    )
+    properties.agree(project, actual, expected, by="by hand", rtol=1e-12)
+    project = one_class(objectives.project, "alpha")
+    actual = oracles.evaluate(project, alpha, nu=0.5)
+    properties.agree(project, actual, np.array([1.0, 0.7, 0.2, 0.0, 0.6]), by="by hand", rtol=1e-12)
 
 
 @pytest.mark.parametrize("nu", [0.2, 0.5, 0.75])
 def test_the_threshold_is_a_quantile(nu):
     outputs = np.random.default_rng(0).normal(size=11)
-    rho = oracles.evaluate(one_class.best_rho, outputs, nu=nu)
+    best = one_class(objectives.best_offsets, "outputs")
+    (rho,) = oracles.evaluate(best, outputs, nu=nu)
     expected = np.quantile(outputs, nu, method="inverted_cdf")
-    laws.agree(one_class.best_rho, rho, expected, by="NumPy float64", rtol=1e-10)
+    properties.agree(best, rho, expected, by="NumPy float64", rtol=1e-10)
 
 
 X, Y, A, G = jnp.ones((3, 2)), jnp.array([0, 1, 1]), jnp.ones(3), jnp.eye(3)
+SMALLER = "`nu` must be at most 0.666667, twice the fraction of the smaller class, got 0.9"
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: one_class.primal(A, 0.0, X, nu=0.5), "weights: [2], not (3,)"),
-        (lambda: one_class.primal(X[0], 0.0, X, nu=0.0), "nu: in (0, 1], not 0.0"),
-        (lambda: one_class.primal(X[0], 0.0, X, nu=1.5), "nu: in (0, 1], not 1.5"),
-        (lambda: one_class.dual(A, X), "gram: [3, 3] for 3 rows of alpha, not (3, 2)"),
-        (lambda: one_class.project(A * jnp.nan, nu=0.5), "alpha: finite numbers, not NaN"),
-        (lambda: nu_svc.project(A, Y, nu=0.9), "nu: at most 0.666667, twice the share of the smal"),
-        (lambda: nu_svc.project(A, Y + 1, nu=0.5), "labels: integers in [0, 2), not 2"),
-        (lambda: nu_svc.kkt_residual(A, X, Y, nu=0.5), "gram: [3, 3] for 3 rows of alpha, not (3"),
-        (lambda: nu_svr.infeasibility(A, C=1.0, nu=2.0), "nu: in (0, 1], not 2.0"),
-        (lambda: nu_svr.primal(A, 0.0, 0.1, G, A, C=1.0, nu=0.0), "nu: in (0, 1], not 0.0"),
-        (lambda: nu_svr.kernel_primal(A, G, A[:2], C=1.0, nu=0.5), "targets: [3], not (2,)"),
+        (
+            lambda: objectives.primal(OneClass(nu=0.5, x=X), A, 0.0),
+            "`weights` must have shape (2,), got (3,)",
+        ),
+        (lambda: OneClass(nu=0.0), "`nu` must be in (0, 1], got 0.0"),
+        (lambda: OneClass(nu=1.5, x=X), "`nu` must be in (0, 1], got 1.5"),
+        (lambda: OneClass(nu=0.5, gram=X), "`gram` must have shape (3, 3), got (3, 2)"),
+        (
+            lambda: objectives.project(OneClass(nu=0.5), A * jnp.nan),
+            "`alpha` must be finite, got NaN or infinity",
+        ),
+        (lambda: NuClassification(Y, nu=0.9), SMALLER),
+        (
+            lambda: NuClassification(Y + 1, nu=0.5),
+            "`labels` must be integers in [0, 2) or booleans",
+        ),
+        (lambda: NuClassification(Y, nu=0.5, gram=X), "`gram` must have shape (3, 3), got (3, 2)"),
+        (lambda: NuRegression(A, C=1.0, nu=2.0), "`nu` must be in (0, 1], got 2.0"),
+        (lambda: NuRegression(A, C=0.0, nu=0.5), "`C` must be a finite number > 0, got 0.0"),
+        (
+            lambda: NuRegression(A[:2], C=1.0, nu=0.5, gram=G),
+            "`gram` must have shape (2, 2), got (3",
+        ),
+        (
+            lambda: objectives.kkt_residual(NuRegression(A, C=1.0, nu=0.5, gram=G), A),
+            "`problem` must be Regression at the best epsilon for kkt_residual, got NuRegression",
+        ),
     ],
 )
 def test_what_does_not_fit_is_told(call, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         call()

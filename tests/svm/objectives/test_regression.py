@@ -13,13 +13,26 @@ import sklearn.svm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxml.svm.objectives import regression
-from jaxml.svm.objectives.gram import KnownProducts, LinearGram
-from tests import laws, references
+from jaxml.svm import objectives
+from jaxml.svm.objectives import KnownProducts, Regression
+from tests import properties, references
 from tests.svm import oracles
 from tests.svm.objectives import definitions
 
-LOSSES, BIASES = list(regression.SQUARED), ["free", "penalized", "none"]
+LOSSES = ["epsilon_insensitive", "squared_epsilon_insensitive"]
+BIASES = ["free", "penalized", "none"]
+REST = "C epsilon sample_weight"
+
+posed = functools.partial(oracles.posed, Regression)
+PRIMAL = posed(objectives.primal, "weights intercept x targets")
+KERNEL_PRIMAL = posed(objectives.kernel_primal, "alpha gram targets")
+DUAL = posed(objectives.dual, "alpha gram targets")
+GAP = posed(objectives.duality_gap, "weights intercept alpha x targets")
+KERNEL_GAP = posed(objectives.kernel_duality_gap, "alpha gram targets")
+RESIDUAL = posed(objectives.kkt_residual, "alpha gram targets")
+INFEASIBILITY = posed(objectives.infeasibility, "alpha targets")
+PROJECT = posed(objectives.project, "alpha targets")
+OFFSETS = posed(objectives.best_offsets, "outputs targets")
 
 
 def problem(rows=7, features=3, seed=0):
@@ -42,8 +55,13 @@ def test_errors_count_from_the_edge_of_the_tube(squared):
         errors = zip(predictions, targets, strict=True)
         return np.array([oracles.tube_loss(f - y, epsilon, name) for f, y in errors])
 
-    laws.obey(
-        oracles.with_keywords(regression.epsilon_insensitive, "epsilon"),
+    def loss(predictions, targets, epsilon, *, squared):
+        return objectives.epsilon_insensitive(
+            predictions, targets, epsilon=epsilon, squared=squared
+        )
+
+    properties.check(
+        functools.update_wrapper(loss, objectives.epsilon_insensitive),
         rng.normal(size=7), targets, np.array(0.3),
         reference=reference, by="NumPy float64", squared=squared,
     )  # fmt: skip
@@ -52,14 +70,14 @@ def test_errors_count_from_the_edge_of_the_tube(squared):
 @pytest.mark.parametrize(("loss", "bias"), [(LOSSES[0], "free"), (LOSSES[1], "penalized")])
 def test_the_primal_and_the_dual_are_the_textbooks(loss, bias):
     x, targets, weight, rng = problem()
-    names, rest = ("C", "epsilon", "sample_weight"), (np.array(0.7), np.array(0.2), weight)
-    laws.obey(
-        oracles.with_keywords(regression.primal, *names),
+    rest = np.array(0.7), np.array(0.2), weight
+    properties.check(
+        posed(objectives.primal, f"weights intercept x targets {REST}"),
         rng.normal(size=3), np.array(0.3), x, targets, *rest,
         reference=oracles.svr_primal, by="NumPy float64", bfloat16=4.0, loss=loss, bias=bias,
     )  # fmt: skip
-    laws.obey(
-        oracles.with_keywords(regression.dual, *names),
+    properties.check(
+        posed(objectives.dual, f"alpha gram targets {REST}"),
         rng.normal(size=7), kernel(x), targets, *rest,
         reference=oracles.svr_dual, by="NumPy float64", bfloat16=None, loss=loss, bias=bias,
     )  # fmt: skip
@@ -78,32 +96,28 @@ def test_scikit_learns_svr_is_where_primal_and_dual_meet(loss):
     beta[machine.support_] = machine.dual_coef_[0]
     settings = {"C": C, "epsilon": epsilon, "loss": loss, "sample_weight": weight}
     arrays = beta, gram, targets
-    above = oracles.evaluate(regression.kernel_primal, *arrays, **settings)
-    below = oracles.evaluate(regression.dual, *arrays, **settings)
+    above = oracles.evaluate(KERNEL_PRIMAL, *arrays, **settings)
+    below = oracles.evaluate(DUAL, *arrays, **settings)
     # libsvm keeps its kernel in single precision.
     assert -1e-12 * above <= above - below <= 1e-6 * above
-    assert oracles.evaluate(regression.kkt_residual, *arrays, **settings) < 2e-6
-    constraints = {"C": C, "loss": loss, "sample_weight": weight}
-    assert oracles.evaluate(regression.infeasibility, beta, **constraints) < 1e-8
+    assert oracles.evaluate(RESIDUAL, *arrays, **settings) < 2e-6
+    assert oracles.evaluate(INFEASIBILITY, beta, targets, **settings) < 1e-8
     outputs = gram @ beta
-    tube = {"epsilon": epsilon, "loss": loss, "sample_weight": weight}
-    b = oracles.evaluate(regression.best_intercept, outputs, targets, **tube)
-    laws.agree(regression.best_intercept, b, machine.intercept_[0], by="scikit-learn", rtol=1e-6)
+    (b,) = oracles.evaluate(OFFSETS, outputs, targets, **settings)
+    properties.agree(OFFSETS, b, machine.intercept_[0], by="scikit-learn", rtol=1e-6)
     errors = outputs + b - targets
     c = oracles.costs(targets, C, weight)
     expected = beta @ outputs / 2
     expected += sum(
         ci * oracles.tube_loss(e, epsilon, loss) for ci, e in zip(c, errors, strict=True)
     )
-    laws.agree(regression.kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
+    properties.agree(KERNEL_PRIMAL, above, expected, by="NumPy float64", rtol=1e-10)
     gap = oracles.evaluate(
-        lambda a, f, y, **s: regression.kernel_duality_gap(a, KnownProducts(f), y, **s),
+        lambda a, f, y, **s: KERNEL_GAP(a, KnownProducts(f), y, **s),
         beta, outputs, targets, **settings,
     )  # fmt: skip
     np.testing.assert_allclose(gap, above - below, atol=1e-10)
-    oracles.agree_that_it_closes(
-        regression.kernel_duality_gap, gap, above, by="scikit-learn", within=1e-6
-    )
+    oracles.agree_that_it_closes(KERNEL_GAP, gap, above, by="scikit-learn", within=1e-6)
 
 
 @pytest.mark.parametrize(("loss", "bias"), [(LOSSES[0], "penalized"), (LOSSES[1], "none")])
@@ -115,7 +129,7 @@ def test_the_primal_of_scikit_learns_linear_svr_is_the_best_dual_of_scipy(loss, 
     ).fit(x, targets)  # fmt: skip
     settings = {"C": 0.4, "epsilon": 0.2, "loss": loss, "bias": bias}
     b = np.array(float(np.ravel(machine.intercept_)[0]) if bias == "penalized" else 0.0)
-    above = oracles.evaluate(regression.primal, machine.coef_, b, x, targets, **settings)
+    above = oracles.evaluate(PRIMAL, machine.coef_, b, x, targets, **settings)
     lifted = x @ x.T + (bias == "penalized") + (np.eye(20) / 0.8 if "squared" in loss else 0.0)
 
     def minus_dual(sides):  # one variable for each side of the tube
@@ -130,9 +144,9 @@ def test_the_primal_of_scikit_learns_linear_svr_is_the_best_dual_of_scipy(loss, 
         method="L-BFGS-B", options={"ftol": 1e-15, "gtol": 1e-10, "maxiter": 5000},
     )  # fmt: skip
     beta = best.x[:20] - best.x[20:]
-    laws.agree(regression.primal, above, -best.fun, by="SciPy", rtol=1e-6)
-    assert oracles.evaluate(regression.kkt_residual, beta, x @ x.T, targets, **settings) < 1e-4
-    gap = oracles.evaluate(regression.duality_gap, machine.coef_, b, beta, x, targets, **settings)
+    properties.agree(PRIMAL, above, -best.fun, by="SciPy", rtol=1e-6)
+    assert oracles.evaluate(RESIDUAL, beta, x @ x.T, targets, **settings) < 1e-4
+    gap = oracles.evaluate(GAP, machine.coef_, b, beta, x, targets, **settings)
     assert abs(gap) < 1e-6 * above
 
 
@@ -141,24 +155,24 @@ def test_the_primal_of_scikit_learns_linear_svr_is_the_best_dual_of_scipy(loss, 
 def test_gaps_and_residuals_are_those_of_their_definitions(loss, bias):
     x, targets, _, rng = problem()
     weight = np.array([1.0, 0.5, 2.0, 0.25, 1.0, 0.25, 0.0])
-    names, rest = ("C", "epsilon", "sample_weight"), (np.array(0.5), np.array(0.25), weight)
+    rest = np.array(0.5), np.array(0.25), weight
     beta = definitions.corners(0.5 * weight, signed=True)
     for function, reference in [
-        (regression.kernel_duality_gap, definitions.svr_kernel_gap),
-        (regression.kkt_residual, definitions.svr_residual),
+        (objectives.kernel_duality_gap, definitions.svr_kernel_gap),
+        (objectives.kkt_residual, definitions.svr_residual),
     ]:
-        definitions.obey(
-            oracles.with_keywords(function, *names), beta, kernel(x), targets, *rest,
+        definitions.check(
+            posed(function, f"alpha gram targets {REST}"), beta, kernel(x), targets, *rest,
             reference=reference, loss=loss, bias=bias,
         )  # fmt: skip
-    definitions.obey(
-        oracles.with_keywords(regression.duality_gap, *names),
+    definitions.check(
+        posed(objectives.duality_gap, f"weights intercept alpha x targets {REST}"),
         rng.normal(size=3), np.array(0.3), beta, x, targets, *rest,
         reference=definitions.svr_gap, loss=loss, bias=bias,
     )  # fmt: skip
     if bias == "none":
-        definitions.obey(
-            oracles.with_keywords(regression.cost, *names), x[:, 1], targets, *rest,
+        definitions.check(
+            posed(objectives.cost, f"outputs targets {REST}"), x[:, 1], targets, *rest,
             reference=definitions.svr_cost, loss=loss,
         )  # fmt: skip
 
@@ -177,17 +191,19 @@ def test_what_is_infeasible_is_measured(loss, bias):
         return np.array([above.max(), abs(beta.sum()) if bias == "free" else -1.0])
 
     def infeasibility(points, weight, **kinds):
+        settings = {"C": 0.5, "sample_weight": weight, **kinds}
+
         def of_one(beta):
-            return regression.infeasibility(beta, C=0.5, sample_weight=weight, **kinds)
+            return INFEASIBILITY(beta, jnp.zeros(7, beta.dtype), **settings)
 
         return jax.vmap(of_one)(points)
 
-    functools.update_wrapper(infeasibility, regression.infeasibility)
+    functools.update_wrapper(infeasibility, INFEASIBILITY)
 
     def reference(points, weight, *, loss, bias):
         return np.maximum([terms(point).max() for point in points], 0.0)
 
-    definitions.obey(infeasibility, points, weight, reference=reference, loss=loss, bias=bias)
+    definitions.check(infeasibility, points, weight, reference=reference, loss=loss, bias=bias)
 
 
 @functools.cache
@@ -195,17 +211,15 @@ def gaps(loss, bias):
     """Compiled once: the gaps of any primal point and the feasible point nearest to any beta."""
 
     def of_points(w, b, anywhere, x, targets, C, epsilon, weight):
-        constraints = {"C": C, "loss": loss, "bias": bias, "sample_weight": weight}
-        settings = {"epsilon": epsilon, **constraints}
-        beta = regression.project(anywhere, **constraints)
-        gram = LinearGram(x)
-        residual = regression.kkt_residual(beta, gram, targets, **settings)
+        settings = {"C": C, "epsilon": epsilon, "loss": loss, "bias": bias}
+        problem = Regression(targets, x=x, sample_weight=weight, **settings)
+        beta = objectives.project(problem, anywhere)
         bounds = jnp.stack([
-            regression.duality_gap(w, b, beta, x, targets, **settings),
-            regression.kernel_duality_gap(beta, gram, targets, **settings),
-            -regression.infeasibility(beta, **constraints),
+            objectives.duality_gap(problem, beta, w, b),
+            objectives.kernel_duality_gap(problem, beta),
+            -objectives.infeasibility(problem, beta),
         ])  # fmt: skip
-        return bounds, residual
+        return bounds, objectives.kkt_residual(problem, beta)
 
     return references.plain_jit(of_points)
 
@@ -230,36 +244,40 @@ def test_the_projection_is_where_scipy_finds_it():
     anywhere = np.array([2.0, 0.5, -0.3, -0.1, 1.0])
     bounds = 0.7 * np.array([1.0, 0.5, 2.0, 1.0, 0.0])
     actual = oracles.evaluate(
-        regression.project, anywhere, C=0.7, sample_weight=np.array([1.0, 0.5, 2.0, 1.0, 0.0])
+        PROJECT, anywhere, np.zeros(5), C=0.7, sample_weight=np.array([1.0, 0.5, 2.0, 1.0, 0.0])
     )
     shift = scipy.optimize.brentq(
         lambda m: np.clip(anywhere - m, -bounds, bounds).sum(), -9, 9, xtol=1e-14
     )
     expected = np.clip(anywhere - shift, -bounds, bounds)
-    laws.agree(regression.project, actual, expected, by="SciPy", rtol=1e-10)
+    properties.agree(PROJECT, actual, expected, by="SciPy", rtol=1e-10)
 
 
 X, Y, B, G = jnp.ones((2, 3)), jnp.array([0.0, 1.0]), jnp.ones(2), jnp.eye(2)
 
 
-def primal(targets=Y, C=1.0, **settings):
-    return regression.primal(X[0], 0.0, X, targets, C=C, **settings)
+def problem_of(targets=Y, C=1.0, **settings):
+    return Regression(targets, C=C, **settings)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: primal(targets=Y[:1]), "targets: [2], not (1,)"),
-        (lambda: primal(targets=Y * jnp.nan), "targets: finite numbers, not NaN"),
-        (lambda: primal(C=0.0), "C: a finite number above 0, not 0.0"),
-        (lambda: primal(epsilon=-0.5), "epsilon: a finite number of 0 or more, not -0.5"),
-        (lambda: primal(loss="huber"), "loss: 'huber' is not one of epsilon_insensitive, squared"),
-        (lambda: primal(bias="no"), "bias: 'no' is not one of free, penalized, none"),
-        (lambda: regression.dual(B, X, Y, C=1.0), "gram: [2, 2] for 2 rows of beta, not (2, 3)"),
-        (lambda: regression.dual(B, G, Y[:1], C=1.0), "targets: [2], not (1,)"),
-        (lambda: regression.project(B * jnp.nan, C=1.0), "beta: finite numbers, not NaN"),
+        (lambda: problem_of(targets=Y[:1], x=X), "`x` must have shape (1, features), got (2, 3)"),
+        (lambda: problem_of(targets=Y[None]), "`targets` must have shape (samples,), got (1, 2)"),
+        (lambda: problem_of(targets=Y * jnp.nan), "`targets` must be finite, got NaN or infinity"),
+        (lambda: problem_of(C=0.0), "`C` must be a finite number > 0, got 0.0"),
+        (lambda: problem_of(epsilon=-0.5), "`epsilon` must be a finite number >= 0, got -0.5"),
+        (lambda: problem_of(loss="huber"), "`loss` must be one of epsilon_insensitive, squared"),
+        (lambda: problem_of(bias="no"), "`bias` must be one of free, penalized, none"),
+        (lambda: problem_of(gram=X), "`gram` must have shape (2, 2), got (2, 3)"),
+        (
+            lambda: objectives.dual(problem_of(Y[:1], x=X[:1]), B),
+            "`alpha` must have shape (1,), go",
+        ),
+        (lambda: objectives.project(problem_of(), B * jnp.nan), "`alpha` must be finite, got NaN"),
     ],
 )
 def test_what_does_not_fit_is_told(call, message):
-    with laws.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
+    with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         call()

@@ -1,0 +1,64 @@
+"""The building blocks of the config tree: `setting` declares a field, `Settings` is a node.
+
+Annotations are real types, not strings, because the command line parses each value by its type.
+"""
+
+import dataclasses
+import reprlib
+import typing
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from jaxml.errors import InputError
+
+T = TypeVar("T")
+
+
+def setting(
+    default: T,
+    doc: str,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    below: float | None = None,
+    choices: Sequence[str] = (),
+    steps: bool = False,
+    resume: str = "same",
+) -> T:
+    """Declares a field of the config tree.
+
+    Args:
+      default: The default value.
+      doc: One plain sentence for `--help`.
+      low: Inclusive lower bound.
+      above: Exclusive lower bound.
+      high: Inclusive upper bound.
+      below: Exclusive upper bound.
+      choices: The allowed strings; empty allows every string.
+      steps: Whether the string must have the form that `parse_steps` accepts.
+      resume: The values with which a run may resume: "same" requires the same value, "raised"
+        also allows a larger one, "any" allows every value.
+    """
+    rules = {"low": low, "above": above, "high": high, "below": below, "choices": tuple(choices)}
+    metadata = {"doc": doc, **rules, "steps": steps, "resume": resume}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class Settings:
+    """A node of the config tree. Assigning to an unknown name raises an `InputError`."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        section = type(self).__name__.removesuffix("Config").lower()
+        path = f"{section}.{name}" if section else name
+        kinds = {field.name: field.type for field in dataclasses.fields(typing.cast(Any, self))}
+        if name not in kinds:
+            from jaxml.config._checks import check_name  # at the top, the import would be circular
+
+            check_name(path)
+        kind: Any = kinds[name]
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind) and type(value) is not kind:
+            raise InputError(
+                f"config.{path} must be an instance of {kind.__name__}, got {reprlib.repr(value)}"
+            )
+        super().__setattr__(name, value)

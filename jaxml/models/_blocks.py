@@ -1,0 +1,173 @@
+"""Linen modules that hold parameters and running statistics and call the functions of `layers`.
+
+Parameters and statistics are float32 whatever the `dtype` of the computation.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxml import activations, initializers, layers
+from jaxml.layers import Padding
+from jaxml.layers._padding import each_dimension
+from jaxml.optim import is_frozen
+from jaxml.types import Array, Initializer
+
+ModuleDef = Callable[..., Any]
+
+
+class Conv(nn.Module):
+    """Two-dimensional convolution, `layers.conv` with parameters.
+
+    Attributes:
+      features: Number of output channels.
+      kernel_size: Height and width of the kernel, or one number for both.
+      strides: Stride of both spatial dimensions.
+      padding: As in `layers.conv`. None pads by half the kernel on each side, so that odd kernels
+        of any size sample the same positions.
+      use_bias: Whether to add a bias.
+      dtype: Dtype of the computation.
+      kernel_init: Initializer of the kernel.
+    """
+
+    features: int
+    kernel_size: int | tuple[int, int] = 3
+    strides: int = 1
+    padding: Padding | None = None
+    use_bias: bool = False
+    dtype: Any = jnp.float32
+    kernel_init: Initializer = initializers.variance_scaling(2.0, "fan_in", "normal")
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Maps `[batch, height, width, in]` to `[batch, out height, out width, features]`."""
+        window = each_dimension("kernel_size", self.kernel_size, 2)
+        shape = (*window, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
+        bias = None
+        if self.use_bias:
+            bias = self.param("bias", initializers.zeros, (self.features,), jnp.float32)
+            bias = bias.astype(self.dtype)
+        padding = self.padding
+        if padding is None:
+            padding = [(size // 2, size // 2) for size in window]
+        return layers.conv(
+            jnp.asarray(x, self.dtype), kernel, bias, strides=self.strides, padding=padding
+        )
+
+
+class BatchNorm(nn.Module):
+    """Batch normalization with running statistics for evaluation.
+
+    The collection "batch_moments", if mutable, receives the statistics of the current batch.
+
+    Attributes:
+      momentum: Decay of the running averages, as in Flax and Keras.
+      epsilon: Added to the variance.
+      use_scale: Whether to multiply by a scale. It is redundant before a ReLU and a linear layer.
+      scale_init: Initializer of the scale.
+      frozen: Pattern of `jaxml.optim.is_frozen`. Where it matches the path of this module, training
+        uses the running statistics and leaves them unchanged.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    use_scale: bool = True
+    scale_init: Initializer = initializers.ones
+    frozen: str = ""
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """Normalizes `[..., channels]` by batch statistics in training, else by running ones."""
+        shape = x.shape[-1:]
+        scale = None
+        if self.use_scale:
+            scale = self.param("scale", self.scale_init, shape, jnp.float32)
+        bias = self.param("bias", initializers.zeros, shape, jnp.float32)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+        mean, var = running_mean.value, running_var.value
+        parameter = "scale" if self.use_scale else "bias"
+        frozen = is_frozen(self.frozen, "/".join((*self.path, parameter)))
+        if train and not frozen:
+            mean, var = layers.moments(x, range(x.ndim - 1))
+        if train and not self.is_initializing():
+            sow_latest(self, "batch_moments", "mean", mean)
+            sow_latest(self, "batch_moments", "var", var)
+            if not frozen:
+                for running, value in ((running_mean, mean), (running_var, var)):
+                    running.value = layers.update_running_average(
+                        running.value, value, momentum=self.momentum
+                    )
+        return layers.batch_normalization(x, mean, var, bias, scale, self.epsilon)
+
+
+class Dense(nn.Module):
+    """Fully connected layer, `layers.dense` with parameters.
+
+    Attributes:
+      features: Size of the last dimension of the output.
+      dtype: Dtype of the computation.
+      kernel_init: Initializer of the kernel.
+    """
+
+    features: int
+    dtype: Any = jnp.float32
+    kernel_init: Initializer = initializers.variance_scaling(2.0, "fan_in", "normal")
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Maps `[..., in]` to `[..., features]`."""
+        shape = (x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        bias = self.param("bias", initializers.zeros, (self.features,), jnp.float32)
+        return layers.dense(
+            jnp.asarray(x, self.dtype), kernel.astype(self.dtype), bias.astype(self.dtype)
+        )
+
+
+class ConvUnit(nn.Module):
+    """Convolution, normalization and ReLU.
+
+    Attributes:
+      features: Number of output channels.
+      kernel_size: As in `Conv`.
+      strides: As in `Conv`.
+      padding: As in `Conv`.
+      conv: Constructor of the convolution.
+      norm: Constructor of the normalization. With None, the convolution has a bias instead.
+    """
+
+    features: int
+    kernel_size: int | tuple[int, int] = 3
+    strides: int = 1
+    padding: Padding | None = None
+    conv: ModuleDef = Conv
+    norm: ModuleDef | None = BatchNorm
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """Maps `[batch, height, width, in]` to `[batch, out height, out width, features]`."""
+        options: dict[str, Any] = {} if self.padding is None else {"padding": self.padding}
+        if self.norm is None:
+            options["use_bias"] = True
+        x = self.conv(
+            self.features, self.kernel_size, strides=self.strides, name="conv", **options
+        )(x)
+        if self.norm is not None:
+            x = self.norm(name="norm")(x, train=train)
+        return activations.relu(x)
+
+
+def dropout(module: nn.Module, x: Array, *, keep_prob: float, train: bool) -> Array:
+    """Applies `layers.dropout` in training, with a key from the module's "dropout" stream."""
+    if not train or keep_prob == 1 or module.is_initializing():
+        return x
+    return layers.dropout(module.make_rng("dropout"), x, keep_prob=keep_prob, train=train)
+
+
+def sow_latest(module: nn.Module, collection: str, name: str, value: Any) -> None:
+    """Stores a value in a collection if it is mutable, replacing the value of an earlier call."""
+    module.sow(collection, name, value, lambda _, new: new, lambda: None)

@@ -1,0 +1,60 @@
+"""Optimizers, learning rate schedules, parameter averaging and frozen parameters.
+
+Use optax for all that it has. The functions here add to it, and those with a name of optax have the
+arguments and the meaning of optax's; their docstrings state the difference. `create_optimizer`,
+`create_schedule` and `create_averaging` are the only functions that read a config.
+"""
+
+from jaxml.optim._averaging import (
+    Average,
+    Averaging,
+    ema_averaging,
+    lookahead_averaging,
+    no_averaging,
+    swa_averaging,
+)
+from jaxml.optim._clipping import adaptive_grad_clip, clip_by_global_norm
+from jaxml.optim._create import (
+    OPTIMIZERS,
+    SCHEDULES,
+    create_averaging,
+    create_optimizer,
+    create_schedule,
+)
+from jaxml.optim._freezing import check_pattern, is_frozen, keep_frozen
+from jaxml.optim._optimizers import (
+    averaged_momentum,
+    decay_mask,
+    lamb,
+    lars,
+    normalize,
+    scale_by_trust_ratio,
+)
+from jaxml.optim._schedules import inverse_sqrt_schedule, inverse_time_schedule
+
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "Average",
+    "Averaging",
+    "adaptive_grad_clip",
+    "averaged_momentum",
+    "check_pattern",
+    "clip_by_global_norm",
+    "create_averaging",
+    "create_optimizer",
+    "create_schedule",
+    "decay_mask",
+    "ema_averaging",
+    "inverse_sqrt_schedule",
+    "inverse_time_schedule",
+    "is_frozen",
+    "keep_frozen",
+    "lamb",
+    "lars",
+    "lookahead_averaging",
+    "no_averaging",
+    "normalize",
+    "scale_by_trust_ratio",
+    "swa_averaging",
+]

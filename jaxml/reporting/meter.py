@@ -1,0 +1,125 @@
+"""Training metrics without delaying the device, and the time that a run has taken."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxml.errors import DivergedError
+from jaxml.reporting.progress import Display
+
+
+@dataclasses.dataclass
+class Clock:
+    """The time that a run has taken; it is saved in every checkpoint.
+
+    Attributes:
+      train_seconds: time in the training loop, including evaluation and checkpoints, without
+        compilation.
+      step_seconds: time in training steps only.
+      images: number of examples in these training steps.
+    """
+
+    train_seconds: float = 0.0
+    step_seconds: float = 0.0
+    images: int = 0
+
+    @property
+    def images_per_second(self) -> float:
+        """Training throughput, without evaluation and checkpoints."""
+        return self.images / max(self.step_seconds, 1e-9)
+
+
+class Meter:
+    """Collects the metrics of training calls, each read while the next call runs.
+
+    Attributes:
+      clock: time taken so far.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        display: Display,
+        *,
+        zero: Callable[[], Any],
+        compute: Callable[[Any], Mapping[str, int | float]],
+        steps_per_epoch: int,
+    ) -> None:
+        """Starts the time.
+
+        Args:
+          clock: time taken before; advanced by the meter.
+          display: shows the means of the epoch after each call.
+          zero: returns metrics without examples, which have `merge`, `count` and `loss`.
+          compute: computes the means to show from the sums.
+          steps_per_epoch: steps of an epoch.
+        """
+        self.clock = clock
+        self._display = display
+        self._zero = zero
+        self._compute = compute
+        self._steps_per_epoch = steps_per_epoch
+        self._pending: tuple[int, Any] | None = None
+        self._last_tick = time.perf_counter()
+        self.start_epoch()
+
+    def start_epoch(self) -> None:
+        """Resets the sums and the time of the epoch."""
+        self._sums = jax.device_get(self._zero())
+        self._epoch_start = time.perf_counter()
+
+    def add(self, step: int, metrics: Any) -> None:
+        """Adds the stacked metrics of the steps up to `step`; reads those of the call before.
+
+        Raises:
+          DivergedError: a loss of the call before is not finite.
+        """
+        pending, self._pending = self._pending, (step, metrics)
+        if pending:
+            self._read(*pending)
+
+    def flush(self) -> None:
+        """Waits for the last call and reads its metrics.
+
+        Raises:
+          DivergedError: one of its losses is not finite.
+        """
+        if self._pending:
+            pending, self._pending = self._pending, None
+            self._read(*pending)
+
+    def end_epoch(self) -> float:
+        """Waits for the last call; returns the images per second since `start_epoch`."""
+        self.flush()
+        seconds = time.perf_counter() - self._epoch_start
+        self.clock.step_seconds += seconds
+        self.clock.images += int(self._sums.count)
+        return int(self._sums.count) / seconds
+
+    def tick(self) -> Clock:
+        """Advances the clock to the current time and returns it."""
+        now = time.perf_counter()
+        self.clock.train_seconds += now - self._last_tick
+        self._last_tick = now
+        return self.clock
+
+    def _read(self, step: int, stacked: Any) -> None:
+        host = jax.device_get(stacked)
+        bad = np.flatnonzero(~np.isfinite(host.loss))
+        if len(bad):
+            first = step - len(host.loss) + 1 + int(bad[0])
+            raise DivergedError(f"step {first}: the loss is {host.loss[bad[0]]}")
+        steps = [jax.tree.map(lambda leaf, i=i: leaf[i], host) for i in range(len(host.loss))]
+        self._sums = functools.reduce(lambda sums, step: sums.merge(step), steps, self._sums)
+        means = self._compute(self._sums)
+        self._display.update(
+            step,
+            (step - 1) // self._steps_per_epoch + 1,
+            means,
+            images_per_second=means["count"] / (time.perf_counter() - self._epoch_start),
+        )

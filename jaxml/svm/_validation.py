@@ -1,0 +1,91 @@
+"""Argument checks of the support vector machines. Values that are being traced are not checked."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from jaxml.types import Array
+
+
+def check_scalar(name: str, value: Any, rule: str, holds: Callable[[float], bool]) -> None:
+    """Raises ValueError unless `value` is a finite scalar for which `holds` is true."""
+    if jnp.shape(value):
+        raise ValueError(
+            f"`{name}` must be a scalar, got shape {jnp.shape(value)}; use jax.vmap for several"
+        )
+    if not isinstance(value, Tracer) and not (math.isfinite(value) and holds(float(value))):
+        raise ValueError(f"`{name}` must be {rule}, got {value}")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raises ValueError unless `value` is a finite scalar > 0."""
+    check_scalar(name, value, "a finite number > 0", lambda number: number > 0)
+
+
+def check_array(name: str, x: Any, shape: tuple[int | str, ...]) -> None:
+    """Raises unless `x` is floating point, finite and of a shape; a string matches any size."""
+    check_floating(name, x)
+    check_shape(name, x, shape)
+    if isinstance(x, Tracer) or not isinstance(x, Array | np.ndarray):
+        return
+    with jax.ensure_compile_time_eval():  # a known array may be part of a larger trace
+        finite = bool(jnp.isfinite(x).all())
+    if not finite:
+        raise ValueError(f"`{name}` must be finite, got NaN or infinity")
+
+
+def check_floating(name: str, x: Any) -> None:
+    """Raises TypeError unless `x` is floating point."""
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"`{name}` must be floating point, got {x.dtype}")
+
+
+def check_shape(name: str, x: Any, shape: tuple[int | str, ...]) -> None:
+    """Raises ValueError unless `x` has a shape; a string matches any size."""
+    sizes = zip(x.shape, shape, strict=False)
+    fits = all(isinstance(wanted, str) or size == wanted for size, wanted in sizes)
+    if len(x.shape) != len(shape) or not fits:
+        rule = str(shape).replace("'", "")
+        raise ValueError(f"`{name}` must have shape {rule}, got {tuple(x.shape)}")
+
+
+def check_weights(name: str, weights: Any, size: int | str) -> None:
+    """Raises unless `weights` are `size` finite, non-negative numbers."""
+    check_array(name, weights, (size,))
+    if not isinstance(weights, Tracer) and np.asarray(weights).min(initial=0.0) < 0:
+        raise ValueError(f"`{name}` must be non-negative, got {np.asarray(weights).min()}")
+
+
+def check_num_classes(num_classes: int) -> None:
+    """Raises ValueError for fewer than two classes."""
+    if num_classes < 2:
+        raise ValueError(f"`num_classes` must be an int >= 2, got {num_classes}")
+
+
+def check_labels(labels: Any, num_classes: int, *, booleans: bool = False) -> None:
+    """Raises unless `labels` are one integer in [0, num_classes) a sample, or one boolean."""
+    rule = f"integers in [0, {num_classes})" + (" or booleans" if booleans else "")
+    boolean = labels.dtype == jnp.bool_
+    if not (jnp.issubdtype(labels.dtype, jnp.integer) or (booleans and boolean)):
+        raise TypeError(f"`labels` must be {rule}, got {labels.dtype}")
+    check_shape("labels", labels, ("samples",))
+    if boolean or isinstance(labels, Tracer):
+        return
+    values = np.asarray(labels)
+    outside = values[(values < 0) | (values >= num_classes)]
+    if outside.size:
+        raise ValueError(f"`labels` must be {rule}, got {outside[0]}")
+
+
+def check_precision(**arrays: Any) -> None:
+    """Raises TypeError unless all arrays are float32 or all float64."""
+    dtypes = [array.dtype for array in arrays.values()]
+    if len(set(dtypes)) > 1 or dtypes[0] not in (jnp.float32, jnp.float64):
+        names = ", ".join(f"`{name}`" for name in arrays)
+        got = ", ".join(map(str, dtypes))
+        raise TypeError(f"{names} must be all float32 or all float64, got {got}")

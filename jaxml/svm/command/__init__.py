@@ -1,1 +1,0 @@
-"""What the command `launch.svm` does."""

@@ -1,0 +1,82 @@
+"""Validation of labels, sample weights and class weights."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+
+from jaxml.errors import InputError
+from jaxml.svm._checks import is_number
+
+
+def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the sorted classes and the index of each sample's class.
+
+    Raises:
+      ValueError: the labels are not discrete, or all the same.
+    """
+    check_classification_targets(y)
+    classes, labels = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise InputError(f"`y` must have at least two classes, got 1 class: {classes[0]}")
+    return classes, labels
+
+
+def sample_weights(given: Any, num_samples: int, *, negative: bool = False) -> np.ndarray:
+    """Returns `[num_samples]` weights in float64, of which at least one is positive.
+
+    Args:
+      given: None for ones, a number for all samples, or an array.
+      num_samples: number of samples.
+      negative: whether negative weights are allowed; they count as 0.
+    """
+    if given is None or is_number(given):
+        given = np.full(num_samples, 1.0 if given is None else given)
+    dtype: Any = np.float64
+    weights = check_array(given, ensure_2d=False, dtype=dtype, input_name="sample_weight")
+    if weights.shape != (num_samples,):
+        raise InputError(f"`sample_weight` must have shape {(num_samples,)}, got {weights.shape}")
+    if not negative and weights.min() < 0:
+        raise InputError(f"`sample_weight` must be non-negative, got {weights.min():g}")
+    if weights.max() <= 0:
+        raise InputError("`sample_weight` must be > 0 for at least one sample, got zero for all")
+    return np.maximum(weights, 0.0)
+
+
+def class_totals(classes: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Returns the `[classes]` sums of the sample weights, which must be positive."""
+    totals = np.bincount(labels, weights, minlength=len(classes)).astype(np.float64)
+    if not totals.all():
+        raise InputError(
+            "`sample_weight` must be > 0 for a sample of each class, "
+            f"got 0 for all of class {classes[totals.argmin()]}"
+        )
+    return totals
+
+
+def class_weights(
+    setting: Any, classes: np.ndarray, labels: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Returns the factor of C for each class.
+
+    A sample of weight k counts as k samples, so "balanced" is
+    `sum(sample_weight) / (num_classes * sum(sample_weight of the class))`. scikit-learn's kernel
+    SVMs count samples without their weights there.
+
+    Args:
+      setting: None, "balanced" or a dict from class to factor.
+      classes: `[classes]`, sorted.
+      labels: `[samples]` indices of the classes.
+      weights: `[samples]` sample weights.
+    """
+    totals = class_totals(classes, labels, weights)
+    if isinstance(setting, str) and setting == "balanced":
+        factors = totals.sum() / (len(classes) * totals)
+    else:
+        found = compute_class_weight(setting, classes=classes, y=classes[labels])
+        factors = np.asarray(found, np.float64)
+    if not (np.isfinite(factors) & (factors > 0)).all():
+        raise InputError(f"`class_weight` must have finite factors > 0, got {setting!r}")
+    return factors

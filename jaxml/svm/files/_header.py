@@ -1,0 +1,100 @@
+"""Headers of model files: lines of a key and its values before the numbers."""
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import partial
+from io import BufferedIOBase
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from jaxml.errors import InputError
+from jaxml.svm.files._compression import LONGEST_LINE
+from jaxml.svm.files._parser import is_finite
+
+_INTEGER = re.compile(r"[+-]?\d{1,15}")
+
+
+@dataclass(frozen=True)
+class Header:
+    """Header of a model file.
+
+    Attributes:
+      path: the file, for messages.
+      fields: line number and values of each key.
+      line: number of the line after the header.
+    """
+
+    path: Path
+    fields: dict[str, tuple[int, list[str]]]
+    line: int
+
+    def word(self, key: str, allowed: Iterable[str]) -> str:
+        """Returns the word of a key."""
+        (value,) = self._values(key, 1)
+        if value not in allowed:
+            self.reject(key, f"must be one of {', '.join(allowed)}, got {value!r:.50}")
+        return value
+
+    def integers(self, key: str, count: int) -> np.ndarray:
+        """Returns the `[count]` integers of a key."""
+        values = self._values(key, count)
+        for value in values:
+            if not _INTEGER.fullmatch(value):
+                self.reject(key, f"must be an integer, got {value!r:.50}")
+        return np.array(values, np.int64)
+
+    def reals(self, key: str, count: int) -> np.ndarray:
+        """Returns the `[count]` finite numbers of a key, in float64."""
+        values = self._values(key, count)
+        for value in values:
+            if not is_finite(value.encode()):
+                self.reject(key, f"must be a finite number, got {value!r:.50}")
+        return np.array(values, np.float64)
+
+    def size(self, key: str, least: int = 0) -> int:
+        """Returns the integer of a key that counts something."""
+        value = int(self.integers(key, 1)[0])
+        if value < least:
+            self.reject(key, f"must be >= {least}, got {value}")
+        return value
+
+    def reject(self, key: str, problem: str) -> NoReturn:
+        """Raises an `InputError` for the line of a key."""
+        raise InputError(f"{self.path}, line {self.fields[key][0]}: {key} {problem}")
+
+    def _values(self, key: str, count: int) -> list[str]:
+        if key not in self.fields:
+            raise InputError(f"{self.path}: {key} is missing before line {self.line}")
+        values = self.fields[key][1]
+        if len(values) != count:
+            self.reject(key, f"must have {count} value{'s' * (count != 1)}, got {len(values)}")
+        return values
+
+
+def read_header(file: BufferedIOBase, path: Path, keys: Collection[str], end: str) -> Header:
+    """Reads a file up to and including the line `end`.
+
+    Args:
+      file: file opened for reading, at its start.
+      path: its name, for messages.
+      keys: allowed keys, in any order.
+      end: last line of the header.
+    """
+    fields: dict[str, tuple[int, list[str]]] = {}
+    for line, content in enumerate(iter(partial(file.readline, LONGEST_LINE), b""), 1):
+        key, *values = content.decode("ascii", "backslashreplace").split() or [""]
+        if key == end and not values:
+            return Header(path, fields, line + 1)
+        if key and key not in keys:
+            raise InputError(
+                f"{path}, line {line}: key must be one of {', '.join([*keys, end])}, "
+                f"got {key!r:.50}"
+            )
+        if key in fields:
+            raise InputError(f"{path}, line {line}: duplicate key {key!r}")
+        if key:
+            fields[key] = (line, values)
+    raise InputError(f"{path}: the file ends before the line {end!r}")

@@ -1,0 +1,142 @@
+"""One dual problem in float64 on the host.
+
+There are no variables with an upper bound of 0, and the variables of each equality constraint are
+adjacent.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from jaxml.svm.kernel._optimality import Variables, extremes, threshold
+
+
+@dataclass(frozen=True)
+class HostProblem:
+    """The variables of one problem and the totals of its equality constraints.
+
+    Attributes:
+      column: `[variables]`: the column of the kernel matrix of each variable.
+      sign: `[variables]`: -1 or 1.
+      linear: `[variables]`: p.
+      upper: `[variables]`: u, positive.
+      total: `[constraints]`: the signed sums that are fixed.
+      constraints: The variables of each equality constraint.
+      num_columns: The size of the kernel matrix.
+    """
+
+    column: np.ndarray
+    sign: np.ndarray
+    linear: np.ndarray
+    upper: np.ndarray
+    total: np.ndarray
+    constraints: tuple[slice, ...]
+    num_columns: int
+
+    @cached_property
+    def members(self) -> np.ndarray:
+        """`[columns, constraints]`: 1 where a variable of the column is in the constraint."""
+        found = np.zeros((self.num_columns, len(self.constraints)))
+        for number, part in enumerate(self.constraints):
+            found[self.column[part], number] = 1
+        return found
+
+    @cached_property
+    def is_one_to_one(self) -> bool:
+        """Returns whether variables and columns are the same, in the same order."""
+        return np.array_equal(self.column, np.arange(self.num_columns))
+
+    def spread(self, level: np.ndarray) -> np.ndarray:
+        """Repeats a value of each constraint for each of its variables."""
+        return np.repeat(level, [part.stop - part.start for part in self.constraints])
+
+    def totals(self, value: np.ndarray) -> np.ndarray:
+        """Returns the signed sums, `[constraints]`."""
+        return np.array([self.sign[part] @ value[part] for part in self.constraints])
+
+    def by_column(self, amount: np.ndarray) -> np.ndarray:
+        """Sums over the variables of each column."""
+        if self.is_one_to_one:
+            return amount
+        return np.bincount(self.column, amount, self.num_columns)
+
+    def gradient(self, kernel: np.ndarray, value: np.ndarray) -> np.ndarray:
+        """Returns the gradient of the objective."""
+        return -self.sign * self.scores(kernel, value)
+
+    def scores(self, kernel: np.ndarray, value: np.ndarray) -> np.ndarray:
+        """Returns the scores."""
+        products = kernel @ self.by_column(self.sign * value)
+        return -self.sign * self.linear - products[self.column]
+
+    def variables(
+        self, value: np.ndarray, score: np.ndarray, part: slice = slice(None)
+    ) -> Variables:
+        """Combines values and scores with signs and bounds."""
+        return Variables(*(array[part] for array in (value, score, self.sign, self.upper)))
+
+    def violation(self, value: np.ndarray, score: np.ndarray) -> float:
+        """Returns the violation, at most 0 at the optimum."""
+        parts = (extremes(self.variables(value, score, part)) for part in self.constraints)
+        return max(float(high - low) for high, low in parts)
+
+    def thresholds(self, value: np.ndarray, score: np.ndarray) -> np.ndarray:
+        """Returns the thresholds, `[constraints]`."""
+        parts = (self.variables(value, score, part) for part in self.constraints)
+        return np.array([threshold(part) for part in parts])
+
+    def project(self, value: np.ndarray) -> np.ndarray:
+        """Returns values within the bounds that have the totals."""
+        value = np.clip(value, 0, self.upper)
+        for number, part in enumerate(self.constraints):
+            for _ in range(4):  # rounding leaves a remainder, and full variables take no more
+                missing = self.total[number] - self.sign[part] @ value[part]
+                if missing == 0:
+                    break
+                up = self.sign[part] * missing > 0
+                limit = np.where(up, self.upper[part] - value[part], value[part])
+                free = (value[part] > 0) & (value[part] < self.upper[part])
+                inside = np.where(free, limit, 0)
+                room = inside if inside.sum() >= abs(missing) else limit
+                if room.sum() == 0:
+                    break
+                by = room * min(1.0, abs(missing) / room.sum())
+                moved = value[part] + np.where(up, by, -by)
+                value[part] = np.clip(moved, 0, self.upper[part])
+        return value
+
+
+def host_problem(
+    sign: np.ndarray, linear: np.ndarray, upper: np.ndarray, start: np.ndarray, *, two: bool
+) -> tuple[HostProblem, np.ndarray, np.ndarray]:
+    """Extracts one problem of `DualProblems`, `[k, columns]`; feasible values fix its totals.
+
+    Returns:
+      The problem; the indices of its variables in the flattened arrays; the columns of the arrays
+      that have variables, which are the columns of the problem.
+    """
+    index = np.flatnonzero(upper > 0)
+    if two:
+        index = index[np.argsort(-sign.reshape(-1)[index], kind="stable")]
+    column = index % sign.shape[1]
+    columns = np.unique(column)
+    if len(columns) == len(column):
+        columns = column  # in the order of the variables, so that rows need no rearranging
+    position = np.empty(sign.shape[1], int)
+    position[columns] = np.arange(len(columns))
+    signs = sign.reshape(-1)[index]
+    positive = int((signs > 0).sum())
+    parts = [slice(0, positive), slice(positive, len(index))] if two else [slice(0, len(index))]
+    parts = tuple(part for part in parts if part.stop > part.start)
+    values = start.reshape(-1)[index]
+    problem = HostProblem(
+        column=position[column],
+        sign=signs,
+        linear=linear.reshape(-1)[index],
+        upper=upper.reshape(-1)[index],
+        total=np.array([signs[part] @ values[part] for part in parts]),
+        constraints=parts,
+        num_columns=len(columns),
+    )
+    return problem, index, columns

@@ -1,0 +1,171 @@
+"""Newton directions of linear problems.
+
+With few features, the second derivative is a Gram matrix of the examples within the margin. Few of
+them change from step to step, and only those are added and subtracted. With many features, the
+system is transformed by Woodbury's formula into one over the examples within the margin, which is
+solved by conjugate gradients, or by Cholesky factorization if these are slow.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from jaxml.svm._threads import for_each
+from jaxml.svm.linear._examples import Examples
+from jaxml.svm.linear._linear_systems import conjugate_gradients, solve_positive
+from jaxml.svm.linear._problems import is_squared
+from jaxml.svm.linear._scaled import Evaluation, ScaledProblems
+from jaxml.svm.linear._sparse import SparseExamples
+
+# The largest Newton systems that are factored: over features, or else over examples.
+_MAX_FEATURES, _MAX_EXAMPLES = 2048, 4096
+
+
+def is_direct(examples: Examples) -> bool:
+    """Returns whether Newton systems are solved over the features."""
+    return examples.num_features <= _MAX_FEATURES
+
+
+class NewtonSystem:
+    """The second derivatives of problems, updated from step to step."""
+
+    def __init__(self, scaled: ScaledProblems) -> None:
+        self.scaled, self.examples = scaled, scaled.examples
+        shape = scaled.problems.target.shape
+        self._is_direct = is_direct(scaled.examples)
+        self._gram: list[np.ndarray | None] = [None] * shape[0]
+        self._gram_slope = np.zeros(shape if self._is_direct else (0, 0))
+
+    def direction(self, now: Evaluation, penalty: np.ndarray) -> np.ndarray:
+        """Returns descent directions, `[problems, features + 1]`."""
+        scaled = self.scaled
+        solve = self._solve_features if self._is_direct else self._solve_examples
+        found = -solve(now, now.gradient, penalty)
+        if scaled.coordinates.is_shifted:
+            # The rank-one term of the regularizer, by the Sherman-Morrison formula.
+            across = np.broadcast_to(scaled.along, found.shape)
+            other = solve(now, across, penalty)
+            with np.errstate(divide="ignore"):
+                flat = 1 / scaled.problems.intercept_penalty[now.indices]
+            ratio = (found @ scaled.along) / (flat + other @ scaled.along)
+            found -= ratio[:, None] * other
+        downhill = np.einsum("kd,kd->k", found, now.gradient) < 0
+        for j in np.flatnonzero(~(downhill & np.isfinite(found).all(1))):
+            found[j] = self._scaled_gradient(now, j)
+        return found
+
+    def _scaled_gradient(self, now: Evaluation, j: Any) -> np.ndarray:
+        """The fallback: minus the gradient over an upper bound of the diagonal."""
+        scaled, k = self.scaled, now.indices[j]
+        gram, along = self._gram[k], scaled.along
+        curvature = scaled.diagonal + scaled.rho[k] * np.square(along)
+        curvature[-1] += scaled.corner[k]
+        curvature = curvature + (
+            now.slope[j].max() * np.diag(gram) if gram is not None else now.slope[j].sum()
+        )
+        found = -now.gradient[j] / curvature
+        if np.isinf(scaled.problems.intercept_penalty[k]):  # the original intercept stays at 0
+            across = along / curvature
+            found -= (along @ found) / (along @ across) * across
+        return found
+
+    def _solve_features(
+        self, now: Evaluation, right: np.ndarray, penalty: np.ndarray
+    ) -> np.ndarray:
+        """Solves the systems over the features, without the rank-one term."""
+        scaled, found = self.scaled, np.zeros(right.shape)
+        for j, k in enumerate(now.indices):
+            unit = 1.0 if is_squared(scaled.loss) else penalty[k]
+            system = unit * self._update_gram(k, now.slope[j] / unit).astype(np.float64)
+            ridge = scaled.diagonal.copy()
+            ridge[-1] = scaled.corner[k]
+            found[j] = solve_positive(system, ridge, right[j], scaled.dtype)
+        return found
+
+    def _update_gram(self, k: Any, slope: np.ndarray) -> np.ndarray:
+        """Adds the examples whose slope has changed, or recomputes the matrix if that is less."""
+        gram = self._gram[k]
+        change = slope - self._gram_slope[k]
+        if gram is not None and not change.any():
+            return gram
+        if gram is None and (shared := self._find_gram(slope)) is not None:
+            self._gram[k], self._gram_slope[k] = shared, slope
+            return shared
+        if gram is None or np.count_nonzero(slope) < np.count_nonzero(change):
+            gram, change = np.zeros((self.examples.num_features + 1,) * 2, self.scaled.dtype), slope
+        with self.scaled.blas():
+            gram = self.examples.add_gram(gram, change.astype(self.scaled.dtype))
+        self._gram[k], self._gram_slope[k] = gram, slope
+        return gram
+
+    def _find_gram(self, slope: np.ndarray) -> np.ndarray | None:
+        """The first matrix, if it has the same slopes: initially those of all problems agree."""
+        for k, gram in enumerate(self._gram):
+            if gram is not None:
+                return gram if np.array_equal(self._gram_slope[k], slope) else None
+        return None
+
+    def _solve_examples(self, now: Evaluation, right: np.ndarray, _: np.ndarray) -> np.ndarray:
+        """Solves the systems by Woodbury's formula, without the rank-one term."""
+        scaled, ridge = self.scaled, np.empty(right.shape)
+        ridge[:] = scaled.diagonal
+        ridge[:, -1] = corner = scaled.corner[now.indices]
+        start = right / ridge
+        root = np.sqrt(np.stack(now.slope))
+        goal = np.einsum("kd,kd->k", start, right)
+        inner = root * scaled.decisions(start)
+        examples = self.examples
+        solve = self._solve_margin
+        if isinstance(examples, SparseExamples) and examples.on_host:
+            solve = self._solve_sparse_margin
+        weighted = root * solve(root, inner, corner, goal)
+        start[:, :-1] -= scaled.weighted_sums(weighted)
+        start[:, -1] -= weighted.sum(1) / corner
+        return start
+
+    def _solve_margin(
+        self, root: np.ndarray, right: np.ndarray, corner: np.ndarray, goal: np.ndarray
+    ) -> np.ndarray:
+        """Solves the systems over the examples within the margin, `[problems, examples]`."""
+        examples, dtype = self.examples, self.scaled.dtype
+        found, slow = np.zeros(root.shape), np.arange(len(root))
+        if (np.count_nonzero(root, axis=1) > _MAX_EXAMPLES).any():
+            found, slow = conjugate_gradients(
+                lambda dual: examples.products(examples.weighted_sums(dual.astype(dtype))),
+                right, root, corner, goal,
+            )  # fmt: skip
+        for j in slow:
+            index = np.flatnonzero(root[j])
+            if 0 < len(index) <= _MAX_EXAMPLES:
+                gram = examples.example_gram(index).astype(np.float64)
+                found[j, index] = _solve_gram(gram, root[j, index], right[j, index], corner[j])
+        return found
+
+    def _solve_sparse_margin(
+        self, root: np.ndarray, right: np.ndarray, corner: np.ndarray, goal: np.ndarray
+    ) -> np.ndarray:
+        """Solves the systems in threads, each with the examples within its own margin."""
+        found = np.zeros(root.shape)
+
+        def solve(j: int) -> None:
+            index = np.flatnonzero(root[j])
+            x, one = self.examples.x[index], slice(j, j + 1)
+            transposed = x.T
+            value, slow = conjugate_gradients(
+                lambda dual: (x @ (transposed @ dual[0]))[None],
+                right[one, index], root[one, index], corner[one], goal[one],
+            )  # fmt: skip
+            if len(slow) and len(index) <= _MAX_EXAMPLES:
+                gram = (x @ x.T).toarray()
+                value = _solve_gram(gram, root[j, index], right[j, index], corner[j])
+            found[j, index] = value
+
+        for_each(solve, range(len(root)))
+        return found
+
+
+def _solve_gram(gram: np.ndarray, root: np.ndarray, right: np.ndarray, corner: float) -> np.ndarray:
+    """Solves one system over examples, from their inner products."""
+    gram = gram + 1 / corner
+    gram *= root[:, None] * root
+    return solve_positive(gram, np.ones(len(root)), right, np.float64)

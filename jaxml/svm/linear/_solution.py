@@ -1,0 +1,89 @@
+"""Solutions of linear problems, and the progress toward them."""
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+
+
+class LinearState(NamedTuple):
+    """The state from which a solver can resume.
+
+    Attributes:
+      weights: `[problems, features]`.
+      intercept: `[problems]`.
+      dual: `[problems, examples]`: dual variables, the multipliers of the augmented Lagrangian.
+      penalty: `[problems]`: sigma of the augmented Lagrangian.
+    """
+
+    weights: np.ndarray
+    intercept: np.ndarray
+    dual: np.ndarray
+    penalty: np.ndarray
+
+
+def relative_gap(primal: np.ndarray, dual: np.ndarray) -> np.ndarray:
+    """Returns the duality gap over the primal; infinite if either is not finite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        gap = (primal - dual) / np.maximum(np.abs(primal), 1e-300)
+    return np.where(np.isfinite(gap), gap, np.inf)
+
+
+@dataclass(frozen=True)
+class LinearProgress:
+    """Progress of a solver.
+
+    Attributes:
+      steps: Newton steps on all examples.
+      primal: `[problems]`: the best primal objectives so far.
+      dual: `[problems]`: the best dual objectives, minus infinity before a feasible point.
+      num_support: Number of support vectors, counted for the `report` callback only.
+    """
+
+    steps: int
+    primal: np.ndarray
+    dual: np.ndarray
+    num_support: int = field(default=0, kw_only=True)
+
+    @property
+    def relative_gap(self) -> np.ndarray:
+        """The duality gap over the primal, `[problems]`; infinite if not finite."""
+        return relative_gap(self.primal, self.dual)
+
+    def with_support(self, dual: np.ndarray) -> "LinearProgress":
+        """Counts the examples whose dual variables `[problems, examples]` are not all zero."""
+        return replace(self, num_support=int(np.asarray(dual).any(0).sum()))
+
+
+@dataclass(frozen=True)
+class LinearSolution:
+    """Result of a solver.
+
+    Attributes:
+      state: The best points that were found.
+      progress: The objectives, in the dtype of the solver.
+      converged: Whether all relative duality gaps are within the tolerance.
+      interrupted: Whether a `KeyboardInterrupt` ended the solver.
+    """
+
+    state: LinearState
+    progress: LinearProgress
+    converged: bool
+    interrupted: bool
+
+
+@dataclass
+class Stall:
+    """Detects that the duality gaps have stopped decreasing."""
+
+    patience: int = 100
+    least: float = math.inf
+    waited: int = 0
+
+    def update(self, progress: LinearProgress) -> bool:
+        """Returns whether the last `patience` steps brought no decrease by 10%."""
+        gap = float(np.minimum(progress.relative_gap, 1e6).sum())
+        self.waited = 0 if gap < 0.9 * self.least else self.waited + 1
+        self.least = min(self.least, gap)
+        return self.waited >= self.patience

@@ -1,0 +1,72 @@
+"""Training, evaluation and export of a network; `jaxml.training.loop` is the file to read first.
+
+Names are imported on first use, so that importing `jaxml.training.signals` does not import JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxml.training.checkpoint import Checkpoints
+    from jaxml.training.compilation import StepFunctions, compile_steps, jit_steps
+    from jaxml.training.evaluation import evaluate
+    from jaxml.training.experiment import Experiment, create_experiment
+    from jaxml.training.export import export_weights
+    from jaxml.training.features import extract_features
+    from jaxml.training.initialize import initial_state, read_weights
+    from jaxml.training.loop import train_and_evaluate
+    from jaxml.training.objective import Objective, create_objective
+    from jaxml.training.restore import evaluate_checkpoint, restore_checkpoint
+    from jaxml.training.signals import Interrupted, StopSignals
+    from jaxml.training.steps import Learner, TrainState, eval_step, train_step
+
+__all__ = [
+    "Checkpoints",
+    "Experiment",
+    "Interrupted",
+    "Learner",
+    "Objective",
+    "StepFunctions",
+    "StopSignals",
+    "TrainState",
+    "compile_steps",
+    "create_experiment",
+    "create_objective",
+    "eval_step",
+    "evaluate",
+    "evaluate_checkpoint",
+    "export_weights",
+    "extract_features",
+    "initial_state",
+    "jit_steps",
+    "read_weights",
+    "restore_checkpoint",
+    "train_and_evaluate",
+    "train_step",
+]
+
+_MODULES = {
+    "checkpoint": ("Checkpoints",),
+    "compilation": ("StepFunctions", "compile_steps", "jit_steps"),
+    "evaluation": ("evaluate",),
+    "experiment": ("Experiment", "create_experiment"),
+    "export": ("export_weights",),
+    "features": ("extract_features",),
+    "initialize": ("initial_state", "read_weights"),
+    "loop": ("train_and_evaluate",),
+    "objective": ("Objective", "create_objective"),
+    "restore": ("evaluate_checkpoint", "restore_checkpoint"),
+    "signals": ("Interrupted", "StopSignals"),
+    "steps": ("Learner", "TrainState", "eval_step", "train_step"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,100 @@
+"""The file of a checkpoint: a safetensors file with a description and a digest in its header."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+
+from jaxml.errors import InputError
+from jaxml.training.digest import sha256
+
+
+class Header(NamedTuple):
+    """The description stored with a state.
+
+    Attributes:
+      notes: JSON values that belong to the state.
+      metrics: metrics of the evaluation at this step, if there was one.
+    """
+
+    notes: dict[str, Any]
+    metrics: dict[str, Any] | None
+
+
+def encode(arrays: Mapping[str, np.ndarray], header: Header) -> bytes:
+    """Returns the content of a checkpoint file."""
+    text = json.dumps(header._asdict())
+    metadata = {"header": text, "sha256": _digest(text, arrays)}
+    return safetensors.save(dict(arrays), metadata)
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Reads the arrays of a checkpoint file and verifies its digest.
+
+    Raises:
+      InputError: the file is corrupt.
+      FileNotFoundError: the file does not exist.
+    """
+    try:
+        content = path.read_bytes()  # in one call, because a run may remove the file meanwhile
+        arrays = safetensors.load(content)
+        metadata = _metadata(content)
+        if metadata["sha256"] != _digest(metadata["header"], arrays):
+            raise ValueError("its digest does not match")
+    except FileNotFoundError:
+        raise
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise _corrupt(path, error) from None
+    return arrays
+
+
+def read_header(path: Path) -> Header:
+    """Reads the description in a checkpoint file.
+
+    Raises:
+      InputError: the file is corrupt.
+      FileNotFoundError: the file does not exist.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            start += file.read(min(_length(start), path.stat().st_size))
+        metadata = _metadata(start)
+        return Header(**json.loads(metadata["header"]))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _corrupt(path, error) from None
+
+
+def damage(path: Path) -> str:
+    """Returns a description of the damage to a checkpoint file, empty if it is whole."""
+    try:
+        read(path)
+        read_header(path)
+    except (InputError, OSError) as error:
+        return str(error).removeprefix(f"{path}: ")
+    return ""
+
+
+def _corrupt(path: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return InputError(f"{path}: is corrupt ({reason})")
+
+
+def _length(content: bytes) -> int:
+    """Returns the length of the JSON that follows the first 8 bytes of a safetensors file."""
+    return int.from_bytes(content[:8], "little")
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    return json.loads(content[8 : 8 + _length(content)])["__metadata__"]
+
+
+def _digest(header: str, arrays: Mapping[str, np.ndarray]) -> str:
+    return hashlib.sha256(f"{header}\n{sha256(dict(arrays))}".encode()).hexdigest()

@@ -1,0 +1,123 @@
+"""Checks of a config against its data, its model and the devices."""
+
+import contextlib
+from collections.abc import Iterator
+
+import jax
+
+from jaxml.config import Config, DataConfig, parse_steps
+from jaxml.errors import InputError
+from jaxml.io import memory
+from jaxml.optim import is_frozen
+from jaxml.types import PyTree
+
+MAX_STEPS = 2**31 - 1  # the step is an int32
+
+
+def check_batch_sizes(config: Config, batch_size: int, train_count: int, num_devices: int) -> None:
+    """Checks that batches fit the training set and divide evenly over the devices.
+
+    Args:
+      config: provides `batch_size` and `eval_batch_size`.
+      batch_size: examples in a training batch; the whole set if `config.batch_size` is None.
+      train_count: examples in the training set.
+      num_devices: number of devices.
+    """
+    if batch_size > train_count:
+        raise InputError(
+            f"config.batch_size must be at most {train_count}, the size of the training set, "
+            f"got {batch_size}"
+        )
+    whole = "" if config.batch_size else " (the whole training set)"
+    for name, value, note in (
+        ("batch_size", batch_size, whole),
+        ("eval_batch_size", config.eval_batch_size, ""),
+    ):
+        if value % num_devices:
+            raise InputError(
+                f"config.{name} must be a multiple of {num_devices}, the number of devices, "
+                f"got {value}{note}"
+            )
+
+
+def check_num_steps(config: Config, num_steps: int) -> None:
+    """Checks the length of the run and the settings that must lie within it."""
+    if num_steps > MAX_STEPS:
+        raise InputError(
+            f"config.num_epochs must result in at most {MAX_STEPS} steps, "
+            f"got {config.num_epochs}, which is {num_steps} steps"
+        )
+    if parse_steps(config.profile).stop > num_steps:
+        raise InputError(
+            f"config.profile must end at step {num_steps} or before, the end of the run, "
+            f"got {config.profile!r}"
+        )
+    if config.optim.accumulate_steps > num_steps:
+        raise InputError(
+            f"config.optim.accumulate_steps must be at most the {num_steps} steps of the run, "
+            f"got {config.optim.accumulate_steps}"
+        )
+
+
+def check_augmentation(config: DataConfig, input_shape: tuple[int, ...]) -> None:
+    """Checks that augmentation is off for features, and that crops are smaller than images."""
+    if len(input_shape) != 3:
+        for name, off in (("crop_padding", 0), ("flip", False)):
+            if (value := getattr(config, name)) != off:
+                raise InputError(
+                    f"config.data.{name} must be {off} for {config.name}, which has no images, "
+                    f"got {value}"
+                )
+    elif config.crop_padding and config.crop_padding >= min(input_shape[:2]):
+        height, width = input_shape[:2]
+        raise InputError(
+            f"config.data.crop_padding must be less than the height and width of the images, "
+            f"{height}x{width}, got {config.crop_padding}"
+        )
+
+
+@contextlib.contextmanager
+def explaining_input_shape(config: Config, input_shape: tuple[int, ...]) -> Iterator[None]:
+    """Turns a ValueError of the model's initialization into an InputError about its inputs."""
+    try:
+        yield
+    except InputError:
+        raise
+    except ValueError as error:
+        name, data = config.model.name, config.data
+        if len(input_shape) == 3:
+            shape = "x".join(map(str, input_shape))
+            message = f"config.model.name must accept {shape} images, got {name!r}: {error}"
+        else:
+            message = (
+                f"config.model.name must accept examples of shape {input_shape}, which {data.name} "
+                f"has after config.data.normalization={data.normalization}, got {name!r}, which "
+                "takes images"
+            )
+        raise InputError(message) from None
+
+
+def check_memory(config: Config, needed: int, what: str) -> None:
+    """Checks that each device has memory available for a run's arrays.
+
+    Args:
+      config: names the model in the message.
+      needed: bytes on each device.
+      what: describes the arrays in the message.
+    """
+    memory.check(needed, f"config: {what} of {config.model.name}", jax.local_devices())
+
+
+def check_frozen(pattern: str | None, params: PyTree) -> None:
+    """Checks that a pattern freezes some parameters but not all."""
+    if not pattern:
+        return
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    paths = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    frozen = [path for path in paths if is_frozen(pattern, path)]
+    if len(frozen) in (0, len(paths)):
+        first = ", ".join(sorted({path.split("/")[0] for path in paths}))
+        raise InputError(
+            f"config.weights.freeze must match some parameters and not all, got {pattern!r}, which "
+            f"matches {'all' if frozen else 'none'}; their paths begin with {first}"
+        )

@@ -1,0 +1,220 @@
+"""Jitted functions of an experiment, and their compilation ahead of time.
+
+Each function is declared once, in `jit_steps`. The data sets are arguments of the compiled
+functions rather than constants in them. Results are replicated over the devices.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from jaxml.data import augment, pipeline
+from jaxml.io import memory
+from jaxml.training import _validation
+from jaxml.training.experiment import Experiment, Sizes
+from jaxml.training.objective import Metrics
+from jaxml.training.steps import TrainState, batch_moments, eval_step, train_step
+from jaxml.types import Array, Batch, Key, PyTree
+
+Function = Callable[..., Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class StepFunctions:
+    """The functions of an experiment that run on the devices.
+
+    Each is either jitted (see `jit_steps`) or compiled (see `compile_steps`); both are called
+    alike.
+
+    Attributes:
+      init: `(key, normalizer) -> state` before the first step.
+      epoch_order: `(key, epoch) -> order`, a permutation of the training set.
+      train: by number of steps, `(state, data, order, key) -> (state, metrics)`. Takes that many
+        steps of one epoch; donates the state and stacks the metrics of the steps.
+      zero_metrics: `() -> metrics`.
+      evaluate: `(state, metrics, data, start) -> metrics`, with one evaluation batch added.
+      batch_moments: `(state, data, order, index, key) -> moments` of one training batch.
+      add_moments: `(moments, moments) -> moments`.
+      compile_seconds: time that `compile_steps` took.
+    """
+
+    init: Function
+    epoch_order: Function
+    train: Mapping[int, Function]
+    zero_metrics: Function
+    evaluate: Function
+    batch_moments: Function
+    add_moments: Function
+    compile_seconds: float = 0.0
+
+    def train_text(self, num_steps: int) -> str:
+        """Returns the compiled training function for a number of steps, as HLO text."""
+        compiled: Any = self.train[num_steps]
+        return compiled.as_text()
+
+
+def call_lengths(sizes: Sizes, first_step: int = 0) -> set[int]:
+    """Returns the numbers of steps per call that a run starting at `first_step` needs.
+
+    No call crosses the end of an epoch, so the last call of an epoch may be shorter, and after
+    resuming within an epoch that epoch may have another remainder.
+    """
+    left = sizes.steps_per_epoch - first_step % sizes.steps_per_epoch
+    remainders = {steps % sizes.steps_per_call for steps in (sizes.steps_per_epoch, left)}
+    return {sizes.steps_per_call} | remainders - {0}
+
+
+def jit_steps(experiment: Experiment, lengths: Collection[int] = ()) -> StepFunctions:
+    """Declares the jitted functions of an experiment; they compile when first called.
+
+    Args:
+      experiment: what they compute.
+      lengths: numbers of steps per call of the training functions; by default all that a run from
+        its first step needs.
+    """
+    jit = partial(jax.jit, out_shardings=experiment.replicated)
+    # Initialization runs once: on a CPU, optimizing it takes longer than running it.
+    fast: Any = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    return StepFunctions(
+        init=jit(experiment.create_state, compiler_options=fast),
+        epoch_order=jit(partial(pipeline.epoch_order, size=experiment.sizes.train_count)),
+        train={
+            length: jit(partial(_train_steps, experiment, length), donate_argnums=0)
+            for length in lengths or call_lengths(experiment.sizes)
+        },
+        zero_metrics=jit(experiment.learner.objective.metrics.empty),
+        evaluate=jit(partial(_evaluate_batch, experiment)),
+        batch_moments=jit(partial(_batch_moments, experiment)),
+        add_moments=jit(optax.tree.add),
+    )
+
+
+def compile_steps(experiment: Experiment, lengths: Collection[int], *, init: bool) -> StepFunctions:
+    """Compiles the functions of a training run in parallel.
+
+    XLA compiles each function mostly on one core, so all of them are compiled concurrently.
+
+    Args:
+      experiment: what the functions compute.
+      lengths: numbers of steps per call of the training functions.
+      init: whether `init` is needed; otherwise the state is assumed to be on the devices.
+
+    Returns:
+      The functions that a training run calls in every epoch, compiled; the others jitted.
+
+    Raises:
+      InputError: a function does not fit in the available memory.
+    """
+    begin = time.perf_counter()
+    steps = jit_steps(experiment, lengths)
+    arguments = _example_arguments(experiment)
+    names = ["evaluate", "epoch_order", "zero_metrics"]
+    if experiment.learner.averaging.reestimates and experiment.abstract_state.batch_stats:
+        names.insert(1, "batch_moments")
+    with ThreadPoolExecutor() as pool:
+
+        def submit(function: Any, name: str) -> Any:
+            return pool.submit(function.lower(*arguments[name]).compile)
+
+        longest_first = sorted(steps.train, reverse=True)
+        training = {length: submit(steps.train[length], "train") for length in longest_first}
+        initialization = submit(steps.init, "init") if init else None
+        others = {name: submit(getattr(steps, name), name) for name in names}
+    train = {length: future.result() for length, future in training.items()}
+    compiled = {name: future.result() for name, future in others.items()}
+    created = memory.of_arrays(experiment.abstract_state) if init else 0
+    for program in [*train.values(), *compiled.values()]:
+        needed = created + memory.of_program(program)
+        _validation.check_memory(experiment.config, needed, "a step with the state")
+    if initialization:
+        compiled["init"] = initialization.result()
+    seconds = time.perf_counter() - begin
+    return dataclasses.replace(steps, train=train, **compiled, compile_seconds=seconds)
+
+
+def _example_arguments(experiment: Experiment) -> dict[str, tuple[Any, ...]]:
+    """Returns arguments, or their shapes, of each function that is compiled ahead of time."""
+    state, data, keys = experiment.abstract_state, experiment.train_data, experiment.keys
+    number = experiment.replicate(0)
+    order = jax.ShapeDtypeStruct(
+        (experiment.sizes.train_count,), jnp.int32, sharding=experiment.replicated
+    )
+    return {
+        "init": (keys.init, experiment.normalizer),
+        "epoch_order": (keys.order, number),
+        "train": (state, data, order, keys.step),
+        "zero_metrics": (),
+        "evaluate": (state, state.metrics, experiment.eval_data, number),
+        "batch_moments": (state, data, order, number, keys.step),
+    }
+
+
+def _train_steps(
+    experiment: Experiment,
+    num_steps: int,
+    state: TrainState,
+    data: Batch,
+    order: Array,
+    key: Key,
+) -> tuple[TrainState, Metrics]:
+    """Takes some steps of one epoch; returns the state and the stacked metrics of the steps."""
+    learner = experiment.learner
+
+    def body(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
+        index = state.step % experiment.sizes.steps_per_epoch
+        step_key = jax.random.fold_in(key, state.step)
+        dropout_key, batch = _augmented_batch(experiment, data, order, index, step_key)
+        sums = jax.tree.map(
+            lambda total, zero: jnp.where(index == 0, zero, total),
+            state.metrics,
+            learner.objective.metrics.empty(),
+        )
+        return train_step(dropout_key, learner, state.replace(metrics=sums), batch)
+
+    if num_steps > 1:
+        return lax.scan(body, state, length=num_steps)
+    state, metrics = body(state, None)
+    return state, jax.tree.map(lambda total: total[None], metrics)
+
+
+def _augmented_batch(
+    experiment: Experiment, data: Batch, order: Array, index: Array, key: Key
+) -> tuple[Key, Batch]:
+    """Returns a key for dropout, and one augmented training batch, sharded over the devices."""
+    batch = pipeline.take_batch(data, order, index, batch_size=experiment.sizes.batch_size)
+    images, targets = lax.with_sharding_constraint(batch, experiment.sharded)
+    crop_key, flip_key, dropout_key = jax.random.split(key, 3)
+    config = experiment.config.data
+    if config.crop_padding:
+        images = augment.random_crop(crop_key, images, padding=config.crop_padding)
+    if config.flip:
+        images = augment.random_flip(flip_key, images)
+    return dropout_key, Batch(images, targets)
+
+
+def _evaluate_batch(
+    experiment: Experiment, state: TrainState, metrics: Metrics, data: Batch, start: Array
+) -> Metrics:
+    """Adds the metrics of the evaluation batch that begins at `start`."""
+    size, count = experiment.sizes.eval_batch_size, experiment.sizes.eval_count
+    batch = Batch(*(lax.dynamic_slice_in_dim(array, start, size) for array in data))
+    mask = start + jnp.arange(size, dtype=jnp.int32) < count
+    batch, mask = lax.with_sharding_constraint((batch, mask), experiment.sharded)
+    return metrics.merge(eval_step(experiment.learner, state, batch, mask))
+
+
+def _batch_moments(
+    experiment: Experiment, state: TrainState, data: Batch, order: Array, index: Array, key: Key
+) -> PyTree:
+    """Computes the batch-normalization statistics of one training batch of an epoch."""
+    step_key = jax.random.fold_in(key, index)
+    dropout_key, batch = _augmented_batch(experiment, data, order, index, step_key)
+    return batch_moments(dropout_key, experiment.learner, state, batch)

@@ -1,0 +1,56 @@
+"""Evaluation of a training state on the evaluation set."""
+
+import jax
+
+from jaxml.training.compilation import StepFunctions
+from jaxml.training.experiment import Experiment
+from jaxml.training.steps import TrainState, eval_variables
+from jaxml.types import PyTree
+
+
+def evaluate(
+    experiment: Experiment, steps: StepFunctions, state: TrainState
+) -> dict[str, int | float]:
+    """Computes the metrics over the whole evaluation set; each example counts once."""
+    state = reestimate_statistics(experiment, steps, state)
+    metrics = steps.zero_metrics()
+    for start in range(0, experiment.sizes.eval_count, experiment.sizes.eval_batch_size):
+        number = experiment.replicate(start)
+        metrics = steps.evaluate(state, metrics, experiment.eval_data, number)
+    return experiment.learner.objective.compute(jax.device_get(metrics))
+
+
+def final_variables(
+    experiment: Experiment, steps: StepFunctions, state: TrainState
+) -> dict[str, PyTree]:
+    """Returns the parameters and statistics that `evaluate` uses."""
+    return eval_variables(experiment.learner, reestimate_statistics(experiment, steps, state))
+
+
+def reestimate_statistics(
+    experiment: Experiment, steps: StepFunctions, state: TrainState
+) -> TrainState:
+    """Recomputes the batch-normalization statistics of averaged parameters, where necessary.
+
+    The average of running statistics does not belong to the average of the parameters. The
+    statistics become the means over the batches of the first epoch.
+
+    Returns:
+      The state with new statistics in its average; unchanged if the averaging does not need them.
+    """
+    averaging = experiment.learner.averaging
+    if not (averaging.reestimates and state.batch_stats and int(state.average.count)):
+        return state
+    keys, data, num_batches = (
+        experiment.keys,
+        experiment.train_data,
+        experiment.sizes.steps_per_epoch,
+    )
+    order, total = steps.epoch_order(keys.order, experiment.replicate(0)), None
+    for index in range(num_batches):
+        number = experiment.replicate(index)
+        moments = steps.batch_moments(state, data, order, number, keys.step)
+        total = moments if total is None else steps.add_moments(total, moments)
+    mean = jax.tree.map(lambda leaf: leaf / num_batches, total)
+    variables = {**state.average.variables, "batch_stats": mean}
+    return state.replace(average=state.average.replace(variables=variables))

@@ -1,0 +1,239 @@
+"""The description of a run: its data on the devices, its model, objective and optimizer.
+
+`create_experiment` builds it from a config. It checks the config, loads the data and compiles
+nothing; `jaxml.training.compilation` makes jitted functions from it. Batches are sharded over all
+devices, everything else is replicated.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from jaxml.config import Config, user_path
+from jaxml.data import DATASETS, Dataset, Split, digests
+from jaxml.errors import InputError, choose
+from jaxml.io import memory
+from jaxml.models import create_model
+from jaxml.normalize import NORMALIZERS, Normalizer
+from jaxml.optim import create_averaging, create_optimizer, create_schedule
+from jaxml.training import _validation
+from jaxml.training.objective import create_objective
+from jaxml.training.steps import Learner, TrainState
+from jaxml.types import Array, Batch, Key, PyTree
+
+
+class Sizes(NamedTuple):
+    """Numbers of examples and steps.
+
+    Attributes:
+      batch_size: examples in a training batch.
+      eval_batch_size: examples in an evaluation batch.
+      train_count: examples in the training set.
+      eval_count: examples in the evaluation set, without padding.
+      steps_per_epoch: `train_count // batch_size`; the remainder of an epoch is dropped.
+      num_steps: steps of the whole run.
+      steps_per_call: steps in one call of the compiled training function.
+    """
+
+    batch_size: int
+    eval_batch_size: int
+    train_count: int
+    eval_count: int
+    steps_per_epoch: int
+    num_steps: int
+    steps_per_call: int
+
+
+class Keys(NamedTuple):
+    """The PRNG keys of a run, all derived from its seed.
+
+    Attributes:
+      init: initial parameters.
+      order: order of the training set, folded in with the epoch.
+      step: augmentation, dropout and stochastic depth, folded in with the step.
+    """
+
+    init: Key
+    order: Key
+    step: Key
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Experiment:
+    """Everything that determines a run, as one immutable value.
+
+    Attributes:
+      config: the config that it was built from.
+      sizes: numbers of examples and steps.
+      learner: model, objective, optimizer and averaging.
+      schedule: learning rate at each step.
+      normalizer: input normalization, fitted on the training set.
+      keys: PRNG keys.
+      train_data: the training set, replicated over the devices.
+      eval_data: the evaluation set, padded to a multiple of the evaluation batch.
+      eval_split: name of the evaluation set, "test" or "validation".
+      data_digests: description and digest of each array of the data set, by name.
+      input_shape: shape of one normalized example.
+      create_state: `(key, normalizer) -> state` before the first step; not jitted.
+      abstract_state: shapes, dtypes and shardings of the state.
+      sharded: sharding of batches.
+      replicated: sharding of all other arrays.
+    """
+
+    config: Config
+    sizes: Sizes
+    learner: Learner
+    schedule: optax.Schedule
+    normalizer: Normalizer
+    keys: Keys
+    train_data: Batch
+    eval_data: Batch
+    eval_split: str
+    data_digests: Mapping[str, str]
+    input_shape: tuple[int, ...]
+    create_state: Callable[[Key, Normalizer], TrainState]
+    abstract_state: TrainState
+    sharded: NamedSharding
+    replicated: NamedSharding
+
+    @property
+    def device(self) -> str:
+        """Number and kind of the devices."""
+        return f"{self.replicated.mesh.size} x {jax.devices()[0].device_kind}"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.config.model.name} on {self.config.data.name}, {self.sizes.num_steps} steps of "
+            f"{self.sizes.batch_size} examples on {self.device}"
+        )
+
+    def replicate(self, number: int) -> Array:
+        """Places an int32 scalar on all devices."""
+        return jax.device_put(np.int32(number), self.replicated)
+
+
+def create_experiment(config: Config) -> Experiment:
+    """Builds an experiment from its config; loads the data and compiles nothing.
+
+    Raises:
+      InputError: a name, file or size in the config is wrong, or the state does not fit in memory.
+    """
+    if jax.config.values["jax_disable_jit"]:
+        raise InputError("JAX_DISABLE_JIT must be 0, got 1: the steps are compiled")
+    load = choose(DATASETS, config.data.name, "config.data.name")
+    create_model(config.model, num_classes=1)  # reports a mistake before the data are read
+    dataset = load(user_path(config.data.dir))
+    data_digests = digests(dataset)
+    dataset = dataset.hold_out(config.data.validation_size)
+    num_devices = len(jax.devices())
+    sizes = _create_sizes(config, dataset, num_devices)
+    schedule = create_schedule(
+        config.optim, steps_per_epoch=sizes.steps_per_epoch, num_steps=sizes.num_steps
+    )
+    learner = _create_learner(config, sizes, schedule, dataset.num_classes)
+    mesh = jax.make_mesh((num_devices,), ("data",), axis_types=(AxisType.Auto,))
+    replicated = NamedSharding(mesh, PartitionSpec())
+    keys = Keys(*jax.device_put(jax.random.split(jax.random.key(config.seed), 3), replicated))
+    normalizer = _fit_normalizer(config, dataset.train.inputs)
+    train_data = Batch(*jax.device_put(tuple(dataset.train), replicated))
+    eval_split = _pad(dataset.test, sizes.eval_batch_size)
+    _validation.check_augmentation(config.data, dataset.train.inputs.shape[1:])
+
+    def create_state(key: Key, normalizer: Normalizer) -> TrainState:
+        return TrainState.create(key, learner, normalizer, train_data.inputs.shape[1:])
+
+    input_shape = jax.eval_shape(normalizer.apply, train_data.inputs).shape[1:]
+    with _validation.explaining_input_shape(config, input_shape):
+        state = jax.eval_shape(create_state, keys.init, normalizer)
+    _validation.check_memory(config, memory.of_arrays(state), "the state")
+    _validation.check_frozen(config.weights.freeze, state.params)
+    return Experiment(
+        config=config,
+        sizes=sizes,
+        learner=learner,
+        schedule=schedule,
+        normalizer=normalizer,
+        keys=keys,
+        train_data=train_data,
+        eval_data=Batch(*jax.device_put(tuple(eval_split), replicated)),
+        eval_split="validation" if config.data.validation_size else "test",
+        data_digests=data_digests,
+        input_shape=input_shape,
+        create_state=create_state,
+        abstract_state=_abstract(state, replicated),
+        sharded=NamedSharding(mesh, PartitionSpec("data")),
+        replicated=replicated,
+    )
+
+
+def _create_sizes(config: Config, dataset: Dataset, num_devices: int) -> Sizes:
+    train_count, eval_count = len(dataset.train.targets), len(dataset.test.targets)
+    batch_size = config.batch_size or train_count
+    _validation.check_batch_sizes(config, batch_size, train_count, num_devices)
+    steps_per_epoch = train_count // batch_size
+    num_steps = steps_per_epoch * config.num_epochs
+    _validation.check_num_steps(config, num_steps)
+    default = 1 if jax.default_backend() == "cpu" else steps_per_epoch
+    padded_count = eval_count + -eval_count % num_devices
+    return Sizes(
+        batch_size=batch_size,
+        eval_batch_size=min(config.eval_batch_size, padded_count),
+        train_count=train_count,
+        eval_count=eval_count,
+        steps_per_epoch=steps_per_epoch,
+        num_steps=num_steps,
+        steps_per_call=min(config.steps_per_call or default, steps_per_epoch),
+    )
+
+
+def _create_learner(
+    config: Config, sizes: Sizes, schedule: optax.Schedule, num_classes: int
+) -> Learner:
+    objective = create_objective(config.loss, num_classes)
+    return Learner(
+        model=create_model(
+            config.model, num_classes=objective.num_outputs, frozen=config.weights.freeze
+        ),
+        objective=objective,
+        optimizer=create_optimizer(config.optim, schedule, frozen=config.weights.freeze),
+        averaging=create_averaging(
+            config.average,
+            steps_per_epoch=sizes.steps_per_epoch,
+            num_steps=sizes.num_steps,
+            steps_per_update=config.optim.accumulate_steps,
+        ),
+        max_norm=config.optim.max_norm,
+        frozen=config.weights.freeze,
+    )
+
+
+def _fit_normalizer(config: Config, inputs: np.ndarray) -> Normalizer:
+    name = config.data.normalization
+    if inputs.ndim != 4 and name in ("per_image", "unit"):
+        raise InputError(
+            f"config.data.normalization must suit features, {config.data.name} has no images, "
+            f"got {name!r}"
+        )
+    try:
+        return NORMALIZERS[name].fit(inputs)
+    except ValueError as error:
+        raise InputError(
+            f"config.data.normalization must suit {config.data.name}, got {name!r}: {error}"
+        ) from None
+
+
+def _pad(split: Split, multiple: int) -> Split:
+    """Repeats the last example until the count is a multiple; evaluation masks the copies."""
+    extra = -len(split.targets) % multiple
+    return Split(*(np.concatenate([a, np.repeat(a[-1:], extra, axis=0)]) for a in split))
+
+
+def _abstract(state: PyTree, sharding: NamedSharding) -> PyTree:
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state
+    )

@@ -1,0 +1,309 @@
+"""The training loop: read this file first."""
+
+import contextlib
+import math
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxml import config as settings
+from jaxml.config import Config
+from jaxml.errors import DivergedError
+from jaxml.reporting.meter import Clock, Meter
+from jaxml.reporting.profile import Profile
+from jaxml.reporting.progress import HEADLINES, Display, describe, headline
+from jaxml.training.checkpoint import Checkpoints, CheckpointWriter
+from jaxml.training.compilation import StepFunctions, call_lengths, compile_steps
+from jaxml.training.digest import sha256
+from jaxml.training.evaluation import evaluate
+from jaxml.training.experiment import Experiment, create_experiment
+from jaxml.training.initialize import initial_state, read_weights
+from jaxml.training.origin import Origin
+from jaxml.training.recorder import Recorder
+from jaxml.training.signals import Interrupted, StopSignals
+from jaxml.training.steps import TrainState
+from jaxml.training.workdir import CHECKPOINTS, Workdir, check_workdir, open_workdir
+from jaxml.types import PyTree
+
+Metrics = dict[str, int | float]
+
+
+def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
+    """Trains, evaluates and saves; resumes from the newest checkpoint if there is one.
+
+    A run is finished when its last checkpoint is complete and `result.json` is written. A larger
+    `num_epochs` extends a finished run: the remaining steps follow the schedule of the new length.
+    If the schedule does not depend on the length (constant, inverse_sqrt, inverse_time), the
+    parameters are those of an uninterrupted run of the new length.
+
+    Args:
+      config: config of the run; checked before anything is written.
+      workdir: folder of the run: new, empty, or of a run with the same config.
+
+    Returns:
+      The content of `result.json`.
+
+    Raises:
+      InputError: a setting, file or folder is wrong.
+      SaveError: a checkpoint, the metrics or the result cannot be written.
+      DivergedError: a loss or a parameter is not finite.
+      Interrupted: SIGTERM, SIGINT or SIGHUP arrived, and the state is saved.
+    """
+    settings.check(config)
+    check_workdir(workdir, config)
+    experiment = create_experiment(config)
+    resuming = bool(Checkpoints(workdir / CHECKPOINTS).steps())
+    weights = None if resuming else read_weights(experiment)
+    display = Display(experiment.sizes.num_steps, config.num_epochs)
+    with (
+        open_workdir(workdir, config) as files,
+        contextlib.closing(
+            CheckpointWriter(
+                files.checkpoints, config.checkpoint, say=display.say, guard=files.check_owner
+            )
+        ) as checkpoints,
+    ):
+        result = files.read_result()
+        if result and is_finished(result, experiment, checkpoints):
+            display.say(f"the run in {workdir} is finished")
+        else:
+            files.set_result_aside()
+            start = prepare(experiment, checkpoints, weights)
+            del weights  # they take memory
+            result = train(experiment, start, files, checkpoints, display)
+            files.write_result(result)
+    display.say(conclusion(experiment.eval_split, result))
+    return result
+
+
+def is_finished(
+    result: Mapping[str, Any], experiment: Experiment, checkpoints: Checkpoints
+) -> bool:
+    """Returns whether a result belongs to the whole run and the last checkpoint exists."""
+    headlines = [result.get(f"{experiment.eval_split}_{name}") for name in HEADLINES]
+    num_steps = experiment.sizes.num_steps
+    return (
+        result.get("steps") == num_steps
+        and any(isinstance(value, int | float) for value in headlines)
+        and num_steps in checkpoints.steps()
+    )
+
+
+def conclusion(split: str, result: Mapping[str, Any]) -> str:
+    """Formats the last line of a run.
+
+    >>> conclusion("test", {"test_accuracy": 0.5})
+    'test accuracy 0.5000 (50.00%)'
+    """
+    prefix = f"{split}_"
+    metrics = {k.removeprefix(prefix): v for k, v in result.items() if k.startswith(prefix)}
+    name = headline(metrics)
+    value = metrics[name]
+    return f"{split} {name} {value:.4f}" + (f" ({value:.2%})" if name == "accuracy" else "")
+
+
+class Start(NamedTuple):
+    """A run that is ready to take its next step.
+
+    Attributes:
+      steps: compiled functions.
+      state: initial or restored state.
+      clock: time that the run has taken before.
+      origin: stored with the checkpoints to come.
+      messages: lines to print.
+    """
+
+    steps: StepFunctions
+    state: TrainState
+    clock: Clock
+    origin: Origin
+    messages: list[str]
+
+
+def prepare(experiment: Experiment, checkpoints: CheckpointWriter, weights: PyTree) -> Start:
+    """Compiles the steps, and restores the newest checkpoint or initializes the state.
+
+    Raises:
+      InputError: the newest checkpoint belongs to another run or to other data.
+    """
+    config, saved = experiment.config, checkpoints.steps()
+    origin = Origin.create(config, experiment.data_digests, experiment.device)
+    if not saved:
+        steps = compile_steps(experiment, call_lengths(experiment.sizes), init=True)
+        state = initial_state(experiment, steps, weights)
+        return Start(steps, state, Clock(), origin, messages=[])
+    step = saved[-1]
+    notes = checkpoints.header(step).notes
+    previous = Origin(**notes["origin"])
+    origin.check(previous, f"{checkpoints.path(step)}")
+    origin, messages = origin.follow(previous, step)
+    steps = compile_steps(experiment, call_lengths(experiment.sizes, step), init=False)
+    state = checkpoints.restore(step, experiment.abstract_state)
+    messages.append(f"resuming from step {step}")
+    return Start(steps, state, Clock(**notes["clock"]), origin, messages)
+
+
+class Reporters(NamedTuple):
+    """Observers of the loop: the terminal, the metrics of the epoch, the profiler."""
+
+    display: Display
+    meter: Meter
+    profile: Profile
+
+
+def train(
+    experiment: Experiment,
+    start: Start,
+    files: Workdir,
+    checkpoints: CheckpointWriter,
+    display: Display,
+) -> dict[str, Any]:
+    """Takes the remaining steps, confirms the last checkpoint and returns the result."""
+    config, objective = experiment.config, experiment.learner.objective
+    step, num_steps = int(start.state.step), experiment.sizes.num_steps
+    warn = display.say if config.checkpoint.on_failure == "continue" else None
+    recorder = Recorder(files, checkpoints, start.origin, warn)
+    profile = Profile(settings.parse_steps(config.profile), files.profile, display.say)
+    with StopSignals() as signals, display.live(step), contextlib.closing(profile):
+        announce(experiment, start, display)
+        files.rewind_metrics(step, display.say)
+        meter = Meter(
+            start.clock,
+            display,
+            zero=objective.metrics.empty,
+            compute=objective.compute,
+            steps_per_epoch=experiment.sizes.steps_per_epoch,
+        )
+        reporters = Reporters(display, meter, profile)
+        try:
+            state, metrics = take_steps(
+                experiment, start.steps, start.state, recorder, reporters, signals
+            )
+        except DivergedError as error:
+            saved = checkpoints.steps()
+            kept = f"the checkpoint of step {saved[-1]} is kept" if saved else "nothing was saved"
+            advice = "a lower config.optim.learning_rate may help"
+            raise DivergedError(f"{error}; {kept}; {advice}") from None
+        checkpoints.confirm(num_steps)
+        metrics = metrics or evaluate(experiment, start.steps, state)
+        return summarize(experiment, start, state, metrics, meter.tick())
+
+
+def announce(experiment: Experiment, start: Start, display: Display) -> None:
+    """Prints the run and its compile time, and warnings."""
+    display.say(f"{experiment}, compiled in {start.steps.compile_seconds:.1f} s")
+    optim, num_epochs = experiment.config.optim, experiment.config.num_epochs
+    if optim.warmup_epochs >= num_epochs:
+        display.say(
+            f"warning: the learning rate never reaches {optim.learning_rate:g}: the warm-up takes "
+            f"{optim.warmup_epochs:g} epochs, the run has {num_epochs}"
+        )
+    for message in start.messages:
+        display.say(message)
+
+
+def take_steps(
+    experiment: Experiment,
+    steps: StepFunctions,
+    state: TrainState,
+    recorder: Recorder,
+    reporters: Reporters,
+    signals: StopSignals,
+) -> tuple[TrainState, Metrics | None]:
+    """Takes the remaining steps of the run, epoch after epoch.
+
+    The examples and the random numbers of a step are functions of the seed and the step.
+
+    Returns:
+      The last state, and its evaluation if at least one step was left to take.
+    """
+    config, sizes, keys = experiment.config, experiment.sizes, experiment.keys
+    meter, profile = reporters.meter, reporters.profile
+    step, order, metrics = int(state.step), None, None
+    while step < sizes.num_steps:
+        epoch, index = divmod(step, sizes.steps_per_epoch)
+        if order is None or index == 0:
+            order = steps.epoch_order(keys.order, experiment.replicate(epoch))
+            meter.start_epoch()
+        count = min(sizes.steps_per_call, sizes.steps_per_epoch - index)
+        profile.before_call(step, count, state)
+        state, step_metrics = steps.train[count](state, experiment.train_data, order, keys.step)
+        step += count
+        profile.after_call(step, state, partial(steps.train_text, count))
+        meter.add(step, step_metrics)
+
+        metrics = None
+        if step % sizes.steps_per_epoch == 0:
+            due = (epoch + 1) % config.eval_every_epochs == 0 or step == sizes.num_steps
+            metrics = end_epoch(experiment, steps, state, recorder, reporters, evaluation_due=due)
+        save_every = config.checkpoint.every_steps
+        save_due = save_every and step // save_every > (step - count) // save_every
+        if metrics or save_due or signals.received:
+            meter.flush()
+            recorder.save(state, meter.tick(), metrics)
+        if signals.received and step < sizes.num_steps:
+            recorder.checkpoints.confirm(step)
+            raise Interrupted(signals.received, step)
+    return state, metrics
+
+
+def end_epoch(
+    experiment: Experiment,
+    steps: StepFunctions,
+    state: TrainState,
+    recorder: Recorder,
+    reporters: Reporters,
+    *,
+    evaluation_due: bool,
+) -> Metrics | None:
+    """Records the training metrics of an epoch; if an evaluation is due, evaluates and reports.
+
+    Raises:
+      DivergedError: the loss of the evaluation is not finite.
+    """
+    images_per_second = reporters.meter.end_epoch()
+    step, split = int(state.step), experiment.eval_split
+    epoch = step // experiment.sizes.steps_per_epoch
+    line = {"step": step, "epoch": epoch, "split": "train"}
+    means = experiment.learner.objective.compute(jax.device_get(state.metrics))
+    rate = float(jnp.asarray(experiment.schedule(step - 1)))
+    recorder.append_metrics(
+        {**line, **means, "images_per_second": images_per_second, "learning_rate": rate}
+    )
+    if not evaluation_due:
+        return None
+    begin = time.perf_counter()
+    metrics = evaluate(experiment, steps, state)
+    speed = metrics["count"] / (time.perf_counter() - begin)
+    if not math.isfinite(metrics["loss"]):
+        raise DivergedError(f"step {step}: the {split} loss is {metrics['loss']}")
+    recorder.append_metrics({**line, "split": split, **metrics, "images_per_second": speed})
+    reporters.display.say(
+        f"epoch {epoch}/{experiment.config.num_epochs}  {images_per_second:,.0f} images/s  "
+        f"train {describe(means)}  {split} {describe(metrics)}"
+    )
+    return metrics
+
+
+def summarize(
+    experiment: Experiment, start: Start, state: TrainState, metrics: Metrics, clock: Clock
+) -> dict[str, Any]:
+    """Returns the content of `result.json` of a finished run."""
+    return {
+        **{f"{experiment.eval_split}_{name}": value for name, value in metrics.items()},
+        "num_params": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        "epochs": experiment.config.num_epochs,
+        "steps": experiment.sizes.num_steps,
+        "train_seconds": clock.train_seconds,
+        "compile_seconds": start.steps.compile_seconds,
+        "images_per_second": clock.images_per_second,
+        "params_sha256": sha256({"params": state.params, "batch_stats": state.batch_stats}),
+        "device": experiment.device,
+        "jax": jax.__version__,
+        "segments": list(start.origin.segments),
+    }

@@ -1,0 +1,57 @@
+"""Writes the metrics and the checkpoints of a run."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jaxml.errors import SaveError
+from jaxml.reporting.meter import Clock
+from jaxml.training.checkpoint import CheckpointWriter
+from jaxml.training.origin import Origin
+from jaxml.training.steps import TrainState
+from jaxml.training.workdir import Workdir
+
+
+@dataclasses.dataclass(frozen=True)
+class Recorder:
+    """Writes metrics and checkpoints; may tolerate that they cannot be written.
+
+    Attributes:
+      workdir: folder of the run.
+      checkpoints: writer of the checkpoints.
+      origin: stored with every checkpoint.
+      warn: receives a warning if something cannot be written; None raises a SaveError instead.
+    """
+
+    workdir: Workdir
+    checkpoints: CheckpointWriter
+    origin: Origin
+    warn: Callable[[str], None] | None
+
+    def append_metrics(self, line: Mapping[str, Any]) -> None:
+        """Appends an object to `metrics.jsonl`."""
+        self._attempt(lambda: self.workdir.append_metrics(line))
+
+    def save(self, state: TrainState, clock: Clock, metrics: Mapping[str, Any] | None) -> None:
+        """Saves a checkpoint in the background, after the metrics of earlier steps.
+
+        Args:
+          state: state to save; it may be donated afterwards.
+          clock: time of the run at this state.
+          metrics: evaluation of the state, if there was one.
+        """
+        notes = {"origin": self.origin._asdict(), "clock": dataclasses.asdict(clock)}
+
+        def save() -> None:
+            self.workdir.flush()
+            self.checkpoints.save(state, notes, metrics)
+
+        self._attempt(save)
+
+    def _attempt(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except SaveError as error:
+            if self.warn is None:
+                raise
+            self.warn(f"warning: {error}; the run continues")

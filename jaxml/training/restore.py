@@ -1,0 +1,76 @@
+"""Restores the checkpoints of a run and evaluates them; the run may be training meanwhile."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxml.errors import InputError
+from jaxml.training.checkpoint import Checkpoints
+from jaxml.training.compilation import jit_steps
+from jaxml.training.evaluation import evaluate
+from jaxml.training.experiment import Experiment, create_experiment
+from jaxml.training.origin import Origin
+from jaxml.training.steps import TrainState
+from jaxml.training.workdir import CHECKPOINTS, read_config
+
+
+class Restored(NamedTuple):
+    """A checkpoint of a run, with the experiment that it belongs to."""
+
+    experiment: Experiment
+    step: int
+    state: TrainState
+
+
+def restore_checkpoint(workdir: Path, checkpoint: str) -> Restored:
+    """Restores a checkpoint of a run.
+
+    Args:
+      workdir: folder of the run; nothing in it is changed.
+      checkpoint: "newest", "best", or the number of a step.
+
+    Raises:
+      InputError: there is no such run or checkpoint, it is corrupt, or it belongs to another run.
+    """
+    config = read_config(workdir)
+    checkpoints = Checkpoints(workdir / CHECKPOINTS)
+    find_step(checkpoints, checkpoint, workdir)  # reports a mistake before the data are read
+    experiment = create_experiment(config)
+    while True:
+        step = find_step(checkpoints, checkpoint, workdir)
+        try:
+            origin = Origin(**checkpoints.header(step).notes["origin"])
+            state = checkpoints.restore(step, experiment.abstract_state)
+        except FileNotFoundError:  # the run has removed it since, so there is a newer one
+            continue
+        origin.check_config(config, f"{checkpoints.path(step)}")
+        return Restored(experiment, step, state)
+
+
+def find_step(checkpoints: Checkpoints, name: str, workdir: Path) -> int:
+    """Returns the step of the checkpoint with a name ("newest", "best" or a number).
+
+    Raises:
+      InputError: there is no such checkpoint.
+    """
+    steps = checkpoints.steps()
+    named = {str(step): step for step in steps}
+    if steps:
+        named |= {"newest": steps[-1], "best": checkpoints.best()}
+    if name not in named:
+        known = ", ".join(named) or "no checkpoint yet"
+        raise InputError(f"--checkpoint={name}: {workdir} has {known}")
+    return named[name]
+
+
+def evaluate_checkpoint(workdir: Path, checkpoint: str = "newest") -> dict[str, int | float]:
+    """Evaluates a checkpoint of a run on the split that the run evaluates.
+
+    Args:
+      workdir: see `restore_checkpoint`.
+      checkpoint: see `restore_checkpoint`.
+
+    Returns:
+      The step and its metrics.
+    """
+    experiment, step, state = restore_checkpoint(workdir, checkpoint)
+    return {"step": step, **evaluate(experiment, jit_steps(experiment), state)}

@@ -1,0 +1,44 @@
+"""Console scripts of an installed jaxml; `jaxml-train` runs `launch.train`.
+
+A wheel contains this file as `jaxml_launchers/__init__.py`, next to `launch` and `configs`; they
+can be imported in the processes of these scripts only. An editable install runs those of the clone.
+"""
+
+import runpy
+import sys
+from pathlib import Path
+
+import jaxml
+
+_CLONE = Path(jaxml.__file__).parent.parent
+_ROOT = _CLONE if (_CLONE / "pyproject.toml").exists() else Path(__file__).parent
+
+
+def train() -> None:
+    """Runs `launch.train`."""
+    _run("train")
+
+
+def evaluate() -> None:
+    """Runs `launch.evaluate`."""
+    _run("evaluate")
+
+
+def export() -> None:
+    """Runs `launch.export`."""
+    _run("export")
+
+
+def models() -> None:
+    """Runs `launch.models`."""
+    _run("models")
+
+
+def svm() -> None:
+    """Runs `launch.svm`."""
+    _run("svm")
+
+
+def _run(name: str) -> None:
+    sys.path.insert(0, str(_ROOT))
+    runpy.run_module(f"launch.{name}", run_name="__main__", alter_sys=True)

@@ -1,0 +1,1 @@
+"""Fitting, cross-validation and prediction for `launch.svm`."""
