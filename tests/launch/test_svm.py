@@ -122,8 +122,11 @@ def test_an_interrupted_fit_keeps_its_best_point(tmp_path):
         f"--result={tmp_path / 'json'}",
     )
     assert process.stdout is not None
+    printed = 2005.0  # the primal of zeros, which is the best point until step 2
     for line in process.stdout:
-        if re.match("step [1-9]", line):
+        if step := re.match(r"step [1-9]\d*: primal (\S+),", line):
+            printed = float(step[1])
+        if printed < 500:
             break
     process.send_signal(signal.SIGINT)
     status, out, err = _finish(process)
@@ -136,6 +139,7 @@ def test_an_interrupted_fit_keeps_its_best_point(tmp_path):
     assert found["interrupted"]
     assert not found["converged"]
     assert re.search(r"best point so far, relative gap \S+\n", out)
+    assert found["primal"] <= printed
     assert found["accuracy"] > 0.8
     assert (tmp_path / "model").read_text().startswith("solver_type L2R_L1LOSS_SVC_DUAL\n")
 

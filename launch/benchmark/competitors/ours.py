@@ -75,7 +75,7 @@ def model_config(task: Task, *, scan: bool = False) -> ModelConfig:
     projects = "shortcut" in fields and not task.model.endswith("_keras")
     return ModelConfig(
         name=task.model,
-        shortcut="projection" if projects else "",
+        shortcut="projection" if projects else None,
         auxiliary=False,
         dtype=task.precision,
         scan=scan,
