@@ -128,7 +128,7 @@ def check(
         references.assert_vmap_is_loop(call_given, *pairs, rtol=rtol)
     with jax.enable_x64(True):
         double = [a if a is None else jnp.asarray(a) for a in _cast(arrays, np.float64)]
-        agree(function, call(*double), expect(*_cast(arrays, np.float64)), by=by, rtol=1e-10)
+        agree(function, jitted(*double), expect(*_cast(arrays, np.float64)), by=by, rtol=1e-10)
         if grads:
             check_gradients(call, *double, order=grads)
 
@@ -141,8 +141,9 @@ def check_gradients(call: Callable[..., Any], *arrays: Any, order: int = 1) -> N
         full = list(arrays)
         for i, value in zip(floating, values, strict=True):
             full[i] = jnp.asarray(value)  # check_grads passes NumPy arrays
-        return call(*full)
+        return jitted(*full)
 
+    jitted = jax.jit(call)
     with jax.enable_x64(True):
         values = tuple(jnp.asarray(arrays[i], jnp.float64) for i in floating)
         check_grads(of_floating, values, order=order, modes=("fwd", "rev"), rtol=1e-5, atol=1e-5)
