@@ -18,9 +18,8 @@ import numpy as np
 
 from jaxml.svm.linear._examples import Examples
 from jaxml.svm.linear._l1_direction import ActiveSet, AllFeatures, ModelPoint
-from jaxml.svm.linear._newton import Report
-from jaxml.svm.linear._problems import LinearProblems, Loss
-from jaxml.svm.linear._solution import LinearProgress, LinearSolution, LinearState, Stall
+from jaxml.svm.linear._problems import LinearProblems
+from jaxml.svm.linear._solution import Limits, LinearProgress, LinearSolution, LinearState, Stall
 
 # Up to this many features, every step moves all of them.
 _FEW_FEATURES = 4096
@@ -33,18 +32,11 @@ _FIXED = 1e12
 
 
 def solve_l1(
-    problems: LinearProblems,
-    examples: Examples,
-    *,
-    start: LinearState | None,
-    tolerance: float,
-    max_steps: int,
-    report: Report | None,
+    problems: LinearProblems, examples: Examples, start: LinearState | None, limits: Limits
 ) -> LinearSolution:
     """Implements `jaxml.svm.linear.solve` for L1 penalties."""
     with jax.enable_x64(True):
-        newton = _ProximalNewton(problems.to_float64(), examples, start)
-        return newton.run(tolerance, max_steps, report)
+        return _ProximalNewton(problems, examples, start).run(limits)
 
 
 class _ProximalNewton:
@@ -68,7 +60,7 @@ class _ProximalNewton:
         intercept = np.where(self.is_fixed, 0, self.weights[:, -1])
         return LinearState(self.weights[:, :-1].copy(), intercept, dual, np.ones(len(dual)))
 
-    def run(self, tolerance: float, max_steps: int, report: Report | None) -> LinearSolution:
+    def run(self, limits: Limits) -> LinearSolution:
         """Iterates until convergence, stalling, the step limit or an interruption."""
         count = len(self.losses)
         progress = LinearProgress(0, np.full(count, np.inf), np.full(count, -np.inf))
@@ -76,54 +68,37 @@ class _ProximalNewton:
         try:
             decision = self.decisions(self.weights)
             while True:
-                dual, slope = _update_dual(self.losses, decision)
+                dual, slope = self.update_dual(decision)
                 sums = np.c_[self.examples.weighted_sums(dual), dual.sum(1)]
                 primal, value, feasible = self.objectives(decision, sums, dual)
                 if not (np.isfinite(primal).all() and np.isfinite(value).all()):
                     break
                 progress = LinearProgress(steps, primal, value)
                 self.best = self.state(feasible)
-                if report:
-                    report(progress.with_support(feasible))
-                unsolved = (progress.relative_gap > tolerance) | (self.factor > 1)
-                converged = (progress.relative_gap <= tolerance).all()
-                if converged or steps >= max_steps or stall.update(progress):
+                limits.notify(progress, feasible)
+                solved = limits.solved(progress)
+                if solved.all() or steps >= limits.max_steps or stall.update(progress):
                     break
+                unsolved = ~solved | (self.factor > 1)
                 penalty = self.penalty * self.decrease_factor(sums)[:, None]
                 self.step(decision, ModelPoint(slope, sums, self.weights, penalty, unsolved))
                 steps += 1
         except KeyboardInterrupt:
             interrupted = True
-        converged = bool((progress.relative_gap <= tolerance).all())
+        converged = bool(limits.solved(progress).all())
         return LinearSolution(self.best, progress, converged, interrupted)
 
-    def step(self, decision: np.ndarray, at: ModelPoint) -> None:
-        """Moves the weights and the decision values."""
-        direction = self.model.direction(at)
-        change = self.decisions(direction)
-        for k, loss in enumerate(self.losses):
-            step = _line_search(
-                loss, decision[k], change[k], self.weights[k], direction[k],
-                at.penalty[k], at.sums[k],
-            )  # fmt: skip
-            self.weights[k] += step * direction[k]
-            decision[k] += step * change[k]
-
-    def decisions(self, weights: np.ndarray) -> np.ndarray:
-        """`[problems, examples]`: the decision values."""
-        return np.ascontiguousarray(self.examples.products(weights[:, :-1])) + weights[:, -1:]
-
-    def decrease_factor(self, sums: np.ndarray) -> np.ndarray:
-        """Decreases the factors of the penalties that have been met, and returns all."""
-        largest = np.abs(sums[:, :-1]).max(1)
-        lower = np.maximum(np.minimum(self.factor, largest) / _DECREASE, 1)
-        self.factor = np.where(largest <= _SETTLED * self.factor, lower, self.factor)
-        return self.factor
+    def update_dual(self, decision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Computes dual variables and their slopes, `[problems, examples]`."""
+        rows = zip(self.losses, decision, strict=True)
+        updates = [loss.update_dual(row, row, 0.0) for loss, row in rows]  # without multipliers
+        dual, slope = (np.stack(arrays) for arrays in zip(*updates, strict=True))
+        return dual, slope
 
     def objectives(
         self, decision: np.ndarray, sums: np.ndarray, dual: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The primal, the dual, and the feasible dual variables of the latter."""
+        """Computes the primal, the dual, and the feasible dual variables of the latter."""
         lost = [loss.primal(row) for loss, row in zip(self.losses, decision, strict=True)]
         primal = np.array(lost) + (self.penalty * np.abs(self.weights)).sum(1)
         # Dual variables are feasible if no weighted sum exceeds the penalty of its weight.
@@ -133,31 +108,44 @@ class _ProximalNewton:
         value = [loss.dual(row) for loss, row in zip(self.losses, scaled, strict=True)]
         return primal, np.array(value), scaled
 
+    def decrease_factor(self, sums: np.ndarray) -> np.ndarray:
+        """Decreases the factors of the penalties that have been met, and returns all."""
+        largest = np.abs(sums[:, :-1]).max(1)
+        lower = np.maximum(np.minimum(self.factor, largest) / _DECREASE, 1)
+        self.factor = np.where(largest <= _SETTLED * self.factor, lower, self.factor)
+        return self.factor
 
-def _update_dual(losses: list[Loss], decision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`[problems, examples]`: dual variables and their slopes."""
-    found = [loss.update_dual(row, row, 0.0) for loss, row in zip(losses, decision, strict=True)]
-    return np.stack([each.dual for each in found]), np.stack([each.slope for each in found])
+    def decisions(self, weights: np.ndarray) -> np.ndarray:
+        """Computes the decision values `[problems, examples]`."""
+        return np.ascontiguousarray(self.examples.products(weights[:, :-1])) + weights[:, -1:]
 
+    def step(self, decision: np.ndarray, at: ModelPoint) -> None:
+        """Moves the weights and the decision values."""
+        direction = self.model.direction(at)
+        change = self.decisions(direction)
+        for k in range(len(self.losses)):
+            step = self.line_search(k, decision[k], change[k], direction[k], at)
+            self.weights[k] += step * direction[k]
+            decision[k] += step * change[k]
 
-def _line_search(
-    loss: Loss,
-    decision: np.ndarray,
-    change: np.ndarray,
-    weights: np.ndarray,
-    direction: np.ndarray,
-    penalty: np.ndarray,
-    sums: np.ndarray,
-) -> float:
-    """The largest halved step with a sufficient decrease; 0 if there is none."""
-    size = float(penalty @ np.abs(weights))
-    now = loss.primal(decision) + size
-    increase = float(penalty @ np.abs(weights + direction)) - size
-    expected = increase - float(sums @ direction)
-    rounding = 8 * np.finfo(np.float64).eps * now  # near the optimum less than this is left
-    for step in 0.5 ** np.arange(_HALVINGS):
-        value = loss.primal(decision + step * change)
-        value += float(penalty @ np.abs(weights + step * direction))
-        if value <= now + 0.01 * step * expected + rounding:
-            return float(step)
-    return 0.0
+    def line_search(
+        self,
+        k: int,
+        decision: np.ndarray,
+        change: np.ndarray,
+        direction: np.ndarray,
+        at: ModelPoint,
+    ) -> float:
+        """Returns the largest halved step with a sufficient decrease; 0 if there is none."""
+        loss, weights, penalty = self.losses[k], self.weights[k], at.penalty[k]
+        size = float(penalty @ np.abs(weights))
+        now = loss.primal(decision) + size
+        increase = float(penalty @ np.abs(weights + direction)) - size
+        expected = increase - float(at.sums[k] @ direction)
+        rounding = 8 * np.finfo(np.float64).eps * now  # near the optimum less than this is left
+        for step in 0.5 ** np.arange(_HALVINGS):
+            value = loss.primal(decision + step * change)
+            value += float(penalty @ np.abs(weights + step * direction))
+            if value <= now + 0.01 * step * expected + rounding:
+                return float(step)
+        return 0.0

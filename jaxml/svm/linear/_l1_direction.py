@@ -1,6 +1,6 @@
 """Directions of the proximal Newton method, by coordinate descent on quadratic models."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +20,10 @@ _HALVINGS = 12
 
 
 class ModelPoint(NamedTuple):
-    """A point at which the losses are approximated.
+    """A point at which the losses are approximated, and the problems that move.
 
-    Attributes:
-      slope: `[problems, examples]`: the second derivatives of the losses.
-      sums: `[problems, features + 1]`: minus the derivatives of the losses.
-      weights: `[problems, features + 1]`.
-      penalty: `[problems, features + 1]`.
-      unsolved: `[problems]`: which problems move.
+    `slope` `[problems, examples]` are the second derivatives of the losses, and `sums`
+    `[problems, features + 1]`, like the weights and penalties, minus the derivatives.
     """
 
     slope: np.ndarray
@@ -46,7 +42,7 @@ class AllFeatures:
         self._slope = np.zeros((len(weights), examples.num_examples))
 
     def direction(self, at: ModelPoint) -> np.ndarray:
-        """`[problems, features + 1]`."""
+        """Returns directions `[problems, features + 1]`."""
         found, part = np.zeros(at.weights.shape), np.flatnonzero(at.unsolved)
         for k in part:
             self._gram[k] = self._examples.add_gram(self._gram[k], at.slope[k] - self._slope[k])
@@ -65,12 +61,13 @@ class ActiveSet:
         self._is_single = jax.default_backend() == "cpu"
 
     def direction(self, at: ModelPoint) -> np.ndarray:
-        """`[problems, features + 1]`."""
+        """Returns directions `[problems, features + 1]`."""
         found = np.zeros(at.weights.shape)
         needed = self._needed(at)
         left = np.argsort(needed, kind="stable")[len(needed) - at.unsolved.sum() :]
         while len(left):
-            size = _size(needed[left[-1]], at.weights)
+            size = next((size for size in _SIZES if size >= needed[left[-1]]), _SIZES[-1])
+            size = min(size, at.weights.shape[1] - 1)
             together = 1 if self._is_single else max(1, _GRAM_BYTES // (8 * size * size))
             left, part = left[:-together], left[-together:]
             active = [_most_active(at.sums[k], at.weights[k], size) for k in part]
@@ -96,27 +93,13 @@ class ActiveSet:
         return np.where(at.unsolved, used + np.minimum(wrong, used // 2 + 2 * _SIZES[0]), 0)
 
 
-def _size(needed: Any, weights: np.ndarray) -> int:
-    size = next((size for size in _SIZES if size >= needed), _SIZES[-1])
-    return min(size, weights.shape[1] - 1)
-
-
 def _most_active(sums: np.ndarray, weights: np.ndarray, most: int) -> np.ndarray:
-    """`[most]`: features with non-zero weights, then those of the largest derivatives."""
+    """Returns `[most]` features with non-zero weights, then those of the largest derivatives."""
     score = np.where(weights != 0, np.inf, np.abs(sums))[:-1]
     if most < len(score):
         largest = np.argpartition(-score, most - 1)[:most]
         return largest[np.argsort(-score[largest], kind="stable")]
     return np.argsort(-score, kind="stable")
-
-
-class _Model(NamedTuple):
-    """Quadratic models: Gram matrices `[problems, n, n]`, else `[problems, n]`."""
-
-    gram: Array
-    diagonal: Array
-    weights: Array
-    penalty: Array
 
 
 class _Step(NamedTuple):
@@ -126,11 +109,24 @@ class _Step(NamedTuple):
     gradient: Array
 
 
+class _Model(NamedTuple):
+    """Quadratic models: Gram matrices `[problems, n, n]`, else `[problems, n]`."""
+
+    gram: Array
+    diagonal: Array
+    weights: Array
+    penalty: Array
+    sums: Array
+
+    def start(self) -> _Step:
+        return _Step(jnp.zeros_like(self.weights), -self.sums)
+
+
 @jax.jit
 def _direction(gram: Array, sums: Array, weights: Array, penalty: Array) -> Array:
     """Minimizes the models by coordinate descent."""
-    model = _model(gram, weights, penalty)
-    return _sweep(model, _Step(jnp.zeros_like(weights), -sums), times=60).change
+    model = _model(gram, sums, weights, penalty)
+    return _sweep(model, model.start(), times=60).change
 
 
 @jax.jit
@@ -139,35 +135,34 @@ def _active_direction(gram: Array, sums: Array, weights: Array, penalty: Array) 
 
     Large active sets are strongly correlated, and coordinate descent alone would be slow.
     """
-    model = _model(gram, weights, penalty)
+    model = _model(gram, sums, weights, penalty)
 
-    def value(at: _Step) -> Array:
+    def improve(at: _Step) -> tuple[_Step, Array]:
+        at = _joint_step(model, _sweep(model, at, times=_SWEEPS))
         growth = penalty * (jnp.abs(weights + at.change) - jnp.abs(weights))
-        return (at.change * (at.gradient - sums) / 2 + growth).sum(1)
+        return at, (at.change * (at.gradient - sums) / 2 + growth).sum(1)
 
     def once(now: tuple[_Step, Array, Array, Array]) -> tuple[_Step, Array, Array, Array]:
         at, times, _, before = now
-        at = _joint_step(model, _sweep(model, at, times=_SWEEPS))
-        return at, times + 1, before, value(at)
+        at, after = improve(at)
+        return at, times + 1, before, after
 
     def is_decreasing(now: tuple[_Step, Array, Array, Array]) -> Array:
         _, times, before, after = now
         return (before - after > -0.1 * after).any() & (times < _JOINT_STEPS)
 
-    start = _Step(jnp.zeros_like(weights), -sums)
-    none = jnp.zeros_like(sums[:, 0])
-    first = _joint_step(model, _sweep(model, start, times=_SWEEPS))
-    loop = (first, jnp.asarray(1), none, value(first))
+    first, value = improve(model.start())
+    loop = (first, jnp.asarray(1), jnp.zeros_like(value), value)
     at = jax.lax.while_loop(is_decreasing, once, loop)[0]
     return _sweep(model, at, times=1).change
 
 
-def _model(gram: Array, weights: Array, penalty: Array) -> _Model:
+def _model(gram: Array, sums: Array, weights: Array, penalty: Array) -> _Model:
     """Builds models from the lower triangles of the Gram matrices."""
     gram = jnp.tril(gram) + jnp.tril(gram, -1).swapaxes(1, 2)
     diagonal = jnp.diagonal(gram, axis1=1, axis2=2)
     diagonal = jnp.maximum(diagonal, 1e-6 * diagonal.max(1, keepdims=True) + 1e-12)
-    return _Model(gram, diagonal, weights, penalty)
+    return _Model(gram, diagonal, weights, penalty, sums)
 
 
 def _sweep(model: _Model, start: _Step, *, times: int) -> _Step:

@@ -1,6 +1,7 @@
 """Solutions of linear problems, and the progress toward them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -51,10 +52,6 @@ class LinearProgress:
         """The duality gap over the primal, `[problems]`; infinite if not finite."""
         return relative_gap(self.primal, self.dual)
 
-    def with_support(self, dual: np.ndarray) -> "LinearProgress":
-        """Counts the examples whose dual variables `[problems, examples]` are not all zero."""
-        return replace(self, num_support=int(np.asarray(dual).any(0).sum()))
-
 
 @dataclass(frozen=True)
 class LinearSolution:
@@ -71,6 +68,23 @@ class LinearSolution:
     progress: LinearProgress
     converged: bool
     interrupted: bool
+
+
+class Limits(NamedTuple):
+    """The conditions that end a solver, and the callback of its steps."""
+
+    tolerance: float
+    max_steps: int
+    report: Callable[[LinearProgress], None] | None = None
+
+    def solved(self, progress: LinearProgress) -> np.ndarray:
+        """Returns whether the gap of each problem is within the tolerance."""
+        return progress.relative_gap <= self.tolerance
+
+    def notify(self, progress: LinearProgress, dual: np.ndarray) -> None:
+        """Reports a step that led to dual variables `[problems, examples]`."""
+        if self.report:
+            self.report(replace(progress, num_support=int(dual.any(0).sum())))
 
 
 @dataclass

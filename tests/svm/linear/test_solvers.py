@@ -225,7 +225,7 @@ def test_an_interruption_before_anything_is_known_leaves_the_start(monkeypatch):
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_l1, "_update_dual", stopped)
+    monkeypatch.setattr(_l1._ProximalNewton, "update_dual", stopped)
     found = solve_l1(problems_of("squared_hinge"), DenseExamples(jnp.asarray(digits()[0])))
     assert found.interrupted
     assert not np.asarray(found.state.weights).any()
