@@ -23,7 +23,7 @@ from jaxml.svm._checks import check_choice
 from jaxml.svm.estimators._fitted_kernel import FittedKernel, KernelSamples, fit_kernel
 from jaxml.svm.estimators._kernel import LARGEST
 from jaxml.svm.estimators._validation import encode_labels
-from jaxml.svm.kernel import DualProblems, group_by_class, groups_of_pairs, single_group
+from jaxml.svm.kernel import pair_problems
 from jaxml.svm.kernels import KERNELS
 from jaxml.svm.linear import LinearProblems, as_examples
 
@@ -144,26 +144,13 @@ def kernel_grid(
     costs = _costs(C)
     x, labels, fold = _read(x, y, folds, [np.float64, np.float32])
     num_classes, num_folds = int(labels.max()) + 1, int(fold.max()) + 1
-    pairs = reductions.pairs(num_classes)
-    columns = group_by_class(labels, num_classes) if num_classes > 2 else single_group(len(labels))
-    groups = groups_of_pairs(columns, pairs)
+    cost = (costs[:, None, None] * (fold != np.arange(num_folds)[:, None])).reshape(-1, len(labels))
+    columns, problems = pair_problems(labels, cost, num_classes)
+    problems = problems._replace(linear=-np.ones_like(problems.sign))
+    num_pairs = len(problems.sign) // len(cost)
     # The sample in each column of a pair, or -1.
-    seen = columns.index[groups].reshape(len(pairs), -1)
-    ends = np.array(pairs)
-    first, second = (labels[seen] == ends[:, [side]] for side in (0, 1))
-    member = (seen >= 0) & (first | second)
-    sign = np.where(first, 1.0, -1.0)
-    takes_part = member & (fold[seen] != np.arange(num_folds)[:, None, None])
-    shape = (len(costs), num_folds, len(pairs), seen.shape[1])
-    count = len(costs) * num_folds * len(pairs)
-    cost = np.broadcast_to(costs[:, None, None, None] * takes_part, shape)
-    all_signs = np.broadcast_to(sign, shape).reshape(count, 1, -1)
-    problems = DualProblems(
-        groups=np.broadcast_to(groups, (len(costs), num_folds, *groups.shape)).reshape(count, -1),
-        sign=all_signs,
-        linear=-np.ones_like(all_signs),
-        upper=cost.reshape(count, 1, -1),
-    )
+    seen = columns.index[problems.groups[:num_pairs]].reshape(num_pairs, -1)
+    shape = (len(costs), num_folds, *seen.shape)
     fitted = [fit_kernel(kernel, x, gamma=value, coef0=coef0, degree=degree) for value in gamma]
     accuracy = np.empty((len(fitted), len(costs), num_folds))
     for one, entry in zip(fitted, accuracy, strict=True):
@@ -174,7 +161,7 @@ def kernel_grid(
             tolerance=tolerance,
             memory=memory,
         )
-        weight = (solution.value * all_signs).reshape(shape)
+        weight = (solution.value * problems.sign).reshape(shape)
         intercept = solution.threshold[0].reshape(shape[:3])
         for held_out in range(num_folds):
             rows = np.flatnonzero(fold == held_out)

@@ -20,6 +20,7 @@ from jaxml.svm.kernel._column_groups import (
     group_by_class,
     groups_of_pairs,
     padded_size,
+    pair_problems,
     single_group,
 )
 from jaxml.svm.kernel._host_kernel import HostExamples, HostKernel, product_error, take
@@ -37,6 +38,7 @@ __all__ = [
     "group_by_class",
     "groups_of_pairs",
     "padded_size",
+    "pair_problems",
     "product_error",
     "single_group",
     "solve",

@@ -9,21 +9,15 @@ from functools import cached_property
 
 import numpy as np
 
-from jaxml.svm.kernel._optimality import Variables, extremes, threshold
+from jaxml.svm.kernel._problems import Variables
 
 
 @dataclass(frozen=True)
 class HostProblem:
-    """The variables of one problem and the totals of its equality constraints.
+    """The variables of one problem, and the signed sums `total` of its equality constraints.
 
-    Attributes:
-      column: `[variables]`: the column of the kernel matrix of each variable.
-      sign: `[variables]`: -1 or 1.
-      linear: `[variables]`: p.
-      upper: `[variables]`: u, positive.
-      total: `[constraints]`: the signed sums that are fixed.
-      constraints: The variables of each equality constraint.
-      num_columns: The size of the kernel matrix.
+    `column` is the column of the kernel matrix of each variable, and `num_columns` its size. Other
+    names are those of `DualProblems`.
     """
 
     column: np.ndarray
@@ -70,21 +64,18 @@ class HostProblem:
         products = kernel @ self.by_column(self.sign * value)
         return -self.sign * self.linear - products[self.column]
 
-    def variables(
-        self, value: np.ndarray, score: np.ndarray, part: slice = slice(None)
-    ) -> Variables:
-        """Combines values and scores with signs and bounds."""
-        return Variables(*(array[part] for array in (value, score, self.sign, self.upper)))
+    def variables(self, value: np.ndarray, score: np.ndarray) -> list[Variables]:
+        """Returns the variables of each constraint."""
+        arrays = (value, score, self.sign, self.upper)
+        return [Variables(*(array[part] for array in arrays)) for part in self.constraints]
 
     def violation(self, value: np.ndarray, score: np.ndarray) -> float:
         """Returns the violation, at most 0 at the optimum."""
-        parts = (extremes(self.variables(value, score, part)) for part in self.constraints)
-        return max(float(high - low) for high, low in parts)
+        return max(float(part.violation()) for part in self.variables(value, score))
 
     def thresholds(self, value: np.ndarray, score: np.ndarray) -> np.ndarray:
         """Returns the thresholds, `[constraints]`."""
-        parts = (self.variables(value, score, part) for part in self.constraints)
-        return np.array([threshold(part) for part in parts])
+        return np.concatenate([part.thresholds() for part in self.variables(value, score)])
 
     def project(self, value: np.ndarray) -> np.ndarray:
         """Returns values within the bounds that have the totals."""

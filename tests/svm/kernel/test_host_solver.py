@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import svm
 
-from jaxml.svm.kernel import _host_solver, _interior_point, _pairs
+from jaxml.svm.kernel import _host_solver, _interior_point
 from jaxml.svm.kernel._host_problem import host_problem
 from jaxml.svm.kernel._host_solver import Limits
 
@@ -90,7 +90,7 @@ def test_the_interior_point_method_reaches_the_optimum(name):
 def test_moving_pairs_reaches_the_optimum(name):
     problem, kernel, value, wanted = read(name)
     score = problem.scores(kernel, value)
-    value, steps = _pairs.move_pairs(problem, kernel, value, score, TOLERANCE, 100_000)
+    value, steps = _host_solver.move_pairs(problem, kernel, value, score, TOLERANCE, 100_000)
     assert 0 < steps < 100_000
     check(problem, kernel, problem.project(value), wanted)
 
