@@ -84,8 +84,8 @@ def nystroem_root(
 
     .. math:: K_{mm}^{-1/2} = V \Lambda^{-1/2} V^\top, \qquad K_{mm} = V \Lambda V^\top
 
-    Landmarks may be repeated. Eigenvalues of at most `cutoff` times the largest, by default m
-    times the machine epsilon, are left out, because they consist of rounding errors, which the root would
+    Landmarks may be repeated. Eigenvalues of at most `cutoff` (by default m times the machine
+    epsilon) times the largest are left out, because they are rounding errors, which the root would
     amplify. scikit-learn raises them to 1e-12 instead.
     """
     if cutoff is not None and not 0 <= cutoff < 1:

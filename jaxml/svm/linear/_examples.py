@@ -7,7 +7,7 @@ for arrays sharded over devices, XLA.
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, Self
 
@@ -26,6 +26,8 @@ _DENSE_DENSITY, _MAX_DENSE_BYTES = 0.3, 2**32
 _SPARSE_GRAM_DENSITY = 0.06
 # Up to this ratio of non-zero coefficients, weighted sums skip the examples of the zeros.
 _FEW_USED = 0.1
+# Examples in a block whose Gram matrix is computed on a device.
+_PADDED_SIZES = (64, 256, 1024, 2048, 3072, 4096, 6144, _BLOCK)
 _HIGHEST = jax.lax.Precision.HIGHEST
 
 
@@ -42,6 +44,7 @@ class Examples(ABC):
         self.dtype = np.dtype(x.dtype)
         self._block = block
         self._standard: tuple[np.ndarray, np.ndarray] | None = None  # the shift and the scale
+        self._copy: Any = None  # the examples in the last dtype
 
     @abstractmethod
     def _read(self, index: Any, dtype: Any, features: Any = slice(None)) -> Any:
@@ -69,7 +72,32 @@ class Examples(ABC):
         self, gram: np.ndarray, change: np.ndarray, features: Any = slice(None)
     ) -> np.ndarray:
         """Adds the outer products of the examples, weighted by `change` `[examples]`, to `gram`."""
-        return _add_gram(gram, lambda index: self._read(index, gram.dtype, features), change)
+        change = np.asarray(change, gram.dtype)
+        if jax.default_backend() != "cpu":
+            return self._add_gram_on_device(gram, change, features)
+        result, root = np.array(gram), np.sqrt(np.abs(change))
+        for sign in (1, -1):
+            used = np.flatnonzero(sign * change > 0)
+            for part in _slices(len(used), 2048):
+                index = used[part]
+                x = self._read(index, gram.dtype, features) * root[index, None]
+                # NumPy calls syrk for a matrix times its transpose, which computes one triangle.
+                result[:-1, :-1] += sign * (x.T @ x)
+                result[-1, :-1] += sign * (root[index] @ x)
+        result[-1, -1] += change.sum()
+        return result
+
+    def _add_gram_on_device(
+        self, gram: np.ndarray, change: np.ndarray, features: Any
+    ) -> np.ndarray:
+        device, used = jnp.asarray(gram), np.flatnonzero(change)
+        for part in _slices(len(used), _BLOCK):
+            index = used[part]
+            # Sizes are rounded up to one of a few, so that few programs are compiled.
+            fill = (0, next(size for size in _PADDED_SIZES if len(index) <= size) - len(index))
+            x = jnp.asarray(self._read(np.pad(index, fill), gram.dtype, features))
+            device = _device_gram(device, x, jnp.asarray(np.pad(change[index], fill)))
+        return np.asarray(device)
 
     def feature_gram(self, features: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """Returns the weighted Gram matrix of some features, `[len(features) + 1] * 2`."""
@@ -92,7 +120,7 @@ class Examples(ABC):
     def standardized(self, shift: np.ndarray, scale: np.ndarray) -> Self:
         """Returns `(x - shift) / scale`, `[features]` each."""
         found = copy.copy(self)
-        found._standard = shift, scale
+        found._standard, found._copy = (shift, scale), None
         return found
 
     def _convert(self, x: Any, dtype: Any) -> Any:
@@ -118,7 +146,6 @@ class DenseExamples(Examples):
         if self.on_host and jax.default_backend() != "cpu":
             x, self.on_host = jnp.asarray(x), False
         super().__init__(np.asarray(x) if self.on_host else x, block=max(1, len(x)))
-        self._copy: Any = None
 
     def add_gram(
         self, gram: np.ndarray, change: np.ndarray, features: Any = slice(None)
@@ -129,11 +156,6 @@ class DenseExamples(Examples):
         x = self._cast(gram.dtype)
         x = x if isinstance(features, slice) else x[:, features]
         return np.asarray(_device_gram(jnp.asarray(gram), x, jnp.asarray(change, gram.dtype)))
-
-    def standardized(self, shift: np.ndarray, scale: np.ndarray) -> Self:
-        found = super().standardized(shift, scale)
-        found._copy = None
-        return found
 
     def _cast(self, dtype: Any) -> Any:
         """All examples in a dtype."""
@@ -198,7 +220,7 @@ class SparseExamples(Examples):
         change = np.asarray(change, gram.dtype)
         used = np.flatnonzero(change)
         weight = change[used, None]
-        x = self._select(used, features).astype(gram.dtype)
+        x = self._select(used, gram.dtype, features)
         x = scipy.sparse.csr_array(scipy.sparse.hstack([x, np.ones_like(weight)]))
         return gram + (scipy.sparse.csr_array(x.multiply(weight).T) @ x).toarray()
 
@@ -215,12 +237,12 @@ class SparseExamples(Examples):
     def standardized(self, shift: np.ndarray, scale: np.ndarray) -> Self:
         raise NotImplementedError("a shift would fill the zeros")
 
-    def _select(self, index: Any, features: Any) -> Any:
+    def _select(self, index: Any, dtype: Any, features: Any) -> Any:
         x = self.x[index]
-        return x if isinstance(features, slice) else x[:, features]
+        return (x if isinstance(features, slice) else x[:, features]).astype(dtype)
 
     def _read(self, index: Any, dtype: Any, features: Any = slice(None)) -> np.ndarray:
-        return self._select(index, features).toarray().astype(dtype)
+        return self._select(index, dtype, features).toarray()
 
     def _cast(self, dtype: Any) -> tuple[Any, Any]:
         """The matrix and its transpose in a dtype, both sorted by rows."""
@@ -232,13 +254,9 @@ class SparseExamples(Examples):
 
 
 def as_examples(x: Any) -> Examples:
-    """Wraps a NumPy or JAX array or a SciPy sparse matrix, `[examples, features]`, as `Examples`.
+    """Wraps a NumPy or JAX array or a SciPy sparse matrix `[examples, features]`.
 
     Sparse matrices with few zeros become dense.
-
-    Example:
-      >>> as_examples(np.eye(3, dtype=np.float32)).products(np.ones((1, 3))).tolist()
-      [[1.0, 1.0, 1.0]]
     """
     if isinstance(x, Examples):
         return x
@@ -265,43 +283,6 @@ def _multiply(left: np.ndarray, x: np.ndarray | Array, *, transpose: bool = Fals
 @partial(jax.jit, static_argnames="transpose")
 def _device_multiply(left: Array, x: Array, *, transpose: bool) -> Array:
     return jnp.matmul(left, x.T if transpose else x, precision=_HIGHEST)
-
-
-def _add_gram(
-    gram: np.ndarray, read: Callable[[np.ndarray], np.ndarray], change: np.ndarray
-) -> np.ndarray:
-    """Implements `Examples.add_gram` for examples that `read` returns by index."""
-    change = np.asarray(change, gram.dtype)
-    if jax.default_backend() == "cpu":
-        return _add_gram_on_cpu(gram, read, change)
-    device, used = jnp.asarray(gram), np.flatnonzero(change)
-    for part in _slices(len(used), _BLOCK):
-        index = used[part]
-        fill = (0, _padded_size(len(index)) - len(index))
-        padded, weight = np.pad(index, fill), np.pad(change[index], fill)
-        device = _device_gram(device, jnp.asarray(read(padded)), jnp.asarray(weight))
-    return np.asarray(device)
-
-
-def _padded_size(count: int) -> int:
-    """Rounds up to one of a few sizes, so that few programs are compiled."""
-    return next(size for size in (64, 256, 1024, 2048, 3072, 4096, 6144, _BLOCK) if count <= size)
-
-
-def _add_gram_on_cpu(
-    gram: np.ndarray, read: Callable[[np.ndarray], np.ndarray], change: np.ndarray
-) -> np.ndarray:
-    result, root = np.array(gram), np.sqrt(np.abs(change))
-    for sign in (1, -1):
-        used = np.flatnonzero(sign * change > 0)
-        for part in _slices(len(used), 2048):
-            index = used[part]
-            x = read(index) * root[index, None]
-            # NumPy calls syrk for a matrix times its transpose, which computes one triangle.
-            result[:-1, :-1] += sign * (x.T @ x)
-            result[-1, :-1] += sign * (root[index] @ x)
-    result[-1, -1] += change.sum()
-    return result
 
 
 @jax.jit

@@ -7,7 +7,7 @@ solved by conjugate gradients, or by Cholesky factorization if these are slow.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -111,79 +111,75 @@ class NewtonSystem:
         ridge = np.tile(scaled.diagonal, (len(right), 1))
         ridge[:, -1] = corner = scaled.corner[now.indices]
         start = right / ridge
-        goal = np.einsum("kd,kd->k", start, right)
         root = np.sqrt(now.slope)
-        inner = root * scaled.decisions(start)
+        goal = np.einsum("kd,kd->k", start, right)
+        systems = _MarginSystems(root, root * scaled.decisions(start), corner, goal)
         is_sparse = isinstance(examples, SparseExamples) and examples.on_host
         solve = self._solve_sparse_margin if is_sparse else self._solve_margin
-        weighted = root * solve(root, inner, corner, goal)
+        weighted = root * solve(systems)
         start[:, :-1] -= scaled.weighted_sums(weighted)
         start[:, -1] -= weighted.sum(1) / corner
         return start
 
-    def _solve_margin(
-        self, root: np.ndarray, right: np.ndarray, corner: np.ndarray, goal: np.ndarray
-    ) -> np.ndarray:
+    def _solve_margin(self, systems: "_MarginSystems") -> np.ndarray:
         """Solves the systems by products with all examples."""
-        examples, dtype = self.examples, self.scaled.dtype
+        examples, dtype, root = self.examples, self.scaled.dtype, systems.root
         found, slow = np.zeros(root.shape), np.arange(len(root))
         if (np.count_nonzero(root, axis=1) > _MAX_EXAMPLES).any():
             found, slow = _conjugate_gradients(
-                lambda dual: examples.products(examples.weighted_sums(dual.astype(dtype))),
-                right, root, corner, goal,
-            )  # fmt: skip
+                lambda dual: examples.products(examples.weighted_sums(dual.astype(dtype))), systems
+            )
         for j in slow:
             index = np.flatnonzero(root[j])
             if 0 < len(index) <= _MAX_EXAMPLES:
                 gram = examples.example_gram(index).astype(np.float64)
-                found[j, index] = _solve_gram(gram, root[j, index], right[j, index], corner[j])
+                found[j, index] = _solve_gram(gram, systems.select(j, index))
         return found
 
-    def _solve_sparse_margin(
-        self, root: np.ndarray, right: np.ndarray, corner: np.ndarray, goal: np.ndarray
-    ) -> np.ndarray:
+    def _solve_sparse_margin(self, systems: "_MarginSystems") -> np.ndarray:
         """Solves the systems in threads, each with the examples within its own margin."""
-        found = np.zeros(root.shape)
+        found = np.zeros(systems.root.shape)
 
         def solve(j: int) -> None:
-            index = np.flatnonzero(root[j])
-            x, one = self.examples.x[index], slice(j, j + 1)
+            index = np.flatnonzero(systems.root[j])
+            one, x = systems.select(j, index), self.examples.x[index]
             transposed = x.T
-            value, slow = _conjugate_gradients(
-                lambda dual: (x @ (transposed @ dual[0]))[None],
-                right[one, index], root[one, index], corner[one], goal[one],
-            )  # fmt: skip
+            value, slow = _conjugate_gradients(lambda dual: (x @ (transposed @ dual[0]))[None], one)
             if len(slow) and len(index) <= _MAX_EXAMPLES:
-                gram = (x @ x.T).toarray()
-                value = _solve_gram(gram, root[j, index], right[j, index], corner[j])
+                value = _solve_gram((x @ x.T).toarray(), one)
             found[j, index] = value
 
-        for_each(solve, range(len(root)))
+        for_each(solve, range(len(found)))
         return found
+
+
+class _MarginSystems(NamedTuple):
+    r"""Newton systems over examples, with the matrices $I + R (X X^\top + 1 / c) R$."""
+
+    root: np.ndarray  # `[systems, examples]`: square roots of the slopes, the diagonals of R
+    right: np.ndarray  # `[systems, examples]`: the right-hand sides
+    corner: np.ndarray  # `[systems]`: c, the curvature of the intercept
+    goal: np.ndarray  # `[systems]`: squared norms of the right-hand sides of the features' systems
+
+    def select(self, j: int, index: np.ndarray) -> "_MarginSystems":
+        """Selects one system and some of its examples."""
+        one = slice(j, j + 1)
+        return _MarginSystems(
+            self.root[one, index], self.right[one, index], self.corner[one], self.goal[one]
+        )
 
 
 def _conjugate_gradients(
-    gram_product: Callable[[np.ndarray], np.ndarray],
-    right: np.ndarray,
-    root: np.ndarray,
-    corner: np.ndarray,
-    goal: np.ndarray,
+    gram_product: Callable[[np.ndarray], np.ndarray], systems: _MarginSystems
 ) -> tuple[np.ndarray, np.ndarray]:
-    r"""Solves the Newton systems of the examples, several problems at once.
+    r"""Solves several systems, where `gram_product` multiplies by $X X^\top$.
 
-    The matrices are $I + R (X X^\top + 1 / c) R$, where R is the diagonal matrix of `root`.
-
-    Args:
-      gram_product: Multiplies `[systems, examples]` by $X X^\top$.
-      right: `[systems, examples]`: the right-hand sides.
-      root: `[systems, examples]`: the square roots of the slopes.
-      corner: `[systems]`: c, the curvature of the intercept.
-      goal: `[systems]`: the squared norms of the right-hand sides of the features' systems, whose
-        residuals determine when to stop.
+    The residual of the features' systems determines when to stop.
 
     Returns:
       The solutions, and the indices of the systems that did not converge.
     """
+    root, right, corner, goal = systems
     found, live = np.zeros(right.shape), np.arange(len(right))
     solution, left, line = np.zeros(right.shape), right.copy(), right.copy()
     power, before, curved = np.vecdot(left, left), np.ones(len(right)), np.zeros(right.shape)
@@ -214,11 +210,12 @@ def _conjugate_gradients(
     return found, live
 
 
-def _solve_gram(gram: np.ndarray, root: np.ndarray, right: np.ndarray, corner: float) -> np.ndarray:
-    """Solves one system over examples, from their inner products."""
-    gram = gram + 1 / corner
+def _solve_gram(gram: np.ndarray, system: _MarginSystems) -> np.ndarray:
+    """Solves one system from the inner products of its examples."""
+    root = system.root[0]
+    gram = gram + 1 / system.corner[0]
     gram *= root[:, None] * root
-    return _solve_positive(gram, np.ones(len(root)), right, np.float64)
+    return _solve_positive(gram, np.ones(len(root)), system.right[0], np.float64)
 
 
 def _solve_positive(
