@@ -16,15 +16,10 @@ from jaxml.svm.kernel._problems import DualProblems
 
 @dataclass(frozen=True)
 class ColumnGroups:
-    """Groups of columns.
+    """Groups of columns."""
 
-    Attributes:
-      index: `[groups, size]`: the example in each column, padded with -1.
-      owner: `[groups]`: the class of the examples in each group; 0 if all are in one group.
-    """
-
-    index: np.ndarray
-    owner: np.ndarray
+    index: np.ndarray  # `[groups, size]`: the example in each column, padded with -1
+    owner: np.ndarray  # `[groups]`: the class of the examples; 0 if all are in one group
 
     @property
     def starts(self) -> np.ndarray:
@@ -48,12 +43,7 @@ def padded_size(count: int, least: int = 32) -> int:
 
 
 def single_group(count: int) -> ColumnGroups:
-    """Arranges all examples in one group, for problems that cover all of them.
-
-    Example:
-      >>> single_group(3).index[0, :5].tolist()
-      [0, 1, 2, -1, -1]
-    """
+    """Arranges all examples in one group, for problems that cover all of them."""
     index = np.full((1, padded_size(count, least=128)), -1)
     index[0, :count] = np.arange(count)
     return ColumnGroups(index, np.zeros(1, int))
@@ -88,10 +78,6 @@ def groups_of_pairs(groups: ColumnGroups, pairs: Sequence[tuple[int, int]]) -> n
     """Returns the groups that each pair of classes covers, `[pairs, groups of each]`.
 
     Pairs that cover fewer groups than others are padded with a group of neither class.
-
-    Example:
-      >>> groups_of_pairs(group_by_class(np.arange(3), 3), [(0, 1), (0, 2)]).tolist()
-      [[0, 1], [0, 2]]
     """
     if len(groups.index) == 1:
         return np.zeros((len(pairs), 1), int)

@@ -234,13 +234,14 @@ def _round(
     ends = [0, *(int(np.searchsorted(chosen, part.stop)) for part in problem.constraints)]
     constraints = tuple(slice(a, b) for a, b in pairwise(ends) if b > a)
     part = HostProblem(
+        index=chosen,
+        columns=columns,
         column=place,
         sign=sign,
         linear=linear,
         upper=problem.upper[chosen],
         total=np.array([sign[each] @ start[each] for each in constraints]),
         constraints=constraints,
-        num_columns=len(columns),
     )
     goal = max(0.1 * now.violation, 0.5 * tolerance)
     with blas_threads(1):

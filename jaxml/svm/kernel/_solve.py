@@ -37,19 +37,12 @@ _DEVICE_TOLERANCE = 0.9
 
 @runtime_checkable
 class KernelExamples(Protocol):
-    """Examples as columns of a kernel matrix, on the host and on the device.
+    """Examples as columns of a kernel matrix, on the host and on the device."""
 
-    Attributes:
-      host_kernel: The kernel in float64.
-      host_examples: The examples `[columns, ...]` of the former.
-      device_kernel: The kernel in JAX.
-      rounding: A bound of the absolute error of its entries.
-    """
-
-    host_kernel: HostKernel
-    host_examples: HostExamples
+    host_kernel: HostKernel  # in float64
+    host_examples: HostExamples  # `[columns, ...]`
     device_kernel: Kernel
-    rounding: float
+    rounding: float  # a bound of the absolute error of entries of `device_kernel`
 
     def device_examples(self) -> jax.Array:
         """Returns the examples `[columns, ...]` of `device_kernel`."""
@@ -58,33 +51,18 @@ class KernelExamples(Protocol):
 
 @dataclass
 class KernelSolution:
-    """Solutions of dual problems in float64.
+    """Solutions of dual problems in float64."""
 
-    Attributes:
-      value: `[problems, k, columns]`.
-      score: `[problems, k, columns]`; 0 where there is no variable.
-      threshold: `[constraints, problems]`: the scores that separate I_up from I_low.
-      violation: `[problems]`.
-      rounds: `[problems]`: number of working sets solved.
-      tolerance: `[problems]`: tolerances of the violation.
-      gap: `[problems]`: duality gaps, with the thresholds as intercepts.
-      dual: `[problems]`: dual objectives, to be maximized: lower bounds of the primal.
-      noise: `[problems]`: rounding errors of the scores.
-      interrupted: Whether a `KeyboardInterrupt` ended the solver.
-      steps: Number of pairs moved.
-    """
-
-    value: np.ndarray
-    score: np.ndarray
-    threshold: np.ndarray
-    violation: np.ndarray
-    rounds: np.ndarray
-    tolerance: np.ndarray
-    gap: np.ndarray
-    dual: np.ndarray
-    noise: np.ndarray
-    interrupted: bool = False
-    steps: int = 0
+    value: np.ndarray  # `[problems, k, columns]`
+    threshold: np.ndarray  # `[constraints, problems]`: the scores that separate I_up from I_low
+    violation: np.ndarray  # `[problems]`
+    rounds: np.ndarray  # `[problems]`: number of working sets solved
+    tolerance: np.ndarray  # `[problems]`: tolerances of the violation
+    gap: np.ndarray  # `[problems]`: duality gaps, with the thresholds as intercepts
+    dual: np.ndarray  # `[problems]`: dual objectives, lower bounds of the primal
+    noise: np.ndarray  # `[problems]`: rounding errors of the scores
+    interrupted: bool = False  # whether a `KeyboardInterrupt` ended the solver
+    steps: int = 0  # number of pairs moved
 
     @property
     def unsolved(self) -> np.ndarray:
@@ -167,7 +145,6 @@ class _Run:
         self.column = np.asarray(self.starts)[problems.groups][:, inside // size] + inside % size
         self.found = KernelSolution(
             value=np.array(self.start, np.float64),
-            score=np.zeros(problems.sign.shape),
             threshold=np.zeros((1 + problems.two_constraints, self.count)),
             violation=np.full(self.count, np.inf),
             rounds=np.zeros(self.count, int),
@@ -177,24 +154,18 @@ class _Run:
             noise=np.zeros(self.count),
         )
 
-    def extract(self, number: int) -> tuple[HostProblem, np.ndarray, np.ndarray]:
-        """Returns a problem, the indices of its variables, and its columns among all examples."""
+    def extract(self, number: int) -> tuple[HostProblem, np.ndarray]:
+        """Returns a problem, and its columns among all examples."""
         arrays = (array[number] for array in (*self.problems[1:4], self.start))
-        problem, index, columns = host_problem(*arrays, two=self.problems.two_constraints)
-        return problem, index, self.column[number][columns]
+        problem = host_problem(*arrays, two=self.problems.two_constraints)
+        return problem, self.column[number][problem.columns]
 
     def store(
-        self,
-        number: int,
-        problem: HostProblem,
-        index: np.ndarray,
-        value: np.ndarray,
-        score: np.ndarray,
+        self, number: int, problem: HostProblem, value: np.ndarray, score: np.ndarray
     ) -> None:
         """Stores the solution of a problem."""
         found, thresholds = self.found, problem.thresholds(value, score)
-        found.value[number].reshape(-1)[index] = value
-        found.score[number].reshape(-1)[index] = score
+        found.value[number].reshape(-1)[problem.index] = value
         found.threshold[:, number] = thresholds
         found.violation[number] = problem.violation(value, score)
         whole = Variables(value, score, problem.sign, problem.upper)
@@ -229,14 +200,14 @@ class _Run:
         self.found.interrupted = solution.interrupted
 
         def evaluate(number: int) -> None:
-            problem, index, columns = self.extract(number)
-            value = solution.value[number].reshape(-1)[index]
+            problem, columns = self.extract(number)
+            value = solution.value[number].reshape(-1)[problem.index]
             # Bounds are met exactly in the dtype of the device.
             at_bound = value >= problem.upper.astype(value.dtype)
             value = problem.project(np.where(at_bound, problem.upper, value.astype(np.float64)))
-            score = solution.score[number].reshape(-1)[index].astype(np.float64)
+            score = solution.score[number].reshape(-1)[problem.index].astype(np.float64)
             score = self.exact_scores(problem, columns, value, score)
-            self.store(number, problem, index, value, score)
+            self.store(number, problem, value, score)
 
         for_each(evaluate, range(self.count), threads=self.examples.host_kernel.is_thread_safe)
 
@@ -273,12 +244,12 @@ class _Run:
     def solve_one(self, number: int) -> None:
         """Solves one problem on the host."""
         found = self.found
-        problem, index, columns = self.extract(number)
+        problem, columns = self.extract(number)
         rounds, steps = int(found.rounds.max(initial=0)), found.steps
 
         def notify(now: _host_solver.HostSolution) -> None:
             """Reports a round of this problem as progress of all."""
-            self.store(number, problem, index, now.value, now.score)
+            self.store(number, problem, now.value, now.score)
             known = np.isfinite(found.violation)
             assert self.report is not None
             self.report(
@@ -301,12 +272,12 @@ class _Run:
             0 if found.interrupted else left,
             notify if self.report else None,
         )
-        value = found.value[number].reshape(-1)[index]
+        value = found.value[number].reshape(-1)[problem.index]
         solution = _host_solver.solve(problem, self.block(columns), value, limits)
         found.rounds[number] += solution.rounds
         found.steps += solution.steps
         found.interrupted |= solution.interrupted
-        self.store(number, problem, index, solution.value, solution.score)
+        self.store(number, problem, solution.value, solution.score)
 
     def block(self, columns: np.ndarray) -> _host_solver.Block:
         """Returns a function for the kernel matrix of some columns."""

@@ -75,15 +75,9 @@ def advance(
 ) -> tuple[Array, Array, Array]:
     """Solves one working set of each problem and updates the scores of all its variables.
 
-    Args:
-      rows: The rows of the cache.
-      variables: `[problems, variables]`, k per column.
-      chosen: `[problems, size]`: the variables of the working sets.
-      starts: `[problems, groups of each]`: the first columns of the groups.
-      slots: `[problems, size]`: the slots of the rows of `chosen`.
-      examples: `[problems, size]`: the columns of `chosen`.
-      goal: `[problems]`: the violations at which to stop.
-      k: Number of variables per column.
+    The working sets are the variables `chosen`, whose columns are `examples` and whose rows of the
+    kernel matrix are in `slots` of the cache, `[problems, size]` each. There are k variables per
+    column of the groups that begin at the columns `starts`. Problems stop at the violation `goal`.
 
     Returns:
       Values and scores, and the number of steps of the slowest problem.

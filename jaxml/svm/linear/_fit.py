@@ -69,17 +69,11 @@ def solve(
 
 
 class Certificate(NamedTuple):
-    """The primal objectives of solutions, and lower bounds of the optima.
+    """The primal objectives of solutions, and lower bounds of the optima, in float64."""
 
-    Attributes:
-      primal: `[problems]` float64.
-      dual: `[problems]` float64: the dual objectives of `variables`.
-      variables: `[problems, examples]` float64: feasible dual variables.
-    """
-
-    primal: np.ndarray
-    dual: np.ndarray
-    variables: np.ndarray
+    primal: np.ndarray  # `[problems]`
+    dual: np.ndarray  # `[problems]`: the dual objectives of `variables`
+    variables: np.ndarray  # `[problems, examples]`: feasible dual variables
 
     @property
     def relative_gap(self) -> np.ndarray:
@@ -137,19 +131,12 @@ def _products(
 
 @dataclass(frozen=True)
 class LinearFit:
-    """Verified solutions of linear problems.
+    """Verified solutions of linear problems."""
 
-    Attributes:
-      state: The weights and intercepts, from which another call can resume.
-      certificate: The primal and dual objectives.
-      steps: Number of Newton steps.
-      converged: Whether all relative gaps of the certificate are within the tolerance.
-    """
-
-    state: LinearState
+    state: LinearState  # the weights and intercepts, from which another call can resume
     certificate: Certificate
-    steps: int
-    converged: bool
+    steps: int  # number of Newton steps
+    converged: bool  # whether all relative gaps of the certificate are within the tolerance
 
 
 def fit(

@@ -37,18 +37,14 @@ LOSSES = ("hinge", "squared_hinge", "epsilon_insensitive", "squared_epsilon_inse
 class LinearProblems(NamedTuple):
     """Problems over the same examples.
 
-    Attributes:
-      target: `[problems, examples]`: -1 and 1 in classification, else real values.
-      cost: `[problems, examples]`: C times the sample weight; 0 excludes an example.
-      epsilon: `[problems]`: half the width of the insensitive tube; 0 in classification.
-      intercept_penalty: `[problems]`: rho, the weight of half the squared intercept. With 0 the
-        intercept is free, with infinity it is fixed at 0.
+    The intercept's penalty is rho, the weight of half the squared intercept. With 0 the intercept
+    is free, with infinity it is fixed at 0.
     """
 
-    target: np.ndarray
-    cost: np.ndarray
-    epsilon: np.ndarray
-    intercept_penalty: np.ndarray
+    target: np.ndarray  # `[problems, examples]`: -1 and 1 in classification, else real values
+    cost: np.ndarray  # `[problems, examples]`: C times the sample weight; 0 excludes an example
+    epsilon: np.ndarray  # `[problems]`: half the width of the insensitive tube, or 0
+    intercept_penalty: np.ndarray  # `[problems]`
 
     def to_float64(self) -> "LinearProblems":
         """Converts all arrays to NumPy float64."""

@@ -30,34 +30,23 @@ _SAMPLE = 4096
 
 @dataclass
 class Iterate:
-    """The current point of all problems.
+    """The current point of all problems."""
 
-    Attributes:
-      theta: `[problems, features + 1]`.
-      decision: `[problems, examples]`: decision values.
-      multipliers: `[problems, examples]`.
-      penalty: `[problems]`: sigma of the augmented Lagrangian.
-    """
-
-    theta: np.ndarray
-    decision: np.ndarray
-    multipliers: np.ndarray
-    penalty: np.ndarray
+    theta: np.ndarray  # `[problems, features + 1]`
+    decision: np.ndarray  # `[problems, examples]`: decision values
+    multipliers: np.ndarray  # `[problems, examples]`
+    penalty: np.ndarray  # `[problems]`: sigma of the augmented Lagrangian
 
 
 class Evaluation(NamedTuple):
-    """Gradients `[k, features + 1]` and objectives `[k]` of the k problems `indices`.
+    """Gradients and objectives of the k problems `indices`."""
 
-    `dual` `[k, examples]` are feasible dual variables of the bound `dual_value`, and `slope`
-    `[k, examples]` are the curvatures of `Loss.update_dual`.
-    """
-
-    indices: np.ndarray
-    gradient: np.ndarray
-    primal: np.ndarray
-    dual_value: np.ndarray
-    dual: np.ndarray
-    slope: np.ndarray
+    indices: np.ndarray  # `[k]`
+    gradient: np.ndarray  # `[k, features + 1]`
+    primal: np.ndarray  # `[k]`
+    dual_value: np.ndarray  # `[k]`: the dual objectives of `dual`
+    dual: np.ndarray  # `[k, examples]`: feasible dual variables
+    slope: np.ndarray  # `[k, examples]`: the curvatures of `Loss.update_dual`
 
     def select(self, indices: np.ndarray) -> "Evaluation":
         """Selects some of the problems."""

@@ -2,26 +2,19 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 
 class LinearState(NamedTuple):
-    """The state from which a solver can resume.
+    """The state from which a solver can resume."""
 
-    Attributes:
-      weights: `[problems, features]`.
-      intercept: `[problems]`.
-      dual: `[problems, examples]`: dual variables, the multipliers of the augmented Lagrangian.
-      penalty: `[problems]`: sigma of the augmented Lagrangian.
-    """
-
-    weights: np.ndarray
-    intercept: np.ndarray
-    dual: np.ndarray
-    penalty: np.ndarray
+    weights: np.ndarray  # `[problems, features]`
+    intercept: np.ndarray  # `[problems]`
+    dual: np.ndarray  # `[problems, examples]`: the multipliers of the augmented Lagrangian
+    penalty: np.ndarray  # `[problems]`: sigma of the augmented Lagrangian
 
 
 def relative_gap(primal: np.ndarray, dual: np.ndarray) -> np.ndarray:
@@ -33,19 +26,12 @@ def relative_gap(primal: np.ndarray, dual: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class LinearProgress:
-    """Progress of a solver.
+    """Progress of a solver."""
 
-    Attributes:
-      steps: Newton steps on all examples.
-      primal: `[problems]`: the best primal objectives so far.
-      dual: `[problems]`: the best dual objectives, minus infinity before a feasible point.
-      num_support: Number of support vectors, counted for the `report` callback only.
-    """
-
-    steps: int
-    primal: np.ndarray
-    dual: np.ndarray
-    num_support: int = field(default=0, kw_only=True)
+    steps: int  # Newton steps on all examples
+    primal: np.ndarray  # `[problems]`: the best primal objectives so far
+    dual: np.ndarray  # `[problems]`: the best dual objectives, minus infinity if there are none
+    num_support: int = 0  # number of support vectors, counted for the `report` callback only
 
     @property
     def relative_gap(self) -> np.ndarray:
@@ -55,19 +41,12 @@ class LinearProgress:
 
 @dataclass(frozen=True)
 class LinearSolution:
-    """Result of a solver.
+    """Result of a solver."""
 
-    Attributes:
-      state: The best points that were found.
-      progress: The objectives, in the dtype of the solver.
-      converged: Whether all relative duality gaps are within the tolerance.
-      interrupted: Whether a `KeyboardInterrupt` ended the solver.
-    """
-
-    state: LinearState
-    progress: LinearProgress
-    converged: bool
-    interrupted: bool
+    state: LinearState  # the best points that were found
+    progress: LinearProgress  # the objectives, in the dtype of the solver
+    converged: bool  # whether all relative duality gaps are within the tolerance
+    interrupted: bool  # whether a `KeyboardInterrupt` ended the solver
 
 
 class Limits(NamedTuple):
