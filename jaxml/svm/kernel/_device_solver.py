@@ -59,10 +59,8 @@ class DeviceSolver:
         size: int | None = None,
     ) -> None:
         count, k, columns = self._shape = problems.sign.shape
-        self._groups = np.asarray(problems.groups, np.int32)
-        self._num_groups = len(starts)
-        self._group_size = columns // self._groups.shape[1]
-        self._starts = np.asarray(starts, np.int32)[self._groups]
+        self._group_size = columns // problems.groups.shape[1]
+        self._starts = np.asarray(starts, np.int32)[problems.groups]
         self._size = min(size or _default_size(count), k * columns)
         self._new_cache = partial(RowCache, kernel, examples, memory=memory, least=self._size)
         self._cache = self._new_cache()
@@ -148,11 +146,10 @@ class DeviceSolver:
 
     def _count_support(self, state: Variables, progress: KernelProgress) -> KernelProgress:
         """Adds the statistics that are computed for reports only."""
-        gap, support = _working_set.count_support(
-            state, self._groups, num_groups=self._num_groups, group_size=self._group_size
-        )
-        total = float(np.asarray(gap, np.float64).sum())
-        return replace(progress, gap=total, num_support=int(support))
+        gap = np.asarray(_working_set.gaps(state), np.float64)
+        problem, variable = np.nonzero(np.asarray(state.value))
+        examples = np.unique(self._example_of(variable[:, None], problem))
+        return replace(progress, gap=float(gap.sum()), num_support=len(examples))
 
     def _round(
         self,

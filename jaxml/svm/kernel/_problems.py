@@ -83,8 +83,10 @@ class Variables:
         """
         return self.xp.stack([self._threshold(member) for member in self.constraints()])
 
-    def gap(self, level: Any) -> Any:
-        """Returns the duality gap, with the threshold `level` of each variable as intercept."""
+    def gap(self, thresholds: Any) -> Any:
+        """Returns the duality gap, with the thresholds as intercepts."""
+        first, last = thresholds[0][..., None], thresholds[-1][..., None]
+        level = self.xp.where(self.sign > 0, first, last)
         slope = self.sign * (level - self.score)  # of the Lagrangian
         gap = self.value * self.xp.maximum(slope, 0)
         gap += (self.upper - self.value) * self.xp.maximum(-slope, 0)

@@ -168,8 +168,8 @@ class _Run:
         found.value[number].reshape(-1)[problem.index] = value
         found.threshold[:, number] = thresholds
         found.violation[number] = problem.violation(value, score)
-        whole = Variables(value, score, problem.sign, problem.upper)
-        found.gap[number] = whole.gap(problem.spread(thresholds))
+        variables = Variables(value, score, problem.sign, problem.upper)
+        found.gap[number] = variables.gap(thresholds)
         found.dual[number] = value @ (problem.sign * score - problem.linear) / 2
 
     def is_for_host(self) -> bool:

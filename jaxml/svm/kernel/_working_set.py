@@ -220,13 +220,7 @@ def scores(variables: Variables, linear: Array, products: Array) -> Array:
     return jnp.where(variables.upper > 0, -variables.sign * linear - repeated, 0)
 
 
-@partial(jax.jit, static_argnames=("num_groups", "group_size"))
-def count_support(
-    state: Variables, groups: Array, *, num_groups: int, group_size: int
-) -> tuple[Array, Array]:
-    """Returns the duality gaps, and the number of examples with a non-zero variable."""
-    thresholds = state.thresholds()
-    level = jnp.where(state.sign > 0, thresholds[0][:, None], thresholds[-1][:, None])
-    used = (state.value > 0).reshape(len(groups), -1, groups.shape[1], group_size).any(1)
-    examples = jnp.zeros((num_groups, group_size), bool).at[groups].max(used)
-    return state.gap(level), examples.sum()
+@jax.jit
+def gaps(variables: Variables) -> Array:
+    """Returns the duality gaps, `[problems]`."""
+    return variables.gap(variables.thresholds())
