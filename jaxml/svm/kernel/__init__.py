@@ -17,8 +17,6 @@ error. `solve` solves many problems at once.
 
 from jaxml.svm.kernel._column_groups import (
     ColumnGroups,
-    group_by_class,
-    groups_of_pairs,
     padded_size,
     pair_problems,
     single_group,
@@ -35,8 +33,6 @@ __all__ = [
     "KernelExamples",
     "KernelProgress",
     "KernelSolution",
-    "group_by_class",
-    "groups_of_pairs",
     "padded_size",
     "pair_problems",
     "product_error",

@@ -97,7 +97,7 @@ def certify(
     weights, intercept, dual = (np.array(array, np.float64) for array in state[:3])
     losses, rho = problems.losses(loss), problems.intercept_penalty
     for k, each in enumerate(losses):
-        dual[k] = each.feasible(dual[k], is_balanced=rho[k] == 0)
+        dual[k] = each.feasible(dual[k], is_balanced=bool(rho[k] == 0))
     decisions, sums = _products(examples, weights, dual)
     decisions += intercept[:, None]
     total = dual.sum(1)

@@ -149,7 +149,7 @@ class ScaledProblems:
         is_free, dual = rho == 0, dual.copy()
         changed = np.flatnonzero(is_free) if known is not None else np.arange(len(index))
         for j in changed:
-            dual[j] = self.losses[index[j]].feasible(dual[j], is_balanced=is_free[j])
+            dual[j] = self.losses[index[j]].feasible(dual[j], is_balanced=bool(is_free[j]))
         shape = (len(index), self.examples.num_features)
         sums, total = known or (np.empty(shape), np.empty(len(index)))
         if len(changed):

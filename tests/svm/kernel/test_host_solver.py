@@ -136,9 +136,7 @@ def test_an_interruption_returns_the_best_values():
 def test_samples_that_occur_many_times_have_a_singular_kernel():
     kernel = np.ones((40, 40))
     sign = np.where(np.arange(40) < 20, 1.0, -1.0)[None]
-    problem = host_problem(
-        sign, -np.ones((1, 40)), np.ones((1, 40)), np.zeros((1, 40)), two=False
-    )
+    problem = host_problem(sign, -np.ones((1, 40)), np.ones((1, 40)), np.zeros((1, 40)), two=False)
     for value in (
         _interior_point.solve(problem, kernel, 1e-6),
         _host_solver.solve(problem, lambda *_: kernel, np.zeros(40), Limits(1e-6)).value,
