@@ -137,12 +137,8 @@ class DeviceSolver:
         chosen, spare, excess, objective = map(np.asarray, found)
         total = float(objective.astype(np.float64).sum())
         unsolved = int((~(excess <= tolerance)).sum())  # NaN is not solved
-        return (
-            chosen,
-            spare,
-            excess,
-            KernelProgress(rounds, steps, float(excess.max()), total, unsolved),
-        )
+        progress = KernelProgress(rounds, steps, float(excess.max()), total, unsolved)
+        return chosen, spare, excess, progress
 
     def _count_support(self, state: Variables, progress: KernelProgress) -> KernelProgress:
         """Adds the statistics that are computed for reports only."""

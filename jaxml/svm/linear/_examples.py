@@ -9,7 +9,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -117,7 +117,7 @@ class Examples(ABC):
         for part in _slices(self.num_examples, min(self._block, _BLOCK)):
             yield part, np.asarray(self._read(part, self.dtype))
 
-    def standardized(self, shift: np.ndarray, scale: np.ndarray) -> Self:
+    def standardized(self, shift: np.ndarray, scale: np.ndarray) -> "Examples":
         """Returns `(x - shift) / scale`, `[features]` each."""
         found = copy.copy(self)
         found._standard, found._copy = (shift, scale), None
@@ -234,7 +234,7 @@ class SparseExamples(Examples):
     def blocks(self) -> Iterator[tuple[slice, Any]]:
         yield slice(0, self.num_examples), self.x
 
-    def standardized(self, shift: np.ndarray, scale: np.ndarray) -> Self:
+    def standardized(self, shift: np.ndarray, scale: np.ndarray) -> "Examples":
         raise NotImplementedError("a shift would fill the zeros")
 
     def _select(self, index: Any, dtype: Any, features: Any) -> Any:
