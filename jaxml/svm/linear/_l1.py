@@ -49,6 +49,20 @@ def solve_l1(
         return _ProximalNewton(problems, examples, start).run(limits)
 
 
+class _ModelPoint(NamedTuple):
+    """A point at which the losses are approximated, and the problems that move.
+
+    `slope` `[problems, examples]` are the second derivatives of the losses, and `sums`
+    `[problems, features + 1]`, like the weights and penalties, minus the derivatives.
+    """
+
+    slope: np.ndarray
+    sums: np.ndarray
+    weights: np.ndarray
+    penalty: np.ndarray
+    unsolved: np.ndarray
+
+
 class _ProximalNewton:
     def __init__(
         self, problems: LinearProblems, examples: Examples, start: LinearState | None
@@ -159,20 +173,6 @@ class _ProximalNewton:
             if value <= now + 0.01 * step * expected + rounding:
                 return float(step)
         return 0.0
-
-
-class _ModelPoint(NamedTuple):
-    """A point at which the losses are approximated, and the problems that move.
-
-    `slope` `[problems, examples]` are the second derivatives of the losses, and `sums`
-    `[problems, features + 1]`, like the weights and penalties, minus the derivatives.
-    """
-
-    slope: np.ndarray
-    sums: np.ndarray
-    weights: np.ndarray
-    penalty: np.ndarray
-    unsolved: np.ndarray
 
 
 class _AllFeatures:

@@ -117,6 +117,29 @@ def _penalty_unit(problems: LinearProblems, loss: str) -> np.ndarray:
     return np.where(np.isfinite(unit) & (unit > 0), unit, 1)
 
 
+@dataclass
+class _Best:
+    """The best primal and the best dual point of each problem so far."""
+
+    theta: np.ndarray
+    dual: np.ndarray
+    primal: np.ndarray
+    dual_value: np.ndarray
+
+    def update(self, now: Evaluation, theta: np.ndarray) -> None:
+        """Replaces the points that the evaluation improves upon."""
+        better = now.primal < self.primal[now.indices]
+        k = now.indices[better]
+        self.theta[k], self.primal[k] = theta[k], now.primal[better]
+        better = now.dual_value > self.dual_value[now.indices]
+        k = now.indices[better]
+        self.dual[k], self.dual_value[k] = now.dual[better], now.dual_value[better]
+
+    def progress(self, steps: int) -> LinearProgress:
+        """Returns a copy of the objectives."""
+        return LinearProgress(steps, self.primal.copy(), self.dual_value.copy())
+
+
 class _Newton:
     """Newton's method in one dtype."""
 
@@ -157,7 +180,7 @@ class _Newton:
         progress = replace(progress, steps=steps)
         return LinearSolution(end, progress, bool(limits.solved(progress).all()), interrupted)
 
-    def _step(self, now: Evaluation, at: Iterate, best: "_Best | None") -> None:
+    def _step(self, now: Evaluation, at: Iterate, best: _Best | None) -> None:
         """Moves each problem to the minimum along its Newton direction."""
         scaled = self.scaled
         direction = self.system.direction(now, at.penalty)
@@ -193,26 +216,3 @@ class _Newton:
         penalty = at.penalty[index]
         at.penalty[index] = np.minimum(3 * penalty, np.maximum(limit, penalty))
         return scaled.evaluate(now.indices, at)
-
-
-@dataclass
-class _Best:
-    """The best primal and the best dual point of each problem so far."""
-
-    theta: np.ndarray
-    dual: np.ndarray
-    primal: np.ndarray
-    dual_value: np.ndarray
-
-    def update(self, now: Evaluation, theta: np.ndarray) -> None:
-        """Replaces the points that the evaluation improves upon."""
-        for j in np.flatnonzero(now.primal < self.primal[now.indices]):
-            k = now.indices[j]
-            self.theta[k], self.primal[k] = theta[k], now.primal[j]
-        for j in np.flatnonzero(now.dual_value > self.dual_value[now.indices]):
-            k = now.indices[j]
-            self.dual[k], self.dual_value[k] = now.dual[j], now.dual_value[j]
-
-    def progress(self, steps: int) -> LinearProgress:
-        """Returns a copy of the objectives."""
-        return LinearProgress(steps, self.primal.copy(), self.dual_value.copy())

@@ -28,6 +28,22 @@ def is_direct(examples: Examples) -> bool:
     return examples.num_features <= _MAX_FEATURES
 
 
+class _MarginSystems(NamedTuple):
+    r"""Newton systems over examples, with the matrices $I + R (X X^\top + 1 / c) R$."""
+
+    root: np.ndarray  # `[systems, examples]`: square roots of the slopes, the diagonals of R
+    right: np.ndarray  # `[systems, examples]`: the right-hand sides
+    corner: np.ndarray  # `[systems]`: c, the curvature of the intercept
+    goal: np.ndarray  # `[systems]`: squared norms of the right-hand sides of the features' systems
+
+    def select(self, j: int, index: np.ndarray) -> "_MarginSystems":
+        """Selects one system and some of its examples."""
+        one = slice(j, j + 1)
+        return _MarginSystems(
+            self.root[one, index], self.right[one, index], self.corner[one], self.goal[one]
+        )
+
+
 class NewtonSystem:
     """The second derivatives of problems, updated from step to step."""
 
@@ -121,7 +137,7 @@ class NewtonSystem:
         start[:, -1] -= weighted.sum(1) / corner
         return start
 
-    def _solve_margin(self, systems: "_MarginSystems") -> np.ndarray:
+    def _solve_margin(self, systems: _MarginSystems) -> np.ndarray:
         """Solves the systems by products with all examples."""
         examples, dtype, root = self.examples, self.scaled.dtype, systems.root
         found, slow = np.zeros(root.shape), np.arange(len(root))
@@ -136,7 +152,7 @@ class NewtonSystem:
                 found[j, index] = _solve_gram(gram, systems.select(j, index))
         return found
 
-    def _solve_sparse_margin(self, systems: "_MarginSystems") -> np.ndarray:
+    def _solve_sparse_margin(self, systems: _MarginSystems) -> np.ndarray:
         """Solves the systems in threads, each with the examples within its own margin."""
         found = np.zeros(systems.root.shape)
 
@@ -151,22 +167,6 @@ class NewtonSystem:
 
         for_each(solve, range(len(found)))
         return found
-
-
-class _MarginSystems(NamedTuple):
-    r"""Newton systems over examples, with the matrices $I + R (X X^\top + 1 / c) R$."""
-
-    root: np.ndarray  # `[systems, examples]`: square roots of the slopes, the diagonals of R
-    right: np.ndarray  # `[systems, examples]`: the right-hand sides
-    corner: np.ndarray  # `[systems]`: c, the curvature of the intercept
-    goal: np.ndarray  # `[systems]`: squared norms of the right-hand sides of the features' systems
-
-    def select(self, j: int, index: np.ndarray) -> "_MarginSystems":
-        """Selects one system and some of its examples."""
-        one = slice(j, j + 1)
-        return _MarginSystems(
-            self.root[one, index], self.right[one, index], self.corner[one], self.goal[one]
-        )
 
 
 def _conjugate_gradients(
