@@ -36,7 +36,7 @@ class _MarginSystems(NamedTuple):
     corner: np.ndarray  # `[systems]`: c, the curvature of the intercept
     goal: np.ndarray  # `[systems]`: squared norms of the right-hand sides of the features' systems
 
-    def select(self, j: int, index: np.ndarray) -> "_MarginSystems":
+    def select(self, j: Any, index: np.ndarray) -> "_MarginSystems":
         """Selects one system and some of its examples."""
         one = slice(j, j + 1)
         return _MarginSystems(
