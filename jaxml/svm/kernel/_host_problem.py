@@ -68,8 +68,10 @@ class HostProblem:
 
     def variables(self, value: np.ndarray, score: np.ndarray) -> list[Variables]:
         """Returns the variables of each constraint."""
-        arrays = (value, score, self.sign, self.upper)
-        return [Variables(*(array[part] for array in arrays)) for part in self.constraints]
+        return [
+            Variables(value[part], score[part], self.sign[part], self.upper[part])
+            for part in self.constraints
+        ]
 
     def violation(self, value: np.ndarray, score: np.ndarray) -> float:
         """Returns the violation, at most 0 at the optimum."""

@@ -220,8 +220,8 @@ class SparseExamples(Examples):
         change = np.asarray(change, gram.dtype)
         used = np.flatnonzero(change)
         weight = change[used, None]
-        x = self._select(used, gram.dtype, features)
-        x = scipy.sparse.csr_array(scipy.sparse.hstack([x, np.ones_like(weight)]))
+        selected = self._select(used, gram.dtype, features)
+        x: Any = scipy.sparse.csr_array(scipy.sparse.hstack([selected, np.ones_like(weight)]))
         return gram + (scipy.sparse.csr_array(x.multiply(weight).T) @ x).toarray()
 
     def example_gram(self, index: np.ndarray) -> np.ndarray:

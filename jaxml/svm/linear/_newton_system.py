@@ -192,9 +192,9 @@ def _conjugate_gradients(
         stays = remains > _RESIDUAL**2 * goal
         if not stays.all():
             found[live[~stays]] = solution[~stays]
-            live, root, corner, goal, power, solution, left, line, curved = (
-                array[stays]
-                for array in (live, root, corner, goal, power, solution, left, line, curved)
+            live = live[stays]
+            root, corner, goal, power, solution, left, line, curved = (
+                array[stays] for array in (root, corner, goal, power, solution, left, line, curved)
             )
             if not len(live):
                 break

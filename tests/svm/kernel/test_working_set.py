@@ -162,9 +162,14 @@ def test_each_constraint_has_the_threshold_of_its_own_free_variables():
 
 def test_a_move_goes_all_the_way_to_the_least_of_its_pair():
     kernel = np.array([[[2.0, 0.7], [0.7, 1.5]]])
-    given: Any = (np.zeros((1, 2)), [[1.0, -0.5]], [[1.0, -1.0]], np.full((1, 2), 9.0))
+    given: Any = (
+        np.zeros((1, 2)),
+        np.array([[1.0, -0.5]]),
+        np.array([[1.0, -1.0]]),
+        np.full((1, 2), 9.0),
+    )
     with jax.enable_x64(True):
-        variables = Variables(*map(jnp.asarray, given))
+        variables = as_jax(Variables(*given))
         value, _ = working_set.solve(jnp.asarray(kernel), variables, jnp.zeros(1), max_steps=1)
     # 1.5 less of the difference in scores for each unit, up to 2 + 1.5 - 2 * 0.7 units.
     np.testing.assert_allclose(value, np.full((1, 2), 1.5 / 2.1), rtol=1e-12)
