@@ -38,14 +38,11 @@ def calibration_slopes(
     .. math:: a = \operatorname{arg\,max}_{a > 0} \sum_i v_i \sum_c t_{ic} \log p_{ic}, \qquad
         t_{ic} = \frac{N_{y_i} [c = y_i] + 1}{N_{y_i} + K}
 
-    for N_c samples of class c, of K classes. The targets t, instead of 0 and 1, keep the slope
-    finite where the decision makes no mistake.
+    for N_c samples of class c, of K classes, with `sample_weight` v. The targets t, instead of 0
+    and 1, keep the slope finite where the decision makes no mistake.
 
-    Args:
-      decision: `[samples]` or `[samples, classes]`, of samples held out from the fit; otherwise the
-        slopes are too steep.
-      labels: `[samples]`, integers in [0, classes) or booleans; others give NaN if traced.
-      sample_weight: `[samples]`, v, non-negative; None weights each sample by 1.
+    The decisions are of samples held out from the fit; otherwise the slopes are too steep. Traced
+    labels that are out of range give NaN.
 
     Returns:
       For two classes `[2]`, the slopes for negative and for positive decisions (the slope of all
@@ -63,7 +60,11 @@ def calibration_slopes(
     temperature is `1 / a`. libsvm and scikit-learn's `SVC(probability=True)` also fit an offset and
     couple pairs of classes: their most probable class may differ from the predicted one.
     """
-    _check(decision, labels, sample_weight)
+    _check_decision(decision)
+    validation.check_labels(labels, 2 if decision.ndim == 1 else decision.shape[1], booleans=True)
+    validation.check_shape("labels", labels, decision.shape[:1])
+    if sample_weight is not None:
+        validation.check_weights("sample_weight", sample_weight, decision.shape[0])
     (wide,) = inputs.at_least_float32(decision)
     weights = jnp.ones(len(wide), wide.dtype) if sample_weight is None else sample_weight
     weights = weights.astype(wide.dtype)
@@ -82,13 +83,9 @@ def calibrated_probabilities(
 ) -> Float[Array, "samples classes"]:
     r"""Computes the probability of each class, highest for the predicted class.
 
-    Args:
-      slopes: of `calibration_slopes`, positive: `[2]` for two classes, else a scalar.
-      decision: `[samples]` or `[samples, classes]`.
-
-    Returns:
-      `[samples, classes]`, in float32 at least. Where rounding makes another class as probable as
-      the predicted one, the latter gets the next larger number.
+    The positive slopes are those of `calibration_slopes`. Probabilities are in float32 at least.
+    Where rounding makes another class as probable as the predicted one, the latter gets the next
+    larger number.
 
     Example:
       >>> probabilities = calibrated_probabilities(jnp.array([1.0, 3.0]), jnp.array([0.0, 0.5]))
@@ -184,11 +181,3 @@ def _check_decision(decision: Array) -> None:
     if decision.ndim not in (1, 2) or (decision.ndim == 2 and decision.shape[1] < 2):
         rule = "have shape (samples,), or (samples, classes) with at least two classes"
         raise ValueError(f"`decision` must {rule}, got {decision.shape}")
-
-
-def _check(decision: Array, labels: Array, sample_weight: Array | None) -> None:
-    _check_decision(decision)
-    validation.check_labels(labels, 2 if decision.ndim == 1 else decision.shape[1], booleans=True)
-    validation.check_shape("labels", labels, decision.shape[:1])
-    if sample_weight is not None:
-        validation.check_weights("sample_weight", sample_weight, decision.shape[0])

@@ -3,6 +3,11 @@
 All values of C and all folds share the samples and, for each gamma, the kernel. Each fold is a
 problem in which the held-out samples have cost 0, so a grid computes the rows of the kernel matrix
 once, where a search by separate fits recomputes them for each value and fold.
+
+Samples `x` are `[samples, features]`, with labels `y` of at least two classes. `C` lists penalty
+parameters. `folds` is the number of stratified, shuffled folds, or `[samples]` indices of the fold
+that holds out each sample; each fold must leave samples of all classes. Invalid arguments raise
+InputError.
 """
 
 from collections.abc import Sequence
@@ -23,7 +28,7 @@ from jaxml.svm._checks import check_choice
 from jaxml.svm.estimators._fitted_kernel import FittedKernel, KernelSamples, fit_kernel
 from jaxml.svm.estimators._kernel import LARGEST
 from jaxml.svm.estimators._validation import encode_labels
-from jaxml.svm.kernel import DualProblems, group_by_class, groups_of_pairs, single_group
+from jaxml.svm.kernel import pair_problems
 from jaxml.svm.kernels import KERNELS
 from jaxml.svm.linear import LinearProblems, as_examples
 
@@ -32,17 +37,11 @@ __all__ = ["Grid", "kernel_grid", "linear_grid"]
 
 @dataclass(frozen=True)
 class Grid:
-    """Accuracies on held-out samples.
+    """Accuracies on held-out samples."""
 
-    Attributes:
-      C: `[Cs]`.
-      gamma: `[gammas]`; empty for linear classifiers.
-      accuracy: `[gammas, Cs, folds]`; `[Cs, folds]` for linear classifiers.
-    """
-
-    C: np.ndarray
-    gamma: np.ndarray
-    accuracy: np.ndarray
+    C: np.ndarray  # `[Cs]`
+    gamma: np.ndarray  # `[gammas]`; empty for linear classifiers
+    accuracy: np.ndarray  # `[gammas, Cs, folds]`; `[Cs, folds]` for linear classifiers
 
     @property
     def best(self) -> dict[str, float]:
@@ -64,17 +63,7 @@ def linear_grid(
 ) -> Grid:
     """Cross-validates linear one-vs-rest classifiers, with a penalized intercept.
 
-    Args:
-      x: `[samples, features]`, finite.
-      y: `[samples]` labels of at least two classes.
-      C: penalty parameters, > 0.
-      folds: number of stratified, shuffled folds; or `[samples]` indices of the fold that holds
-        out each sample. Each fold must leave samples of all classes.
-      loss: "squared_hinge" or "hinge".
-      tolerance: largest duality gap relative to the primal objective.
-
-    Raises:
-      InputError: invalid arguments.
+    The loss is "squared_hinge" or "hinge", and the tolerance that of the relative duality gap.
 
     Example:
       >>> from sklearn.datasets import load_iris
@@ -83,24 +72,19 @@ def linear_grid(
       (3, 3)
     """
     check_choice("loss", loss, ("squared_hinge", "hinge"))
-    costs = _costs(C)
-    x, labels, fold = _read(x, y, folds, np.float32)
-    num_classes, num_folds = int(labels.max()) + 1, int(fold.max()) + 1
+    x, labels, fold, costs, cost = _read(x, y, folds, C, np.float32)
+    num_classes, count = int(labels.max()) + 1, (int(labels.max()) + 1) * len(cost)
     signs = np.where(np.arange(num_classes)[:, None] == labels, 1.0, -1.0)
-    takes_part = fold != np.arange(num_folds)[:, None]
-    shape = (len(costs), num_folds, num_classes, len(labels))
-    cost = costs[:, None, None, None] * takes_part[:, None]
-    examples = as_examples(x)
-    count = len(costs) * num_folds * num_classes
     problems = LinearProblems(
-        np.broadcast_to(signs, shape).reshape(count, -1),
-        np.broadcast_to(cost, shape).reshape(count, -1),
+        np.tile(signs, (len(cost), 1)),
+        np.repeat(cost, num_classes, axis=0),
         np.zeros(count),
         np.ones(count),
     )
+    examples = as_examples(x)
     state = linear.solve(problems, examples, loss=loss, tolerance=tolerance).state
-    values = (examples.products(state.weights) + state.intercept[:, None]).reshape(shape)
-    right = values.argmax(2) == labels
+    values = examples.products(state.weights) + state.intercept[:, None]
+    right = values.reshape(len(costs), -1, num_classes, len(labels)).argmax(2) == labels
     return Grid(costs, np.empty(0), _accuracy(right, fold))
 
 
@@ -119,71 +103,38 @@ def kernel_grid(
 ) -> Grid:
     """Cross-validates kernel one-vs-one classifiers.
 
-    Args:
-      x: as in `linear_grid`.
-      y: as in `linear_grid`.
-      C: as in `linear_grid`.
-      gamma: coefficients of the kernel: numbers, or "scale" or "auto" of all samples.
-      kernel: a name in `jaxml.svm.kernels.KERNELS`.
-      coef0: constant of poly and sigmoid.
-      degree: degree of poly.
-      folds: as in `linear_grid`.
-      tolerance: largest violation of the optimality conditions, as libsvm measures it.
-      memory: bytes for rows of the kernel matrix.
-
-    Raises:
-      InputError: invalid arguments.
-
-    Example:
-      >>> from sklearn.datasets import load_iris
-      >>> x, y = load_iris(return_X_y=True)
-      >>> kernel_grid(x, y, C=[1.0, 10.0], gamma=[0.1, 1.0], folds=3).accuracy.shape
-      (2, 2, 3)
+    `kernel` is a name in `jaxml.svm.kernels.KERNELS`, and each `gamma` a number, or "scale" or
+    "auto" of all samples. The tolerance is that of the violation of the optimality conditions, as
+    in libsvm, and `memory` the bytes for rows of the kernel matrix.
     """
     check_choice("kernel", kernel, tuple(KERNELS))
-    costs = _costs(C)
-    x, labels, fold = _read(x, y, folds, [np.float64, np.float32])
-    num_classes, num_folds = int(labels.max()) + 1, int(fold.max()) + 1
-    pairs = reductions.pairs(num_classes)
-    columns = group_by_class(labels, num_classes) if num_classes > 2 else single_group(len(labels))
-    groups = groups_of_pairs(columns, pairs)
+    x, labels, fold, costs, cost = _read(x, y, folds, C, [np.float64, np.float32])
+    num_classes = int(labels.max()) + 1
+    columns, problems = pair_problems(labels, cost, num_classes)
+    problems = problems._replace(linear=-np.ones_like(problems.sign))
+    num_pairs = len(problems.sign) // len(cost)
     # The sample in each column of a pair, or -1.
-    seen = columns.index[groups].reshape(len(pairs), -1)
-    ends = np.array(pairs)
-    first, second = (labels[seen] == ends[:, [side]] for side in (0, 1))
-    member = (seen >= 0) & (first | second)
-    sign = np.where(first, 1.0, -1.0)
-    takes_part = member & (fold[seen] != np.arange(num_folds)[:, None, None])
-    shape = (len(costs), num_folds, len(pairs), seen.shape[1])
-    count = len(costs) * num_folds * len(pairs)
-    cost = np.broadcast_to(costs[:, None, None, None] * takes_part, shape)
-    all_signs = np.broadcast_to(sign, shape).reshape(count, 1, -1)
-    problems = DualProblems(
-        groups=np.broadcast_to(groups, (len(costs), num_folds, *groups.shape)).reshape(count, -1),
-        sign=all_signs,
-        linear=-np.ones_like(all_signs),
-        upper=cost.reshape(count, 1, -1),
-    )
+    seen = columns.index[problems.groups[:num_pairs]].reshape(num_pairs, -1)
+    shape = (len(costs), len(cost) // len(costs), *seen.shape)
     fitted = [fit_kernel(kernel, x, gamma=value, coef0=coef0, degree=degree) for value in gamma]
-    accuracy = np.empty((len(fitted), len(costs), num_folds))
-    for one, entry in zip(fitted, accuracy, strict=True):
+    accuracy = []
+    for one in fitted:
         solution = kernel_solver.solve(
-            problems,
-            KernelSamples(one, x, columns.examples),
-            columns.starts,
-            tolerance=tolerance,
-            memory=memory,
-        )
-        weight = (solution.value * all_signs).reshape(shape)
+            problems, KernelSamples(one, x, columns.examples), columns.starts,
+            tolerance=tolerance, memory=memory,
+        )  # fmt: skip
+        weight = (solution.value * problems.sign).reshape(shape)
         intercept = solution.threshold[0].reshape(shape[:3])
-        for held_out in range(num_folds):
+        right = np.zeros((*shape[:2], len(labels)), bool)
+        for held_out in range(shape[1]):
             rows = np.flatnonzero(fold == held_out)
             values = _outputs(one, x, rows, weight[:, held_out], seen)
             values += intercept[:, held_out].reshape(-1)
             for c, decisions in enumerate(np.split(values, len(costs), axis=1)):
                 voted = reductions.vote(jnp.asarray(decisions), num_classes=num_classes)
-                entry[c, held_out] = np.mean(np.asarray(voted) == labels[rows])
-    return Grid(costs, np.array([one.gamma for one in fitted]), accuracy)
+                right[c, held_out, rows] = np.asarray(voted) == labels[rows]
+        accuracy.append(_accuracy(right, fold))
+    return Grid(costs, np.array([one.gamma for one in fitted]), np.stack(accuracy))
 
 
 def _outputs(
@@ -205,9 +156,12 @@ def _accuracy(right: np.ndarray, fold: np.ndarray) -> np.ndarray:
 
 
 def _read(
-    x: ArrayLike, y: ArrayLike, folds: int | ArrayLike, dtype: Any
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the samples, the indices of their classes, and the indices of their folds."""
+    x: ArrayLike, y: ArrayLike, folds: int | ArrayLike, C: Sequence[float], dtype: Any
+) -> tuple[np.ndarray, ...]:
+    """Returns the samples, their classes and folds, C, and the costs `[Cs * folds, samples]`."""
+    costs = np.asarray(C, np.float64)
+    if costs.ndim != 1 or not len(costs) or not ((costs > 0) & (costs <= LARGEST)).all():
+        raise InputError(f"`C` must be a list of numbers > 0 and <= {LARGEST:g}, got {C}")
     try:
         with np.errstate(over="ignore"):  # check_X_y reports the infinity
             features, target = check_X_y(x, y, dtype=dtype)
@@ -217,10 +171,13 @@ def _read(
     except ValueError as error:
         raise InputError(f"invalid `x` or `y`: {str(error).splitlines()[0]}") from None
     if isinstance(folds, Integral):
-        return features, labels, _stratified(labels, int(folds))
-    fold = np.asarray(folds)
-    _check_folds(fold, labels, classes)
-    return features, labels, fold
+        fold = _stratified(labels, int(folds))
+    else:
+        fold = np.asarray(folds)
+        _check_folds(fold, labels, classes)
+    takes_part = fold != np.arange(int(fold.max()) + 1)[:, None]
+    cost = (costs[:, None, None] * takes_part).reshape(-1, len(labels))
+    return features, labels, fold, costs, cost
 
 
 def _stratified(labels: np.ndarray, folds: int) -> np.ndarray:
@@ -253,10 +210,3 @@ def _check_folds(fold: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> N
             f"`folds` must leave samples of each class, but fold {number} holds out all of class "
             f"{classes[label]}"
         )
-
-
-def _costs(C: Sequence[float]) -> np.ndarray:
-    costs = np.asarray(C, np.float64)
-    if costs.ndim != 1 or not len(costs) or not ((costs > 0) & (costs <= LARGEST)).all():
-        raise InputError(f"`C` must be a list of numbers > 0 and <= {LARGEST:g}, got {C}")
-    return costs

@@ -4,6 +4,13 @@ A kernel is a positive semidefinite function `(x, z) -> [examples of x, examples
 :math:`m` landmarks are examples at which it is evaluated. Arguments of other shapes raise
 `ValueError`.
 
+    >>> x = jnp.array([[3.0, 4.0]])
+    >>> def linear(x, z):
+    ...     return x @ z.T
+    >>> root = nystroem_root(x, kernel=linear)
+    >>> nystroem_features(x, x, root, kernel=linear).round(4).tolist()
+    [[5.0]]
+
 Source: Williams and Seeger, "Using the Nystroem method to speed up kernel machines", 2001.
 """
 
@@ -24,12 +31,7 @@ Kernel = Callable[[Array, Array], Array]
 def uniform_landmarks(
     key: Key, x: Float[Array, "examples inputs"], num_landmarks: int
 ) -> Float[Array, "landmarks inputs"]:
-    """Draws distinct examples uniformly.
-
-    Example:
-      >>> uniform_landmarks(jax.random.key(0), jnp.arange(5.0)[:, None], 5).sum().item()
-      10.0
-    """
+    """Draws distinct examples uniformly."""
     _check_count(x, num_landmarks)
     return x[jax.random.choice(key, len(x), (num_landmarks,), replace=False)]
 
@@ -82,20 +84,9 @@ def nystroem_root(
 
     .. math:: K_{mm}^{-1/2} = V \Lambda^{-1/2} V^\top, \qquad K_{mm} = V \Lambda V^\top
 
-    Eigenvalues of at most `cutoff` times the largest are left out, because they consist of rounding
-    errors, which the root would amplify. scikit-learn raises them to 1e-12 instead.
-
-    Args:
-      landmarks: The landmarks, possibly repeated.
-      kernel: The kernel.
-      cutoff: In [0, 1); None for m times the machine epsilon.
-
-    Returns:
-      The symmetric root, in the dtype of the kernel.
-
-    Example:
-      >>> nystroem_root(2 * jnp.eye(2), kernel=lambda x, z: x @ z.T).tolist()
-      [[0.5, 0.0], [0.0, 0.5]]
+    Landmarks may be repeated. Eigenvalues of at most `cutoff` (by default m times the machine
+    epsilon) times the largest are left out, because they are rounding errors, which the root would
+    amplify. scikit-learn raises them to 1e-12 instead.
     """
     if cutoff is not None and not 0 <= cutoff < 1:
         raise ValueError(f"`cutoff` must be in [0, 1), got {cutoff}")
@@ -122,14 +113,6 @@ def nystroem_features(
 
     The approximation is exact if x or z is a landmark. The root is that of `nystroem_root` for the
     same landmarks and kernel.
-
-    Example:
-      >>> x = jnp.array([[3.0, 4.0]])
-      >>> def linear(x, z):
-      ...     return x @ z.T
-      >>> root = nystroem_root(x, kernel=linear)
-      >>> nystroem_features(x, x, root, kernel=linear).round(4).tolist()
-      [[5.0]]
     """
     if x.ndim != 2 or x.shape[1:] != landmarks.shape[1:]:
         raise ValueError(

@@ -40,13 +40,6 @@ def fourier_frequencies(
     Returns:
       `[num_inputs, num_features / 2]`: the parameter of `fourier_features`.
 
-    Raises:
-      ValueError: A number is out of its range.
-
-    Example:
-      >>> fourier_frequencies(jax.random.key(0), 4, 10, gamma=0.5).shape
-      (4, 5)
-
     Source, orthogonal: Yu et al., "Orthogonal random features", 2016.
     """
     if num_inputs < 1:
@@ -81,16 +74,7 @@ def fourier_features(
     :math:`(k^2 - k^4/2) / D` than with D random phases, :math:`\sqrt{2/D} \cos(\omega^\top x + b)`,
     which scikit-learn's `RBFSampler` uses.
 
-    Args:
-      x: Examples.
-      frequencies: The result of `fourier_frequencies`.
-
-    Returns:
-      Features in the dtype of x, cosines first; computed in at least float32.
-
-    Raises:
-      ValueError: The numbers of inputs differ.
-      TypeError: An argument is not floating point.
+    The features have the dtype of x, and are computed in at least float32.
 
     Example:
       >>> frequencies = fourier_frequencies(jax.random.key(0), 2, 2000, gamma=0.5)

@@ -12,6 +12,9 @@ r"""Several classes as many problems of two: one-vs-rest and one-vs-one.
 
 Decisions of one-vs-one are `[..., pairs]` in the order of `pairs`, positive for the first class.
 Labels out of range and shapes that do not fit raise ValueError, other dtypes TypeError.
+
+References: Rifkin and Klautau, "In defense of one-vs-all classification", 2004; Knerr, Personnaz
+and Dreyfus, "Single-layer learning revisited", 1990.
 """
 
 import itertools
@@ -33,25 +36,15 @@ def one_vs_rest(
     num_classes: int,
     dtype: jax.typing.DTypeLike = jnp.float32,
 ) -> Float[Array, "classes samples"]:
-    r"""Returns the signs of each class against all others.
+    r"""Returns 1 for the samples of each class and -1 for all others.
 
-    Args:
-      labels: `[samples]`, integers in [0, num_classes); others are -1 everywhere if traced.
-      num_classes: at least 2.
-      dtype: a floating-point dtype.
-
-    Returns:
-      `[classes, samples]`: 1 where the label is the class, else -1.
+    Traced labels that are out of range are -1 everywhere.
 
     Example:
       >>> one_vs_rest(jnp.array([0, 2]), num_classes=3).tolist()
       [[1.0, -1.0], [-1.0, -1.0], [-1.0, 1.0]]
-
-    Reference: Rifkin and Klautau, "In defense of one-vs-all classification", 2004.
     """
-    validation.check_num_classes(num_classes)
-    validation.check_labels(labels, num_classes)
-    return jnp.where(labelling.is_label(labels, num_classes).T, 1.0, -1.0).astype(dtype)
+    return jnp.where(_members(labels, num_classes), 1.0, -1.0).astype(dtype)
 
 
 def pairs(num_classes: int) -> tuple[tuple[int, int], ...]:
@@ -60,8 +53,6 @@ def pairs(num_classes: int) -> tuple[tuple[int, int], ...]:
     Example:
       >>> pairs(3)
       ((0, 1), (0, 2), (1, 2))
-
-    Reference: Knerr, Personnaz and Dreyfus, "Single-layer learning revisited", 1990.
     """
     validation.check_num_classes(num_classes)
     return tuple(itertools.combinations(range(num_classes), 2))
@@ -75,14 +66,11 @@ def one_vs_one(
 ) -> tuple[Float[Array, "pairs samples"], Float[Array, "pairs samples"]]:
     r"""Returns the signs of each pair of classes, and a mask of its samples.
 
-    Args:
-      labels: `[samples]`, integers in [0, num_classes); others are in no pair if traced.
-      num_classes: at least 2.
-      dtype: a floating-point dtype.
+    Traced labels that are out of range are in no pair.
 
     Returns:
       The signs, 1 for the first class of the pair and else -1, and the mask, 1 for both classes and
-      else 0, `[pairs, samples]` each. Multiply `sample_weight` with the mask.
+      else 0. Multiply `sample_weight` with the mask.
 
     Example:
       >>> signs, mask = one_vs_one(jnp.array([0, 2, 1]), num_classes=3)
@@ -90,8 +78,7 @@ def one_vs_one(
       [[1, 0, -1], [1, -1, 0], [0, -1, 1]]
     """
     first, second = _ends(num_classes)
-    validation.check_labels(labels, num_classes)
-    belongs = labelling.is_label(labels, num_classes).T
+    belongs = _members(labels, num_classes)
     signs = jnp.where(belongs[first], 1.0, -1.0).astype(dtype)
     return signs, (belongs[first] | belongs[second]).astype(dtype)
 
@@ -99,12 +86,7 @@ def one_vs_one(
 def votes(
     decisions: Float[Array, "*batch pairs"], *, num_classes: int
 ) -> Float[Array, "*batch classes"]:
-    r"""Counts the pairs that each class wins; a decision of 0 is for the second class.
-
-    Example:
-      >>> votes(jnp.array([-1.0, 2.0, 0.5]), num_classes=3).tolist()
-      [1.0, 2.0, 0.0]
-    """
+    """Counts the pairs that each class wins; a decision of 0 is for the second class."""
     _check_decisions(decisions, num_classes)
     first, second = (jax.nn.one_hot(end, num_classes) for end in _ends(num_classes))
     shape = (*decisions.shape, num_classes)
@@ -134,16 +116,19 @@ def one_vs_rest_decisions(
       v_a + \frac{t_a}{3 (|t_a| + 1)}, \qquad t_a = \sum_{(a, b)} d_{ab} - \sum_{(b, a)} d_{ba}
 
     This is the decision function of scikit-learn's `SVC(decision_function_shape="ovr")`.
-
-    Example:
-      >>> one_vs_rest_decisions(jnp.array([1.0, -1.0, 3.0]), num_classes=3).tolist()
-      [1.0, 1.2222222089767456, 0.7777777910232544]
     """
     _check_decisions(decisions, num_classes)
     first, second = _ends(num_classes)
     sides = jax.nn.one_hot(first, num_classes) - jax.nn.one_hot(second, num_classes)
     sums = decisions @ sides.astype(decisions.dtype)
     return votes(decisions, num_classes=num_classes) + sums / (3 * (jnp.abs(sums) + 1))
+
+
+def _members(labels: Array, num_classes: int) -> Array:
+    """Returns `[classes, samples]` booleans, after a check of the arguments."""
+    validation.check_num_classes(num_classes)
+    validation.check_labels(labels, num_classes)
+    return labelling.is_label(labels, num_classes).T
 
 
 def _ends(num_classes: int) -> tuple[Array, Array]:

@@ -152,7 +152,7 @@ class LinearSVC(ClassifierMixin, _LinearEstimator):
             positive = positive[1:]
         targets = np.where(positive, 1.0, -1.0)
         found = self._solve(x, targets, weights, loss=self.loss, penalty=self.penalty)
-        self.coef_, self.intercept_ = found.weights, found.intercept
+        self.coef_, self.intercept_ = found.state.weights, found.state.intercept
         self.duality_gap_ = found.certificate.primal - found.certificate.dual
         return self
 
@@ -218,7 +218,7 @@ class LinearSVR(RegressorMixin, _LinearEstimator):
         weights = sample_weights(sample_weight, x.shape[0])
         targets = np.asarray(y, np.float64)[None]
         found = self._solve(x, targets, weights, loss=self.loss, epsilon=self.epsilon)
-        self.coef_, self.intercept_ = found.weights[0], found.intercept
+        self.coef_, self.intercept_ = found.state.weights[0], found.state.intercept
         self.duality_gap_ = float((found.certificate.primal - found.certificate.dual)[0])
         return self
 

@@ -21,10 +21,8 @@ from jaxml.svm.kernel import (
     ColumnGroups,
     DualProblems,
     KernelSolution,
-    group_by_class,
-    groups_of_pairs,
     padded_size,
-    single_group,
+    pair_problems,
 )
 from jaxml.types import Array
 
@@ -74,7 +72,8 @@ class PairwiseClassifier(ClassifierMixin, KernelEstimator):
         labels = labels[self._used]
         class_totals(self.classes_, labels, weights)
         self._fit_kernel(x)
-        columns, bounded = self._pairs(labels, self._costs(labels, weights))
+        costs = self._costs(labels, weights)
+        columns, bounded = pair_problems(labels, costs[None], len(self.classes_))
         problems = self._problems(bounded)
         solution, weight = self._solve(x, columns, problems)
         self._set_coefficients(x, labels, columns, problems.groups, weight, solution)
@@ -140,19 +139,6 @@ class PairwiseClassifier(ClassifierMixin, KernelEstimator):
     def _check(self) -> None:
         super()._check()
         check_choice("decision_function_shape", self.decision_function_shape, ("ovr", "ovo"))
-
-    def _pairs(self, labels: np.ndarray, costs: np.ndarray) -> tuple[ColumnGroups, DualProblems]:
-        """Returns the columns, and the signs and upper bounds of each pair of classes."""
-        count = len(self.classes_)
-        columns = single_group(len(labels)) if count == 2 else group_by_class(labels, count)
-        pairs = reductions.pairs(count)
-        groups = groups_of_pairs(columns, pairs)
-        row = columns.index[groups].reshape(len(pairs), 1, -1)
-        label = np.where(row >= 0, labels[row], -1)
-        first, second = (np.array(ends)[:, None, None] for ends in zip(*pairs, strict=True))
-        sign = np.where(label == first, 1.0, -1.0)
-        upper = np.where((label == first) | (label == second), costs[row], 0.0)
-        return columns, DualProblems(groups, sign, np.zeros_like(sign), upper)
 
     def _set_coefficients(
         self,

@@ -17,9 +17,8 @@ error. `solve` solves many problems at once.
 
 from jaxml.svm.kernel._column_groups import (
     ColumnGroups,
-    group_by_class,
-    groups_of_pairs,
     padded_size,
+    pair_problems,
     single_group,
 )
 from jaxml.svm.kernel._host_kernel import HostExamples, HostKernel, product_error, take
@@ -34,9 +33,8 @@ __all__ = [
     "KernelExamples",
     "KernelProgress",
     "KernelSolution",
-    "group_by_class",
-    "groups_of_pairs",
     "padded_size",
+    "pair_problems",
     "product_error",
     "single_group",
     "solve",

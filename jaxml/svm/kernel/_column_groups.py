@@ -7,21 +7,19 @@ where its problems have no variables.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
+
+from jaxml.svm.kernel._problems import DualProblems
 
 
 @dataclass(frozen=True)
 class ColumnGroups:
-    """Groups of columns.
+    """Groups of columns."""
 
-    Attributes:
-      index: `[groups, size]`: the example in each column, padded with -1.
-      owner: `[groups]`: the class of the examples in each group; 0 if all are in one group.
-    """
-
-    index: np.ndarray
-    owner: np.ndarray
+    index: np.ndarray  # `[groups, size]`: the example in each column, padded with -1
+    owner: np.ndarray  # `[groups]`: the class of the examples; 0 if all are in one group
 
     @property
     def starts(self) -> np.ndarray:
@@ -38,41 +36,24 @@ class ColumnGroups:
 
 
 def padded_size(count: int, least: int = 32) -> int:
-    """Rounds a positive count up, to a power of two or, beyond 1024, to a multiple of 256.
-
-    Example:
-      >>> [padded_size(count) for count in (3, 100, 1025)]
-      [32, 128, 1280]
-    """
+    """Rounds a positive count up, to a power of two or, beyond 1024, to a multiple of 256."""
     if count <= 1024:
         return max(least, 1 << (count - 1).bit_length())
     return -(-count // 256) * 256
 
 
 def single_group(count: int) -> ColumnGroups:
-    """Arranges all examples in one group, for problems that cover all of them.
-
-    Example:
-      >>> single_group(3).index[0, :5].tolist()
-      [0, 1, 2, -1, -1]
-    """
+    """Arranges all examples in one group, for problems that cover all of them."""
     index = np.full((1, padded_size(count, least=128)), -1)
     index[0, :count] = np.arange(count)
     return ColumnGroups(index, np.zeros(1, int))
 
 
 def group_by_class(labels: np.ndarray, num_classes: int) -> ColumnGroups:
-    """Arranges the examples of each class in groups of their own, for one-vs-one problems.
+    """Arranges the examples of each class in groups of their own, in the order of the classes.
 
     Each class has one group, or several smaller ones if the classes are of very different sizes, so
     that there are at most about twice as many columns as examples.
-
-    Args:
-      labels: `[examples]` integers in [0, num_classes), each at least once.
-      num_classes: Number of classes.
-
-    Returns:
-      Groups in the order of the classes.
 
     Example:
       >>> groups = group_by_class(np.array([1, 0, 1]), 2)
@@ -94,29 +75,43 @@ def group_by_class(labels: np.ndarray, num_classes: int) -> ColumnGroups:
 
 
 def groups_of_pairs(groups: ColumnGroups, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Returns the groups that each pair of classes covers.
+    """Returns the groups that each pair of classes covers, `[pairs, groups of each]`.
 
-    Args:
-      groups: From `single_group`, or from `group_by_class`, with at least three classes if pairs
-        cover different numbers of groups.
-      pairs: Pairs of classes.
-
-    Returns:
-      `[pairs, groups of each]`; pairs that cover fewer groups are padded with a group of neither
-      class.
-
-    Example:
-      >>> groups_of_pairs(group_by_class(np.arange(3), 3), [(0, 1), (0, 2)]).tolist()
-      [[0, 1], [0, 2]]
+    Pairs that cover fewer groups than others are padded with a group of neither class.
     """
     if len(groups.index) == 1:
         return np.zeros((len(pairs), 1), int)
     covered = [np.isin(groups.owner, pair) for pair in pairs]
-    width = max(mine.sum() for mine in covered)
-    found = np.zeros((len(pairs), width), int)
+    found = np.zeros((len(pairs), max(mine.sum() for mine in covered)), int)
     for row, mine in zip(found, covered, strict=True):
         own = np.flatnonzero(mine)
         row[: len(own)] = own
-        if len(own) < width:
-            row[len(own) :] = np.flatnonzero(~mine)[0]
+        row[len(own) :] = mine.argmin()  # the first that is not covered
     return found
+
+
+def pair_problems(
+    labels: np.ndarray, cost: np.ndarray, num_classes: int
+) -> tuple[ColumnGroups, DualProblems]:
+    """Arranges the examples, and bounds the variables of a problem for each pair of classes.
+
+    Args:
+      labels: `[examples]` integers in [0, num_classes), each at least once.
+      cost: `[settings, examples]`: upper bounds; each pair has one problem per setting.
+      num_classes: Number of classes.
+
+    Returns:
+      The columns, and `settings * pairs` problems with the sign 1 for the first class of a pair and
+      a linear term of 0.
+    """
+    columns = group_by_class(labels, num_classes) if num_classes > 2 else single_group(len(labels))
+    pairs = list(combinations(range(num_classes), 2))
+    groups = groups_of_pairs(columns, pairs)
+    example = columns.index[groups].reshape(len(pairs), -1)
+    label = np.where(example >= 0, labels[example], -1)
+    first, second = np.array(pairs).T[:, :, None]
+    is_member = (label == first) | (label == second)
+    upper = np.where(is_member, cost[:, example], 0.0).reshape(-1, 1, example.shape[1])
+    sign = np.tile(np.where(label == first, 1.0, -1.0)[:, None], (len(cost), 1, 1))
+    groups = np.tile(groups, (len(cost), 1))
+    return columns, DualProblems(groups, sign, np.zeros_like(sign), upper)

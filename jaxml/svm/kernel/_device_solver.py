@@ -15,9 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxml.svm._threads import for_each
-from jaxml.svm.kernel import _device_steps
-from jaxml.svm.kernel._optimality import Variables
-from jaxml.svm.kernel._problems import DualProblems, KernelProgress
+from jaxml.svm.kernel import _working_set
+from jaxml.svm.kernel._problems import DualProblems, KernelProgress, Variables
 from jaxml.svm.kernel._row_cache import RowCache
 from jaxml.svm.kernels import Kernel
 from jaxml.types import Array
@@ -25,8 +24,6 @@ from jaxml.types import Array
 # On CPU, more problems than this are solved in blocks of the second size, in threads. All blocks
 # have one size, because compiling another program takes more than a second.
 _LARGEST_CPU_BLOCK, _CPU_BLOCK = 64, 32
-
-Report = Callable[[KernelProgress], None]
 
 
 @dataclass(frozen=True)
@@ -62,17 +59,16 @@ class DeviceSolver:
         size: int | None = None,
     ) -> None:
         count, k, columns = self._shape = problems.sign.shape
-        self._two = problems.two_constraints
-        self._groups = np.asarray(problems.groups, np.int32)
-        self._num_groups = len(starts)
-        self._group_size = columns // self._groups.shape[1]
-        self._starts = np.asarray(starts, np.int32)[self._groups]
+        self._group_size = columns // problems.groups.shape[1]
+        self._starts = np.asarray(starts, np.int32)[problems.groups]
         self._size = min(size or _default_size(count), k * columns)
         self._new_cache = partial(RowCache, kernel, examples, memory=memory, least=self._size)
         self._cache = self._new_cache()
-        self._sign, self._linear, self._upper = (
+        sign, self._linear, upper = (
             jnp.asarray(array.reshape(count, -1), examples.dtype) for array in problems[1:4]
         )
+        zero = jnp.zeros_like(sign)
+        self._start = Variables(zero, zero, sign, upper, problems.two_constraints)
         self._most = max(1, self._cache.num_slots // self._size)
         self._device = next(iter(examples.devices()))
         self._x64 = jax.dtypes.canonicalize_dtype(np.float64) == np.float64
@@ -88,23 +84,23 @@ class DeviceSolver:
         *,
         tolerance: float = 1e-3,
         max_rounds: int | None = None,
-        report: Report | None = None,
+        report: Callable[[KernelProgress], None] | None = None,
     ) -> DeviceSolution:
         """Iterates until convergence, stalling, the limit of rounds or an interruption."""
-        value = jnp.zeros_like(self._sign)
+        state, num_variables = self._start, self._linear.shape[1]
         if start is not None:
-            value = jnp.asarray(start.reshape(value.shape), value.dtype)
-        state = Variables(value, jnp.zeros_like(value), self._sign, self._upper)
+            value = jnp.asarray(start.reshape(self._linear.shape), self._linear.dtype)
+            state = replace(state, value=value)
         # Any variables, so that the first round has the shapes of the others.
-        spread = np.linspace(0, value.shape[1], self._size // 2, endpoint=False)
-        old = np.tile(spread.astype(np.int32), (len(value), 1))
-        rounds, steps, count = np.zeros(len(value), int), 0, 0
+        spread = np.linspace(0, num_variables, self._size // 2, endpoint=False)
+        old = np.tile(spread.astype(np.int32), (self._shape[0], 1))
+        rounds, steps, count = np.zeros(self._shape[0], int), 0, 0
         is_exact = interrupted = False
-        stall = _Stall(patience=5 if self._size == value.shape[1] else 100)
+        stall = _Stall(patience=5 if self._size == num_variables else 100)
         try:
             state, is_exact = self._recompute_scores(state), True
             while True:
-                chosen, spare, excess, progress = self._choose(state, old, count, steps, tolerance)
+                chosen, spare, excess, progress = self._survey(state, old, count, steps, tolerance)
                 if report:
                     report(self._count_support(state, progress))
                 if not progress.num_unsolved:
@@ -116,7 +112,9 @@ class DeviceSolver:
                 if count == max_rounds or stall.update(progress):
                     break
                 unsolved = np.flatnonzero(~(excess <= tolerance))
-                goal = self._goal(excess, tolerance)
+                goal = np.full_like(excess, 0.5 * tolerance)
+                if self._size < num_variables:
+                    goal = np.maximum(0.1 * excess, goal)
                 state, most = self._round(state, chosen, spare, unsolved, goal)
                 old = chosen[:, : self._size // 2]
                 rounds[unsolved] += 1
@@ -127,36 +125,27 @@ class DeviceSolver:
             self._cache = self._new_cache()
         if not is_exact:
             state = self._recompute_scores(state)
-        *_, progress = self._choose(state, old, count, steps, tolerance)
-        value, score = (np.asarray(array).reshape(self._shape) for array in state[:2])
+        *_, progress = self._survey(state, old, count, steps, tolerance)
+        value, score = (np.asarray(a).reshape(self._shape) for a in (state.value, state.score))
         return DeviceSolution(value, score, rounds, progress, interrupted)
 
-    def _choose(
+    def _survey(
         self, state: Variables, old: np.ndarray, rounds: int, steps: int, tolerance: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, KernelProgress]:
         """The next working sets, prefetch candidates, the violations, and the progress."""
-        chosen, spare, violation, objective = _device_steps.choose(
-            state, self._linear, old, size=self._size, two_constraints=self._two
-        )
-        excess = np.asarray(violation)
-        total = float(np.asarray(objective, np.float64).sum())
+        found = _working_set.survey(state, self._linear, old, size=self._size)
+        chosen, spare, excess, objective = map(np.asarray, found)
+        total = float(objective.astype(np.float64).sum())
         unsolved = int((~(excess <= tolerance)).sum())  # NaN is not solved
         progress = KernelProgress(rounds, steps, float(excess.max()), total, unsolved)
-        return np.asarray(chosen), np.asarray(spare), excess, progress
+        return chosen, spare, excess, progress
 
     def _count_support(self, state: Variables, progress: KernelProgress) -> KernelProgress:
         """Adds the statistics that are computed for reports only."""
-        gap, support = _device_steps.count_support(
-            state, self._groups, num_groups=self._num_groups, group_size=self._group_size,
-            two_constraints=self._two,
-        )  # fmt: skip
-        total = float(np.asarray(gap, np.float64).sum())
-        return replace(progress, gap=total, num_support=int(support))
-
-    def _goal(self, excess: np.ndarray, tolerance: float) -> np.ndarray:
-        """The violations to which working sets are solved."""
-        least = np.full_like(excess, 0.5 * tolerance)
-        return least if self._size == self._sign.shape[1] else np.maximum(0.1 * excess, least)
+        gap = np.asarray(_working_set.gaps(state), np.float64)
+        problem, variable = np.nonzero(np.asarray(state.value))
+        examples = np.unique(self._example_of(variable[:, None], problem))
+        return replace(progress, gap=float(gap.sum()), num_support=len(examples))
 
     def _round(
         self,
@@ -168,7 +157,7 @@ class DeviceSolver:
     ) -> tuple[Variables, int]:
         """Solves a working set of each unsolved problem; returns the most steps of any."""
         value, score = np.array(state.value), np.array(state.score)
-        sign, upper = np.asarray(state.sign), np.asarray(state.upper)
+        now = replace(jax.tree.map(np.asarray, state), value=value, score=score)
         most = []
 
         def advance(block: np.ndarray) -> None:
@@ -176,16 +165,15 @@ class DeviceSolver:
             is_new = np.arange(len(index)) < len(block)
             examples = self._example_of(chosen[index], index)
             with jax.default_device(self._device), jax.enable_x64(self._x64):
-                *found, steps = _device_steps.advance(
+                *found, steps = _working_set.advance(
                     self._cache.rows,
-                    Variables(*(jnp.asarray(a[index]) for a in (value, score, sign, upper))),
+                    jax.tree.map(lambda array: jnp.asarray(array[index]), now),
                     chosen[index],
                     self._starts[index],
                     self._cache.slots(examples),
                     examples,
                     np.where(is_new, goal[index], np.inf).astype(value.dtype),
                     k=self._shape[1],
-                    two_constraints=self._two,
                 )
             value[block], score[block] = (np.asarray(array)[: len(block)] for array in found)
             most.append(int(steps))
@@ -198,7 +186,7 @@ class DeviceSolver:
                 advance(blocks[0])
                 self._is_compiled, blocks = True, blocks[1:]
             for_each(advance, blocks, threads=self._on_cpu)
-        return state._replace(value=jnp.asarray(value), score=jnp.asarray(score)), max(most)
+        return replace(state, value=jnp.asarray(value), score=jnp.asarray(score)), max(most)
 
     def _example_of(self, variables: np.ndarray, problems: np.ndarray) -> np.ndarray:
         """`[problems, ...]`: the column of the matrix of each variable."""
@@ -208,25 +196,23 @@ class DeviceSolver:
 
     def _recompute_scores(self, state: Variables) -> Variables:
         """Computes the scores from the values, without the rounding errors of the updates."""
-        value = np.asarray(state.value)
-        weight = (np.asarray(self._sign) * value).reshape(self._shape).sum(1)
+        weight = (np.asarray(state.sign) * np.asarray(state.value)).reshape(self._shape).sum(1)
         problem, column = np.nonzero(weight)
         example = self._example_of(column[:, None], problem)[:, 0]
         products = np.zeros_like(weight)
         for rows in _parts(np.unique(example), min(self._cache.num_slots, 1024)):
             self._cache.hold(rows)
             index = _padded(rows, fill=int(rows[0]), least=128)
-            place = np.searchsorted(rows, example)
-            here = rows[np.minimum(place, len(rows) - 1)] == example
+            here = np.isin(example, rows)
             part = np.zeros((len(weight), len(index)), weight.dtype)
-            part[problem[here], place[here]] = weight[problem[here], column[here]]
-            found = _device_steps.products(
+            place = np.searchsorted(rows, example[here])
+            part[problem[here], place] = weight[problem[here], column[here]]
+            found = _working_set.products(
                 self._cache.rows, self._cache.slots(index), part, self._starts,
                 size=self._group_size,
             )  # fmt: skip
             products += np.asarray(found)
-        score = _device_steps.scores(self._sign, self._linear, self._upper, products)
-        return state._replace(score=score)
+        return replace(state, score=_working_set.scores(state, self._linear, products))
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Kernel matrices in float64 on the host, in blocks that several threads compute."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,17 +19,9 @@ HostExamples = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class HostKernel:
-    """A kernel of two sets of examples in float64.
+    """A kernel of two sets of examples in float64: see `jaxml.svm.kernels`, or a `function`."""
 
-    Attributes:
-      name: One of `jaxml.svm.kernels.KERNELS`, or "other" for `function`.
-      gamma: See `jaxml.svm.kernels`.
-      coef0: See `jaxml.svm.kernels`.
-      degree: See `jaxml.svm.kernels`.
-      function: A function of two arrays of examples.
-    """
-
-    name: str
+    name: str  # one of `KERNELS`, or "other"
     gamma: float = 1.0
     coef0: float = 0.0
     degree: int = 3
@@ -91,7 +83,7 @@ class HostKernel:
         def fill(here: slice) -> None:
             out[here] = self.block((x[0][here], x[1][here]), z)
 
-        self._for_blocks(fill, len(x[0]), max(1, len(z[0])))
+        for_each(fill, _slices(len(x[0]), len(z[0])), threads=self.is_thread_safe)
         return out
 
     def weighted_sums(
@@ -109,15 +101,14 @@ class HostKernel:
                 there = slice(column, column + width)
                 out[here] += self.block(part, (z[0][there], z[1][there])) @ weights[there]
 
-        self._for_blocks(fill, len(x[0]), width, threads)
+        for_each(fill, _slices(len(x[0]), width), threads=threads and self.is_thread_safe)
         return out
 
-    def _for_blocks(
-        self, fill: Callable[[slice], None], height: int, width: int, threads: bool = True
-    ) -> None:
-        step = max(1, _BLOCK // width)
-        blocks = (slice(start, start + step) for start in range(0, height, step))
-        for_each(fill, blocks, threads=threads and self.is_thread_safe)
+
+def _slices(height: int, width: int) -> Iterator[slice]:
+    """Splits a matrix into blocks of rows."""
+    step = max(1, _BLOCK // max(1, width))
+    return (slice(start, start + step) for start in range(0, height, step))
 
 
 def take(examples: HostExamples, index: np.ndarray) -> HostExamples:
@@ -126,9 +117,7 @@ def take(examples: HostExamples, index: np.ndarray) -> HostExamples:
 
 
 def product_error(squared_radius: float, num_features: int, dtype: np.typing.DTypeLike) -> float:
-    """Bounds the error of |x|^2 + |z|^2 - 2 x.z for examples within a radius.
-
-    The factor allows for the growth of rounding errors in sums of that many terms.
-    """
+    """Bounds the error of |x|^2 + |z|^2 - 2 x.z for examples within a radius."""
     unit = np.finfo(dtype).eps / 2
-    return float(4 * (1 + np.sqrt(num_features) / 4) * unit * squared_radius)
+    growth = 1 + np.sqrt(num_features) / 4  # of rounding errors in sums of that many terms
+    return float(4 * growth * unit * squared_radius)

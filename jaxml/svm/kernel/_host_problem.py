@@ -9,30 +9,26 @@ from functools import cached_property
 
 import numpy as np
 
-from jaxml.svm.kernel._optimality import Variables, extremes, threshold
+from jaxml.svm.kernel._problems import Variables
 
 
 @dataclass(frozen=True)
 class HostProblem:
-    """The variables of one problem and the totals of its equality constraints.
+    """Some variables of a larger problem; `sign`, `linear` and `upper` as in `DualProblems`."""
 
-    Attributes:
-      column: `[variables]`: the column of the kernel matrix of each variable.
-      sign: `[variables]`: -1 or 1.
-      linear: `[variables]`: p.
-      upper: `[variables]`: u, positive.
-      total: `[constraints]`: the signed sums that are fixed.
-      constraints: The variables of each equality constraint.
-      num_columns: The size of the kernel matrix.
-    """
-
-    column: np.ndarray
+    index: np.ndarray  # of the variables in the larger problem
+    columns: np.ndarray  # of the kernel matrix of the larger problem
+    column: np.ndarray  # of each variable, among `columns`
     sign: np.ndarray
     linear: np.ndarray
     upper: np.ndarray
-    total: np.ndarray
-    constraints: tuple[slice, ...]
-    num_columns: int
+    total: np.ndarray  # `[constraints]`: the signed sums that are fixed
+    constraints: tuple[slice, ...]  # the variables of each equality constraint
+
+    @property
+    def num_columns(self) -> int:
+        """The size of the kernel matrix."""
+        return len(self.columns)
 
     @cached_property
     def members(self) -> np.ndarray:
@@ -70,21 +66,20 @@ class HostProblem:
         products = kernel @ self.by_column(self.sign * value)
         return -self.sign * self.linear - products[self.column]
 
-    def variables(
-        self, value: np.ndarray, score: np.ndarray, part: slice = slice(None)
-    ) -> Variables:
-        """Combines values and scores with signs and bounds."""
-        return Variables(*(array[part] for array in (value, score, self.sign, self.upper)))
+    def variables(self, value: np.ndarray, score: np.ndarray) -> list[Variables]:
+        """Returns the variables of each constraint."""
+        return [
+            Variables(value[part], score[part], self.sign[part], self.upper[part])
+            for part in self.constraints
+        ]
 
     def violation(self, value: np.ndarray, score: np.ndarray) -> float:
         """Returns the violation, at most 0 at the optimum."""
-        parts = (extremes(self.variables(value, score, part)) for part in self.constraints)
-        return max(float(high - low) for high, low in parts)
+        return max(float(part.violation()) for part in self.variables(value, score))
 
     def thresholds(self, value: np.ndarray, score: np.ndarray) -> np.ndarray:
         """Returns the thresholds, `[constraints]`."""
-        parts = (self.variables(value, score, part) for part in self.constraints)
-        return np.array([threshold(part) for part in parts])
+        return np.concatenate([part.thresholds() for part in self.variables(value, score)])
 
     def project(self, value: np.ndarray) -> np.ndarray:
         """Returns values within the bounds that have the totals."""
@@ -109,13 +104,8 @@ class HostProblem:
 
 def host_problem(
     sign: np.ndarray, linear: np.ndarray, upper: np.ndarray, start: np.ndarray, *, two: bool
-) -> tuple[HostProblem, np.ndarray, np.ndarray]:
-    """Extracts one problem of `DualProblems`, `[k, columns]`; feasible values fix its totals.
-
-    Returns:
-      The problem; the indices of its variables in the flattened arrays; the columns of the arrays
-      that have variables, which are the columns of the problem.
-    """
+) -> HostProblem:
+    """Extracts one problem of `DualProblems`, `[k, columns]`; feasible values fix its totals."""
     index = np.flatnonzero(upper > 0)
     if two:
         index = index[np.argsort(-sign.reshape(-1)[index], kind="stable")]
@@ -125,18 +115,17 @@ def host_problem(
         columns = column  # in the order of the variables, so that rows need no rearranging
     position = np.empty(sign.shape[1], int)
     position[columns] = np.arange(len(columns))
-    signs = sign.reshape(-1)[index]
-    positive = int((signs > 0).sum())
-    parts = [slice(0, positive), slice(positive, len(index))] if two else [slice(0, len(index))]
+    signs, values = sign.reshape(-1)[index], start.reshape(-1)[index]
+    positive = int((signs > 0).sum()) if two else 0
+    parts = (slice(0, positive), slice(positive, len(index)))
     parts = tuple(part for part in parts if part.stop > part.start)
-    values = start.reshape(-1)[index]
-    problem = HostProblem(
+    return HostProblem(
+        index=index,
+        columns=columns,
         column=position[column],
         sign=signs,
         linear=linear.reshape(-1)[index],
         upper=upper.reshape(-1)[index],
         total=np.array([signs[part] @ values[part] for part in parts]),
         constraints=parts,
-        num_columns=len(columns),
     )
-    return problem, index, columns

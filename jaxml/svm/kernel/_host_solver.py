@@ -8,13 +8,14 @@ working sets, with a cache of rows of the kernel matrix.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxml.svm._threads import blas_threads
 from jaxml.svm.kernel import _interior_point
 from jaxml.svm.kernel._host_problem import HostProblem
-from jaxml.svm.kernel._pairs import move_pairs, pair_steps
 
 # The most columns of a problem that is not decomposed.
 LARGEST_WHOLE = 1024
@@ -41,18 +42,12 @@ class HostSolution:
     interrupted: bool = False
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """When to stop, and the callback of each round, which may raise `KeyboardInterrupt`."""
 
     tolerance: float
     max_rounds: int | None = None
     report: Callable[[HostSolution], None] | None = None
-
-    def notify(self, now: HostSolution) -> None:
-        """Reports a round."""
-        if self.report:
-            self.report(now)
 
 
 def solve(problem: HostProblem, block: Block, value: np.ndarray, limits: Limits) -> HostSolution:
@@ -69,8 +64,16 @@ def _solve_whole(
     problem: HostProblem, kernel: np.ndarray, value: np.ndarray, limits: Limits
 ) -> HostSolution:
     """Alternates between pairs and the interior-point method, given the kernel matrix."""
+
+    def at(value: np.ndarray, rounds: int, steps: int) -> HostSolution:
+        score = problem.scores(kernel, value)
+        return HostSolution(value, score, problem.violation(value, score), rounds, steps)
+
     goal = 0.5 * limits.tolerance
-    best = now = _at(problem, kernel, value, HostSolution(value, value, np.inf))
+    # The number of steps that take about as long as the interior-point method.
+    size = len(kernel)
+    most = max(4 * len(value), int(size + size**3 / 1.2e5))
+    best = now = at(value, 0, 0)
     try:
         for number, budget in enumerate((1, None, 1, 20, 20)):
             before = best.violation
@@ -79,13 +82,14 @@ def _solve_whole(
             if budget is None:
                 value, taken = _interior_point.solve(problem, kernel, goal), 0
             else:
-                most = budget * pair_steps(kernel, len(value))
-                value, taken = move_pairs(problem, kernel, best.value, best.score, goal, most)
-            last = replace(now, rounds=now.rounds + 1, steps=now.steps + taken)
-            now = _at(problem, kernel, value, last)
+                value, taken = move_pairs(
+                    problem, kernel, best.value, best.score, goal, budget * most
+                )
+            now = at(value, now.rounds + 1, now.steps + taken)
             if now.violation < best.violation:
                 best = now
-            limits.notify(now)
+            if limits.report:
+                limits.report(now)
             if number > 1 and best.violation > 0.5 * before:
                 break
     except KeyboardInterrupt:
@@ -93,11 +97,67 @@ def _solve_whole(
     return replace(best, rounds=now.rounds, steps=now.steps)
 
 
-def _at(
-    problem: HostProblem, kernel: np.ndarray, value: np.ndarray, last: HostSolution
-) -> HostSolution:
-    score = problem.scores(kernel, value)
-    return replace(last, value=value, score=score, violation=problem.violation(value, score))
+def move_pairs(
+    problem: HostProblem,
+    kernel: np.ndarray,
+    value: np.ndarray,
+    score: np.ndarray,
+    tolerance: float,
+    max_steps: int,
+) -> tuple[np.ndarray, int]:
+    """Moves pairs until the violation is within the tolerance; returns values and their number."""
+    sign, upper, column = problem.sign, problem.upper, problem.column
+    value, score = value.copy(), score.copy()
+    diagonal = np.diagonal(kernel)[column]
+    least = max(1e-12, 1e-15 * float(diagonal.max(initial=0.0)))
+    # Added to scores, these exclude the variables that are not in I_up or I_low.
+    parts = problem.variables(value, np.zeros_like(value))
+    up = np.concatenate([part.up() for part in parts])
+    low = np.concatenate([part.low() for part in parts])
+
+    def row(variable: int) -> np.ndarray:
+        entries = kernel[column[variable]]
+        return entries if problem.is_one_to_one else entries[column]
+
+    for step in range(max_steps):
+        chosen, worst = None, tolerance
+        for part in problem.constraints:
+            first = part.start + int((score[part] + up[part]).argmax())
+            difference = score[first] + up[first] - (score[part] + low[part])
+            violation = difference.max()
+            if violation > worst:
+                chosen, worst = (part, first, difference), violation
+        if chosen is None:
+            return value, step
+        part, first, difference = chosen
+        row_first = row(first)
+        curvature = diagonal[first] + diagonal[part] - 2 * row_first[part]
+        np.maximum(curvature, least, out=curvature)
+        np.maximum(difference, 0, out=difference)
+        second = int((difference * difference / curvature).argmax())
+        by = difference[second] / curvature[second]
+        second += part.start
+        by = _move(value, sign, upper, first, second, by)
+        score -= by * (row_first - row(second))
+        for one in (first, second):
+            positive = sign[one] > 0
+            above, below = value[one] < upper[one], value[one] > 0
+            up[one] = 0.0 if (above if positive else below) else -np.inf
+            low[one] = 0.0 if (below if positive else above) else np.inf
+    return value, max_steps
+
+
+def _move(
+    value: np.ndarray, sign: np.ndarray, upper: np.ndarray, first: int, second: int, by: float
+) -> float:
+    """Moves the first along its sign and the second against it; bounds are met exactly."""
+    end_first = upper[first] if sign[first] > 0 else 0.0
+    end_second = 0.0 if sign[second] > 0 else upper[second]
+    room_first, room_second = abs(end_first - value[first]), abs(end_second - value[second])
+    by = min(by, room_first, room_second)
+    value[first] = end_first if by == room_first else value[first] + sign[first] * by
+    value[second] = end_second if by == room_second else value[second] - sign[second] * by
+    return by
 
 
 class _RowCache:
@@ -138,7 +198,8 @@ def _solve_decomposed(
             now, is_exact = _round(problem, rows, now, limits.tolerance), False
             waited = 0 if now.violation < 0.9 * best.violation else waited + 1
             best = now if now.violation < best.violation else best
-            limits.notify(now)
+            if limits.report:
+                limits.report(now)
     except KeyboardInterrupt:
         interrupted = True
     best = now if now.violation <= limits.tolerance else best
@@ -170,15 +231,17 @@ def _round(
     weight = np.bincount(place, sign * start, len(columns))
     # The contribution of the other variables is fixed, and part of the linear term.
     linear = -sign * (now.score[chosen] + (kernel @ weight)[place])
-    constraints = _constraints_within(problem, chosen)
+    ends = [0, *(int(np.searchsorted(chosen, part.stop)) for part in problem.constraints)]
+    constraints = tuple(slice(a, b) for a, b in pairwise(ends) if b > a)
     part = HostProblem(
+        index=chosen,
+        columns=columns,
         column=place,
         sign=sign,
         linear=linear,
         upper=problem.upper[chosen],
         total=np.array([sign[each] @ start[each] for each in constraints]),
         constraints=constraints,
-        num_columns=len(columns),
     )
     goal = max(0.1 * now.violation, 0.5 * tolerance)
     with blas_threads(1):
@@ -195,10 +258,9 @@ def _working_set(problem: HostProblem, now: HostSolution) -> np.ndarray:
     """The variables that violate most in either direction, and free variables; in order."""
     taken = np.zeros(len(now.value), bool)
     quota = _WORKING_SET // (4 * len(problem.constraints))
-    at = problem.variables(now.value, now.score)
-    up, low = at.up(), at.low()
-    for part in problem.constraints:
-        for worst in (-up[part], low[part]):
+    parts = problem.variables(now.value, now.score)
+    for part, variables in zip(problem.constraints, parts, strict=True):
+        for worst in (-variables.up(), variables.low()):
             most = min(quota, len(worst))
             order = np.argpartition(worst, most - 1)[:most]
             taken[part.start + order[np.isfinite(worst[order])]] = True
@@ -208,10 +270,3 @@ def _working_set(problem: HostProblem, now: HostSolution) -> np.ndarray:
         free = np.random.default_rng(now.rounds).permutation(free)[:room]
     taken[free] = True
     return np.flatnonzero(taken)
-
-
-def _constraints_within(problem: HostProblem, chosen: np.ndarray) -> tuple[slice, ...]:
-    """The chosen variables of each constraint."""
-    ends = [int(np.searchsorted(chosen, part.stop)) for part in problem.constraints]
-    starts = [0, *ends[:-1]]
-    return tuple(slice(a, b) for a, b in zip(starts, ends, strict=True) if b > a)

@@ -8,7 +8,7 @@ Source: Mehrotra, "On the implementation of a primal-dual interior point method"
 Munson, "Interior-point methods for massive support vector machines", 2002.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,8 +73,8 @@ def _step(problem: HostProblem, kernel: np.ndarray, point: _Point) -> _Point | N
     value, room, low, high, level = point
     barrier = (value @ low + room @ high) / (2 * len(value))
     ratio = low / value + high / room
-    system = _System.of(problem, kernel, ratio)
-    if system is None:
+    solve = _factorize(problem, kernel, ratio)
+    if solve is None:
         return None
     slope = problem.sign * problem.spread(level) - problem.gradient(kernel, value)
     missing = problem.total - problem.totals(value)
@@ -82,7 +82,7 @@ def _step(problem: HostProblem, kernel: np.ndarray, point: _Point) -> _Point | N
     def direction(target: Any, second_low: Any, second_high: Any) -> tuple[Any, ...]:
         to_low = (target - second_low) / value
         to_high = (target - second_high) / room
-        by, by_level = system.solve(slope + to_low - to_high, missing)
+        by, by_level = solve(slope + to_low - to_high, missing)
         return by, by_level, to_low - low - low / value * by, to_high - high + high / room * by
 
     by, _, by_low, by_high = direction(0.0, 0.0, 0.0)
@@ -105,46 +105,44 @@ def _length(first: Any, by_first: Any, second: Any, by_second: Any) -> float:
     return min(1 / shrink, 1 / 0.995) if shrink > 0 else 1 / 0.995
 
 
-class _System:
-    """The factorized Newton system: the kernel matrix plus a diagonal."""
+def _factorize(
+    problem: HostProblem, kernel: np.ndarray, ratio: np.ndarray
+) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None:
+    """Factorizes the Newton system, with as little added to its diagonal as necessary.
 
-    def __init__(
-        self, problem: HostProblem, ratio: np.ndarray, factor: Any, by_column: Any
-    ) -> None:
-        self.problem, self.ratio, self.factor, self.by_column = problem, ratio, factor, by_column
-        self.answers = scipy.linalg.cho_solve(factor, problem.members, check_finite=False)
-        self.levels = problem.members.T @ self.answers
-
-    @classmethod
-    def of(cls, problem: HostProblem, kernel: np.ndarray, ratio: np.ndarray) -> "_System | None":
-        """Factorizes the system, with as little added to the diagonal as necessary."""
-        by_column = 1 / problem.by_column(1 / ratio)
-        size = np.diagonal(kernel).max() * np.finfo(float).eps
-        for jitter in (0.0, 1.0, 1e2, 1e4, 1e6):
-            matrix = kernel.copy()
-            diagonal = by_column + jitter * size
-            np.einsum("ii->i", matrix)[...] += diagonal
-            try:
-                factor = scipy.linalg.cho_factor(
-                    matrix.T, lower=True, overwrite_a=True, check_finite=False
-                )
-            except np.linalg.LinAlgError:
-                continue
-            return cls(problem, ratio, factor, diagonal)
+    Returns:
+      A function of the slope and the missing sums that returns the changes of the variables and of
+      the levels; None if the system cannot be factorized.
+    """
+    by_column = 1 / problem.by_column(1 / ratio)
+    size = np.diagonal(kernel).max() * np.finfo(float).eps
+    for jitter in (0.0, 1.0, 1e2, 1e4, 1e6):
+        matrix = kernel.copy()
+        diagonal = by_column + jitter * size
+        np.einsum("ii->i", matrix)[...] += diagonal
+        try:
+            factor = scipy.linalg.cho_factor(
+                matrix.T, lower=True, overwrite_a=True, check_finite=False
+            )
+            break
+        except np.linalg.LinAlgError:
+            continue
+    else:
         return None
+    answers = scipy.linalg.cho_solve(factor, problem.members, check_finite=False)
+    levels = problem.members.T @ answers
 
-    def solve(self, slope: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the changes of the variables and of the levels."""
-        problem = self.problem
-        pulled = problem.by_column(problem.sign * slope / self.ratio) * self.by_column
-        own = scipy.linalg.cho_solve(self.factor, pulled, check_finite=False)
-        level = np.linalg.lstsq(self.levels, missing - problem.members.T @ own)[0]
-        weight = own + self.answers @ level
+    def solve(slope: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        pulled = problem.by_column(problem.sign * slope / ratio) * diagonal
+        own = scipy.linalg.cho_solve(factor, pulled, check_finite=False)
+        level = np.linalg.lstsq(levels, missing - problem.members.T @ own)[0]
+        weight = own + answers @ level
         # This is kernel @ weight, from the system that the weight solves.
-        products = pulled + problem.members @ level - self.by_column * weight
-        level_of = problem.spread(level)
-        by = (slope + problem.sign * (level_of - products[problem.column])) / self.ratio
-        return by, level
+        products = pulled + problem.members @ level - diagonal * weight
+        pull = problem.sign * (problem.spread(level) - products[problem.column])
+        return (slope + pull) / ratio, level
+
+    return solve
 
 
 def _rounded(

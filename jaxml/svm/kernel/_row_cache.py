@@ -1,5 +1,6 @@
 """Cache of the rows of a kernel matrix, within a memory budget."""
 
+from collections.abc import Iterator
 from functools import partial
 
 import jax
@@ -16,12 +17,10 @@ _MAX_BYTES = {"cpu": 2**25, "other": 2**28}
 
 
 class RowCache:
-    """Rows of the kernel matrix of examples, with the least recently used replaced first.
+    """Rows `[slots, columns]` of the kernel matrix of examples.
 
-    Attributes:
-      rows: `[slots, columns]`.
-      num_slots: Number of rows that fit.
-      num_computed: Number of rows computed so far.
+    The least recently used of the `num_slots` that fit are replaced first. `num_computed` rows have
+    been computed so far.
     """
 
     def __init__(self, kernel: Kernel, examples: Array, *, memory: float, least: int) -> None:
@@ -61,12 +60,12 @@ class RowCache:
             others = np.setdiff1d(candidates, needed)
             others = others[self._slot_of[others] < 0]
             missing = np.concatenate([missing, others[:room]])
-        slots = self._free_slots(len(missing))
-        start = 0
-        for size in _split(len(missing), self._blocks):
-            new, into = missing[start : start + size], slots[start : start + size]
-            start += size
-            fill = (0, size - len(new))
+        slots = np.argsort(self._used_at, kind="stable")[: len(missing)]
+        leaving = self._example_in[slots]
+        self._slot_of[leaving[leaving >= 0]] = -1
+        for part in _split(len(missing), self._blocks):
+            new, into = missing[part], slots[part]
+            fill = (0, part.stop - part.start - len(new))
             self._compute(
                 np.pad(new.astype(np.int32), fill),
                 np.pad(into.astype(np.int32), fill, constant_values=self.num_slots),
@@ -87,13 +86,6 @@ class RowCache:
             products = inner_products(chosen, self._examples)
             self.rows = _place_named(self.rows, self._kernel, products, self._norms, index, into)
 
-    def _free_slots(self, count: int) -> np.ndarray:
-        """Frees the least recently used slots."""
-        slots = np.argsort(self._used_at, kind="stable")[:count]
-        leaving = self._example_in[slots]
-        self._slot_of[leaving[leaving >= 0]] = -1
-        return slots
-
 
 def _block_sizes(row_bytes: int) -> tuple[int, int]:
     """The numbers of rows computed at once: few sizes, so that few programs are compiled."""
@@ -102,13 +94,15 @@ def _block_sizes(row_bytes: int) -> tuple[int, int]:
     return largest, largest // 4
 
 
-def _split(count: int, blocks: tuple[int, ...]) -> list[int]:
-    """Splits a number of rows into blocks."""
-    sizes = []
-    for size in blocks:
-        sizes += [size] * (count // size)
-        count %= size
-    return sizes + [blocks[-1]] * (count > 0)
+def _split(count: int, sizes: tuple[int, ...]) -> Iterator[slice]:
+    """Splits a number of rows into blocks, of which the last may extend beyond the rows."""
+    start = 0
+    for size in sizes:
+        while count - start >= size:
+            yield slice(start, start + size)
+            start += size
+    if start < count:
+        yield slice(start, start + sizes[-1])
 
 
 @jax.jit

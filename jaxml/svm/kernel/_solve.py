@@ -8,6 +8,7 @@ the start, because compilation would take longer.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -15,10 +16,9 @@ import numpy as np
 
 from jaxml.svm._threads import for_each
 from jaxml.svm.kernel import _device_solver, _host_solver
-from jaxml.svm.kernel._device_solver import Report
 from jaxml.svm.kernel._host_kernel import HostExamples, HostKernel, take
 from jaxml.svm.kernel._host_problem import HostProblem, host_problem
-from jaxml.svm.kernel._problems import DualProblems, KernelProgress
+from jaxml.svm.kernel._problems import DualProblems, KernelProgress, Variables
 from jaxml.svm.kernels import Kernel
 
 # Seconds of moving pairs on the host that are less than a compilation.
@@ -37,19 +37,12 @@ _DEVICE_TOLERANCE = 0.9
 
 @runtime_checkable
 class KernelExamples(Protocol):
-    """Examples as columns of a kernel matrix, on the host and on the device.
+    """Examples as columns of a kernel matrix, on the host and on the device."""
 
-    Attributes:
-      host_kernel: The kernel in float64.
-      host_examples: The examples `[columns, ...]` of the former.
-      device_kernel: The kernel in JAX.
-      rounding: A bound of the absolute error of its entries.
-    """
-
-    host_kernel: HostKernel
-    host_examples: HostExamples
+    host_kernel: HostKernel  # in float64
+    host_examples: HostExamples  # `[columns, ...]`
     device_kernel: Kernel
-    rounding: float
+    rounding: float  # a bound of the absolute error of entries of `device_kernel`
 
     def device_examples(self) -> jax.Array:
         """Returns the examples `[columns, ...]` of `device_kernel`."""
@@ -58,33 +51,18 @@ class KernelExamples(Protocol):
 
 @dataclass
 class KernelSolution:
-    """Solutions of dual problems in float64.
+    """Solutions of dual problems in float64."""
 
-    Attributes:
-      value: `[problems, k, columns]`.
-      score: `[problems, k, columns]`; 0 where there is no variable.
-      threshold: `[constraints, problems]`: the scores that separate I_up from I_low.
-      violation: `[problems]`.
-      rounds: `[problems]`: number of working sets solved.
-      tolerance: `[problems]`: tolerances of the violation.
-      gap: `[problems]`: duality gaps, with the thresholds as intercepts.
-      dual: `[problems]`: dual objectives, to be maximized: lower bounds of the primal.
-      noise: `[problems]`: rounding errors of the scores.
-      interrupted: Whether a `KeyboardInterrupt` ended the solver.
-      steps: Number of pairs moved.
-    """
-
-    value: np.ndarray
-    score: np.ndarray
-    threshold: np.ndarray
-    violation: np.ndarray
-    rounds: np.ndarray
-    tolerance: np.ndarray
-    gap: np.ndarray
-    dual: np.ndarray
-    noise: np.ndarray
-    interrupted: bool = False
-    steps: int = 0
+    value: np.ndarray  # `[problems, k, columns]`
+    threshold: np.ndarray  # `[constraints, problems]`: the scores that separate I_up from I_low
+    violation: np.ndarray  # `[problems]`
+    rounds: np.ndarray  # `[problems]`: number of working sets solved
+    tolerance: np.ndarray  # `[problems]`: tolerances of the violation
+    gap: np.ndarray  # `[problems]`: duality gaps, with the thresholds as intercepts
+    dual: np.ndarray  # `[problems]`: dual objectives, lower bounds of the primal
+    noise: np.ndarray  # `[problems]`: rounding errors of the scores
+    interrupted: bool = False  # whether a `KeyboardInterrupt` ended the solver
+    steps: int = 0  # number of pairs moved
 
     @property
     def unsolved(self) -> np.ndarray:
@@ -112,7 +90,7 @@ def solve(
     scale: Callable[[np.ndarray], float] | None = None,
     max_rounds: int | None = None,
     memory: float = 2e9,
-    report: Report | None = None,
+    report: Callable[[KernelProgress], None] | None = None,
 ) -> KernelSolution:
     """Solves all problems until their violations are within the tolerance, in float64.
 
@@ -147,43 +125,52 @@ def solve(
     return run.found
 
 
+@dataclass
 class _Run:
-    """The problems and their current solutions."""
+    """The arguments of `solve`, and the current solutions."""
 
-    def __init__(
-        self,
-        problems: DualProblems,
-        examples: KernelExamples,
-        starts: np.ndarray,
-        start: np.ndarray,
-        tolerance: float,
-        max_rounds: int | None,
-        report: Report | None,
-    ) -> None:
-        self.problems, self.examples, self.starts, self.start = problems, examples, starts, start
-        self.tolerance, self.max_rounds, self.report = tolerance, max_rounds, report
+    problems: DualProblems
+    examples: KernelExamples
+    starts: np.ndarray
+    start: np.ndarray
+    tolerance: float
+    max_rounds: int | None
+    report: Callable[[KernelProgress], None] | None
+
+    def __post_init__(self) -> None:
+        problems = self.problems
         self.count, _, width = problems.sign.shape
         size = width // problems.groups.shape[1]
         inside = np.arange(width)
-        self.column = np.asarray(starts)[problems.groups][:, inside // size] + inside % size
+        self.column = np.asarray(self.starts)[problems.groups][:, inside // size] + inside % size
         self.found = KernelSolution(
-            value=np.array(start, np.float64),
-            score=np.zeros(problems.sign.shape),
+            value=np.array(self.start, np.float64),
             threshold=np.zeros((1 + problems.two_constraints, self.count)),
             violation=np.full(self.count, np.inf),
             rounds=np.zeros(self.count, int),
-            tolerance=np.full(self.count, tolerance),
+            tolerance=np.full(self.count, self.tolerance),
             gap=np.full(self.count, np.inf),
             dual=np.zeros(self.count),
             noise=np.zeros(self.count),
         )
-        self.shared_matrix: np.ndarray | None = None
 
-    def extract(self, number: int) -> tuple[HostProblem, np.ndarray, np.ndarray]:
-        """A problem, the indices of its variables, and its columns among all examples."""
+    def extract(self, number: int) -> tuple[HostProblem, np.ndarray]:
+        """Returns a problem, and its columns among all examples."""
         arrays = (array[number] for array in (*self.problems[1:4], self.start))
-        problem, index, columns = host_problem(*arrays, two=self.problems.two_constraints)
-        return problem, index, self.column[number][columns]
+        problem = host_problem(*arrays, two=self.problems.two_constraints)
+        return problem, self.column[number][problem.columns]
+
+    def store(
+        self, number: int, problem: HostProblem, value: np.ndarray, score: np.ndarray
+    ) -> None:
+        """Stores the solution of a problem."""
+        found, thresholds = self.found, problem.thresholds(value, score)
+        found.value[number].reshape(-1)[problem.index] = value
+        found.threshold[:, number] = thresholds
+        found.violation[number] = problem.violation(value, score)
+        variables = Variables(value, score, problem.sign, problem.upper)
+        found.gap[number] = variables.gap(thresholds)
+        found.dual[number] = value @ (problem.sign * score - problem.linear) / 2
 
     def is_for_host(self) -> bool:
         """Returns whether the host is faster, or the digits of the device do not suffice."""
@@ -213,21 +200,21 @@ class _Run:
         self.found.interrupted = solution.interrupted
 
         def evaluate(number: int) -> None:
-            problem, index, columns = self.extract(number)
-            value = solution.value[number].reshape(-1)[index]
+            problem, columns = self.extract(number)
+            value = solution.value[number].reshape(-1)[problem.index]
             # Bounds are met exactly in the dtype of the device.
             at_bound = value >= problem.upper.astype(value.dtype)
             value = problem.project(np.where(at_bound, problem.upper, value.astype(np.float64)))
-            score = solution.score[number].reshape(-1)[index].astype(np.float64)
+            score = solution.score[number].reshape(-1)[problem.index].astype(np.float64)
             score = self.exact_scores(problem, columns, value, score)
-            self.store(number, problem, index, value, score)
+            self.store(number, problem, value, score)
 
         for_each(evaluate, range(self.count), threads=self.examples.host_kernel.is_thread_safe)
 
     def exact_scores(
         self, problem: HostProblem, columns: np.ndarray, value: np.ndarray, score: np.ndarray
     ) -> np.ndarray:
-        """Scores in float64, except of variables that are clearly optimal at 0."""
+        """Computes scores in float64, except of variables that are clearly optimal at 0."""
         weight = problem.by_column(problem.sign * value)
         error = self.examples.rounding * np.abs(weight).sum()
         error += np.finfo(np.float32).eps * np.abs(problem.linear).max(initial=0.0)
@@ -251,23 +238,61 @@ class _Run:
 
     def solve_on_host(self) -> None:
         """Solves the unsolved problems."""
+        for number in np.flatnonzero(self.found.unsolved).tolist():
+            self.solve_one(number)
+
+    def solve_one(self, number: int) -> None:
+        """Solves one problem on the host."""
         found = self.found
-        for number in np.flatnonzero(found.unsolved).tolist():
-            left = None
-            if self.max_rounds is not None:
-                left = max(self.max_rounds - int(found.rounds[number]), 0)
-            problem, index, columns = self.extract(number)
-            limits = _host_solver.Limits(
-                float(found.tolerance[number]),
-                0 if found.interrupted else left,
-                self.reporter(number, problem),
+        problem, columns = self.extract(number)
+        rounds, steps = int(found.rounds.max(initial=0)), found.steps
+
+        def notify(now: _host_solver.HostSolution) -> None:
+            """Reports a round of this problem as progress of all."""
+            self.store(number, problem, now.value, now.score)
+            known = np.isfinite(found.violation)
+            assert self.report is not None
+            self.report(
+                KernelProgress(
+                    rounds=rounds + now.rounds,
+                    steps=steps + now.steps,
+                    violation=float(found.violation[known].max()),
+                    objective=-float(found.dual.sum()),
+                    num_unsolved=int(found.unsolved.sum()),
+                    gap=float(found.gap[known].sum()),
+                    num_support=int(np.count_nonzero(now.value)),
+                )
             )
-            value = found.value[number].reshape(-1)[index]
-            solution = _host_solver.solve(problem, self.block(columns), value, limits)
-            found.rounds[number] += solution.rounds
-            found.steps += solution.steps
-            found.interrupted |= solution.interrupted
-            self.store(number, problem, index, solution.value, solution.score)
+
+        left = None
+        if self.max_rounds is not None:
+            left = max(self.max_rounds - int(found.rounds[number]), 0)
+        limits = _host_solver.Limits(
+            float(found.tolerance[number]),
+            0 if found.interrupted else left,
+            notify if self.report else None,
+        )
+        value = found.value[number].reshape(-1)[problem.index]
+        solution = _host_solver.solve(problem, self.block(columns), value, limits)
+        found.rounds[number] += solution.rounds
+        found.steps += solution.steps
+        found.interrupted |= solution.interrupted
+        self.store(number, problem, solution.value, solution.score)
+
+    def block(self, columns: np.ndarray) -> _host_solver.Block:
+        """Returns a function for the kernel matrix of some columns."""
+        kernel, examples = self.examples.host_kernel, self.examples.host_examples
+        if len(examples[0]) <= _SHARED_COLUMNS and self.count > 1:
+            shared = self.shared_matrix
+            return lambda i, j: shared[np.ix_(columns[i], columns[j])]
+        mine = take(examples, columns)
+        return lambda i, j: kernel.matrix(take(mine, i), take(mine, j))
+
+    @cached_property
+    def shared_matrix(self) -> np.ndarray:
+        """The kernel matrix of all examples."""
+        examples = self.examples.host_examples
+        return self.examples.host_kernel.matrix(examples, examples)
 
     def rescale(self, scale: Callable[[np.ndarray], float]) -> bool:
         """Tightens the tolerances of problems with small scores; returns if any is unsolved."""
@@ -276,70 +301,5 @@ class _Run:
         for number, threshold in enumerate(found.threshold.T):
             found.noise[number] = _NOISE * largest * np.abs(found.value[number]).sum()
             least = min(found.noise[number], self.tolerance)
-            wanted = self.tolerance * min(1.0, scale(threshold))
-            found.tolerance[number] = max(wanted, least)
+            found.tolerance[number] = max(self.tolerance * min(1.0, scale(threshold)), least)
         return bool(found.unsolved.any())
-
-    def block(self, columns: np.ndarray) -> _host_solver.Block:
-        """The kernel matrix of some columns."""
-        kernel, examples = self.examples.host_kernel, self.examples.host_examples
-        if len(examples[0]) <= _SHARED_COLUMNS and self.count > 1:
-            if self.shared_matrix is None:
-                self.shared_matrix = kernel.matrix(examples, examples)
-            shared = self.shared_matrix
-            return lambda i, j: shared[np.ix_(columns[i], columns[j])]
-        mine = take(examples, columns)
-        return lambda i, j: kernel.matrix(take(mine, i), take(mine, j))
-
-    def store(
-        self,
-        number: int,
-        problem: HostProblem,
-        index: np.ndarray,
-        value: np.ndarray,
-        score: np.ndarray,
-    ) -> None:
-        """Stores the solution of a problem."""
-        self.found.value[number].reshape(-1)[index] = value
-        self.found.score[number].reshape(-1)[index] = score
-        self.found.violation[number] = problem.violation(value, score)
-        self.store_objectives(number, problem, value, score)
-
-    def store_objectives(
-        self, number: int, problem: HostProblem, value: np.ndarray, score: np.ndarray
-    ) -> None:
-        """Stores the thresholds and the objectives of a problem."""
-        thresholds = problem.thresholds(value, score)
-        self.found.threshold[:, number] = thresholds
-        slope = problem.sign * (problem.spread(thresholds) - score)
-        gap = value * np.maximum(slope, 0) + (problem.upper - value) * np.maximum(-slope, 0)
-        self.found.gap[number] = gap.sum()
-        self.found.dual[number] = value @ (problem.sign * score - problem.linear) / 2
-
-    def reporter(
-        self, number: int, problem: HostProblem
-    ) -> Callable[[_host_solver.HostSolution], None] | None:
-        """Reports rounds of one problem as progress of all."""
-        report, found = self.report, self.found
-        if report is None:
-            return None
-        rounds, steps = int(found.rounds.max(initial=0)), found.steps
-
-        def notify(now: _host_solver.HostSolution) -> None:
-            violation = found.violation.copy()
-            violation[number] = now.violation
-            self.store_objectives(number, problem, now.value, now.score)
-            known = np.isfinite(violation)
-            report(
-                KernelProgress(
-                    rounds=rounds + now.rounds,
-                    steps=steps + now.steps,
-                    violation=float(violation[known].max()),
-                    objective=-float(found.dual.sum()),
-                    num_unsolved=int((~(violation <= found.tolerance)).sum()),
-                    gap=float(found.gap[known].sum()),
-                    num_support=int(np.count_nonzero(now.value)),
-                )
-            )
-
-        return notify

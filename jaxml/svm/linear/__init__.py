@@ -4,13 +4,16 @@
 `certify`.
 """
 
-from jaxml.svm.linear._certificate import Certificate, certify
-from jaxml.svm.linear._dense import DenseExamples, StreamedExamples
-from jaxml.svm.linear._examples import Examples
-from jaxml.svm.linear._fit import NO_INTERCEPT, LinearFit, fit, solve
+from jaxml.svm.linear._examples import (
+    DenseExamples,
+    Examples,
+    SparseExamples,
+    StreamedExamples,
+    as_examples,
+)
+from jaxml.svm.linear._fit import NO_INTERCEPT, Certificate, LinearFit, certify, fit, solve
 from jaxml.svm.linear._problems import LOSSES, LinearProblems
 from jaxml.svm.linear._solution import LinearProgress, LinearSolution, LinearState
-from jaxml.svm.linear._sparse import SparseExamples, as_examples
 
 __all__ = [
     "LOSSES",

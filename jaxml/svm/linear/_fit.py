@@ -1,21 +1,26 @@
 """Solvers of linear support vector machines, and training to a verified duality gap."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from jaxml.errors import InputError
-from jaxml.svm.linear._certificate import Certificate, certify
-from jaxml.svm.linear._examples import Examples
+from jaxml.svm.linear._examples import Examples, as_examples
 from jaxml.svm.linear._l1 import solve_l1
-from jaxml.svm.linear._newton import Report, solve_l2
+from jaxml.svm.linear._newton import solve_l2
 from jaxml.svm.linear._problems import LinearProblems
-from jaxml.svm.linear._solution import LinearSolution, LinearState
-from jaxml.svm.linear._sparse import as_examples
+from jaxml.svm.linear._solution import (
+    Limits,
+    LinearProgress,
+    LinearSolution,
+    LinearState,
+    relative_gap,
+)
 
 # The penalty of an intercept that is fixed at 0.
 NO_INTERCEPT = np.inf
@@ -34,7 +39,7 @@ def solve(
     start: LinearState | None = None,
     tolerance: float = 1e-4,
     max_steps: int = 1000,
-    report: Report | None = None,
+    report: Callable[[LinearProgress], None] | None = None,
     precise: bool = False,
 ) -> LinearSolution:
     """Minimizes each problem until its relative duality gap is within the tolerance.
@@ -57,35 +62,81 @@ def solve(
     Raises:
       InputError: More than 8192 of more than 4096 features have non-zero weights with "l1".
     """
+    problems, limits = problems.to_float64(), Limits(tolerance, max_steps, report)
     if penalty == "l1":
-        return solve_l1(
-            problems, examples, start=start, tolerance=tolerance, max_steps=max_steps, report=report
-        )
-    return solve_l2(
-        problems, examples, loss=loss, start=start, tolerance=tolerance, max_steps=max_steps,
-        report=report, precise=precise,
-    )  # fmt: skip
+        return solve_l1(problems, examples, start, limits)
+    return solve_l2(problems, examples, loss, start, limits, precise=precise)
+
+
+class Certificate(NamedTuple):
+    """The primal objectives of solutions, and lower bounds of the optima, in float64."""
+
+    primal: np.ndarray  # `[problems]`
+    dual: np.ndarray  # `[problems]`: the dual objectives of `variables`
+    variables: np.ndarray  # `[problems, examples]`: feasible dual variables
+
+    @property
+    def relative_gap(self) -> np.ndarray:
+        """The duality gap over the primal, `[problems]`; infinite if not finite."""
+        return relative_gap(self.primal, self.dual)
+
+
+def certify(
+    problems: LinearProblems,
+    examples: Examples,
+    state: LinearState,
+    *,
+    loss: str,
+    penalty: str = "l2",
+) -> Certificate:
+    """Evaluates the primal and the dual objective of a state in float64.
+
+    Dual variables are projected to feasible ones. The arguments are those of `solve`.
+    """
+    problems = problems.to_float64()
+    weights, intercept, dual = (np.array(array, np.float64) for array in state[:3])
+    losses, rho = problems.losses(loss), problems.intercept_penalty
+    for k, each in enumerate(losses):
+        dual[k] = each.feasible(dual[k], is_balanced=bool(rho[k] == 0))
+    decisions, sums = _products(examples, weights, dual)
+    decisions += intercept[:, None]
+    total = dual.sum(1)
+    lost = np.array([each.primal(row) for each, row in zip(losses, decisions, strict=True)])
+    finite = np.where(np.isfinite(rho), rho, 0)
+    inverse = np.where(finite > 0, 1 / np.where(finite > 0, finite, 1), 0)
+    if penalty == "l1":
+        largest = np.maximum(np.abs(sums).max(1, initial=0), np.abs(total) * inverse)
+        dual /= np.maximum(largest, 1)[:, None]
+        regularizer = np.abs(weights).sum(1) + finite * np.abs(intercept)
+        conjugate = np.zeros_like(regularizer)
+    else:
+        regularizer = (np.square(weights).sum(1) + finite * np.square(intercept)) / 2
+        conjugate = (np.square(sums).sum(1) + np.square(total) * inverse) / 2
+    value = np.array([each.dual(row) for each, row in zip(losses, dual, strict=True)])
+    return Certificate(regularizer + lost, value - conjugate, dual)
+
+
+def _products(
+    examples: Examples, weights: np.ndarray, dual: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Products with the weights and sums weighted by the dual variables, in one pass."""
+    products, sums = np.empty_like(dual), np.zeros(weights.T.shape)
+    transposed = np.ascontiguousarray(weights.T)
+    for part, x in examples.blocks():
+        x = x.astype(np.float64, copy=False)
+        products[:, part] = (x @ transposed).T
+        sums += x.T @ np.ascontiguousarray(dual[:, part].T)
+    return products, sums.T
 
 
 @dataclass(frozen=True)
 class LinearFit:
-    """Solutions of linear problems.
+    """Verified solutions of linear problems."""
 
-    Attributes:
-      weights: `[problems, features]` float64.
-      intercept: `[problems]` float64.
-      certificate: The primal and dual objectives.
-      steps: Number of Newton steps.
-      converged: Whether all relative gaps of the certificate are within the tolerance.
-      state: The state from which another call can resume.
-    """
-
-    weights: np.ndarray
-    intercept: np.ndarray
+    state: LinearState  # the weights and intercepts, from which another call can resume
     certificate: Certificate
-    steps: int
-    converged: bool
-    state: LinearState
+    steps: int  # number of Newton steps
+    converged: bool  # whether all relative gaps of the certificate are within the tolerance
 
 
 def fit(
@@ -100,23 +151,13 @@ def fit(
     tolerance: float = 1e-4,
     max_steps: int = 1000,
     start: LinearState | None = None,
-    report: Report | None = None,
+    report: Callable[[LinearProgress], None] | None = None,
 ) -> LinearFit:
     """Solves problems over the same examples and verifies the solutions in float64.
 
-    Args:
-      x: `[examples, features]`, as accepted by `as_examples`.
-      target: See `LinearProblems`.
-      cost: See `LinearProblems`.
-      loss: See `solve`.
-      penalty: See `solve`.
-      epsilon: Half the width of the insensitive tube in regression.
-      intercept_penalty: Weight of the intercept's penalty. With 0 the intercept is free, with
-        `NO_INTERCEPT` it is fixed at 0.
-      tolerance: Tolerance of the verified duality gap, relative to the primal.
-      max_steps: See `solve`.
-      start: See `solve`.
-      report: See `solve`.
+    `x` is an array or matrix for `as_examples`, and `target` and `cost` `[problems, examples]` and
+    the numbers `epsilon` and `intercept_penalty` are those of `LinearProblems`. Other arguments are
+    those of `solve`; the tolerance is that of the verified gap.
 
     Returns:
       The solutions. `sklearn.exceptions.ConvergenceWarning` is issued if a gap is too large.
@@ -143,20 +184,16 @@ def fit(
             break
         goal *= _SHARPER
     if not converged:
-        _warn(certificate, steps, tolerance, is_budget_spent=steps >= max_steps)
-    return LinearFit(start.weights, start.intercept, certificate, steps, converged, start)
-
-
-def _warn(certificate: Certificate, steps: int, tolerance: float, *, is_budget_spent: bool) -> None:
-    advice = "scale the features, or decrease C"
-    if is_budget_spent:
-        advice = "increase max_iter, or refit with warm_start=True to continue"
-    warnings.warn(
-        f"after {steps} steps the relative duality gap is {certificate.relative_gap.max():.1e}, "
-        f"not {tolerance:g}; {advice}",
-        ConvergenceWarning,
-        stacklevel=4,
-    )
+        advice = "scale the features, or decrease C"
+        if steps >= max_steps:
+            advice = "increase max_iter, or refit with warm_start=True to continue"
+        warnings.warn(
+            f"after {steps} steps the relative duality gap is "
+            f"{certificate.relative_gap.max():.1e}, not {tolerance:g}; {advice}",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    return LinearFit(start, certificate, steps, converged)
 
 
 def _checked(x: Any) -> Examples:

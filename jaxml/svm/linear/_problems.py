@@ -22,7 +22,7 @@ over $|\beta_i| \le c_i$ (unbounded if squared); in classification $\beta_i$ has
 Since $t^2 = 1$ in classification, all four losses depend on the residual $t - f$ alone, through one
 piecewise linear function, `Loss.update_dual`.
 
-All arrays are NumPy's in float64: they are short compared with the examples.
+Arrays are NumPy's in float64.
 """
 
 from collections.abc import Callable
@@ -37,18 +37,14 @@ LOSSES = ("hinge", "squared_hinge", "epsilon_insensitive", "squared_epsilon_inse
 class LinearProblems(NamedTuple):
     """Problems over the same examples.
 
-    Attributes:
-      target: `[problems, examples]`: -1 and 1 in classification, else real values.
-      cost: `[problems, examples]`: C times the sample weight; 0 excludes an example.
-      epsilon: `[problems]`: half the width of the insensitive tube; 0 in classification.
-      intercept_penalty: `[problems]`: rho, the weight of half the squared intercept. With 0 the
-        intercept is free, with infinity it is fixed at 0.
+    The intercept's penalty is rho, the weight of half the squared intercept. With 0 the intercept
+    is free, with infinity it is fixed at 0.
     """
 
-    target: np.ndarray
-    cost: np.ndarray
-    epsilon: np.ndarray
-    intercept_penalty: np.ndarray
+    target: np.ndarray  # `[problems, examples]`: -1 and 1 in classification, else real values
+    cost: np.ndarray  # `[problems, examples]`: C times the sample weight; 0 excludes an example
+    epsilon: np.ndarray  # `[problems]`: half the width of the insensitive tube, or 0
+    intercept_penalty: np.ndarray  # `[problems]`
 
     def to_float64(self) -> "LinearProblems":
         """Converts all arrays to NumPy float64."""
@@ -70,13 +66,6 @@ def is_classification(loss: str) -> bool:
     return loss.endswith("hinge")
 
 
-class DualUpdate(NamedTuple):
-    """Dual variables `[examples]`, and minus their derivatives, the curvature of the problem."""
-
-    dual: np.ndarray
-    slope: np.ndarray
-
-
 @dataclass(frozen=True)
 class Loss:
     """The loss of one problem: the fields of `LinearProblems`, `[examples]` each."""
@@ -86,7 +75,9 @@ class Loss:
     cost: np.ndarray
     epsilon: float = 0.0
 
-    def update_dual(self, decision: np.ndarray, dual: np.ndarray, penalty: float) -> DualUpdate:
+    def update_dual(
+        self, decision: np.ndarray, dual: np.ndarray, penalty: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         r"""Computes minus the derivative of the loss, or of its augmented Lagrangian.
 
         .. math:: \beta_i = \mathrm{clip}(\mathrm{shrink}(\beta_i^0 + \sigma (t_i - f_i),
@@ -94,13 +85,13 @@ class Loss:
 
         Here f is `decision`, with multipliers `dual` and sigma `penalty`; squared losses have no
         multipliers, and 2 c in place of sigma.
+
+        Returns:
+          The dual variables, and minus their derivatives, the curvature of the problem.
         """
-        slope = self._slope(penalty)
-        value = slope * self._signed(self.target - decision)
-        if not is_squared(self.name):
-            value += self._signed(dual)
+        value, slope = self._unclipped(decision, dual, penalty)
         inside = self._clip(value, slope)
-        return DualUpdate(self._signed(value), np.where(inside, slope, 0))
+        return self._signed(value), np.where(inside, slope, 0)
 
     def primal(self, decision: np.ndarray) -> float:
         """Returns the sum of the losses."""
@@ -123,12 +114,13 @@ class Loss:
             value -= (variables / cost) @ variables
         return float(value)
 
-    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the bounds of the dual variables, `[examples]` each."""
+    def feasible(self, variables: np.ndarray, *, is_balanced: bool) -> np.ndarray:
+        """Projects dual variables onto their bounds and, if `is_balanced`, onto those of sum 0."""
         high = np.where(self.cost > 0, np.inf, 0.0) if is_squared(self.name) else self.cost
-        if not is_classification(self.name):
-            return -high, high
-        return np.where(self.target < 0, -high, 0), np.where(self.target > 0, high, 0)
+        low = -high
+        if is_classification(self.name):
+            low, high = np.where(self.target < 0, -high, 0), np.where(self.target > 0, high, 0)
+        return _balance(variables, low, high) if is_balanced else np.clip(variables, low, high)
 
     def line_search(
         self,
@@ -147,10 +139,7 @@ class Loss:
         Returns:
           The step; 0 if the objective does not decrease along the line.
         """
-        slope = self._slope(penalty)
-        start = slope * self._signed(self.target - decision)
-        if not is_squared(self.name):
-            start += self._signed(dual)
+        start, slope = self._unclipped(decision, dual, penalty)
         along = self._signed(change)
         shift = -slope * along
         curvature = -shift * along
@@ -166,8 +155,15 @@ class Loss:
         at_zero, _ = derivatives(0.0)
         return _root(derivatives, at_zero) if at_zero < 0 else 0.0
 
-    def _slope(self, penalty: float) -> np.ndarray:
-        return 2 * self.cost if is_squared(self.name) else np.full(self.cost.shape, penalty)
+    def _unclipped(
+        self, decision: np.ndarray, dual: np.ndarray, penalty: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Signed dual variables before they are clipped, and minus their derivatives."""
+        slope = 2 * self.cost if is_squared(self.name) else np.full(self.cost.shape, penalty)
+        value = slope * self._signed(self.target - decision)
+        if not is_squared(self.name):
+            value += self._signed(dual)
+        return value, slope
 
     def _signed(self, value: np.ndarray) -> np.ndarray:
         """Multiplies by the targets in classification, where dual variables become non-negative."""
@@ -185,6 +181,26 @@ class Loss:
         inside = (value != 0) & (np.abs(value) < self.cost)
         np.clip(value, -self.cost, self.cost, out=value)
         return inside
+
+
+def _balance(point: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Projects a point onto a box that contains 0 and the hyperplane of sum 0, by bisection."""
+    if not (low.any() and high.any()):
+        return np.zeros_like(point)
+    size = np.abs(point).max(initial=0.0)
+    below, above = -2 * size - 1, 2 * size + 1
+    shift = 0.0
+    for _ in range(100):
+        shift = (below + above) / 2
+        if np.clip(point - shift, low, high).sum() > 0:
+            below = shift
+        else:
+            above = shift
+    found = np.clip(point - shift, low, high)
+    free = (low < found) & (found < high)
+    if free.any():  # the variables within their bounds share the remainder of the bisection
+        found = np.where(free, found - found.sum() / free.sum(), found)
+    return np.clip(found, low, high)
 
 
 def _root(derivatives: Callable[[float], tuple[float, float]], at_zero: float) -> float:

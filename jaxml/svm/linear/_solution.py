@@ -1,26 +1,20 @@
 """Solutions of linear problems, and the progress toward them."""
 
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 
 class LinearState(NamedTuple):
-    """The state from which a solver can resume.
+    """The state from which a solver can resume."""
 
-    Attributes:
-      weights: `[problems, features]`.
-      intercept: `[problems]`.
-      dual: `[problems, examples]`: dual variables, the multipliers of the augmented Lagrangian.
-      penalty: `[problems]`: sigma of the augmented Lagrangian.
-    """
-
-    weights: np.ndarray
-    intercept: np.ndarray
-    dual: np.ndarray
-    penalty: np.ndarray
+    weights: np.ndarray  # `[problems, features]`
+    intercept: np.ndarray  # `[problems]`
+    dual: np.ndarray  # `[problems, examples]`: the multipliers of the augmented Lagrangian
+    penalty: np.ndarray  # `[problems]`: sigma of the augmented Lagrangian
 
 
 def relative_gap(primal: np.ndarray, dual: np.ndarray) -> np.ndarray:
@@ -32,45 +26,44 @@ def relative_gap(primal: np.ndarray, dual: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class LinearProgress:
-    """Progress of a solver.
+    """Progress of a solver."""
 
-    Attributes:
-      steps: Newton steps on all examples.
-      primal: `[problems]`: the best primal objectives so far.
-      dual: `[problems]`: the best dual objectives, minus infinity before a feasible point.
-      num_support: Number of support vectors, counted for the `report` callback only.
-    """
-
-    steps: int
-    primal: np.ndarray
-    dual: np.ndarray
-    num_support: int = field(default=0, kw_only=True)
+    steps: int  # Newton steps on all examples
+    primal: np.ndarray  # `[problems]`: the best primal objectives so far
+    dual: np.ndarray  # `[problems]`: the best dual objectives, minus infinity if there are none
+    num_support: int = 0  # number of support vectors, counted for the `report` callback only
 
     @property
     def relative_gap(self) -> np.ndarray:
         """The duality gap over the primal, `[problems]`; infinite if not finite."""
         return relative_gap(self.primal, self.dual)
 
-    def with_support(self, dual: np.ndarray) -> "LinearProgress":
-        """Counts the examples whose dual variables `[problems, examples]` are not all zero."""
-        return replace(self, num_support=int(np.asarray(dual).any(0).sum()))
-
 
 @dataclass(frozen=True)
 class LinearSolution:
-    """Result of a solver.
+    """Result of a solver."""
 
-    Attributes:
-      state: The best points that were found.
-      progress: The objectives, in the dtype of the solver.
-      converged: Whether all relative duality gaps are within the tolerance.
-      interrupted: Whether a `KeyboardInterrupt` ended the solver.
-    """
+    state: LinearState  # the best points that were found
+    progress: LinearProgress  # the objectives, in the dtype of the solver
+    converged: bool  # whether all relative duality gaps are within the tolerance
+    interrupted: bool  # whether a `KeyboardInterrupt` ended the solver
 
-    state: LinearState
-    progress: LinearProgress
-    converged: bool
-    interrupted: bool
+
+class Limits(NamedTuple):
+    """The conditions that end a solver, and the callback of its steps."""
+
+    tolerance: float
+    max_steps: int
+    report: Callable[[LinearProgress], None] | None = None
+
+    def solved(self, progress: LinearProgress) -> np.ndarray:
+        """Returns whether the gap of each problem is within the tolerance."""
+        return progress.relative_gap <= self.tolerance
+
+    def notify(self, progress: LinearProgress, dual: np.ndarray) -> None:
+        """Reports a step that led to dual variables `[problems, examples]`."""
+        if self.report:
+            self.report(replace(progress, num_support=int(dual.any(0).sum())))
 
 
 @dataclass

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from jaxml.svm import LinearSVC, LinearSVR
-from jaxml.svm.linear import _fit, _sparse
+from jaxml.svm.linear import _examples, _fit
 
 EXACT: dict[str, Any] = {"tol": 1e-10, "max_iter": 10**6}
 
@@ -112,7 +112,7 @@ def test_l1_with_a_scaled_intercept():
 
 
 def test_large_sparse_samples_are_solved_in_float64(monkeypatch):
-    monkeypatch.setattr(_sparse, "_DENSE_DENSITY", 1.0)
+    monkeypatch.setattr(_examples, "_DENSE_DENSITY", 1.0)
     x, y = digits()
     counts = scipy.sparse.csr_matrix(x * np.geomspace(1, 1e4, x.shape[1]))
     ours = LinearSVC(tol=1e-7).fit(counts, y)

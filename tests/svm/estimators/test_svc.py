@@ -22,7 +22,7 @@ from jaxml.errors import InputError
 from jaxml.svm import SVC
 from jaxml.svm.estimators._fitted_kernel import fit_kernel
 from jaxml.svm.estimators._kernel import rescaled
-from jaxml.svm.kernel import _device_solver, _device_steps, _solve
+from jaxml.svm.kernel import _device_solver, _solve, _working_set
 from tests import properties
 
 X, Y = load_iris(return_X_y=True)
@@ -389,7 +389,7 @@ def test_warm_starts_with_other_labels_begin_at_zero():
 
 def test_an_interruption_warns_and_keeps_the_best_point(monkeypatch):
     monkeypatch.setattr(_solve, "_HOST_SECONDS", 0.0)
-    advance, calls = _device_steps.advance, []
+    advance, calls = _working_set.advance, []
 
     def stop(*arguments, **settings):
         calls.append(1)
@@ -397,7 +397,7 @@ def test_an_interruption_warns_and_keeps_the_best_point(monkeypatch):
             raise KeyboardInterrupt
         return advance(*arguments, **settings)
 
-    monkeypatch.setattr(_device_steps, "advance", stop)
+    monkeypatch.setattr(_working_set, "advance", stop)
     monkeypatch.setattr(_device_solver, "_default_size", lambda count: 16)
     model = SVC(warm_start=True)
     with pytest.warns(ConvergenceWarning, match="interrupted by the keyboard. The violation"):

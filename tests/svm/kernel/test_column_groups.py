@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from jaxml.svm import reductions
-from jaxml.svm.kernel import group_by_class, groups_of_pairs, padded_size, single_group
+from jaxml.svm.kernel import padded_size, single_group
+from jaxml.svm.kernel._column_groups import group_by_class, groups_of_pairs
 
 
 @pytest.mark.parametrize("count", [1, 32, 33, 1000, 1024, 1025, 20_000, 60_000])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import svm
 
-from jaxml.svm.kernel import _host_solver, _interior_point, _pairs
+from jaxml.svm.kernel import _host_solver, _interior_point
 from jaxml.svm.kernel._host_problem import host_problem
 from jaxml.svm.kernel._host_solver import Limits
 
@@ -58,9 +58,9 @@ PROBLEMS = {"classes": classification, "tube": regression, "two constraints": tw
 
 def read(name):
     parts, two, dual = PROBLEMS[name]()
-    problem, index, columns = host_problem(*parts, two=two)
-    kernel = GRAM[np.ix_(columns, columns)]
-    return problem, kernel, parts[3].reshape(-1)[index], dual
+    problem = host_problem(*parts, two=two)
+    kernel = GRAM[np.ix_(problem.columns, problem.columns)]
+    return problem, kernel, parts[3].reshape(-1)[problem.index], dual
 
 
 def check(problem, kernel, value, wanted, tolerance=TOLERANCE):
@@ -90,7 +90,7 @@ def test_the_interior_point_method_reaches_the_optimum(name):
 def test_moving_pairs_reaches_the_optimum(name):
     problem, kernel, value, wanted = read(name)
     score = problem.scores(kernel, value)
-    value, steps = _pairs.move_pairs(problem, kernel, value, score, TOLERANCE, 100_000)
+    value, steps = _host_solver.move_pairs(problem, kernel, value, score, TOLERANCE, 100_000)
     assert 0 < steps < 100_000
     check(problem, kernel, problem.project(value), wanted)
 
@@ -136,9 +136,7 @@ def test_an_interruption_returns_the_best_values():
 def test_samples_that_occur_many_times_have_a_singular_kernel():
     kernel = np.ones((40, 40))
     sign = np.where(np.arange(40) < 20, 1.0, -1.0)[None]
-    problem, _, _ = host_problem(
-        sign, -np.ones((1, 40)), np.ones((1, 40)), np.zeros((1, 40)), two=False
-    )
+    problem = host_problem(sign, -np.ones((1, 40)), np.ones((1, 40)), np.zeros((1, 40)), two=False)
     for value in (
         _interior_point.solve(problem, kernel, 1e-6),
         _host_solver.solve(problem, lambda *_: kernel, np.zeros(40), Limits(1e-6)).value,
@@ -148,7 +146,7 @@ def test_samples_that_occur_many_times_have_a_singular_kernel():
 
 def test_projection_changes_what_has_room():
     sign, upper = np.array([[1.0, 1, -1, -1]]), np.ones((1, 4))
-    problem, _, _ = host_problem(sign, 0 * sign, upper, 0 * sign, two=False)
+    problem = host_problem(sign, 0 * sign, upper, 0 * sign, two=False)
     found = problem.project(np.array([1.0, 0.25, 1.0, 0.24]))
     assert found[0] == found[2] == 1  # at their bounds they stay
     assert found[1] + found[0] == pytest.approx(found[2] + found[3], abs=1e-15)
@@ -159,8 +157,9 @@ def test_projection_changes_what_has_room():
 def test_indefinite_kernels_end():
     kernel = np.tanh(0.5 * X @ X.T - 1)
     parts, _, _ = classification()
-    problem, index, columns = host_problem(*parts, two=False)
-    kernel = kernel[np.ix_(columns, columns)]
-    found = _host_solver.solve(problem, lambda *_: kernel, np.zeros(len(index)), Limits(1e-3))
+    problem = host_problem(*parts, two=False)
+    kernel = kernel[np.ix_(problem.columns, problem.columns)]
+    start = np.zeros(len(problem.index))
+    found = _host_solver.solve(problem, lambda *_: kernel, start, Limits(1e-3))
     assert np.isfinite(found.value).all()
     assert found.violation <= 1e-3

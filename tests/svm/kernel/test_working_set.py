@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import minimize
 
 from jaxml.svm.kernel import _working_set as working_set
-from jaxml.svm.kernel._optimality import Variables
+from jaxml.svm.kernel._problems import Variables
 
 PROBLEMS, SIZE = 3, 12
 
@@ -25,8 +25,7 @@ def problems(*, two_constraints, seed=0):
     value = np.minimum(upper, 0.2) * (1.0 if two_constraints else 0.0)
     linear = rng.normal(size=(PROBLEMS, SIZE)) - (0 if two_constraints else 1)
     score = -sign * linear - np.einsum("pij,pj->pi", kernel, sign * value)
-    variables: Any = (value, score, sign, upper)
-    return kernel, linear, Variables(*variables)
+    return kernel, linear, Variables(value, score, sign, upper, two_constraints)
 
 
 def objective(kernel, linear, sign, value):
@@ -51,7 +50,7 @@ def best(kernel, linear, sign, upper, start, *, two_constraints):
 
 
 def as_jax(variables):
-    return Variables(*(jnp.asarray(part) for part in variables))
+    return jax.tree.map(jnp.asarray, variables)
 
 
 @pytest.mark.parametrize("two_constraints", [False, True])
@@ -60,7 +59,7 @@ def test_pairs_lead_to_the_minimum_of_a_general_solver(two_constraints):
     with jax.enable_x64(True):
         value, steps = working_set.solve(
             jnp.asarray(kernel), as_jax(variables), jnp.full(PROBLEMS, 1e-9),
-            max_steps=10_000, two_constraints=two_constraints,
+            max_steps=10_000,
         )  # fmt: skip
         value = np.asarray(value)
     assert 0 < int(steps) < 10_000
@@ -107,9 +106,9 @@ def test_steps_are_limited():
 def test_violation_is_the_largest_difference_of_scores_that_pairs_may_close(two_constraints):
     _, _, variables = problems(two_constraints=two_constraints, seed=3)
     with jax.enable_x64(True):
-        found = working_set.violation(as_jax(variables), two_constraints=two_constraints)
+        found = as_jax(variables).violation()
     for p in range(PROBLEMS):
-        value, score, sign, upper = (part[p] for part in variables)
+        value, score, sign, upper = (part[p] for part in jax.tree.leaves(variables))
         worst = -np.inf
         for i in range(SIZE):
             for j in range(SIZE):
@@ -127,13 +126,10 @@ def test_the_chosen_are_different_and_have_the_worst_pair(two_constraints, size)
     old = np.tile(np.arange(size // 2)[::-1], (PROBLEMS, 1)).astype(np.int32)
     with jax.enable_x64(True):
         variables = as_jax(variables)
-        chosen, likely = working_set.choose(
-            variables, jnp.asarray(old), size=size, spare=2, two_constraints=two_constraints
-        )
+        chosen, likely = working_set.choose(variables, jnp.asarray(old), size=size, spare=2)
         chosen, likely = np.asarray(chosen), np.asarray(likely)
-        part = Variables(*(jnp.take_along_axis(p, jnp.asarray(chosen), 1) for p in variables))
-        here = working_set.violation(part, two_constraints=two_constraints)
-        everywhere = working_set.violation(variables, two_constraints=two_constraints)
+        part = jax.tree.map(lambda p: jnp.take_along_axis(p, jnp.asarray(chosen), 1), variables)
+        here, everywhere = part.violation(), variables.violation()
     assert chosen.shape == (PROBLEMS, size)
     assert all(len(set(row)) == size for row in chosen)
     np.testing.assert_array_equal(chosen[:, size - size // 2 :], old)
@@ -149,7 +145,7 @@ def test_thresholds_part_the_scores():
     given: Any = (value, score, np.ones((3, 4)), np.ones((3, 4)))
     variables = Variables(*given)
     with jax.enable_x64(True):
-        found = np.asarray(working_set.thresholds(as_jax(variables)))
+        found = np.asarray(as_jax(variables).thresholds())
     # The free one; the middle of 3 and 1; the least of those that may only fall.
     np.testing.assert_allclose(found, [[2.0, 2.0, 1.0]])
 
@@ -158,17 +154,22 @@ def test_each_constraint_has_the_threshold_of_its_own_free_variables():
     value = np.array([[0.5, 0.5, 0.5, 0.5, 0.0, 1.0]])
     score = np.array([[2.0, 2.4, 2.2, -1.0, -9.0, 9.0]])
     sign = np.array([[1.0, 1.0, 1.0, -1.0, -1.0, 1.0]])
-    given: Any = (value, score, sign, np.ones((1, 6)))
+    variables = Variables(value, score, sign, np.ones((1, 6)), two_constraints=True)
     with jax.enable_x64(True):
-        found = np.asarray(working_set.thresholds(as_jax(Variables(*given)), two_constraints=True))
+        found = np.asarray(as_jax(variables).thresholds())
     np.testing.assert_allclose(found, [[2.2], [-1.0]])
 
 
 def test_a_move_goes_all_the_way_to_the_least_of_its_pair():
     kernel = np.array([[[2.0, 0.7], [0.7, 1.5]]])
-    given: Any = (np.zeros((1, 2)), [[1.0, -0.5]], [[1.0, -1.0]], np.full((1, 2), 9.0))
+    given: Any = (
+        np.zeros((1, 2)),
+        np.array([[1.0, -0.5]]),
+        np.array([[1.0, -1.0]]),
+        np.full((1, 2), 9.0),
+    )
     with jax.enable_x64(True):
-        variables = Variables(*map(jnp.asarray, given))
+        variables = as_jax(Variables(*given))
         value, _ = working_set.solve(jnp.asarray(kernel), variables, jnp.zeros(1), max_steps=1)
     # 1.5 less of the difference in scores for each unit, up to 2 + 1.5 - 2 * 0.7 units.
     np.testing.assert_allclose(value, np.full((1, 2), 1.5 / 2.1), rtol=1e-12)
@@ -183,9 +184,10 @@ def test_a_constraint_within_the_tolerance_does_not_end_the_search_of_the_other(
         score=jnp.array([[1.0, 0.0, 5e-4, 0.0]], jnp.float32),
         sign=jnp.array([[1.0, 1.0, -1.0, -1.0]], jnp.float32),
         upper=jnp.ones((1, 4), jnp.float32),
+        two_constraints=True,
     )
     tolerance = jnp.array([1e-3], jnp.float32)
-    value, _ = working_set.solve(kernel, given, tolerance, max_steps=50, two_constraints=True)
+    value, _ = working_set.solve(kernel, given, tolerance, max_steps=50)
     change = np.asarray(given.sign * (value - given.value), np.float64)[0]
     score = np.asarray(given.score, np.float64)[0] - np.diag(np.asarray(kernel[0])) * change
     assert score[0] - score[1] <= 1e-3 + 1e-6

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxml.svm.linear import DenseExamples, SparseExamples, StreamedExamples, _sparse, as_examples
+from jaxml.svm.linear import DenseExamples, SparseExamples, StreamedExamples, _examples, as_examples
 
 COUNT, FEATURES, PROBLEMS = 150, 7, 3
 
@@ -97,8 +97,8 @@ def test_blocks_are_all_of_it(wrapped):
     [(1, 2**20, SparseExamples), (0.3, 2**20, DenseExamples), (0.3, 100, SparseExamples)],
 )
 def test_sparse_examples_become_dense_where_they_are_nearly(monkeypatch, share, most, kind):
-    monkeypatch.setattr(_sparse, "_MAX_DENSE_BYTES", most)
-    monkeypatch.setattr(_sparse, "_DENSE_DENSITY", share)
+    monkeypatch.setattr(_examples, "_MAX_DENSE_BYTES", most)
+    monkeypatch.setattr(_examples, "_DENSE_DENSITY", share)
     wrapped = as_examples(scipy.sparse.csr_matrix(matrix()))
     assert isinstance(wrapped, kind)
     assert as_examples(wrapped) is wrapped

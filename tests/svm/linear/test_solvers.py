@@ -19,7 +19,6 @@ from jaxml.svm.linear import (
     SparseExamples,
     StreamedExamples,
     _l1,
-    _l1_direction,
     _newton,
     _newton_system,
     certify,
@@ -225,7 +224,7 @@ def test_an_interruption_before_anything_is_known_leaves_the_start(monkeypatch):
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_l1, "_update_dual", stopped)
+    monkeypatch.setattr(_l1._ProximalNewton, "update_dual", stopped)
     found = solve_l1(problems_of("squared_hinge"), DenseExamples(jnp.asarray(digits()[0])))
     assert found.interrupted
     assert not np.asarray(found.state.weights).any()
@@ -257,7 +256,7 @@ def test_some_of_many_features_are_moved_for_the_same_optimum(intercept, monkeyp
     )
     expected = solve_l1(problems, rows)
     monkeypatch.setattr(_l1, "_FEW_FEATURES", 16)
-    monkeypatch.setattr(_l1_direction, "_SIZES", (8, 32, 48))
+    monkeypatch.setattr(_l1, "_SIZES", (8, 32, 48))
     found = solve_l1(problems, rows)
     check(problems, rows, x, found, "squared_hinge", l1=True)
     np.testing.assert_allclose(found.progress.primal, expected.progress.primal, rtol=2e-4)
@@ -274,7 +273,7 @@ def test_l1_of_sparse_rows_is_that_of_dense_ones(monkeypatch):
 def test_an_l1_penalty_leaves_too_many_weights(monkeypatch):
     x, _ = digits()
     monkeypatch.setattr(_l1, "_FEW_FEATURES", 16)
-    monkeypatch.setattr(_l1_direction, "_SIZES", (4, 8))
+    monkeypatch.setattr(_l1, "_SIZES", (4, 8))
     with pytest.raises(
         ValueError,
         match="penalty='l1' supports at most 8 non-zero weights of 64 features",
