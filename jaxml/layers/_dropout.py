@@ -1,10 +1,11 @@
-r"""Dropout: random zeros in training, scaled so that the mean stays, and the identity otherwise.
+r"""Dropout: sets random entries to zero in training, scales the others to preserve the mean.
 
-The functions differ in the entries that are dropped together: one, a channel, a block of pixels or
-an example. Each takes one key for all of x; `vmap` over keys and examples draws separate masks.
+With `train=False`, x is returned. The functions differ in the entries that are dropped together:
+one, a channel, a block of pixels or an example. Each takes one key for all of x; `vmap` over keys
+and examples draws separate masks.
 
-`keep_prob` is TensorFlow 1's, the probability in (0, 1] of keeping an entry, where PyTorch, Keras
-and Flax take the rate `1 - keep_prob`. It may be a traced array, which is not validated.
+`keep_prob` is the probability in (0, 1] of keeping an entry, as in TensorFlow 1; PyTorch, Keras and
+Flax take the rate `1 - keep_prob`. It may be a traced array, which is not validated.
 """
 
 import math
@@ -32,11 +33,10 @@ def dropout(
       key: a PRNG key; the mask does not depend on the dtype of x.
       x: array of any shape.
       keep_prob: p, the probability of keeping an entry.
-      train: whether to drop entries; if False, x is returned.
+      train: whether to drop entries.
 
     Returns:
-      An array of the shape and dtype of x, rounded once, so that the mean is that of x in bfloat16
-      too.
+      An array of the shape and dtype of x, rounded once, which preserves the mean in bfloat16 too.
 
     Example:
       >>> dropout(jax.random.key(0), jnp.ones(6), keep_prob=0.5, train=True).tolist()
@@ -64,7 +64,7 @@ def spatial_dropout(
       key: a PRNG key.
       x: `[..., *spatial, channels]`.
       keep_prob: probability of keeping a channel.
-      train: whether to drop channels; if False, x is returned.
+      train: whether to drop channels.
       spatial_dims: number of spatial dimensions, non-negative.
 
     Example:
@@ -100,7 +100,7 @@ def stochastic_depth(
       key: a PRNG key.
       x: output of the branch, `[batch, ...]`.
       keep_prob: probability of keeping the branch of an example.
-      train: whether to drop branches; if False, x is returned.
+      train: whether to drop branches.
       batch_dims: number of leading dimensions that enumerate examples; 0 for a single example, as
         under `vmap`.
 
@@ -145,7 +145,7 @@ def drop_block(
       x: `[..., height, width, channels]`.
       keep_prob: p, approximate probability of keeping an entry.
       block_size: b, the side of a block, from 1 (dropout) to the smaller side of the image.
-      train: whether to drop blocks; if False, x is returned.
+      train: whether to drop blocks.
 
     Returns:
       An array of the shape and dtype of x. Where nothing is kept, it and its gradient are zero.

@@ -37,8 +37,7 @@ def survival_probs(last: float, counts: Sequence[int]) -> list[tuple[float, ...]
       >>> survival_probs(0.5, [2, 2])
       [(0.875, 0.75), (0.625, 0.5)]
 
-    References:
-      Huang et al., "Deep Networks with Stochastic Depth", 2016, equation 4.
+    Reference: Huang et al., "Deep Networks with Stochastic Depth", 2016, equation 4.
     """
     total = sum(counts)
     probs = iter([1 - number / total * (1 - last) for number in range(1, total + 1)])
