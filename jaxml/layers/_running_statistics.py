@@ -86,7 +86,7 @@ def running_statistics_torch(
       batch: mean and biased variance of the batch, as `moments` returns them.
       momentum: p in [0, 1], the weight of the new value; PyTorch's default is 0.1. One over the
         number of batches so far gives PyTorch's None, the mean of all batches.
-      count: N, the number of values in each mean, at least 2. Under a mask it may be an array, a
+      count: n, the number of values in each mean, at least 2. Under a mask it may be an array, a
         scalar or `[channels]`; the variance stays biased where it is below 2.
 
     Returns:

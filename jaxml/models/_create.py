@@ -46,14 +46,14 @@ def create_model(config: ModelConfig, *, num_classes: int, frozen: str | None = 
     """Builds a network from its config.
 
     Args:
-      config: The name of the network and its options; an option that is unset keeps the
+      config: the name of the network and its options; an option that is unset keeps the
         network's default.
-      num_classes: Number of outputs.
-      frozen: Pattern of `jaxml.optim.is_frozen` that selects the batch norms whose statistics stay
+      num_classes: number of outputs.
+      frozen: pattern of `jaxml.optim.is_frozen` that selects the batch norms whose statistics stay
         unchanged.
 
     Raises:
-      InputError: There is no such network, or it has no such option.
+      InputError: there is no such network, or it has no such option.
 
     Example:
       >>> create_model(ModelConfig(name="linear"), num_classes=3).num_classes

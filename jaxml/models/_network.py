@@ -24,17 +24,17 @@ class Network(nn.Module, kw_only=True):
     """Base class of convolutional networks.
 
     Attributes:
-      num_classes: Number of outputs; 0 returns the features instead of logits.
-      head: A name in `POOLS`: "fc" flattens, "gap" averages, "gmp" takes the maximum.
-      keep_prob: Fraction of features that dropout keeps before the classifier.
-      dtype: Dtype of the computation; parameters, statistics and logits are float32.
-      remat: Whether the backward pass recomputes each block, which saves memory.
-      frozen: Pattern of `jaxml.optim.is_frozen` that selects the batch norms whose statistics
+      num_classes: number of outputs; 0 returns the features instead of logits.
+      head: a name in `POOLS`: "fc" flattens, "gap" averages, "gmp" takes the maximum.
+      keep_prob: fraction of features that dropout keeps before the classifier.
+      dtype: dtype of the computation; parameters, statistics and logits are float32.
+      remat: whether the backward pass recomputes each block, which saves memory.
+      frozen: pattern of `jaxml.optim.is_frozen` that selects the batch norms whose statistics
         stay unchanged.
-      momentum: Momentum of batch norm.
-      epsilon: Epsilon of batch norm.
-      image_size: Height and width of the images in the network's publication.
-      num_published_classes: Number of classes in the network's publication.
+      momentum: momentum of batch norm.
+      epsilon: epsilon of batch norm.
+      image_size: height and width of the images in the network's publication.
+      num_published_classes: number of classes in the network's publication.
     """
 
     image_size: ClassVar[int] = 224
@@ -79,7 +79,7 @@ class StagedNetwork(Network, kw_only=True):
     """Base class of networks whose blocks are grouped into stages.
 
     Attributes:
-      scan: Whether to run identical consecutive blocks as one loop, which compiles faster. The
+      scan: whether to run identical consecutive blocks as one loop, which compiles faster. The
         parameters and the results are the same.
     """
 
@@ -115,8 +115,8 @@ class ResidualNetwork(StagedNetwork, kw_only=True):
     """Base class of networks whose stages consist of residual blocks.
 
     Attributes:
-      survival_prob: Survival probability of the last block in stochastic depth; 1 disables it.
-      zero_init: Whether to initialize each block as its shortcut.
+      survival_prob: survival probability of the last block in stochastic depth; 1 disables it.
+      zero_init: whether to initialize each block as its shortcut.
     """
 
     survival_prob: float = 1.0

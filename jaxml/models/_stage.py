@@ -50,12 +50,12 @@ class Stage(nn.Module):
     The parameters are named `block1`, `block2`, ... whatever the options are.
 
     Attributes:
-      blocks: Constructors of the blocks. Blocks with the same constructor object are identical.
+      blocks: constructors of the blocks. Blocks with the same constructor object are identical.
         Blocks are called with `train` and `drop`.
-      survival: Survival probability of each block in stochastic depth.
-      remat: Whether the backward pass recomputes the inside of each block, so that only the values
+      survival: survival probability of each block in stochastic depth.
+      remat: whether the backward pass recomputes the inside of each block, so that only the values
         between blocks are kept in memory.
-      scan: Whether to run identical consecutive blocks as one loop, which is compiled once.
+      scan: whether to run identical consecutive blocks as one loop, which is compiled once.
     """
 
     blocks: Sequence[ModuleDef]

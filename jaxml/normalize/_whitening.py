@@ -27,7 +27,7 @@ class PCAWhitening(struct.PyTreeNode):
 
     Attributes:
       mean: `[features]`, float32 (float64 under x64).
-      basis: V, `[features, components]`; the largest entry of each eigenvector is positive.
+      basis: v, `[features, components]`; the largest entry of each eigenvector is positive.
       deviation: the square root of each eigenvalue plus epsilon, `[components]`.
       shape: shape of an example.
 

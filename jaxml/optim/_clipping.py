@@ -17,7 +17,7 @@ def clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
     0; here it does not.
 
     Args:
-      max_norm: The maximum norm :math:`c`.
+      max_norm: the maximum norm :math:`c`.
 
     Reference: Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks",
     2013.
@@ -51,8 +51,8 @@ def adaptive_grad_clip(clipping: float, eps: float = 1e-3) -> optax.GradientTran
     underflow and overflow; these do not.
 
     Args:
-      clipping: The maximum ratio :math:`\lambda` of gradient norm to weight norm.
-      eps: The minimum weight norm, so that zero weights can grow.
+      clipping: the maximum ratio :math:`\lambda` of gradient norm to weight norm.
+      eps: the minimum weight norm, so that zero weights can grow.
 
     Reference: Brock, De, Smith, Simonyan, "High-Performance Large-Scale Image Recognition Without
     Normalization", 2021, equation 3.

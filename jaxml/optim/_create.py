@@ -90,9 +90,9 @@ def create_optimizer(
     `optax.contrib.sam` in opaque mode.
 
     Args:
-      config: The config.
-      schedule: The learning rate at each step of the run.
-      frozen: The pattern of `is_frozen` for the paths of frozen parameters.
+      config: the config.
+      schedule: the learning rate at each step of the run.
+      frozen: the pattern of `is_frozen` for the paths of frozen parameters.
 
     Raises:
       InputError: `nesterov` is set for an optimizer without it.
@@ -199,12 +199,12 @@ def create_schedule(config: OptimConfig, *, steps_per_epoch: int, num_steps: int
     """Builds the learning rate schedule from its config: a linear warm-up, then the named schedule.
 
     Args:
-      config: The config.
-      steps_per_epoch: The unit of `warmup_epochs`.
-      num_steps: The number of steps of the run.
+      config: the config.
+      steps_per_epoch: the unit of `warmup_epochs`.
+      num_steps: the number of steps of the run.
 
     Raises:
-      InputError: A setting does not suit the schedule.
+      InputError: a setting does not suit the schedule.
 
     Example:
       >>> config = OptimConfig(learning_rate=1.0, schedule="step", warmup_epochs=1.0)
@@ -236,10 +236,10 @@ def create_averaging(
     """Builds the averaging from its config.
 
     Args:
-      config: The config.
-      steps_per_epoch: The period of SWA.
-      num_steps: The number of steps of the run.
-      steps_per_update: The number of micro-batches accumulated per update; `sync_period` counts
+      config: the config.
+      steps_per_epoch: the period of SWA.
+      num_steps: the number of steps of the run.
+      steps_per_update: the number of micro-batches accumulated per update; `sync_period` counts
         updates.
 
     Raises:

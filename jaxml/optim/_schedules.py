@@ -10,8 +10,8 @@ def inverse_sqrt_schedule(peak_value: float, warmup_steps: int = 1) -> optax.Sch
     .. math:: \eta_t = \eta \sqrt{\frac{w}{w + t}}
 
     Args:
-      peak_value: The learning rate :math:`\eta` at step 0.
-      warmup_steps: The number of steps :math:`w` of the warm-up that precedes step 0, at least 1.
+      peak_value: the learning rate :math:`\eta` at step 0.
+      warmup_steps: the number of steps :math:`w` of the warm-up that precedes step 0, at least 1.
 
     Example:
       >>> [round(float(inverse_sqrt_schedule(1.0)(step)), 3) for step in (0, 1, 3)]
@@ -31,8 +31,8 @@ def inverse_time_schedule(peak_value: float, warmup_steps: int = 1) -> optax.Sch
     (Shalev-Shwartz, Singer, Srebro, 2007).
 
     Args:
-      peak_value: The learning rate :math:`\eta` at step 0.
-      warmup_steps: The number of steps :math:`w` of the warm-up that precedes step 0, at least 1.
+      peak_value: the learning rate :math:`\eta` at step 0.
+      warmup_steps: the number of steps :math:`w` of the warm-up that precedes step 0, at least 1.
 
     Example:
       >>> [round(float(inverse_time_schedule(1.0)(step)), 3) for step in (0, 1, 3)]

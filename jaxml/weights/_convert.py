@@ -27,7 +27,7 @@ def call_order(model: nn.Module, input_shape: Sequence[int]) -> list[str]:
     """Returns the paths of all modules that hold arrays, in the order of their first calls.
 
     Args:
-      model: A network, called with images and `train`.
+      model: a network, called with images and `train`.
       input_shape: `(batch, height, width, channels)`.
 
     Example:
@@ -51,20 +51,20 @@ def from_library(
     """Converts the tensors of a library to the variables of a network.
 
     Args:
-      tensors: Tensors by the library's names. Layers that Keras numbered may start at any number.
-      template: Variables of the network, arrays or `jax.ShapeDtypeStruct`.
-      kind: A name in `KINDS`.
-      naming: The library's names of the modules.
+      tensors: tensors by the library's names. Layers that Keras numbered may start at any number.
+      template: variables of the network, arrays or `jax.ShapeDtypeStruct`.
+      kind: a name in `KINDS`.
+      naming: the library's names of the modules.
       order: `call_order` of the network.
-      new_head: Whether the classifiers, including those of auxiliary heads, keep the values of the
+      new_head: whether the classifiers, including those of auxiliary heads, keep the values of the
         template. Their tensors are then ignored.
-      source: Origin of the tensors, for messages.
+      source: origin of the tensors, for messages.
 
     Returns:
       `{"params": ..., "batch_stats": ...}` of NumPy arrays with the dtypes of the template.
 
     Raises:
-      InputError: Tensors are missing, unexpected, or of the wrong shape or type; the message lists
+      InputError: tensors are missing, unexpected, or of the wrong shape or type; the message lists
         the first few of each.
     """
     names = _names(naming, order)
@@ -100,8 +100,8 @@ def to_library(
 
     Args:
       variables: `{"params": ..., "batch_stats": ...}`.
-      kind: A name in `KINDS`.
-      naming: The library's names of the modules.
+      kind: a name in `KINDS`.
+      naming: the library's names of the modules.
       order: `call_order` of the network.
 
     Example:

@@ -46,7 +46,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """Reads the weights of a Sequential or functional model of Keras.
 
     Args:
-      path: A `.h5`, `.weights.h5` or `.keras` file; the content decides the format.
+      path: a `.h5`, `.weights.h5` or `.keras` file; the content decides the format.
 
     Returns:
       The weights by `LAYER/WEIGHT`, the same for all formats, where WEIGHT is usually one of
@@ -55,7 +55,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
       flattened. The dtypes are those of the file except that bfloat16 becomes float32.
 
     Raises:
-      InputError: The file cannot be read, is truncated or corrupt, or has another format; h5py is
+      InputError: the file cannot be read, is truncated or corrupt, or has another format; h5py is
         not installed; the names of a layer or its weights are unknown.
 
     References:

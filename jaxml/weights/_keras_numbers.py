@@ -26,7 +26,7 @@ def renumbered(
     Keras numbers all layers of a kind that a program creates, not those of each network.
 
     Args:
-      tensors: Tensors by `layer/weight`.
+      tensors: tensors by `layer/weight`.
 
     Returns:
       The tensors and their old names, both by the new names.

@@ -36,10 +36,10 @@ class Entry(NamedTuple):
     """Correspondence of an array in the tree with a tensor of the library.
 
     Attributes:
-      keys: Keys from the root of the variables to the array.
-      name: Name of the tensor.
-      axes: Axes of the array in the order of the tensor.
-      shape: Shape of the tensor.
+      keys: keys from the root of the variables to the array.
+      name: name of the tensor.
+      axes: axes of the array in the order of the tensor.
+      shape: shape of the tensor.
     """
 
     keys: tuple[str, ...]
@@ -72,12 +72,12 @@ def entries_of(variables: PyTree, kind: str, names: Mapping[str, str]) -> list[E
     """Returns the entries of all arrays of a network.
 
     Args:
-      variables: Arrays or `jax.ShapeDtypeStruct`.
-      kind: A name in `KINDS`.
-      names: The library's name of each module, in the order of the result.
+      variables: arrays or `jax.ShapeDtypeStruct`.
+      kind: a name in `KINDS`.
+      names: the library's name of each module, in the order of the result.
 
     Raises:
-      ValueError: There is no such kind, or a module has no name.
+      ValueError: there is no such kind, or a module has no name.
     """
     if kind not in KINDS:
         raise ValueError(f"`kind` must be one of {', '.join(KINDS)}, got {kind!r}")

@@ -68,11 +68,11 @@ class Storage:
     """Contiguous values, stored elsewhere in the file, or a part of them.
 
     Attributes:
-      dtype: Name of the dtype in torch; uint8 if the dtype is that of the tensors.
-      key: Key of the storage in the file.
-      numel: Number of values in the whole storage.
-      start: Index of the first value of the part.
-      size: Number of values in the part.
+      dtype: name of the dtype in torch; uint8 if the dtype is that of the tensors.
+      key: key of the storage in the file.
+      numel: number of values in the whole storage.
+      start: index of the first value of the part.
+      size: number of values in the part.
     """
 
     dtype: str
@@ -104,7 +104,7 @@ class NoArray(Opaque):
     """Tensor that cannot be converted to an array.
 
     Attributes:
-      kind: Description for messages.
+      kind: description for messages.
     """
 
     def __init__(self, kind: str) -> None:
