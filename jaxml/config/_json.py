@@ -64,7 +64,7 @@ def differences(config: Config, stored: Mapping[str, Any]) -> list[str]:
     """Lists the settings that do not allow a run to resume with another config.
 
     Args:
-      config: the config to resume with.
+      config: the config with which to resume.
       stored: the config of the run as nested dictionaries; missing settings have their defaults.
 
     Returns:

@@ -53,7 +53,7 @@ class Settings:
         path = f"{section}.{name}" if section else name
         kinds = {field.name: field.type for field in dataclasses.fields(typing.cast(Any, self))}
         if name not in kinds:
-            from jaxml.config._checks import check_name  # at the top, the import would be circular
+            from jaxml.config._checks import check_name  # here, because it imports the tree
 
             check_name(path)
         kind: Any = kinds[name]

@@ -45,7 +45,7 @@ class Averaging(NamedTuple):
 
 
 def no_averaging() -> Averaging:
-    """Evaluates the variables themselves."""
+    """Returns an averaging that evaluates the variables themselves."""
     return Averaging(
         init=lambda _: Average(jnp.zeros((), jnp.int32), None),
         update=lambda average, _, variables: (average, variables),

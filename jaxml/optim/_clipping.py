@@ -13,7 +13,7 @@ def clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
 
     .. math:: g \leftarrow g \min(1,\ c / |g|)
 
-    The norm of gradients near 1e20 overflows in `optax.clip_by_global_norm`, which makes the update
+    In `optax.clip_by_global_norm`, the norm of gradients near 1e20 overflows and the update becomes
     0; here it does not.
 
     Args:
@@ -46,9 +46,9 @@ def adaptive_grad_clip(clipping: float, eps: float = 1e-3) -> optax.GradientTran
     convolution kernel `[*window, in, out]`. A vector or scalar (bias, scale) is one unit, as in the
     authors' code.
 
-    `optax.adaptive_grad_clip` takes one norm over several units where a kernel has a single
-    dimension above 1, such as `[1, out]`, and where it has three dimensions. Its norms can also
-    underflow and overflow; these do not.
+    `optax.adaptive_grad_clip` takes one norm over several units if a kernel has three dimensions,
+    or a single dimension above 1, such as `[1, out]`. Its norms can also underflow and overflow;
+    these do not.
 
     Args:
       clipping: the maximum ratio :math:`\lambda` of gradient norm to weight norm.

@@ -1,4 +1,4 @@
-"""Parameters that stay fixed, selected by a regular expression on their paths."""
+"""Frozen parameters, selected by a regular expression on their paths."""
 
 import re
 import warnings

@@ -1,4 +1,4 @@
-"""Optimizers and transformations that optax does not have, or whose norms underflow there."""
+"""Optimizers and transformations that optax lacks, or whose norms underflow there."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ Mask = PyTree | Callable[[PyTree], PyTree]
 
 
 def decay_mask(params: PyTree) -> PyTree:
-    """Selects the kernels for weight decay, and not biases or the scales and biases of norms.
+    """Selects the kernels for weight decay, as opposed to biases and the parameters of norms.
 
     >>> decay_mask({"conv": {"kernel": 0.0, "bias": 0.0}})
     {'conv': {'bias': False, 'kernel': True}}
