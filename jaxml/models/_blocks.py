@@ -1,6 +1,6 @@
 """Linen modules that hold parameters and running statistics and call the functions of `layers`.
 
-Parameters and statistics are float32 whatever the `dtype` of the computation.
+Parameters and statistics are float32 regardless of the `dtype` of the computation.
 """
 
 from collections.abc import Callable
@@ -66,7 +66,8 @@ class BatchNorm(nn.Module):
     Attributes:
       momentum: decay of the running averages, as in Flax and Keras.
       epsilon: added to the variance.
-      use_scale: whether to multiply by a scale. It is redundant before a ReLU and a linear layer.
+      use_scale: whether to multiply by a scale, which is redundant if ReLU and a linear layer
+        follow.
       scale_init: initializer of the scale.
       frozen: pattern of `jaxml.optim.is_frozen`. Where it matches the path of this module, training
         uses the running statistics and leaves them unchanged.

@@ -35,7 +35,7 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
     **SMALL_INCEPTIONS,
 }
 
-# Settings that are passed on where they are set; not every network has all of them.
+# Settings that are passed to the constructor if set; a network may lack some of them.
 OPTIONS = (
     "shortcut", "hidden_features", "activation", "head", "keep_prob", "survival_prob", "zero_init",
     "remat", "scan",

@@ -117,7 +117,7 @@ class Branches(nn.Module):
     """Parallel chains; their parameters are named `branch1`, `branch2`, ...
 
     Attributes:
-      branches: steps of each branch; an empty branch passes its input on.
+      branches: steps of each branch; an empty branch returns its input.
       unit: constructor of units, called with the fields of `Unit`.
     """
 
@@ -190,7 +190,7 @@ class InceptionNetwork(Network, kw_only=True):
             return
         logits = head(self.num_classes, unit=self.unit, dtype=self.dtype, name=name)(x, train=train)
         if not self.is_initializing():
-            # The module has the plain name; a collection has room for only one of them.
+            # The module has the plain name, and names in a collection must be distinct.
             sow_latest(self, "auxiliary", f"{name} logits", logits.astype(jnp.float32))
 
     def check_size(self, x: Array, minimum: int) -> None:

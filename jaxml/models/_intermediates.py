@@ -18,8 +18,8 @@ def intermediates(
 ) -> dict[str, Array]:
     """Returns the outputs of the stem, of each stage or module, and the input of the classifier.
 
-    Unlike Flax's `capture_intermediates`, which returns the output of every module by its path,
-    this includes results that are not the output of a module, such as those of poolings.
+    Flax's `capture_intermediates` returns the output of every module by its path; this function
+    also returns results that are not the output of a module, such as those of poolings.
 
     Args:
       model: a network of `jaxml.models`.

@@ -1,8 +1,8 @@
 """Linear models and the multilayer perceptron.
 
-The loss decides what a linear model is: linear regression with the squared error, logistic
-regression with the sigmoid cross-entropy, softmax regression with the softmax cross-entropy, a
-linear SVM with a hinge loss.
+A linear model is a linear regression with the squared error, a logistic regression with the
+sigmoid cross-entropy, a softmax regression with the softmax cross-entropy, and a linear SVM with a
+hinge loss.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ class VectorNetwork(nn.Module):
 
     Attributes:
       num_classes: number of outputs; 0 returns the features instead of logits.
-      image_size: height and width of the images that tables of networks assume.
-      num_published_classes: number of classes that they assume.
+      image_size: height and width of the images in tables of networks.
+      num_published_classes: number of classes in tables of networks.
     """
 
     image_size: ClassVar[int] = 32

@@ -62,7 +62,7 @@ class Network(nn.Module, kw_only=True):
     def sow_intermediate(self, name: str, x: Array) -> Array:
         """Returns x, and stores it under a name for `jaxml.models.intermediates`."""
         if not self.is_initializing():
-            # A submodule may have the same name; a collection has room for only one of them.
+            # A submodule may have the same name, and names in a collection must be distinct.
             sow_latest(self, "intermediates", f"{name} output", x)
         return x
 
@@ -79,8 +79,8 @@ class StagedNetwork(Network, kw_only=True):
     """Base class of networks whose blocks are grouped into stages.
 
     Attributes:
-      scan: whether to run identical consecutive blocks as one loop, which compiles faster. The
-        parameters and the results are the same.
+      scan: whether to run identical consecutive blocks as one loop, which compiles faster and
+        leaves parameters and results unchanged.
     """
 
     scan: bool = False
@@ -107,7 +107,11 @@ class StagedNetwork(Network, kw_only=True):
         return x
 
     def survival(self, counts: Sequence[int]) -> list[tuple[float, ...]]:
-        """Returns the survival probabilities of stages with so many blocks; here all are 1."""
+        """Returns the survival probabilities of the blocks of each stage; here all are 1.
+
+        Args:
+          counts: number of blocks in each stage.
+        """
         return [(1.0,) * count for count in counts]
 
 
@@ -123,5 +127,5 @@ class ResidualNetwork(StagedNetwork, kw_only=True):
     zero_init: bool = False
 
     def survival(self, counts: Sequence[int]) -> list[tuple[float, ...]]:
-        """Returns the survival probabilities of stages with so many blocks."""
+        """Returns the survival probabilities, which decay linearly with depth."""
         return survival_probs(self.survival_prob, counts)

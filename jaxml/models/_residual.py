@@ -51,7 +51,7 @@ class ProjectionShortcut(Shortcut):
 
     Attributes:
       use_norm: whether to normalize.
-      use_bias: whether the convolution has a bias even where the network's others have none.
+      use_bias: whether the convolution has a bias even if the others of the network have none.
       average: whether to downsample by average pooling instead of a strided convolution.
     """
 
@@ -72,7 +72,7 @@ class ProjectionShortcut(Shortcut):
 
 
 class MaxPoolShortcut(Shortcut):
-    """Max pooling with window 1, that is, every `strides`-th pixel; `features` is not used."""
+    """Max pooling with window 1, which takes every `strides`-th pixel; ignores `features`."""
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:

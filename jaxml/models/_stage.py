@@ -47,7 +47,7 @@ def survival_probs(last: float, counts: Sequence[int]) -> list[tuple[float, ...]
 class Stage(nn.Module):
     """Sequence of blocks.
 
-    The parameters are named `block1`, `block2`, ... whatever the options are.
+    The parameters are named `block1`, `block2`, ... regardless of the options.
 
     Attributes:
       blocks: constructors of the blocks. Blocks with the same constructor object are identical.

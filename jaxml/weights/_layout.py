@@ -53,17 +53,17 @@ class Entry(NamedTuple):
         return "/".join(self.keys[1:-1])
 
     def fits(self, tensor: np.ndarray | None) -> bool:
-        """Returns whether a tensor is real floating point and has the expected shape."""
+        """Returns whether a tensor is real floating-point and has the expected shape."""
         if tensor is None or tensor.shape != self.shape:
             return False
         return bool(jnp.issubdtype(tensor.dtype, jnp.floating))
 
-    def ours(self, tensor: np.ndarray, dtype: Any) -> np.ndarray:
+    def to_native(self, tensor: np.ndarray, dtype: Any) -> np.ndarray:
         """Converts a tensor of the library to the layout of jaxml."""
         tensor = tensor.reshape(tensor.shape[: len(self.axes)])  # 1x1 to dense
         return tensor.transpose(np.argsort(self.axes)).astype(dtype, order="C")
 
-    def theirs(self, array: Any) -> np.ndarray:
+    def to_library(self, array: Any) -> np.ndarray:
         """Converts an array of jaxml to the layout of the library."""
         return np.array(np.asarray(array).transpose(self.axes), order="C").reshape(self.shape)
 
@@ -91,8 +91,8 @@ def entries_of(variables: PyTree, kind: str, names: Mapping[str, str]) -> list[E
             )
         of_norm = keys[1:-1] not in kernels
         entries.append(_entry(keys, leaf.shape, kind, names[module], of_norm=of_norm))
-    places = {path: place for place, path in enumerate(names)}
-    return sorted(entries, key=lambda entry: (places[entry.module], _place(entry.keys[-1])))
+    ranks = {path: rank for rank, path in enumerate(names)}
+    return sorted(entries, key=lambda entry: (ranks[entry.module], _rank(entry.keys[-1])))
 
 
 def counters_of(entries: Iterable[Entry], kind: str) -> list[str]:
@@ -139,5 +139,5 @@ def _entry(
     return Entry(keys, f"{module}.{_TORCH[_OURS.index(leaf)]}", axes, shape)
 
 
-def _place(leaf: str) -> int:
+def _rank(leaf: str) -> int:
     return _OURS.index(leaf) if leaf in _OURS else len(_OURS)

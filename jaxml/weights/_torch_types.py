@@ -65,7 +65,7 @@ STORAGES = {
 
 @dataclass(frozen=True)
 class Storage:
-    """Contiguous values, stored elsewhere in the file, or a part of them.
+    """Contiguous values that are stored elsewhere in the file, or a part of them.
 
     Attributes:
       dtype: name of the dtype in torch; uint8 if the dtype is that of the tensors.
