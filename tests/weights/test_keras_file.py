@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from jaxml.errors import InputError
 from jaxml.weights import _keras_file
+from tests.weights import refusals
 
 # Keras hands its variables on torch to NumPy in the manner of NumPy 1.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -84,16 +85,7 @@ def check(path, wanted):
 
 
 def refused(path):
-    with pytest.raises(InputError) as error:
-        _keras_file.read(path)
-    check_message(path, error.value)
-    return str(error.value).removeprefix(f"{path}: ")
-
-
-def check_message(path, error):
-    assert str(error).startswith(f"{path}: ")
-    assert str(error).isprintable()
-    assert len(str(error)) < 1000
+    return refusals.refused(_keras_file.read, path)
 
 
 @pytest.mark.parametrize(("build", "started"), [(branching, 0), (nested, 94)])
@@ -468,6 +460,6 @@ def test_a_flipped_bit_of_the_header_is_told_or_harmless(tmp_path_factory, make,
     try:
         weights = _keras_file.read(path)
     except InputError as error:
-        check_message(path, error)
+        refusals.check_message(path, error)
         return
     assert len(weights) == 1
