@@ -1,4 +1,4 @@
-"""Normalization by given statistics."""
+"""Batch normalization by given statistics."""
 
 import jax.numpy as jnp
 import numpy as np

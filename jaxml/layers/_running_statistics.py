@@ -1,8 +1,8 @@
 """Running averages of batch statistics, in the conventions of Keras and PyTorch."""
 
 import jax.numpy as jnp
-import numpy as np
 
+from jaxml.layers._dtypes import wide
 from jaxml.types import Array, Float, Num
 
 Moments = tuple[Float[Array, "*shape"], Float[Array, "*shape"]]
@@ -36,9 +36,9 @@ def update_running_average(
         raise ValueError(
             f"`value` must have the shape {average.shape} of the average, got {value.shape}"
         )
-    wide = np.promote_types(average.dtype, np.float32)
-    old, new = (jnp.asarray(weight, wide) for weight in (momentum, 1 - momentum))
-    return (old * average.astype(wide) + new * value.astype(wide)).astype(average.dtype)
+    dtype = wide(average)
+    old, new = (jnp.asarray(weight, dtype) for weight in (momentum, 1 - momentum))
+    return (old * average.astype(dtype) + new * value.astype(dtype)).astype(average.dtype)
 
 
 def running_statistics_keras(

@@ -97,15 +97,15 @@ def input_shape_errors(config: Config, input_shape: tuple[int, ...]) -> Iterator
         raise InputError(message) from None
 
 
-def check_memory(config: Config, needed: int, what: str) -> None:
+def check_memory(config: Config, needed: int, arrays: str) -> None:
     """Checks that each device has memory available for a run's arrays.
 
     Args:
       config: names the model in the message.
       needed: bytes on each device.
-      what: describes the arrays in the message.
+      arrays: describes the arrays in the message.
     """
-    memory.check(needed, f"config: {what} of {config.model.name}", jax.local_devices())
+    memory.check(needed, f"config: {arrays} of {config.model.name}", jax.local_devices())
 
 
 def check_frozen(pattern: str | None, params: PyTree) -> None:
