@@ -70,8 +70,7 @@ def opened(path: Path) -> Iterator[Archive]:
     with file:
         if sum(info.file_size for info in file.infolist()) > _MAX_RATIO * path.stat().st_size:
             raise InputError(
-                f"{path}: its members are more than {_MAX_RATIO} times as large as the file, "
-                "unlike any weights"
+                f"{path}: its members must be at most {_MAX_RATIO} times as large as the file"
             )
         yield Archive(path, file)
 

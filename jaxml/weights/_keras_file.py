@@ -146,13 +146,13 @@ def _names(
         name = config.get("name") or file[min(numbered.values())].parent.attrs.get("name")
         if type(name) is not str:
             raise InputError(
-                f"{path}: does not name the layer {layer[:100]!r}, save the model as .keras or .h5"
+                f"{path}: does not name the layer {layer[:100]!r}; save the model as .keras or .h5"
             )
         kind = re.sub(r"_\d+$", "", layer.split("/")[-1])
         weights = weights_of(kind, len(numbered), config)
         if weights is None or set(numbered) != set(range(len(weights))):
             raise InputError(
-                f"{path}: does not name the {len(numbered)} weights of {layer[:100]!r}, "
+                f"{path}: does not name the {len(numbered)} weights of {layer[:100]!r}; "
                 "save the model as .h5"
             )
         names |= {place: f"{name}/{weights[number]}" for number, place in numbered.items()}

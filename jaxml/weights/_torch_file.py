@@ -157,8 +157,8 @@ def _read_legacy(path: Path, entry: str) -> dict[str, np.ndarray]:
         stated = int.from_bytes(content[place.start - 8 : place.start], "little")
         if stated != wanted.numel:
             raise InputError(
-                f"{path}: the storage {wanted.key[:100]!r} has {stated} numbers, "
-                f"its tensors need {wanted.numel}"
+                f"{path}: the storage {wanted.key[:100]!r} must have {wanted.numel} numbers, "
+                f"got {stated}"
             )
         return _whole(content[place], wanted, path)
 

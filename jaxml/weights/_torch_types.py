@@ -121,7 +121,7 @@ def make_tensor(storage: Any, offset: Any, shape: Any, strides: Any, dtype: str 
     if len(shape) != len(strides) or len(shape) > 64:
         raise ValueError("a tensor with more than 64 dimensions, or not one stride for each")
     if math.prod(filter(None, shape)) >= 2**48:
-        raise ValueError("a tensor of immense size")
+        raise ValueError("a tensor of 2**48 values or more")
     dtype = dtype or storage.dtype
     start, rest = divmod(storage.start * storage.itemsize, _itemsize(dtype))
     held = storage.size * storage.itemsize // _itemsize(dtype)

@@ -152,7 +152,7 @@ def test_an_early_file_of_keras_3_needs_its_settings_for_names(keras, tmp_path):
     path = tmp_path / "a.weights.h5"
     path.write_bytes(without_names(content))
     assert "does not name the layer 'layers/" in refused(path)
-    assert refused(path).endswith(", save the model as .keras or .h5")
+    assert refused(path).endswith("; save the model as .keras or .h5")
 
 
 def test_a_file_of_weights_of_old_keras(keras, tmp_path):
@@ -207,7 +207,7 @@ def test_files_of_keras_2(keras, tmp_path, build, version, windows):
     check(path, expected(model))
     path = tmp_path / "a.weights.h5"
     path.write_bytes(old)
-    assert refused(path).endswith(", save the model as .keras or .h5")
+    assert refused(path).endswith("; save the model as .keras or .h5")
 
 
 def test_weights_in_another_format_are_told(tmp_path):
@@ -324,10 +324,7 @@ def test_other_archives_are_told(tmp_path):
     path.write_bytes(keras_archive('{"config": {"layers": []}}', b"PK"))
     assert refused(path).startswith("truncated or corrupt HDF5 (")
     path.write_bytes(keras_archive("{}" + " " * 10**6, b"", zipfile.ZIP_DEFLATED))
-    assert (
-        refused(path)
-        == "its members are more than 4 times as large as the file, unlike any weights"
-    )
+    assert refused(path) == "its members must be at most 4 times as large as the file"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a/data.pkl", b"")
     assert refused(path) == "has no member 'config.json'"

@@ -423,8 +423,8 @@ REFERENCE = "a reference to something other than a storage"
         (tensor((7,), (1,)), BEYOND),
         (tensor((2**27,), (0,)), BEYOND),
         (tensor((2**40,), (0,)), BEYOND),
-        (tensor((2**20,) * 60, (0,) * 60), "immense"),
-        (tensor((0, 2**47, 2**47), (0, 1, 1)), "immense"),
+        (tensor((2**20,) * 60, (0,) * 60), "2**48 values"),
+        (tensor((0, 2**47, 2**47), (0, 1, 1)), "2**48 values"),
         (tensor((2, 3), (-3, 1), offset=3), NUMBERS),
         (tensor((-2, -3)), NUMBERS),
         (tensor((2**70,), (1,)), NUMBERS),
@@ -540,10 +540,7 @@ def test_a_storage_that_is_cut_short_is_told(path):
 def test_an_archive_that_is_larger_in_memory_is_refused(path):
     pickled = state_dict(w=tensor(stored=storage("0", 250_000), shape=(250_000,), strides=(1,)))
     path.write_bytes(archive(pickled, {"0": bytes(10**6)}, zipfile.ZIP_DEFLATED))
-    assert (
-        refused(path)
-        == "its members are more than 4 times as large as the file, unlike any weights"
-    )
+    assert refused(path) == "its members must be at most 4 times as large as the file"
 
 
 def test_other_archives_are_told(path):
