@@ -45,9 +45,7 @@ def dropout(
     Reference: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from
     Overfitting", 2014, section 10.
     """
-    if _is_identity(x, keep_prob, train):
-        return x
-    return _drop(key, x, x.shape, keep_prob)
+    return _drop(key, x, x.shape, keep_prob, train)
 
 
 def spatial_dropout(
@@ -80,10 +78,8 @@ def spatial_dropout(
             f"`spatial_dims` must be in [0, {x.ndim - 1}] for x of shape {x.shape}, "
             f"got {spatial_dims}"
         )
-    if _is_identity(x, keep_prob, train):
-        return x
     lead = x.shape[: x.ndim - spatial_dims - 1]
-    return _drop(key, x, (*lead, *[1] * spatial_dims, x.shape[-1]), keep_prob)
+    return _drop(key, x, (*lead, *[1] * spatial_dims, x.shape[-1]), keep_prob, train)
 
 
 def stochastic_depth(
@@ -116,9 +112,7 @@ def stochastic_depth(
         raise ValueError(
             f"`batch_dims` must be in [0, {x.ndim}] for x of shape {x.shape}, got {batch_dims}"
         )
-    if _is_identity(x, keep_prob, train):
-        return x
-    return _drop(key, x, (*x.shape[:batch_dims], *[1] * (x.ndim - batch_dims)), keep_prob)
+    return _drop(key, x, (*x.shape[:batch_dims], *[1] * (x.ndim - batch_dims)), keep_prob, train)
 
 
 def drop_block(
@@ -179,8 +173,10 @@ def drop_block(
     return _scale(x, keep, jnp.mean(keep, dtype=wide(x)))
 
 
-def _drop(key: Key, x: Array, shape: tuple[int, ...], keep_prob: Probability) -> Array:
-    """Drops the entries of x that share an entry of a mask of the given shape."""
+def _drop(key: Key, x: Array, shape: tuple[int, ...], keep_prob: Probability, train: bool) -> Array:
+    """Drops entries of x by a mask of the given shape, which is broadcast to x."""
+    if _is_identity(x, keep_prob, train):
+        return x
     # float32 for every dtype of x, because the mask must not depend on the precision.
     keep = jax.random.bernoulli(key, jnp.asarray(keep_prob, np.float32), shape)
     return _scale(x, jnp.broadcast_to(keep, x.shape), keep_prob)
