@@ -288,7 +288,7 @@ def test_two_weights_of_one_name_are_told(tmp_path):
         ({"conv1/vars/0": [1.0]}, "'conv1/vars/0' is not a weight of a Sequential or"),
         ({"layers/a/b/vars/0": [1.0]}, "'layers/a/b/vars/0' is not a weight of a Sequential or"),
         ({"layers/dense/vars/x": [1.0]}, "'layers/dense/vars/x' is not a weight"),
-        ({"layers/odd/vars/0": [1.0]}, "does not name the 1 weights of 'layers/odd', save"),
+        ({"layers/odd/vars/0": [1.0]}, "does not name the 1 weights of 'layers/odd'; save"),
         (
             {f"layers/dense/vars/{i}": [1.0] for i in range(3)},
             "not name the 3 weights of",
