@@ -1,4 +1,4 @@
-"""ResNet-20 v1 on the 100 fine classes of CIFAR-100; otherwise as cifar10_resnet20v1.py.
+"""ResNet-20 v1 on the 100 fine classes of CIFAR-100; cifar10_resnet20v1.py with other data.
 
     python -m launch.train --config=configs/cifar100_resnet20v1.py --config.data.dir=DIR
 

@@ -1,4 +1,4 @@
-"""ResNet-29 v2 (pre-activation bottlenecks) on CIFAR-10; otherwise as cifar10_resnet20v1.py.
+"""ResNet-29 v2 (pre-activation bottlenecks) on CIFAR-10, trained as in cifar10_resnet20v1.py.
 
     python -m launch.train --config=configs/cifar10_resnet29v2.py --config.data.dir=DIR
 

@@ -1,4 +1,4 @@
-"""ResNet-56 v1 on CIFAR-10; otherwise as cifar10_resnet20v1.py.
+"""ResNet-56 v1 on CIFAR-10, trained as in cifar10_resnet20v1.py.
 
     python -m launch.train --config=configs/cifar10_resnet56v1.py --config.data.dir=DIR
 

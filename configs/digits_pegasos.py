@@ -17,15 +17,8 @@ Source: Shalev-Shwartz, Singer, Srebro, Cotter, "Pegasos: primal estimated sub-g
 SVM", 2011, figure 2.
 """
 
-from jaxml.config import (
-    AverageConfig,
-    Config,
-    DataConfig,
-    LossConfig,
-    ModelConfig,
-    OptimConfig,
-    WeightsConfig,
-)
+from configs import mnist_linear_svm
+from jaxml.config import AverageConfig, Config, OptimConfig
 
 C = 1.0
 EXAMPLES = 1437
@@ -34,21 +27,19 @@ LAMBDA = 1 / (C * EXAMPLES)
 
 def get_config() -> Config:
     """Returns the config."""
-    return Config(
-        batch_size=64,
-        num_epochs=400,
-        eval_every_epochs=100,
-        steps_per_call=22,
-        model=ModelConfig(name="linear"),
-        weights=WeightsConfig(freeze="head/bias"),
-        data=DataConfig(name="digits", normalization="unit"),
-        loss=LossConfig(name="one_vs_rest_hinge"),
-        optim=OptimConfig(
-            learning_rate=1 / LAMBDA,
-            momentum=0.0,
-            weight_decay=LAMBDA,
-            max_norm=LAMBDA**-0.5,
-            schedule="inverse_time",
-        ),
-        average=AverageConfig(name="swa", start=0.9),
+    config = mnist_linear_svm.get_config()
+    config.data.name = "digits"
+    config.batch_size = 64
+    config.num_epochs = 400
+    config.eval_every_epochs = 100
+    config.steps_per_call = 22
+    config.weights.freeze = "head/bias"
+    config.optim = OptimConfig(
+        learning_rate=1 / LAMBDA,
+        momentum=0.0,
+        weight_decay=LAMBDA,
+        max_norm=LAMBDA**-0.5,
+        schedule="inverse_time",
     )
+    config.average = AverageConfig(name="swa", start=0.9)
+    return config

@@ -1,4 +1,4 @@
-"""ResNet-20 v1 on MNIST, for one epoch.
+"""ResNet-20 v1 on MNIST, for one epoch; digits_resnet20v1.py with other data.
 
     python -m launch.train --config=configs/mnist_resnet20v1.py --config.data.dir=DIR
 
@@ -6,21 +6,17 @@ DIR holds the four IDX files, train-images-idx3-ubyte and so on, optionally gzip
 configs/README.md.
 """
 
-from jaxml.config import Config, DataConfig, ModelConfig, OptimConfig
+from configs import digits_resnet20v1
+from jaxml.config import Config, DataConfig
 
 
 def get_config() -> Config:
     """Returns the config."""
-    return Config(
-        batch_size=128,
-        num_epochs=1,
-        model=ModelConfig(name="resnet20v1"),
-        data=DataConfig(name="mnist", normalization="per_channel", crop_padding=2),
-        optim=OptimConfig(
-            learning_rate=0.1,
-            nesterov=True,
-            weight_decay=5e-4,
-            schedule="cosine",
-            warmup_epochs=0.1,
-        ),
-    )
+    config = digits_resnet20v1.get_config()
+    config.batch_size = 128
+    config.num_epochs = 1
+    config.eval_every_epochs = 1
+    config.data = DataConfig(name="mnist", normalization="per_channel", crop_padding=2)
+    config.optim.weight_decay = 5e-4
+    config.optim.warmup_epochs = 0.1
+    return config

@@ -1,7 +1,7 @@
 """Probabilities and predicted classes from logits.
 
 Binary functions take one logit per example, `[...]`, the log-odds of class 1. The others take one
-logit per class, `[..., classes]`. Logits that are not floating point raise a TypeError, logits
+logit per class, `[..., classes]`. Logits that are not floating-point raise a TypeError, logits
 without classes a ValueError.
 """
 

@@ -1,10 +1,11 @@
 """Penalties and constraints on the parameters of a model.
 
-Penalties return a scalar, at least float32. Constraints return a tree like `params`, with leaves in
-their own dtype. All take a tree of parameters and `select`, a function `(path, leaf) -> bool` that
-chooses the leaves to regularize, which must be floating point. By default these are the kernels:
-leaves whose path ends in "kernel", or a lone array. A strength that is out of range raises a
-ValueError, unless it is traced.
+The penalties `l1`, `l2` and `elastic_net` return a scalar, at least float32. `max_norm` and
+`weight_decay` return a tree like `params`, with leaves in their own dtype.
+
+All take a tree of parameters and `select`, a function `(path, leaf) -> bool` that chooses the
+leaves to regularize, which must be floating-point. By default these are the kernels (see
+`is_kernel`). A strength that is out of range raises a ValueError, unless it is traced.
 """
 
 from collections.abc import Callable
@@ -49,18 +50,13 @@ def l1(params: PyTree, *, strength: Scalar, select: Select = is_kernel) -> Float
 
     .. math:: \lambda \sum_i |w_i|
 
-    Args:
-      params: tree of parameters.
-      strength: lambda, non-negative.
-      select: chooses the penalized leaves.
+    The strength is lambda, non-negative.
 
-    Example:
-      >>> params = {"kernel": jnp.array([1.0, -2.0]), "bias": jnp.array([5.0])}
-      >>> float(l1(params, strength=0.5))
-      1.5
+    >>> params = {"kernel": jnp.array([1.0, -2.0]), "bias": jnp.array([5.0])}
+    >>> float(l1(params, strength=0.5))
+    1.5
 
-    References:
-      Tibshirani, "Regression shrinkage and selection via the lasso", 1996.
+    Reference: Tibshirani, "Regression shrinkage and selection via the lasso", 1996.
     """
     return _penalty(params, _magnitude, strength, select, "strength")
 
@@ -70,21 +66,14 @@ def l2(params: PyTree, *, strength: Scalar, select: Select = is_kernel) -> Float
 
     .. math:: \lambda \sum_i w_i^2
 
-    The gradient is :math:`2 \lambda w`: for the effect of `weight_decay=d` in `torch.optim.SGD`, or
-    of `optax.add_decayed_weights(d)` before `optax.sgd`, use `strength=d / 2`.
+    The gradient is :math:`2 \lambda w`, so `strength=d / 2` has the effect of `weight_decay=d` in
+    `torch.optim.SGD`, or of `optax.add_decayed_weights(d)` before `optax.sgd`.
 
-    Args:
-      params: tree of parameters.
-      strength: lambda, non-negative.
-      select: chooses the penalized leaves.
+    >>> params = {"kernel": jnp.array([1.0, -2.0]), "bias": jnp.array([5.0])}
+    >>> float(l2(params, strength=0.5))
+    2.5
 
-    Example:
-      >>> params = {"kernel": jnp.array([1.0, -2.0]), "bias": jnp.array([5.0])}
-      >>> float(l2(params, strength=0.5))
-      2.5
-
-    References:
-      Hoerl and Kennard, "Ridge regression", 1970.
+    Reference: Hoerl and Kennard, "Ridge regression", 1970.
     """
     return _penalty(params, jnp.square, strength, select, "strength")
 
@@ -99,47 +88,32 @@ def elastic_net(
     scikit-learn's `alpha` and `l1_ratio` correspond to `l1_strength = alpha * l1_ratio` and
     `l2_strength = alpha * (1 - l1_ratio) / 2`.
 
-    Args:
-      params: tree of parameters.
-      l1_strength: lambda_1, non-negative.
-      l2_strength: lambda_2, non-negative.
-      select: chooses the penalized leaves.
+    >>> float(elastic_net(jnp.array([1.0, -2.0]), l1_strength=1.0, l2_strength=0.5))
+    5.5
 
-    Example:
-      >>> float(elastic_net(jnp.array([1.0, -2.0]), l1_strength=1.0, l2_strength=0.5))
-      5.5
-
-    References:
-      Zou and Hastie, "Regularization and variable selection via the elastic net", 2005: the naive
-      form.
+    Reference: Zou and Hastie, "Regularization and variable selection via the elastic net", 2005,
+    the naive form.
     """
     lasso = _penalty(params, _magnitude, l1_strength, select, "l1_strength")
     return lasso + _penalty(params, jnp.square, l2_strength, select, "l2_strength")
 
 
 def max_norm(params: PyTree, *, max_value: Scalar, select: Select = is_kernel) -> PyTree:
-    r"""Projects the incoming weights of each unit onto a ball; applied after each update.
+    r"""Projects the incoming weights of each unit onto a ball of radius `max_value`, positive.
 
     .. math:: w_{\cdot o} \leftarrow w_{\cdot o} \min(1,\ c / \lVert w_{\cdot o} \rVert_2)
 
     A unit is one index of the last axis, and its norm is taken over all other axes: `[in]` of a
     dense kernel `[in, out]`, `[height, width, in]` of a convolution kernel
-    `[height, width, in, out]`. The same as Keras' `MaxNorm` with these axes, except that no epsilon
-    is added to the norm.
+    `[height, width, in, out]`. Keras' `MaxNorm` with these axes does the same, except that it adds
+    an epsilon to the norm. Apply the projection after each update.
 
-    Args:
-      params: tree of parameters.
-      max_value: radius c of the ball, positive.
-      select: chooses the projected leaves.
+    >>> kernel = jnp.array([[3.0, 0.5], [4.0, 0.25]])
+    >>> max_norm({"kernel": kernel}, max_value=2.5)["kernel"].tolist()
+    [[1.5, 0.5], [2.0, 0.25]]
 
-    Example:
-      >>> kernel = jnp.array([[3.0, 0.5], [4.0, 0.25]])
-      >>> max_norm({"kernel": kernel}, max_value=2.5)["kernel"].tolist()
-      [[1.5, 0.5], [2.0, 0.25]]
-
-    References:
-      Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014,
-      section 5.1.
+    Reference: Srivastava et al., "Dropout: a simple way to prevent neural networks from
+    overfitting", 2014, section 5.1.
     """
     _check_bound("max_value", max_value, "positive", lambda value: value > 0)
 
@@ -164,10 +138,9 @@ def weight_decay(
     or adaptive steps it does not, since the gradient of a penalty enters their running averages.
 
     Args:
-      params: tree of parameters before the optimizer's update.
+      params: parameters before the optimizer's update.
       rate: rho, non-negative.
-      learning_rate: eta of this step, non-negative. The paper multiplies by the schedule's factor
-        only.
+      learning_rate: eta of this step, non-negative; the paper has the schedule's factor instead.
       select: chooses the decayed leaves.
 
     Example:
@@ -175,8 +148,7 @@ def weight_decay(
       >>> weight_decay(params, rate=0.5, learning_rate=0.25)
       {'bias': Array([8.], dtype=float32), 'kernel': Array([7.], dtype=float32)}
 
-    References:
-      Loshchilov and Hutter, "Decoupled weight decay regularization", 2019.
+    Reference: Loshchilov and Hutter, "Decoupled weight decay regularization", 2019.
     """
     _check_non_negative("rate", rate)
     _check_non_negative("learning_rate", learning_rate)
@@ -220,7 +192,7 @@ def _map_selected(change: Callable[[Array], Array], params: PyTree, select: Sele
 def _at_least_float32(path: tuple[Any, ...], leaf: Array) -> Array:
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         name = f"params{jax.tree_util.keystr(path)}"
-        raise TypeError(f"`{name}` must be floating point to be regularized, got {leaf.dtype}")
+        raise TypeError(f"`{name}` must be floating-point to be regularized, got {leaf.dtype}")
     return leaf.astype(np.promote_types(leaf.dtype, np.float32))
 
 

@@ -120,7 +120,7 @@ def test_logits_that_are_not_floating_point_or_have_no_classes_are_an_error(name
     function = getattr(predictions, name)
     settings = {"k": 1} if name == "top_k" else {}
     with properties.unchecked():
-        with pytest.raises(TypeError, match="`logits` must be floating point, got int32"):
+        with pytest.raises(TypeError, match="`logits` must be floating-point, got int32"):
             function(jnp.zeros((2, 3), jnp.int32), **settings)
         if not name.startswith("binary"):
             message = "`logits` must have shape [..., classes] with at least one class, got (2, 0)"

@@ -311,7 +311,7 @@ def test_strengths_out_of_range_are_told(function, settings, message):
 def test_integers_are_an_error_where_they_are_selected(function, reference, settings):
     tree = {"step": jnp.ones(2, jnp.int32), "dense": {"kernel": jnp.ones(2, jnp.int32)}}
     message = re.escape(
-        "`params['dense']['kernel']` must be floating point to be regularized, got int32"
+        "`params['dense']['kernel']` must be floating-point to be regularized, got int32"
     )
     with pytest.raises(TypeError, match=message):
         function(tree, **settings)

@@ -1,4 +1,4 @@
-"""The config of a run: a typed tree of settings, its checks, its parsing and its JSON."""
+"""The config of a run: a typed tree of settings, with checks, parsing and JSON."""
 
 from jaxml.config._checks import check, check_name, fields, is_optional, rule
 from jaxml.config._json import (

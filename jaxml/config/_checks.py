@@ -40,7 +40,7 @@ def check(config: Config) -> None:
     """Checks the type and value of every setting.
 
     Raises:
-      InputError: A setting is invalid; the message states the first one and its rule.
+      InputError: a setting is invalid; the message names the first one and its rule.
 
     Example:
       >>> check(Config(num_epochs=0))
@@ -56,7 +56,7 @@ def check_name(name: str) -> None:
     """Checks that a dotted name, without `config.`, is a setting.
 
     Raises:
-      InputError: It is not; the message suggests the nearest setting.
+      InputError: there is no such setting; the message suggests a similar one.
 
     Example:
       >>> check_name("optim.learnin_rate")

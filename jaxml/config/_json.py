@@ -20,7 +20,7 @@ def from_json(text: str | bytes) -> Config:
     """Converts the output of `to_json` back to a config.
 
     Raises:
-      InputError: The text is not a JSON object, names an unknown setting or has an invalid value.
+      InputError: the text is not a JSON object, names an unknown setting or has an invalid value.
 
     Example:
       >>> from_json(to_json(Config(seed=3))).seed
@@ -39,7 +39,7 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
     """Converts nested dictionaries to a config; missing settings have their defaults.
 
     Raises:
-      InputError: The tree names an unknown setting or has an invalid value.
+      InputError: the tree names an unknown setting or has an invalid value.
     """
     config = Config()
     for name, value in _flatten(tree):
@@ -64,8 +64,8 @@ def differences(config: Config, stored: Mapping[str, Any]) -> list[str]:
     """Lists the settings that do not allow a run to resume with another config.
 
     Args:
-      config: The config to resume with.
-      stored: The config of the run as nested dictionaries; missing settings have their defaults.
+      config: the config with which to resume.
+      stored: the config of the run as nested dictionaries; missing settings have their defaults.
 
     Returns:
       A phrase for each such setting.

@@ -29,15 +29,15 @@ def setting(
     """Declares a field of the config tree.
 
     Args:
-      default: The default value.
-      doc: One plain sentence for `--help`.
-      low: Inclusive lower bound.
-      above: Exclusive lower bound.
-      high: Inclusive upper bound.
-      below: Exclusive upper bound.
-      choices: The allowed strings; empty allows every string.
-      steps: Whether the string must have the form that `parse_steps` accepts.
-      resume: The values with which a run may resume: "same" requires the same value, "raised"
+      default: the default value.
+      doc: one plain sentence for `--help`.
+      low: inclusive lower bound.
+      above: exclusive lower bound.
+      high: inclusive upper bound.
+      below: exclusive upper bound.
+      choices: the allowed strings; empty allows every string.
+      steps: whether the string must have the form that `parse_steps` accepts.
+      resume: the values with which a run may resume: "same" requires the same value, "raised"
         also allows a larger one, "any" allows every value.
     """
     rules = {"low": low, "above": above, "high": high, "below": below, "choices": tuple(choices)}
@@ -53,7 +53,7 @@ class Settings:
         path = f"{section}.{name}" if section else name
         kinds = {field.name: field.type for field in dataclasses.fields(typing.cast(Any, self))}
         if name not in kinds:
-            from jaxml.config._checks import check_name  # at the top, the import would be circular
+            from jaxml.config._checks import check_name  # here, because it imports the tree
 
             check_name(path)
         kind: Any = kinds[name]

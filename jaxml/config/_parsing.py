@@ -11,10 +11,10 @@ def parse_steps(text: str | None) -> range:
     """Parses a half-open range of steps such as `10:20`.
 
     Args:
-      text: The range; None is empty.
+      text: the range; None is empty.
 
     Raises:
-      ValueError: The text has another form, or the range is empty.
+      ValueError: the text has another form, or the range is empty.
 
     Example:
       >>> parse_steps("10:20")
@@ -35,7 +35,7 @@ def user_path(text: str) -> Path:
     """Converts a setting or flag to a path and expands `~` to the home directory.
 
     Raises:
-      InputError: The path is not valid UTF-8.
+      InputError: the path is not valid UTF-8.
 
     Example:
       >>> user_path("~/runs") == Path.home() / "runs"

@@ -94,19 +94,19 @@ class DataConfig(Settings):
     name: str = setting("digits", "Data set, one of jaxml.data.DATASETS.")
     dir: str = setting(
         ".",
-        "Directory with the files of the data set; those of scikit-learn need none.",
+        "Directory with the files of the data set; not used by data sets of scikit-learn.",
         resume="any",
     )
     validation_size: int = setting(
         0,
-        "Number of examples at the end of the training set that are held out and evaluated "
+        "Number of examples that are held out from the end of the training set and evaluated "
         "instead of the test set.",
         low=0,
     )
     normalization: str = setting(
         "per_image",
         "Normalization of the inputs: per_image and per_channel standardize, unit and min_max "
-        "scale to [0, 1], pca and zca whiten; all except per_image and unit are fitted to the "
+        "scale to [0, 1], pca and zca whiten. All except per_image and unit are fitted to the "
         "training set.",
         choices=("per_image", "per_channel", "unit", "min_max", "pca", "zca"),
     )
@@ -185,8 +185,8 @@ class OptimConfig(Settings):
     )
     weight_decay: float = setting(
         1e-4,
-        "Weight decay lambda of the kernels, lambda/2 * |w|^2 as part of the loss; adamw, lamb and "
-        "muon decouple it from the gradient.",
+        "Weight decay lambda of the kernels: adds lambda/2 * |w|^2 to the loss, except that adamw, "
+        "lamb and muon decouple it from the gradient.",
         low=0,
     )
     clip_value: float | None = setting(
@@ -201,7 +201,9 @@ class OptimConfig(Settings):
         above=0,
     )
     max_norm: float | None = setting(
-        None, "Projects the incoming weights of each unit to this norm after each step.", above=0
+        None,
+        "Upper bound on the norm of the incoming weights of each unit; projects after each step.",
+        above=0,
     )
     accumulate_steps: int = setting(
         1,
@@ -306,13 +308,12 @@ class Config(Settings):
     )
     batch_size: int | None = setting(
         128,
-        "Number of examples per step over all devices: 1 is stochastic gradient descent, None is "
-        "batch gradient descent on the whole training set.",
+        "Number of examples per step over all devices; None takes the whole training set.",
         low=1,
     )
     num_epochs: int = setting(
         30,
-        "Number of passes over the training set, each of floor(examples / batch_size) steps; a run "
+        "Number of passes over the training set, each of floor(examples / batch_size) steps. A run "
         "that resumes with a larger number follows the schedule of the new length.",
         low=1,
         resume="raised",
@@ -328,14 +329,14 @@ class Config(Settings):
     )
     steps_per_call: int | None = setting(
         None,
-        "Number of training steps per compiled call; None is one on a CPU, where XLA's convolution "
-        "gradients are slow inside a loop, and a whole epoch elsewhere.",
+        "Number of training steps per compiled call. None takes a whole epoch, or on a CPU, where "
+        "XLA's convolution gradients are slow inside a loop, one step.",
         low=1,
     )
     profile: str | None = setting(
         None,
-        "Training steps to profile, counted from 0 as a half-open range: 10:20 is 10 to 19. The "
-        "trace is saved in the run's directory and a summary is printed.",
+        "Training steps to profile as a half-open range counted from 0: 10:20 is 10 to 19. The "
+        "trace is saved in the workdir and a summary is printed.",
         steps=True,
         resume="any",
     )

@@ -27,14 +27,13 @@ def lsuv(
     .. math:: W_l \leftarrow W_l / \sqrt{\operatorname{Var}(y_l)} \quad
         \text{until} \ |\operatorname{Var}(y_l) - 1| < \varepsilon
 
-    for one layer l after the other, in the order of execution, with the variance over all entries
-    of the layer's output y for a batch. A layer is any Linen module that holds a parameter named
-    `kernel` of at least two dimensions; its output is the result of its `__call__`, so a following
-    activation belongs outside of it. A layer that runs more than once is scaled at its first call.
-    Other parameters and running statistics are unchanged.
+    for each layer l in the order of execution, with the variance over all entries of its output y
+    for a batch. A layer is a Linen module with a parameter `kernel` of at least two dimensions; its
+    output is the result of `__call__`, which must not include an activation. A layer that runs more
+    than once is scaled at its first call. Other parameters and running statistics are unchanged.
 
-    The number of iterations depends on the values, so do not compile this function with `jax.jit`.
-    Layers inside `nn.scan` or `nn.vmap` are not supported.
+    The number of iterations depends on the values, so this function cannot be compiled by
+    `jax.jit`. Layers inside `nn.scan` or `nn.vmap` are not supported.
 
     Args:
       key: key of the orthonormal kernels.
@@ -49,10 +48,6 @@ def lsuv(
 
     Returns:
       The variables with new kernels in their dtypes.
-
-    Raises:
-      ValueError: an argument is out of range, no layer has a kernel, or the output of a layer is
-        constant or not finite.
 
     Example:
       >>> batch = jax.random.normal(jax.random.key(0), (64, 8))

@@ -1,6 +1,7 @@
 """Variance scaling and its specializations."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import jax
@@ -43,17 +44,13 @@ def variance_scaling(
       out_axis: axis or axes of the output channels. Kernels of `conv_transpose` need
         `in_axis=-1, out_axis=-2`.
       batch_axis: axis or axes that the fans ignore.
-      dtype: default dtype of the initializer; None for float32, or float64 under x64.
+      dtype: default dtype of the initializer.
       groups: number of groups of a grouped or depthwise convolution, whose fans are those of one
         group: the last dimension, which holds the channels of all groups, is divided by it. PyTorch
         and Keras count the channels of all groups there.
 
     Returns:
       An initializer for kernels of at least two dimensions, none of them empty.
-
-    Raises:
-      ValueError: an argument is invalid, or the initializer is called with a shape that lacks the
-        axes or does not divide into groups.
 
     Example:
       >>> kernel = variance_scaling(3.0, "fan_out", "uniform")(jax.random.key(0), (5, 5, 8, 64))
@@ -90,175 +87,6 @@ def variance_scaling(
     return rounded(draw, dtype)
 
 
-def lecun_normal(
-    in_axis: Axes = -2,
-    out_axis: Axes = -1,
-    batch_axis: Axes = (),
-    dtype: Any = None,
-    *,
-    groups: int = 1,
-) -> Initializer:
-    r"""Returns LeCun's normal initializer, which preserves variance through linear layers and SELU.
-
-    .. math:: \operatorname{Var} w = 1 / n_{in}
-
-    The normal is truncated at two standard deviations, as in JAX and Keras. Use
-    `variance_scaling(1.0, "fan_in", "normal")` for the untruncated one. The arguments are those of
-    `variance_scaling`.
-
-    Example:
-      >>> kernel = lecun_normal()(jax.random.key(0), (3, 3, 16, 512))
-      >>> round(float(kernel.var() * 3 * 3 * 16), 1)
-      1.0
-
-    Reference: LeCun, Bottou, Orr, Mueller, "Efficient BackProp", 1998, equation 16.
-    """
-    return variance_scaling(
-        1.0, "fan_in", "truncated_normal", in_axis, out_axis, batch_axis, dtype, groups=groups
-    )
-
-
-def lecun_uniform(
-    in_axis: Axes = -2,
-    out_axis: Axes = -1,
-    batch_axis: Axes = (),
-    dtype: Any = None,
-    *,
-    groups: int = 1,
-) -> Initializer:
-    r"""Returns LeCun's uniform initializer: uniform on :math:`\pm \sqrt{3 / n_{in}}`.
-
-    The arguments are those of `variance_scaling`. The default initializer of PyTorch's linear and
-    convolution layers has a third of this variance.
-
-    Example:
-      >>> kernel = lecun_uniform()(jax.random.key(0), (3, 3, 16, 512))
-      >>> round(float(kernel.var() * 3 * 3 * 16), 1)
-      1.0
-    """
-    return variance_scaling(
-        1.0, "fan_in", "uniform", in_axis, out_axis, batch_axis, dtype, groups=groups
-    )
-
-
-def xavier_normal(
-    in_axis: Axes = -2,
-    out_axis: Axes = -1,
-    batch_axis: Axes = (),
-    dtype: Any = None,
-    *,
-    groups: int = 1,
-) -> Initializer:
-    r"""Returns Xavier's (Glorot's) normal initializer, also named `glorot_normal`.
-
-    .. math:: \operatorname{Var} w = \frac{2}{n_{in} + n_{out}}
-
-    a compromise between preserving the variance of activations and of gradients. The normal is
-    truncated at two standard deviations, as in JAX and Keras. Use
-    `variance_scaling(1.0, "fan_avg", "normal")` for the untruncated one, which is PyTorch's
-    `xavier_normal_`; the paper itself draws from `xavier_uniform`. The arguments are those of
-    `variance_scaling`.
-
-    Example:
-      >>> kernel = xavier_normal()(jax.random.key(0), (3, 3, 64, 128))
-      >>> round(float(kernel.var() * 3 * 3 * (64 + 128) / 2), 1)
-      1.0
-
-    Reference: Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural
-    networks", 2010, equation 12.
-    """
-    return variance_scaling(
-        1.0, "fan_avg", "truncated_normal", in_axis, out_axis, batch_axis, dtype, groups=groups
-    )
-
-
-def xavier_uniform(
-    in_axis: Axes = -2,
-    out_axis: Axes = -1,
-    batch_axis: Axes = (),
-    dtype: Any = None,
-    *,
-    groups: int = 1,
-) -> Initializer:
-    r"""Returns Xavier's (Glorot's) uniform initializer, also named `glorot_uniform`.
-
-    .. math:: w \sim \mathcal{U}[-\ell, \ell), \quad \ell = \sqrt{\frac{6}{n_{in} + n_{out}}}
-
-    It is the initializer of the paper (equation 16) and the default of Keras. The arguments are
-    those of `variance_scaling`.
-
-    Example:
-      >>> kernel = xavier_uniform()(jax.random.key(0), (3, 3, 64, 128))
-      >>> round(float(kernel.var() * 3 * 3 * (64 + 128) / 2), 1)
-      1.0
-
-    Reference: see `xavier_normal`.
-    """
-    return variance_scaling(
-        1.0, "fan_avg", "uniform", in_axis, out_axis, batch_axis, dtype, groups=groups
-    )
-
-
-def he_normal(
-    in_axis: Axes = -2,
-    out_axis: Axes = -1,
-    batch_axis: Axes = (),
-    dtype: Any = None,
-    *,
-    groups: int = 1,
-) -> Initializer:
-    r"""Returns He's (Kaiming's) normal initializer, also named `kaiming_normal`.
-
-    .. math:: \operatorname{Var} w = 2 / n_{in}
-
-    which preserves the variance of activations under ReLU. The normal is truncated at two standard
-    deviations, as in JAX and Keras. Use `variance_scaling(2.0, "fan_in", "normal")` for the
-    untruncated one of the paper and of PyTorch's `kaiming_normal_`; under a leaky ReLU of slope a
-    the scale is `2 / (1 + a**2)`, and "fan_out" preserves the variance of gradients instead. The
-    arguments are those of `variance_scaling`.
-
-    Example:
-      >>> kernel = he_normal()(jax.random.key(0), (3, 3, 16, 512))
-      >>> round(float(kernel.var() * 3 * 3 * 16), 1)
-      2.0
-
-    Reference: He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", 2015, section 2.2.
-    """
-    return variance_scaling(
-        2.0, "fan_in", "truncated_normal", in_axis, out_axis, batch_axis, dtype, groups=groups
-    )
-
-
-def he_uniform(
-    in_axis: Axes = -2,
-    out_axis: Axes = -1,
-    batch_axis: Axes = (),
-    dtype: Any = None,
-    *,
-    groups: int = 1,
-) -> Initializer:
-    r"""Returns He's uniform initializer: uniform on :math:`\pm \sqrt{6 / n_{in}}`.
-
-    It is also named `kaiming_uniform`. The arguments are those of `variance_scaling`.
-
-    Example:
-      >>> kernel = he_uniform()(jax.random.key(0), (3, 3, 16, 512))
-      >>> round(float(kernel.var() * 3 * 3 * 16), 1)
-      2.0
-
-    Reference: see `he_normal`.
-    """
-    return variance_scaling(
-        2.0, "fan_in", "uniform", in_axis, out_axis, batch_axis, dtype, groups=groups
-    )
-
-
-glorot_normal = xavier_normal
-glorot_uniform = xavier_uniform
-kaiming_normal = he_normal
-kaiming_uniform = he_uniform
-
-
 def _axes(shape: Sequence[int], *named: Axes) -> list[list[int]]:
     """Returns the input, output and batch axes, counted from the front."""
     rank = len(shape)
@@ -273,3 +101,66 @@ def _axes(shape: Sequence[int], *named: Axes) -> list[list[int]]:
             f"got {tuple(shape)}"
         )
     return [[axis % rank for axis in group] for group in groups]
+
+
+def _specialize(
+    name: str, scale: float, mode: Mode, distribution: Distribution, doc: str
+) -> Callable[..., Initializer]:
+    """Returns `variance_scaling` with its first three arguments fixed, as a documented function."""
+
+    def specialization(
+        in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None, *,
+        groups: int = 1,
+    ) -> Initializer:  # fmt: skip
+        axes = (in_axis, out_axis, batch_axis)
+        return variance_scaling(scale, mode, distribution, *axes, dtype, groups=groups)
+
+    specialization.__name__ = specialization.__qualname__ = name
+    specialization.__doc__ = inspect.cleandoc(doc)
+    return specialization
+
+
+# The arguments are those of `variance_scaling`. Normals are truncated at two standard deviations,
+# as in JAX and Keras; PyTorch and the paper of He et al. use `variance_scaling(..., "normal")`.
+# fmt: off
+lecun_normal = _specialize("lecun_normal", 1.0, "fan_in", "truncated_normal", r"""
+    Returns LeCun's truncated normal initializer, with variance :math:`1 / n_{in}`.
+
+    It preserves the variance of activations through linear layers and SELU. LeCun, Bottou, Orr,
+    Mueller, "Efficient BackProp", 1998, equation 16.
+    """)
+lecun_uniform = _specialize("lecun_uniform", 1.0, "fan_in", "uniform", r"""
+    Returns LeCun's uniform initializer, on :math:`\pm \sqrt{3 / n_{in}}`.
+
+    The default of PyTorch's linear and convolution layers has a third of its variance.
+    """)
+xavier_normal = _specialize("xavier_normal", 1.0, "fan_avg", "truncated_normal", r"""
+    Returns Xavier's (Glorot's) truncated normal initializer, with variance
+    :math:`2 / (n_{in} + n_{out})`.
+
+    This compromises between preserving the variance of activations and of gradients. Glorot,
+    Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010,
+    equation 12, who draw from `xavier_uniform`.
+    """)
+xavier_uniform = _specialize("xavier_uniform", 1.0, "fan_avg", "uniform", r"""
+    Returns Xavier's (Glorot's) uniform initializer, on :math:`\pm \sqrt{6 / (n_{in} + n_{out})}`.
+
+    It is the initializer of Glorot and Bengio (2010, equation 16) and the default of Keras.
+    """)
+he_normal = _specialize("he_normal", 2.0, "fan_in", "truncated_normal", r"""
+    Returns He's (Kaiming's) truncated normal initializer, with variance :math:`2 / n_{in}`.
+
+    It preserves the variance of activations under ReLU. Under a leaky ReLU of slope a the scale is
+    `2 / (1 + a**2)`, and "fan_out" preserves the variance of gradients instead. He, Zhang, Ren,
+    Sun, "Delving Deep into Rectifiers", 2015, section 2.2.
+
+    >>> kernel = he_normal()(jax.random.key(0), (3, 3, 16, 512))
+    >>> round(float(kernel.var() * 3 * 3 * 16), 1)
+    2.0
+    """)
+he_uniform = _specialize("he_uniform", 2.0, "fan_in", "uniform", r"""
+    Returns He's (Kaiming's) uniform initializer, on :math:`\pm \sqrt{6 / n_{in}}`.
+    """)
+# fmt: on
+glorot_normal, glorot_uniform = xavier_normal, xavier_uniform
+kaiming_normal, kaiming_uniform = he_normal, he_uniform

@@ -4,8 +4,8 @@ Arrays are channels-last, `[..., *spatial, channels]` with any leading dimension
 `[in, out]` or `[*window, in, out]`. Unless documented otherwise,
 
 - arrays are floating-point, and integers raise `TypeError`;
-- shapes and hyperparameters out of range raise `ValueError`, and hyperparameters that must be ints
-  raise `TypeError`;
+- invalid shapes and hyperparameters raise `ValueError`, and other types than int for those that
+  must be ints raise `TypeError`;
 - the result has the dtype of x, and sums and statistics are computed in float32 at least.
 
 Batch normalization follows `tf.nn`, pooling `flax.linen.max_pool`, and dropout TensorFlow 1.

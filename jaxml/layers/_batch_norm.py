@@ -1,4 +1,4 @@
-"""Normalization by given statistics."""
+"""Batch normalization by given statistics."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -34,8 +34,7 @@ def batch_normalization(
         NaN where a variance is 0.
 
     Returns:
-      An array of the shape and dtype of x, NaN where the variance is infinite, as it is where it
-      overflowed.
+      An array of the shape and dtype of x, NaN where the variance overflowed to infinity.
 
     Example:
       >>> from jaxml.layers import moments
@@ -45,7 +44,7 @@ def batch_normalization(
       [[-1.0], [1.0]]
 
     Reference: Ioffe, Szegedy, "Batch Normalization", 2015, algorithm 1. PyTorch's `batch_norm`
-    takes `weight` before `bias`, and computes the statistics of the batch itself.
+    takes `weight` before `bias`, and computes the statistics of the batch.
     """
     if not isinstance(variance_epsilon, Tracer) and not variance_epsilon > 0:
         raise ValueError(f"`variance_epsilon` must be positive, got {variance_epsilon}")
@@ -70,7 +69,7 @@ def batch_normalization(
     if scale is not None:
         multiplier = multiplier * align("scale", scale)
     # Subtract the mean first: x * multiplier - mean * multiplier cancels where the mean is large.
-    # There the mean is a constant, and its gradient flows through the addend, whose first term is
+    # The subtracted mean is a constant. Its gradient flows through the addend, whose first term is
     # 0, so the backward pass sums over dy and dy * (x - mean) only.
     shift = lax.stop_gradient(mean)
     addend = (shift - mean) * multiplier
@@ -88,23 +87,10 @@ def batch_norm_with_global_normalization(
     variance_epsilon: float,
     scale_after_normalization: bool,
 ) -> Float[Array, "*shape"]:
-    r"""Applies `batch_normalization` with an optional scale.
+    """Applies `batch_normalization`, and ignores the scale unless `scale_after_normalization`.
 
-    .. math:: y = \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
-              \quad\text{or}\quad y = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
-
-    Args:
-      x: as in `batch_normalization`.
-      mean: as in `batch_normalization`.
-      variance: as in `batch_normalization`.
-      offset: as in `batch_normalization`.
-      scale: as in `batch_normalization`.
-      variance_epsilon: as in `batch_normalization`.
-      scale_after_normalization: whether to multiply by the scale, which is redundant if a linear
-        layer follows.
-
-    Returns:
-      An array of the shape and dtype of x.
+    The scale is redundant if a linear layer follows. The other arguments are those of
+    `batch_normalization`.
 
     Example:
       >>> x, one = jnp.array([[1.0], [3.0]]), jnp.ones(1)

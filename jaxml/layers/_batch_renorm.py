@@ -27,7 +27,7 @@ def batch_renormalization(
               r = \mathrm{clip}\left(\frac{\sigma_B}{\sigma}, \frac1{r_{max}}, r_{max}\right),
               \qquad d = \mathrm{clip}\left(\frac{\mu_B - \mu}{\sigma}, -d_{max}, d_{max}\right)
 
-    where each sigma is the square root of its variance plus epsilon, and no gradient flows through
+    where each sigma is the square root of a variance plus epsilon, and no gradient flows through
     r and d. With `r_max=1` and `d_max=0` this is batch normalization. With infinite bounds the
     result is normalized by the running statistics, and only the gradient uses those of the batch.
     For evaluation, apply `batch_normalization` with the running statistics.
@@ -61,9 +61,14 @@ def batch_renormalization(
     for name, bound, least in (("r_max", r_max, 1), ("d_max", d_max, 0)):
         if isinstance(bound, int | float) and not bound >= least:
             raise ValueError(f"`{name}` must be at least {least}, got {bound}")
-    given = {"mean": mean, "variance": variance}
-    given |= {"running_mean": running_mean, "running_variance": running_variance}
-    given |= {"offset": offset, "scale": scale}
+    given = {
+        "mean": mean,
+        "variance": variance,
+        "running_mean": running_mean,
+        "running_variance": running_variance,
+        "offset": offset,
+        "scale": scale,
+    }
     for name, value in given.items():
         if value is not None and value.shape != x.shape[-1:]:
             raise ValueError(

@@ -1,10 +1,11 @@
-r"""Dropout: random zeros in training, scaled so that the mean stays, and the identity otherwise.
+r"""Dropout: sets random entries to zero in training, scales the others to preserve the mean.
 
-The functions differ in the entries that are dropped together: one, a channel, a block of pixels or
-an example. Each takes one key for all of x; `vmap` over keys and examples draws separate masks.
+With `train=False`, x is returned. The functions differ in the entries that are dropped together:
+one, a channel, a block of pixels or an example. Each takes one key for all of x; `vmap` over keys
+and examples draws separate masks.
 
-`keep_prob` is TensorFlow 1's, the probability in (0, 1] of keeping an entry, where PyTorch, Keras
-and Flax take the rate `1 - keep_prob`. It may be a traced array, which is not validated.
+`keep_prob` is the probability in (0, 1] of keeping an entry, as in TensorFlow 1; PyTorch, Keras and
+Flax take the rate `1 - keep_prob`. It may be a traced array, which is not validated.
 """
 
 import math
@@ -32,11 +33,10 @@ def dropout(
       key: a PRNG key; the mask does not depend on the dtype of x.
       x: array of any shape.
       keep_prob: p, the probability of keeping an entry.
-      train: whether to drop entries; if False, x is returned.
+      train: whether to drop entries.
 
     Returns:
-      An array of the shape and dtype of x, rounded once, so that the mean is that of x in bfloat16
-      too.
+      An array of the shape and dtype of x, rounded once, which preserves the mean in bfloat16 too.
 
     Example:
       >>> dropout(jax.random.key(0), jnp.ones(6), keep_prob=0.5, train=True).tolist()
@@ -45,9 +45,7 @@ def dropout(
     Reference: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from
     Overfitting", 2014, section 10.
     """
-    if _is_identity(x, keep_prob, train):
-        return x
-    return _drop(key, x, x.shape, keep_prob)
+    return _drop(key, x, x.shape, keep_prob, train)
 
 
 def spatial_dropout(
@@ -64,7 +62,7 @@ def spatial_dropout(
       key: a PRNG key.
       x: `[..., *spatial, channels]`.
       keep_prob: probability of keeping a channel.
-      train: whether to drop channels; if False, x is returned.
+      train: whether to drop channels.
       spatial_dims: number of spatial dimensions, non-negative.
 
     Example:
@@ -80,10 +78,8 @@ def spatial_dropout(
             f"`spatial_dims` must be in [0, {x.ndim - 1}] for x of shape {x.shape}, "
             f"got {spatial_dims}"
         )
-    if _is_identity(x, keep_prob, train):
-        return x
     lead = x.shape[: x.ndim - spatial_dims - 1]
-    return _drop(key, x, (*lead, *[1] * spatial_dims, x.shape[-1]), keep_prob)
+    return _drop(key, x, (*lead, *[1] * spatial_dims, x.shape[-1]), keep_prob, train)
 
 
 def stochastic_depth(
@@ -100,7 +96,7 @@ def stochastic_depth(
       key: a PRNG key.
       x: output of the branch, `[batch, ...]`.
       keep_prob: probability of keeping the branch of an example.
-      train: whether to drop branches; if False, x is returned.
+      train: whether to drop branches.
       batch_dims: number of leading dimensions that enumerate examples; 0 for a single example, as
         under `vmap`.
 
@@ -116,9 +112,7 @@ def stochastic_depth(
         raise ValueError(
             f"`batch_dims` must be in [0, {x.ndim}] for x of shape {x.shape}, got {batch_dims}"
         )
-    if _is_identity(x, keep_prob, train):
-        return x
-    return _drop(key, x, (*x.shape[:batch_dims], *[1] * (x.ndim - batch_dims)), keep_prob)
+    return _drop(key, x, (*x.shape[:batch_dims], *[1] * (x.ndim - batch_dims)), keep_prob, train)
 
 
 def drop_block(
@@ -145,7 +139,7 @@ def drop_block(
       x: `[..., height, width, channels]`.
       keep_prob: p, approximate probability of keeping an entry.
       block_size: b, the side of a block, from 1 (dropout) to the smaller side of the image.
-      train: whether to drop blocks; if False, x is returned.
+      train: whether to drop blocks.
 
     Returns:
       An array of the shape and dtype of x. Where nothing is kept, it and its gradient are zero.
@@ -179,8 +173,10 @@ def drop_block(
     return _scale(x, keep, jnp.mean(keep, dtype=wide(x)))
 
 
-def _drop(key: Key, x: Array, shape: tuple[int, ...], keep_prob: Probability) -> Array:
-    """Drops the entries of x that share an entry of a mask of the given shape."""
+def _drop(key: Key, x: Array, shape: tuple[int, ...], keep_prob: Probability, train: bool) -> Array:
+    """Drops entries of x by a mask of the given shape, which is broadcast to x."""
+    if _is_identity(x, keep_prob, train):
+        return x
     # float32 for every dtype of x, because the mask must not depend on the precision.
     keep = jax.random.bernoulli(key, jnp.asarray(keep_prob, np.float32), shape)
     return _scale(x, jnp.broadcast_to(keep, x.shape), keep_prob)

@@ -24,5 +24,5 @@ def check_one_dtype(x: Array, kernel: Array, bias: Array | None) -> None:
 
 
 def wide(x: Array) -> Any:
-    """Returns the dtype of x, or float32 where that is wider."""
+    """Returns the dtype of x, or float32 if that is wider."""
     return np.promote_types(x.dtype, np.float32)

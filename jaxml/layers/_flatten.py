@@ -21,8 +21,8 @@ def flatten(x: Shaped[Array, "*shape"], *, start: int = 1) -> Shaped[Array, "*sh
       >>> flatten(jnp.ones((2, 8, 8, 16))).shape
       (2, 1024)
 
-    Reference: Keras' `Flatten`. PyTorch's `nn.Flatten` gives features of NCHW images in another
-    order, and so needs another order of the rows of the following kernel.
+    Reference: Keras' `Flatten`. PyTorch's `nn.Flatten` orders the features of an image by channel
+    first, so the rows of the following kernel are in another order.
     """
     if not -x.ndim <= start < x.ndim:
         raise ValueError(

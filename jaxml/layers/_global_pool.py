@@ -1,4 +1,8 @@
-"""Global pooling: one value for each channel of an image."""
+"""Global pooling: one value for each channel of an image.
+
+`x` is `[..., *spatial, channels]` with `spatial_dims` spatial dimensions, at least 1. Results are
+`[..., channels]`.
+"""
 
 import jax.numpy as jnp
 
@@ -11,16 +15,8 @@ def global_average_pool(
 ) -> Float[Array, "*pooled"]:
     """Computes the mean of each channel over all pixels.
 
-    Args:
-      x: `[..., *spatial, channels]`.
-      spatial_dims: number of spatial dimensions, at least 1.
-
-    Returns:
-      `[..., channels]`.
-
-    Example:
-      >>> global_average_pool(jnp.ones((2, 8, 8, 16))).shape
-      (2, 16)
+    >>> global_average_pool(jnp.ones((2, 8, 8, 16))).shape
+    (2, 16)
 
     Reference: Lin, Chen, Yan, "Network In Network", 2014, section 3.2.
     """
@@ -29,18 +25,12 @@ def global_average_pool(
 
 
 def global_max_pool(x: Num[Array, "*shape"], *, spatial_dims: int = 2) -> Num[Array, "*pooled"]:
-    """Computes the maximum of each channel over all pixels. Ties share the gradient evenly.
+    """Computes the maximum of each channel over all pixels; x may also be integer.
 
-    Args:
-      x: `[..., *spatial, channels]`, integer or floating-point.
-      spatial_dims: number of spatial dimensions, at least 1.
+    Ties share the gradient evenly.
 
-    Returns:
-      `[..., channels]`.
-
-    Example:
-      >>> global_max_pool(jnp.ones((2, 8, 8, 16))).shape
-      (2, 16)
+    >>> global_max_pool(jnp.ones((2, 8, 8, 16))).shape
+    (2, 16)
 
     Reference: Oquab et al., "Is object localization for free?", 2015, section 3.
     """

@@ -1,4 +1,8 @@
-"""Classifier heads with one signature, `head(features, kernel, bias) -> logits`."""
+"""Classifier heads with one signature, `head(features, kernel, bias) -> logits`.
+
+Features are `[..., height, width, channels]`, the bias is `[classes]` or None, and the logits are
+`[..., classes]`.
+"""
 
 from jaxml.layers._dense import dense
 from jaxml.layers._flatten import flatten
@@ -14,18 +18,11 @@ Logits = Float[Array, "*batch classes"]
 def fully_connected_head(features: Features, kernel: Kernel, bias: Bias = None) -> Logits:
     """Applies `dense` to the flattened features.
 
-    Args:
-      features: `[..., height, width, channels]`.
-      kernel: `[height * width * channels, classes]`.
-      bias: `[classes]` or None.
+    The kernel is `[height * width * channels, classes]`.
 
-    Returns:
-      `[..., classes]`.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> fully_connected_head(jnp.ones((2, 4, 4, 8)), jnp.ones((128, 10))).shape
-      (2, 10)
+    >>> import jax.numpy as jnp
+    >>> fully_connected_head(jnp.ones((2, 4, 4, 8)), jnp.ones((128, 10))).shape
+    (2, 10)
 
     Reference: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998.
     """
@@ -39,18 +36,7 @@ def fully_connected_head(features: Features, kernel: Kernel, bias: Bias = None) 
 def global_average_pool_head(features: Features, kernel: Kernel, bias: Bias = None) -> Logits:
     """Applies `dense` to the global average of each channel, for images of any size.
 
-    Args:
-      features: `[..., height, width, channels]`.
-      kernel: `[channels, classes]`.
-      bias: `[classes]` or None.
-
-    Returns:
-      `[..., classes]`.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> global_average_pool_head(jnp.ones((2, 4, 4, 8)), jnp.ones((8, 10))).shape
-      (2, 10)
+    The kernel is `[channels, classes]`.
 
     Reference: Lin, Chen, Yan, "Network In Network", 2014, section 3.2, followed by a dense layer as
     in residual networks.
@@ -61,25 +47,14 @@ def global_average_pool_head(features: Features, kernel: Kernel, bias: Bias = No
 def global_max_pool_head(features: Features, kernel: Kernel, bias: Bias = None) -> Logits:
     """Applies `dense` to the global maximum of each channel, for images of any size.
 
-    Args:
-      features: `[..., height, width, channels]`.
-      kernel: `[channels, classes]`.
-      bias: `[classes]` or None.
-
-    Returns:
-      `[..., classes]`.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> global_max_pool_head(jnp.ones((2, 4, 4, 8)), jnp.ones((8, 10))).shape
-      (2, 10)
+    The kernel is `[channels, classes]`.
 
     Reference: Oquab et al., "Is object localization for free?", 2015, section 3.
     """
     return dense(global_max_pool(features), kernel, bias)
 
 
-# Heads by the name that a config gives.
+# Heads by the names of `config.model.head`.
 HEADS = {
     "fc": fully_connected_head,
     "gap": global_average_pool_head,

@@ -23,7 +23,7 @@ def local_response_norm(
         y_c = x_c \Big(k + \frac{\alpha}{n} \sum_{j = c - \lfloor n / 2 \rfloor}
               ^{c + \lfloor (n - 1) / 2 \rfloor} x_j^2\Big)^{-\beta}
 
-    where channels out of range are zero.
+    where channels beyond the ends are zero.
 
     Args:
       x: `[..., channels]`, whose squares must not overflow float32.

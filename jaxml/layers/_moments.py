@@ -24,16 +24,16 @@ def moments(
 
     .. math:: \mu = \frac1N \sum x, \qquad \sigma^2 = \frac1N \sum (x - \mu)^2
 
-    Both come from one pass over x, shifted by the mean s of a sample of the values, which is every
-    16th slice along the longest of the axes:
+    Both are computed in one pass over x, shifted by the mean s of a sample: every 16th slice along
+    the longest of the axes.
 
     .. math:: \mu = s + E(x - s), \qquad \sigma^2 = E(x - s)^2 - (\mu - s)^2
 
     Unlike the difference of the mean square and the squared mean, this keeps the digits of the
     variance where the mean is large compared with the deviation. The sample holds at least a
     sixteenth of the values, so :math:`(\mu - s)^2 \le 16 \sigma^2`, and the relative error is at
-    most 50 times that of a sum; for a typical sample it is that of a sum. Under a mask, s is the
-    mean itself and takes a pass of its own, because the whole sample may be masked.
+    most 50 times that of a sum; for a typical sample it is that of a sum. Under a mask, which may
+    hide the whole sample, s is the mean itself and takes another pass.
 
     Args:
       x: array of any shape.

@@ -2,61 +2,45 @@
 
 Values are divided by a power of two near the largest magnitude first, which rounds nothing, so
 norms of ordinary size are those of the plain formula. Norms are computed in float32 at least.
-Infinities and NaN stay visible: the norm is infinite or NaN, and so is the direction.
+Infinities and NaN propagate to the norm and to the direction. Arguments are floating-point.
 """
-
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxml.layers._dtypes import wide
 from jaxml.types import Array, Float, PyTree
 
-__all__ = ["direction", "euclidean_norm", "tree_direction", "tree_norm"]
+Axis = int | tuple[int, ...] | None
 
 
-def euclidean_norm(
-    x: Float[Array, "*shape"], axis: int | Sequence[int] | None = None
-) -> Float[Array, "*ones"]:
+def euclidean_norm(x: Float[Array, "*shape"], axis: Axis = None) -> Float[Array, "*ones"]:
     r"""Computes :math:`\sqrt{\sum_i x_i^2}` with a gradient of 0 where all x are 0.
 
-    Args:
-      x: floating point.
-      axis: the dimensions that are summed over; None for all.
+    The reduced axes, or all of them if `axis` is None, are kept with size 1.
 
-    Returns:
-      The norms, with size 1 in the dimensions that were summed over.
-
-    Example:
-      >>> [f"{norm:.1e}" for norm in euclidean_norm(jnp.array([[3e-25], [4e-25]]), 0)[0].tolist()]
-      ['5.0e-25']
+    >>> [f"{norm:.1e}" for norm in euclidean_norm(jnp.array([[3e-25], [4e-25]]), 0)[0].tolist()]
+    ['5.0e-25']
     """
-    wide = _wide(x)
-    scale = power_of_two_near(jnp.abs(wide).max(axis=_axes(axis), keepdims=True, initial=0.0))
-    return scale * _root(jnp.square(wide / scale).sum(axis=_axes(axis), keepdims=True))
+    x = _widened(x)
+    scale = power_of_two_near(jnp.abs(x).max(axis=axis, keepdims=True, initial=0.0))
+    return scale * _root(jnp.square(x / scale).sum(axis=axis, keepdims=True))
 
 
-def direction(x: Float[Array, "*shape"], axis: int | Sequence[int] | None = None) -> Array:
-    """Divides by the Euclidean norm, also where the norm itself is too large for the dtype.
+def direction(x: Float[Array, "*shape"], axis: Axis = None) -> Array:
+    """Divides by the Euclidean norm over the axes, even if the norm itself overflows the dtype.
 
-    Args:
-      x: floating point.
-      axis: the dimensions that the norm sums over; None for all.
+    The result has length 1, or 0 where all x are 0.
 
-    Returns:
-      Vectors of length 1 in float32 at least, or of zeros where all x are 0.
-
-    Example:
-      >>> direction(jnp.array([3e-25, 4e-25])).round(3).tolist()
-      [0.6000000238418579, 0.800000011920929]
+    >>> direction(jnp.array([3e-25, 4e-25])).round(3).tolist()
+    [0.6000000238418579, 0.800000011920929]
     """
-    wide = _wide(x)
-    peak = jnp.abs(wide).max(axis=_axes(axis), keepdims=True, initial=0.0)
-    scaled = wide / power_of_two_near(peak)
-    root = _root(jnp.square(scaled).sum(axis=_axes(axis), keepdims=True))
-    # Not by a second division: XLA would divide by the product, which may be infinite.
+    x = _widened(x)
+    scaled = x / power_of_two_near(jnp.abs(x).max(axis=axis, keepdims=True, initial=0.0))
+    root = _root(jnp.square(scaled).sum(axis=axis, keepdims=True))
+    # XLA would merge a second division into one by the product, which may be infinite.
     return scaled * (1 / jnp.where(root == 0, 1.0, root))
 
 
@@ -81,15 +65,15 @@ def tree_direction(tree: PyTree) -> PyTree:
     inverse = 1 / jnp.where(root == 0, 1.0, root)  # see `direction`
 
     def divide(leaf: Array) -> Array:
-        wide = _wide(leaf)
-        return wide / scale.astype(wide.dtype) * inverse.astype(wide.dtype)
+        leaf = _widened(leaf)
+        return leaf / scale.astype(leaf.dtype) * inverse.astype(leaf.dtype)
 
     return jax.tree.map(divide, tree)
 
 
 def _of_tree(tree: PyTree) -> tuple[Array, Array]:
-    """Returns a power of two and the norm as its multiple."""
-    leaves = [_wide(leaf) for leaf in jax.tree.leaves(tree)]
+    """Returns a power of two, and the norm divided by it."""
+    leaves = [_widened(leaf) for leaf in jax.tree.leaves(tree)]
     dtype = np.result_type(np.float32, *(leaf.dtype for leaf in leaves))
     peaks = [jnp.abs(leaf).max(initial=0.0).astype(dtype) for leaf in leaves]
     scale = power_of_two_near(jnp.stack([jnp.zeros((), dtype), *peaks]).max())
@@ -115,9 +99,5 @@ def _root(squares: Array) -> Array:
     return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, squares)))
 
 
-def _wide(x: Array) -> Array:
-    return jnp.asarray(x, np.promote_types(x.dtype, np.float32))
-
-
-def _axes(axis: int | Sequence[int] | None) -> int | tuple[int, ...] | None:
-    return tuple(axis) if isinstance(axis, Sequence) else axis
+def _widened(x: Array) -> Array:
+    return jnp.asarray(x, wide(x))

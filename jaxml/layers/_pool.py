@@ -4,7 +4,7 @@
 except that `window_shape` and `strides` may be ints and `padding` too:
 
 - `window_shape`: the sizes of the window; an int stands for two spatial dimensions of that size.
-- `strides`: steps between windows; None for 1, where PyTorch and Keras default to the window.
+- `strides`: steps between windows; None for 1, whereas PyTorch and Keras default to the window.
 - `padding`: "VALID" for none; "SAME", as in TensorFlow, for `ceil(size / strides)` windows with the
   odd padding at the end; an int for each side; or a (before, after) pair for each dimension. It
   must be smaller than the window.
@@ -40,14 +40,14 @@ def max_pool(
 
     .. math:: y_{i,c} = \max_u x_{s i + u - p,\ c}
 
-    Padding never is the maximum. The gradient goes to the first of equal values. For finite inputs
+    Padding is never the maximum. The gradient goes to the first of equal values. For finite inputs
     the values are those of `flax.linen.max_pool`, which rejects integers.
 
     Args:
       x: `[..., *spatial, channels]`, integer or floating-point.
       window_shape: sizes of the window.
       strides: s, steps between windows; None for 1.
-      padding: p; see above.
+      padding: p, smaller than the window.
       ceil_mode: whether to keep a last, partial window.
 
     Returns:
@@ -139,14 +139,14 @@ def lp_pool(
 
     Reference: Sermanet, Chintala, LeCun, "Convolutional neural networks applied to house numbers
     digit classification", 2012. PyTorch's `lp_pool1d` to `3d` keep the sign where p is odd, and in
-    ceil_mode scale a last window as if it were full.
+    ceil_mode scale a partial last window as if it were full.
     """
     check_floating(x)
     if not 1 <= p < math.inf:
         raise ValueError(f"`p` must be at least 1 and finite, got {p}")
     grid = _grid(x, window_shape, strides, padding, ceil_mode)
     dtype, x = x.dtype, x.astype(wide(x))
-    # Unlike the gradient of jnp.abs, this one is 0 at 0.
+    # Unlike that of jnp.abs, this gradient is 0 at 0.
     magnitudes = x * jnp.sign(x)
     axes = tuple(range(-1 - len(grid.window), -1))
     scale = _norms.power_of_two_near(jnp.max(magnitudes, axis=axes, keepdims=True))

@@ -1,4 +1,4 @@
-"""Resizing."""
+"""Upsampling of images."""
 
 from collections.abc import Sequence
 

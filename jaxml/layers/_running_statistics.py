@@ -1,8 +1,8 @@
 """Running averages of batch statistics, in the conventions of Keras and PyTorch."""
 
 import jax.numpy as jnp
-import numpy as np
 
+from jaxml.layers._dtypes import wide
 from jaxml.types import Array, Float, Num
 
 Moments = tuple[Float[Array, "*shape"], Float[Array, "*shape"]]
@@ -22,7 +22,7 @@ def update_running_average(
       average: the previous average.
       value: the new value, of the same shape.
       momentum: m in [0, 1], the weight of the previous average, as in Keras and Flax. PyTorch's
-        momentum is 1 - m.
+        momentum is one minus this.
 
     Returns:
       The new average, in the dtype of the previous one.
@@ -36,9 +36,9 @@ def update_running_average(
         raise ValueError(
             f"`value` must have the shape {average.shape} of the average, got {value.shape}"
         )
-    wide = np.promote_types(average.dtype, np.float32)
-    old, new = (jnp.asarray(weight, wide) for weight in (momentum, 1 - momentum))
-    return (old * average.astype(wide) + new * value.astype(wide)).astype(average.dtype)
+    dtype = wide(average)
+    old, new = (jnp.asarray(weight, dtype) for weight in (momentum, 1 - momentum))
+    return (old * average.astype(dtype) + new * value.astype(dtype)).astype(average.dtype)
 
 
 def running_statistics_keras(
@@ -84,10 +84,10 @@ def running_statistics_torch(
     Args:
       running: running mean and variance, each `[channels]`.
       batch: mean and biased variance of the batch, as `moments` returns them.
-      momentum: p in [0, 1], the weight of the new value; PyTorch's default is 0.1. PyTorch's None,
-        the mean of all batches, is one over the number of batches including this one.
-      count: N, the number of values in each mean, at least 2. Under a mask it is an array, a scalar
-        or `[channels]`, and the variance stays biased where it is below 2.
+      momentum: p in [0, 1], the weight of the new value; PyTorch's default is 0.1. One over the
+        number of batches so far gives PyTorch's None, the mean of all batches.
+      count: n, the number of values in each mean, at least 2. Under a mask it may be an array, a
+        scalar or `[channels]`; the variance stays biased where it is below 2.
 
     Returns:
       The new mean and variance, in the dtypes of the previous ones.

@@ -39,8 +39,8 @@ def depthwise_conv(
       >>> depthwise_conv(jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3, 2)), strides=2).shape
       (2, 4, 4, 6)
 
-    Reference: `keras.ops.depthwise_conv` and `tf.nn.depthwise_conv2d`; PyTorch's `conv2d` with as
-    many groups as channels has the same order of results.
+    Reference: `keras.ops.depthwise_conv` and `tf.nn.depthwise_conv2d`. PyTorch's `conv2d` with as
+    many groups as channels returns the same order of channels.
     """
     check_arrays(x, kernel, bias)
     *window, channels, multiplier = kernel.shape
@@ -113,7 +113,7 @@ def spatially_separable_conv(
     padding: Padding = "SAME",
     dilation: int | Sequence[int] = 1,
 ) -> Float[Array, "*batch out_height out_width out"]:
-    r"""Convolves with a column of taps (k x 1), then with a row (1 x k).
+    r"""Convolves with a column kernel (k x 1), then with a row kernel (1 x k).
 
     .. math:: y = \mathrm{conv}(\mathrm{conv}(x, k_{u,1,c,m}), w_{1,v,m,o}) + b
 

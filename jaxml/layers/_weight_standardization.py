@@ -17,8 +17,8 @@ def weight_standardization(
 
     Args:
       kernel: `[..., in, out]`.
-      epsilon: positive constant added to the variance; timm's default. It matters where weights are
-        small: kernels of `he_normal` have a variance of 2 / fan_in.
+      epsilon: positive constant added to the variance. The default is timm's. It matters if weights
+        are small: kernels of `he_normal` have a variance of 2 / fan_in.
 
     Example:
       >>> import jax.numpy as jnp

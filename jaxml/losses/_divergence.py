@@ -36,13 +36,11 @@ def kl_divergence(
       >>> float(kl_divergence(targets, targets, from_logits=False))
       0.0
 
-    `optax.losses.kl_divergence` takes log-probabilities, for which this function returns the same
-    values: they are logits that are normalised already. Unlike in optax, it is 0 rather than NaN
-    for a class that is impossible in both distributions. The classes are always the last axis, and
-    `where` masks whole examples.
+    `optax.losses.kl_divergence` takes log-probabilities, which are normalised logits, and returns
+    the same values. For a class that is impossible in both distributions, this function returns 0
+    rather than NaN. The classes are always the last axis, and `where` masks whole examples.
 
-    References:
-      Kullback and Leibler, "On information and sufficiency", 1951.
+    Reference: Kullback and Leibler, "On information and sufficiency", 1951.
     """
     inputs.check_classes(logits)
     inputs.check_real("targets", targets)

@@ -22,16 +22,14 @@ def hinge(
 
     Args:
       logits: decision values; positive values decide for class 1.
-      labels: integers 0 and 1, or booleans. Labels of -1 and 1, as `optax.losses.hinge_loss`
-        takes them, are out of range.
+      labels: integers 0 and 1, or booleans. `optax.losses.hinge_loss` takes -1 and 1 instead.
       where: mask over examples.
 
     Example:
       >>> hinge(jnp.array([3.0, 0.5, -2.0]), jnp.array([1, 1, 1])).tolist()
       [0.0, 0.5, 3.0]
 
-    References:
-      Cortes and Vapnik, "Support-vector networks", 1995.
+    Reference: Cortes and Vapnik, "Support-vector networks", 1995.
     """
     logits, targets = labelling.prepare_binary(logits, labels, where, soft=False)
     return inputs.keep(optax.losses.hinge_loss(logits, 2 * targets - 1), where)
@@ -56,6 +54,6 @@ def squared_hinge(
       >>> squared_hinge(jnp.array([3.0, 0.5, -2.0]), jnp.array([1, 1, 1])).tolist()
       [0.0, 0.25, 9.0]
 
-    The default loss of `sklearn.svm.LinearSVC`.
+    This is the default loss of `sklearn.svm.LinearSVC`.
     """
     return jnp.square(hinge(logits, labels, where=where))

@@ -11,9 +11,9 @@ from jaxml.types import Array
 
 
 def check_real(name: str, x: Array) -> None:
-    """Raises a TypeError unless `x` is floating point."""
+    """Raises a TypeError unless `x` is floating-point."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"`{name}` must be floating point, got {x.dtype}")
+        raise TypeError(f"`{name}` must be floating-point, got {x.dtype}")
 
 
 def check_classes(logits: Array) -> None:
@@ -79,7 +79,7 @@ def weighted(factors: Array, losses: Array) -> Array:
 def focused(factors: Array, losses: Array) -> Array:
     """Stops the gradient of focal factors where the probability of the class underflows.
 
-    A cross-entropy above 800 belongs to a probability that is 0 in every precision, as is the
-    derivative of its factor. The product of that 0 with an infinite loss would be NaN.
+    A cross-entropy above 800 corresponds to a probability of 0 in every precision. The derivative
+    of its factor is 0 too, and its product with an infinite loss would be NaN.
     """
     return jnp.where(losses > 800, lax.stop_gradient(factors), factors)

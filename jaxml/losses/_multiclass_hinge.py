@@ -1,7 +1,7 @@
 """Margin losses for multiclass classification.
 
-Labels are integers; `squared` squares each hinge. A class with a logit of minus infinity is
-ignored.
+Logits are decision values `[..., classes]`, labels are integers `[...]` in `[0, classes)`, and
+`squared` squares each hinge. A class with a logit of minus infinity is ignored.
 """
 
 import jax.numpy as jnp
@@ -11,30 +11,23 @@ from jaxml.losses import _labels as labelling
 from jaxml.losses._hinge import hinge
 from jaxml.types import Array, Bool, Float, Integer
 
+Logits = Float[Array, "*batch classes"]
+Labels = Integer[Array, "*batch"]
+Mask = Bool[Array, "*batch"] | None
+Losses = Float[Array, "*batch"]
+
 
 def one_vs_rest_hinge(
-    logits: Float[Array, "*batch classes"],
-    labels: Integer[Array, "*batch"],
-    *,
-    squared: bool = False,
-    where: Bool[Array, "*batch"] | None = None,
-) -> Float[Array, "*batch"]:
+    logits: Logits, labels: Labels, *, squared: bool = False, where: Mask = None
+) -> Losses:
     r"""Computes the sum of the binary hinge losses of each class against the rest.
 
     .. math:: \ell = \sum_c \max(0, 1 - s_c z_c), \qquad s_y = 1, \; s_{c \ne y} = -1
 
-    Args:
-      logits: `[..., classes]` decision values.
-      labels: `[...]`, integers in `[0, classes)`.
-      squared: whether to square the hinge of each class.
-      where: mask over examples.
+    >>> float(one_vs_rest_hinge(jnp.array([2.0, 0.5, -3.0]), jnp.array(0)))
+    1.5
 
-    Example:
-      >>> float(one_vs_rest_hinge(jnp.array([2.0, 0.5, -3.0]), jnp.array(0)))
-      1.5
-
-    References:
-      Rifkin and Klautau, "In defense of one-vs-all classification", 2004.
+    Reference: Rifkin and Klautau, "In defense of one-vs-all classification", 2004.
     """
     logits, labels = _prepare(logits, labels, where)
     hinges = hinge(logits, labelling.is_label(labels, logits.shape[-1]))
@@ -42,68 +35,45 @@ def one_vs_rest_hinge(
 
 
 def crammer_singer_hinge(
-    logits: Float[Array, "*batch classes"],
-    labels: Integer[Array, "*batch"],
-    *,
-    squared: bool = False,
-    where: Bool[Array, "*batch"] | None = None,
-) -> Float[Array, "*batch"]:
+    logits: Logits, labels: Labels, *, squared: bool = False, where: Mask = None
+) -> Losses:
     r"""Computes the hinge loss of the margin over the strongest other class.
 
     .. math:: \ell = \max_{c \ne y} \max(0, 1 + z_c - z_y)
 
     Classes that are equally strong share the gradient.
 
-    Args:
-      logits: `[..., classes]` decision values.
-      labels: `[...]`, integers in `[0, classes)`.
-      squared: whether to square the hinge.
-      where: mask over examples.
-
-    Example:
-      >>> float(crammer_singer_hinge(jnp.array([2.0, 1.5, 1.25]), jnp.array(0)))
-      0.5
+    >>> float(crammer_singer_hinge(jnp.array([2.0, 1.5, 1.25]), jnp.array(0)))
+    0.5
 
     Equals `optax.losses.multiclass_hinge_loss` and, averaged, `sklearn.metrics.hinge_loss`.
 
-    References:
-      Crammer and Singer, "On the algorithmic implementation of multiclass kernel-based vector
-      machines", 2001.
+    Reference: Crammer and Singer, "On the algorithmic implementation of multiclass kernel-based
+    vector machines", 2001.
     """
     logits, labels = _prepare(logits, labels, where)
     violations = _violations(logits, labels)
-    # The gradient of the maximum multiplies the slope of the square, which may be infinite, by 0
-    # for all other classes. Constants in their place keep that NaN out of the gradient.
+    # The gradient of the maximum multiplies the slope of the square by 0 for all other classes. The
+    # slope may be infinite, so these classes become constants, which keeps NaN out of the gradient.
     violations = jnp.where(violations < violations.max(axis=-1, keepdims=True), 0.0, violations)
     return inputs.keep(_squared(violations.max(axis=-1), squared), where)
 
 
 def weston_watkins_hinge(
-    logits: Float[Array, "*batch classes"],
-    labels: Integer[Array, "*batch"],
-    *,
-    squared: bool = False,
-    where: Bool[Array, "*batch"] | None = None,
-) -> Float[Array, "*batch"]:
+    logits: Logits, labels: Labels, *, squared: bool = False, where: Mask = None
+) -> Losses:
     r"""Computes the sum of the hinge losses of the margins over each other class.
 
     .. math:: \ell = \sum_{c \ne y} \max(0, 1 + z_c - z_y)
 
-    Args:
-      logits: `[..., classes]` decision values.
-      labels: `[...]`, integers in `[0, classes)`.
-      squared: whether to square the hinge of each class.
-      where: mask over examples.
+    >>> float(weston_watkins_hinge(jnp.array([2.0, 1.5, 1.25]), jnp.array(0)))
+    0.75
 
-    Example:
-      >>> float(weston_watkins_hinge(jnp.array([2.0, 1.5, 1.25]), jnp.array(0)))
-      0.75
-
-    `torch.nn.functional.multi_margin_loss` divides it by the number of classes; its `p=2` is
+    `torch.nn.functional.multi_margin_loss` divides this loss by the number of classes; its `p=2` is
     `squared=True`.
 
-    References:
-      Weston and Watkins, "Support vector machines for multi-class pattern recognition", 1999.
+    Reference: Weston and Watkins, "Support vector machines for multi-class pattern recognition",
+    1999.
     """
     logits, labels = _prepare(logits, labels, where)
     violations = _squared(_violations(logits, labels), squared)

@@ -22,8 +22,8 @@ def squared_error(
     .. math:: \ell = (\hat y - y)^2
 
     Args:
-      predictions: `[...]`, floating point.
-      targets: `[...]`, floating point. They are required: in `optax.losses.squared_error`, they
+      predictions: `[...]`, floating-point.
+      targets: `[...]`, floating-point. They are required: in `optax.losses.squared_error`, they
         default to zeros, which hides a forgotten argument.
       where: mask over entries.
 
@@ -46,8 +46,8 @@ def absolute_error(
     .. math:: \ell = |\hat y - y|
 
     Args:
-      predictions: `[...]`, floating point.
-      targets: `[...]`, floating point.
+      predictions: `[...]`, floating-point.
+      targets: `[...]`, floating-point.
       where: mask over entries.
 
     Example:
@@ -74,8 +74,8 @@ def huber(
       \delta (|r| - \tfrac12 \delta) & |r| > \delta \end{cases}, \qquad r = \hat y - y
 
     Args:
-      predictions: `[...]`, floating point.
-      targets: `[...]`, floating point.
+      predictions: `[...]`, floating-point.
+      targets: `[...]`, floating-point.
       delta: error at which the loss becomes linear, positive. It bounds the gradient.
       where: mask over entries.
 
@@ -85,8 +85,7 @@ def huber(
 
     `torch.nn.functional.smooth_l1_loss` with `beta=delta` is this loss divided by delta.
 
-    References:
-      Huber, "Robust estimation of a location parameter", 1964.
+    Reference: Huber, "Robust estimation of a location parameter", 1964.
     """
     if not delta > 0:
         raise ValueError(f"`delta` must be positive, got {delta}")

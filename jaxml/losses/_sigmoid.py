@@ -87,8 +87,7 @@ def sigmoid_focal(
 
     Equals `optax.losses.sigmoid_focal_loss`, with finite gradients for large logits too.
 
-    References:
-      Lin et al., "Focal loss for dense object detection", 2017.
+    Reference: Lin et al., "Focal loss for dense object detection", 2017.
     """
     inputs.check_non_negative("gamma", gamma)
     if alpha is not None and not 0 <= alpha <= 1:
@@ -114,7 +113,7 @@ def _cross_entropy(logits: Array, zero: Array, one: Array) -> Array:
 def _log_complement(logits: Array, targets: Array) -> Array:
     """Returns `log(1 - p_y)` to full precision."""
     complement = targets * jax.nn.sigmoid(-logits) + (1 - targets) * jax.nn.sigmoid(logits)
-    # For a hard label that is certain, the complement underflows, but its logarithm is a logit.
+    # For a confident prediction of a hard label, the complement underflows; its logarithm does not.
     tiny = complement < 2.0**-100
     of_hard_label = jax.nn.log_sigmoid(jnp.where(targets > 0.5, -logits, logits))
     return jnp.where(tiny, of_hard_label, jnp.log(jnp.where(tiny, 1.0, complement)))

@@ -91,8 +91,7 @@ def softmax_focal(
     Equals Keras' `CategoricalFocalCrossentropy` with `alpha` as the class weight, without its
     clipping of the probabilities.
 
-    References:
-      Lin et al., "Focal loss for dense object detection", 2017.
+    Reference: Lin et al., "Focal loss for dense object detection", 2017.
     """
     inputs.check_non_negative("gamma", gamma)
     logits, labels = _prepare(logits, labels, label_smoothing, class_weights, where)
@@ -137,9 +136,9 @@ def _top(logits: Array) -> Array:
 def _below_top(logits: Array) -> tuple[Array, Array]:
     """Returns `z_c - z_top` for each class, and `log sum_c exp(z_c - z_top)`.
 
-    `jax.nn.log_softmax` adds the top class's 1 to the other terms before it takes the logarithm.
-    For a confident example, the others are so small that they are rounded away in `log(1 + s)`, and
-    with them the loss. Here, the top class is left out of the sum, in the gradient too.
+    `jax.nn.log_softmax` adds the 1 of the top class to the other terms s before it takes the
+    logarithm. For a confident example, s is rounded away in `log(1 + s)`, and the loss with it.
+    Here, the top class is left out of the sum, in the gradient too.
     """
     top = _top(logits)
     highest = jnp.sum(jnp.where(top, logits, 0.0), axis=-1, keepdims=True)
@@ -165,8 +164,8 @@ def _cross_entropy(factors: Array, log_p: Array) -> Array:
 def _log_complement(logits: Array, log_p: Array) -> Array:
     """Returns `log(1 - p_c)` for each class, to full precision.
 
-    Only for the most probable class can `1 - p` lose its precision. There, the logarithm is
-    computed from the probabilities of the other classes.
+    Only the most probable class loses precision in `1 - p`. Its logarithm is computed from the
+    probabilities of the other classes.
     """
     top = _top(logits)
     others = jnp.where(top, -jnp.inf, log_p)

@@ -5,11 +5,11 @@ Each metric is a pytree:
 - `Metric.from_batch(...)` computes the sums of one batch; it can be jitted and vmapped. `where` is
   a boolean mask over examples, and None includes all. Excluded examples may contain anything.
 - `Metric.empty()` has no examples, and `metric.merge(other)` combines disjoint sets of examples.
-  Except for `RegressionMetrics`, merging stacked metrics is summing over the first axis.
+  Except for `RegressionMetrics`, stacked metrics merge by a sum over the first axis.
 - `metric.compute()` divides once, on the host, and returns Python numbers by name.
 
 A wrong dtype raises a TypeError, a wrong shape or a value out of range a ValueError. Concrete
-labels out of range raise as well; each metric says how it counts traced ones.
+labels out of range raise a ValueError too; each metric documents how it counts traced ones.
 """
 
 from jaxml.metrics._binary import BinaryMetrics

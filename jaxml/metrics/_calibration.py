@@ -1,4 +1,4 @@
-"""Calibration error: how far predicted probabilities are from observed frequencies."""
+"""Calibration error: the difference of predicted probabilities from observed frequencies."""
 
 from typing import Self
 
@@ -25,8 +25,7 @@ class CalibrationError(sums.Sums):
       >>> round(float(CalibrationError.from_batch(confidences, correct).expected()), 4)
       0.2501
 
-    References:
-      Guo et al., "On calibration of modern neural networks", 2017.
+    Reference: Guo et al., "On calibration of modern neural networks", 2017.
     """
 
     counts: Array

@@ -35,8 +35,8 @@ class ClassificationMetrics(sums.Sums):
     @classmethod
     def empty(cls) -> Self:
         """Returns the metrics of no examples."""
-        counts = [jnp.zeros((), jnp.int32) for _ in range(3)]
-        return cls(counts[0], jnp.zeros((), jnp.float32), *counts[1:])
+        count, *counts = (jnp.zeros((), jnp.int32) for _ in range(3))
+        return cls(count, jnp.zeros((), jnp.float32), *counts)
 
     @classmethod
     def from_batch(

@@ -55,8 +55,8 @@ class RegressionMetrics(struct.PyTreeNode):
 
         Args:
           losses: `[...]`, any loss of the examples.
-          predictions: `[...]`, floating point.
-          targets: `[...]`, floating point.
+          predictions: `[...]`, floating-point.
+          targets: `[...]`, floating-point.
           where: `[...]`, mask over examples.
         """
         inputs.check_real("predictions", predictions)

@@ -101,9 +101,8 @@ def roc_auc(
       >>> float(roc_auc(jnp.array([-2.0, 0.4, 0.3, 5.0]), jnp.array([0, 0, 1, 1])))
       0.75
 
-    References:
-      Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic
-      (ROC) curve", 1982.
+    Reference: Hanley and McNeil, "The meaning and use of the area under a receiver operating
+    characteristic (ROC) curve", 1982.
     """
     labels, where = sums.scored(scores, labels, where, names=("scores", "labels"))
     scores, labels, where = scores.ravel(), labels.ravel(), where.ravel()

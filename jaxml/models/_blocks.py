@@ -1,6 +1,6 @@
 """Linen modules that hold parameters and running statistics and call the functions of `layers`.
 
-Parameters and statistics are float32 whatever the `dtype` of the computation.
+Parameters and statistics are float32 regardless of the `dtype` of the computation.
 """
 
 from collections.abc import Callable
@@ -22,14 +22,14 @@ class Conv(nn.Module):
     """Two-dimensional convolution, `layers.conv` with parameters.
 
     Attributes:
-      features: Number of output channels.
-      kernel_size: Height and width of the kernel, or one number for both.
-      strides: Stride of both spatial dimensions.
-      padding: As in `layers.conv`. None pads by half the kernel on each side, so that odd kernels
+      features: number of output channels.
+      kernel_size: height and width of the kernel, or one number for both.
+      strides: stride of both spatial dimensions.
+      padding: as in `layers.conv`. None pads by half the kernel on each side, so that odd kernels
         of any size sample the same positions.
-      use_bias: Whether to add a bias.
-      dtype: Dtype of the computation.
-      kernel_init: Initializer of the kernel.
+      use_bias: whether to add a bias.
+      dtype: dtype of the computation.
+      kernel_init: initializer of the kernel.
     """
 
     features: int
@@ -64,11 +64,12 @@ class BatchNorm(nn.Module):
     The collection "batch_moments", if mutable, receives the statistics of the current batch.
 
     Attributes:
-      momentum: Decay of the running averages, as in Flax and Keras.
-      epsilon: Added to the variance.
-      use_scale: Whether to multiply by a scale. It is redundant before a ReLU and a linear layer.
-      scale_init: Initializer of the scale.
-      frozen: Pattern of `jaxml.optim.is_frozen`. Where it matches the path of this module, training
+      momentum: decay of the running averages, as in Flax and Keras.
+      epsilon: added to the variance.
+      use_scale: whether to multiply by a scale, which is redundant if ReLU and a linear layer
+        follow.
+      scale_init: initializer of the scale.
+      frozen: pattern of `jaxml.optim.is_frozen`. Where it matches the path of this module, training
         uses the running statistics and leaves them unchanged.
     """
 
@@ -108,9 +109,9 @@ class Dense(nn.Module):
     """Fully connected layer, `layers.dense` with parameters.
 
     Attributes:
-      features: Size of the last dimension of the output.
-      dtype: Dtype of the computation.
-      kernel_init: Initializer of the kernel.
+      features: size of the last dimension of the output.
+      dtype: dtype of the computation.
+      kernel_init: initializer of the kernel.
     """
 
     features: int
@@ -132,12 +133,12 @@ class ConvUnit(nn.Module):
     """Convolution, normalization and ReLU.
 
     Attributes:
-      features: Number of output channels.
-      kernel_size: As in `Conv`.
-      strides: As in `Conv`.
-      padding: As in `Conv`.
-      conv: Constructor of the convolution.
-      norm: Constructor of the normalization. With None, the convolution has a bias instead.
+      features: number of output channels.
+      kernel_size: as in `Conv`.
+      strides: as in `Conv`.
+      padding: as in `Conv`.
+      conv: constructor of the convolution.
+      norm: constructor of the normalization. With None, the convolution has a bias instead.
     """
 
     features: int

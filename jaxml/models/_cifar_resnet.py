@@ -37,9 +37,9 @@ class CifarNetwork(StagedNetwork, kw_only=True):
     """Base class of the networks for small images.
 
     Attributes:
-      blocks_per_stage: Number n of blocks in each stage.
-      stage_features: Filters of each stage; each stage after the first halves the resolution.
-      like_keras: Whether to match the example of Keras.
+      blocks_per_stage: number n of blocks in each stage.
+      stage_features: filters of each stage; each stage after the first halves the resolution.
+      like_keras: whether to match the example of Keras.
     """
 
     image_size: ClassVar[int] = 32
@@ -87,8 +87,8 @@ class CifarResNet(CifarNetwork, ResidualNetwork, kw_only=True):
     """ResNet v1 for small images.
 
     Attributes:
-      shortcut: A name in `SHORTCUTS`, for the blocks that change the shape.
-      bottleneck: Whether blocks are 1x1, 3x3, 1x1 with four times the filters at the end.
+      shortcut: a name in `SHORTCUTS`, for the blocks that change the shape.
+      bottleneck: whether blocks are 1x1, 3x3, 1x1 with four times the filters at the end.
 
     Example:
       >>> from jaxml.models import intermediate_shapes

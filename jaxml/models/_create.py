@@ -35,7 +35,7 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
     **SMALL_INCEPTIONS,
 }
 
-# Settings that are passed on where they are set; not every network has all of them.
+# Settings that are passed to the constructor if set; a network may lack some of them.
 OPTIONS = (
     "shortcut", "hidden_features", "activation", "head", "keep_prob", "survival_prob", "zero_init",
     "remat", "scan",
@@ -46,14 +46,14 @@ def create_model(config: ModelConfig, *, num_classes: int, frozen: str | None = 
     """Builds a network from its config.
 
     Args:
-      config: The name of the network and its options; an option that is unset keeps the
+      config: the name of the network and its options; an option that is unset keeps the
         network's default.
-      num_classes: Number of outputs.
-      frozen: Pattern of `jaxml.optim.is_frozen` that selects the batch norms whose statistics stay
+      num_classes: number of outputs.
+      frozen: pattern of `jaxml.optim.is_frozen` that selects the batch norms whose statistics stay
         unchanged.
 
     Raises:
-      InputError: There is no such network, or it has no such option.
+      InputError: there is no such network, or it has no such option.
 
     Example:
       >>> create_model(ModelConfig(name="linear"), num_classes=3).num_classes

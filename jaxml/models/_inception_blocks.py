@@ -77,10 +77,10 @@ def reduction(
     """Returns branches that halve the resolution: the last unit of each has stride 2.
 
     Args:
-      kernel_sizes: Kernel sizes of the units of each branch.
-      *features: Numbers of filters of each branch.
-      pool: The last branch.
-      padding: Padding of the units with stride 2.
+      kernel_sizes: kernel sizes of the units of each branch.
+      *features: numbers of filters of each branch.
+      pool: the last branch.
+      padding: padding of the units with stride 2.
     """
     rows = branches(kernel_sizes, *features)
     strided = [(*row[:-1], row[-1]._replace(strides=2, padding=padding)) for row in rows]
@@ -91,8 +91,8 @@ class Chain(nn.Module):
     """Sequence of steps; the parameters of its units are named `unit1`, `unit2`, ...
 
     Attributes:
-      steps: Units, forks and poolings.
-      unit: Constructor of units, called with the fields of `Unit`.
+      steps: units, forks and poolings.
+      unit: constructor of units, called with the fields of `Unit`.
     """
 
     steps: Sequence[Step]
@@ -117,8 +117,8 @@ class Branches(nn.Module):
     """Parallel chains; their parameters are named `branch1`, `branch2`, ...
 
     Attributes:
-      branches: Steps of each branch; an empty branch passes its input on.
-      unit: Constructor of units, called with the fields of `Unit`.
+      branches: steps of each branch; an empty branch returns its input.
+      unit: constructor of units, called with the fields of `Unit`.
     """
 
     branches: Table
@@ -138,10 +138,10 @@ class AuxiliaryHead(nn.Module):
     """Base class of auxiliary classifiers, which map a feature map to logits in training.
 
     Attributes:
-      num_classes: Number of outputs.
-      keep_prob: Fraction of features that dropout keeps.
-      unit: Constructor of units, called with the fields of `Unit`.
-      dtype: Dtype of the computation.
+      num_classes: number of outputs.
+      keep_prob: fraction of features that dropout keeps.
+      unit: constructor of units, called with the fields of `Unit`.
+      dtype: dtype of the computation.
     """
 
     num_classes: int
@@ -190,7 +190,7 @@ class InceptionNetwork(Network, kw_only=True):
             return
         logits = head(self.num_classes, unit=self.unit, dtype=self.dtype, name=name)(x, train=train)
         if not self.is_initializing():
-            # The module has the plain name; a collection has room for only one of them.
+            # The module has the plain name, and names in a collection must be distinct.
             sow_latest(self, "auxiliary", f"{name} logits", logits.astype(jnp.float32))
 
     def check_size(self, x: Array, minimum: int) -> None:

@@ -65,12 +65,12 @@ class ResidualInceptionBlock(nn.Module):
     """Residual block of branches: `relu(x + scale * conv(branches(x)))`.
 
     Attributes:
-      branches: As in `Branches`.
-      unit: As in `Branches`.
-      conv: Constructor of the 1x1 convolution to the channels of x, which has a bias.
-      scale: Factor of the residual; 0.1 to 0.3 stabilize the training of wide networks.
-      relu: Whether to apply ReLU to the sum.
-      zero_init: Whether to initialize the block as `relu(x)`, with zeros in the 1x1 convolution.
+      branches: as in `Branches`.
+      unit: as in `Branches`.
+      conv: constructor of the 1x1 convolution to the channels of x, which has a bias.
+      scale: factor of the residual; 0.1 to 0.3 stabilize the training of wide networks.
+      relu: whether to apply ReLU to the sum.
+      zero_init: whether to initialize the block as `relu(x)`, with zeros in the 1x1 convolution.
     """
 
     branches: Table
@@ -94,7 +94,7 @@ class InceptionResNet(StagedInception, ResidualNetwork, kw_only=True):
     """Inception-ResNet.
 
     Attributes:
-      norm_scale: Whether batch norm has a scale; it has none in `keras.applications`.
+      norm_scale: whether batch norm has a scale; it has none in `keras.applications`.
 
     Example:
       >>> from jaxml.models import MODELS, summarize

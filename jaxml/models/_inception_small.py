@@ -86,8 +86,8 @@ class InceptionSmall(StagedInception, kw_only=True):
     """Small Inception with an auxiliary head.
 
     Attributes:
-      auxiliary: Whether to build the auxiliary head.
-      auxiliary_keep_prob: Fraction of features that dropout keeps in the auxiliary head.
+      auxiliary: whether to build the auxiliary head.
+      auxiliary_keep_prob: fraction of features that dropout keeps in the auxiliary head.
 
     Example:
       >>> from jaxml.models import intermediate_shapes

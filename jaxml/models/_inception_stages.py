@@ -24,11 +24,11 @@ class StageSpec(NamedTuple):
     """Modules at the entry of a stage, by name, and the block that is repeated after them.
 
     Attributes:
-      entry: Modules that change the shape.
-      block: Branches of the block.
-      repeats: Number of blocks.
-      residual_scale: Factor of the residuals in residual blocks.
-      linear_end: Whether the last residual block has neither the factor nor a ReLU.
+      entry: modules that change the shape.
+      block: branches of the block.
+      repeats: number of blocks.
+      residual_scale: factor of the residuals in residual blocks.
+      linear_end: whether the last residual block has neither the factor nor a ReLU.
     """
 
     entry: Sequence[tuple[str, Table]]
@@ -42,8 +42,8 @@ class InceptionBlock(nn.Module):
     """Branches as a block of a `Stage`.
 
     Attributes:
-      branches: As in `Branches`.
-      unit: As in `Branches`.
+      branches: as in `Branches`.
+      unit: as in `Branches`.
     """
 
     branches: Table
@@ -60,10 +60,10 @@ class StagedInception(InceptionNetwork, StagedNetwork, kw_only=True):
     """Base class of Inception networks in stages.
 
     Attributes:
-      stem_steps: Steps of the stem.
-      stage_specs: The stages.
-      final_steps: Steps after the last stage.
-      min_size: Height and width of the smallest images.
+      stem_steps: steps of the stem.
+      stage_specs: the stages.
+      final_steps: steps after the last stage.
+      min_size: height and width of the smallest images.
     """
 
     image_size: ClassVar[int] = 299

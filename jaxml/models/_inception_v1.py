@@ -64,7 +64,7 @@ class GoogLeNetHead(AuxiliaryHead, kw_only=True):
     """Auxiliary head: pooling to a 4x4 map, 1x1, dense, dropout, dense.
 
     Attributes:
-      pool: Pooling of the feature map. The paper's makes a 4x4 map of 224x224 images only.
+      pool: pooling of the feature map. The paper's makes a 4x4 map of 224x224 images only.
     """
 
     pool: Pool
@@ -82,10 +82,10 @@ class InceptionV1(InceptionNetwork, kw_only=True):
     """GoogLeNet with nine modules and two auxiliary heads.
 
     Attributes:
-      auxiliary: Whether to build the auxiliary heads.
-      batch_norm: Whether batch norm replaces the biases and the local response normalization.
-      like_torchvision: Whether to match torchvision, as the module's docstring describes.
-      auxiliary_keep_prob: Fraction of features that dropout keeps in the auxiliary heads.
+      auxiliary: whether to build the auxiliary heads.
+      batch_norm: whether batch norm replaces the biases and the local response normalization.
+      like_torchvision: whether to match torchvision, as the module's docstring describes.
+      auxiliary_keep_prob: fraction of features that dropout keeps in the auxiliary heads.
 
     Example:
       >>> from jaxml.models import MODELS, summarize

@@ -97,7 +97,7 @@ class InceptionV3Head(AuxiliaryHead):
     shrinks its window and the 5x5 convolution pads with zeros.
 
     Attributes:
-      features: Number of filters of the 5x5 convolution.
+      features: number of filters of the 5x5 convolution.
     """
 
     features: int = 768
@@ -117,8 +117,8 @@ class InceptionV3(InceptionNetwork, kw_only=True):
     """Inception v3 with eleven modules and an auxiliary head.
 
     Attributes:
-      auxiliary: Whether to build the auxiliary head.
-      like_keras: Whether to match Keras instead of torchvision and timm.
+      auxiliary: whether to build the auxiliary head.
+      like_keras: whether to match Keras instead of torchvision and timm.
 
     Example:
       >>> from jaxml.models import summarize

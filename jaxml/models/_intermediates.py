@@ -18,21 +18,21 @@ def intermediates(
 ) -> dict[str, Array]:
     """Returns the outputs of the stem, of each stage or module, and the input of the classifier.
 
-    Unlike Flax's `capture_intermediates`, which returns the output of every module by its path,
-    this includes results that are not the output of a module, such as those of poolings.
+    Flax's `capture_intermediates` returns the output of every module by its path; this function
+    also returns results that are not the output of a module, such as those of poolings.
 
     Args:
-      model: A network of `jaxml.models`.
-      variables: Its parameters and statistics.
+      model: a network of `jaxml.models`.
+      variables: its parameters and statistics.
       images: `[batch, height, width, channels]`.
-      names: The results to return; empty for all. Under `jit`, the others are not computed.
+      names: the results to return; empty for all. Under `jit`, the others are not computed.
 
     Returns:
       Arrays `[batch, height, width, channels]`, and `[batch, features]` for "features", the input
       of the classifier. They are in the order of `names`, or of the network.
 
     Raises:
-      InputError: The network has no such result.
+      InputError: the network has no such result.
 
     Example:
       >>> from jaxml.models import MODELS

@@ -1,8 +1,8 @@
 """Linear models and the multilayer perceptron.
 
-The loss decides what a linear model is: linear regression with the squared error, logistic
-regression with the sigmoid cross-entropy, softmax regression with the softmax cross-entropy, a
-linear SVM with a hinge loss.
+A linear model is a linear regression with the squared error, a logistic regression with the
+sigmoid cross-entropy, a softmax regression with the softmax cross-entropy, and a linear SVM with a
+hinge loss.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ class VectorNetwork(nn.Module):
     """Base class of networks that flatten their input.
 
     Attributes:
-      num_classes: Number of outputs; 0 returns the features instead of logits.
-      image_size: Height and width of the images that tables of networks assume.
-      num_published_classes: Number of classes that they assume.
+      num_classes: number of outputs; 0 returns the features instead of logits.
+      image_size: height and width of the images in tables of networks.
+      num_published_classes: number of classes in tables of networks.
     """
 
     image_size: ClassVar[int] = 32
@@ -36,7 +36,7 @@ class Linear(VectorNetwork):
     """Linear model, `W x + b`.
 
     Attributes:
-      dtype: Dtype of the computation; parameters and outputs are float32.
+      dtype: dtype of the computation; parameters and outputs are float32.
 
     Example:
       >>> import jax
@@ -64,9 +64,9 @@ class Mlp(VectorNetwork):
     """Multilayer perceptron.
 
     Attributes:
-      hidden_features: Width of each hidden layer.
-      activation: A name in `ACTIVATIONS`, applied after each hidden layer.
-      dtype: Dtype of the computation; parameters and outputs are float32.
+      hidden_features: width of each hidden layer.
+      activation: a name in `ACTIVATIONS`, applied after each hidden layer.
+      dtype: dtype of the computation; parameters and outputs are float32.
 
     Example:
       >>> import jax

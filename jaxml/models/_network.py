@@ -24,17 +24,17 @@ class Network(nn.Module, kw_only=True):
     """Base class of convolutional networks.
 
     Attributes:
-      num_classes: Number of outputs; 0 returns the features instead of logits.
-      head: A name in `POOLS`: "fc" flattens, "gap" averages, "gmp" takes the maximum.
-      keep_prob: Fraction of features that dropout keeps before the classifier.
-      dtype: Dtype of the computation; parameters, statistics and logits are float32.
-      remat: Whether the backward pass recomputes each block, which saves memory.
-      frozen: Pattern of `jaxml.optim.is_frozen` that selects the batch norms whose statistics
+      num_classes: number of outputs; 0 returns the features instead of logits.
+      head: a name in `POOLS`: "fc" flattens, "gap" averages, "gmp" takes the maximum.
+      keep_prob: fraction of features that dropout keeps before the classifier.
+      dtype: dtype of the computation; parameters, statistics and logits are float32.
+      remat: whether the backward pass recomputes each block, which saves memory.
+      frozen: pattern of `jaxml.optim.is_frozen` that selects the batch norms whose statistics
         stay unchanged.
-      momentum: Momentum of batch norm.
-      epsilon: Epsilon of batch norm.
-      image_size: Height and width of the images in the network's publication.
-      num_published_classes: Number of classes in the network's publication.
+      momentum: momentum of batch norm.
+      epsilon: epsilon of batch norm.
+      image_size: height and width of the images in the network's publication.
+      num_published_classes: number of classes in the network's publication.
     """
 
     image_size: ClassVar[int] = 224
@@ -62,7 +62,7 @@ class Network(nn.Module, kw_only=True):
     def sow_intermediate(self, name: str, x: Array) -> Array:
         """Returns x, and stores it under a name for `jaxml.models.intermediates`."""
         if not self.is_initializing():
-            # A submodule may have the same name; a collection has room for only one of them.
+            # A submodule may have the same name, and names in a collection must be distinct.
             sow_latest(self, "intermediates", f"{name} output", x)
         return x
 
@@ -79,8 +79,8 @@ class StagedNetwork(Network, kw_only=True):
     """Base class of networks whose blocks are grouped into stages.
 
     Attributes:
-      scan: Whether to run identical consecutive blocks as one loop, which compiles faster. The
-        parameters and the results are the same.
+      scan: whether to run identical consecutive blocks as one loop, which compiles faster and
+        leaves parameters and results unchanged.
     """
 
     scan: bool = False
@@ -107,7 +107,11 @@ class StagedNetwork(Network, kw_only=True):
         return x
 
     def survival(self, counts: Sequence[int]) -> list[tuple[float, ...]]:
-        """Returns the survival probabilities of stages with so many blocks; here all are 1."""
+        """Returns the survival probabilities of the blocks of each stage; here all are 1.
+
+        Args:
+          counts: number of blocks in each stage.
+        """
         return [(1.0,) * count for count in counts]
 
 
@@ -115,13 +119,13 @@ class ResidualNetwork(StagedNetwork, kw_only=True):
     """Base class of networks whose stages consist of residual blocks.
 
     Attributes:
-      survival_prob: Survival probability of the last block in stochastic depth; 1 disables it.
-      zero_init: Whether to initialize each block as its shortcut.
+      survival_prob: survival probability of the last block in stochastic depth; 1 disables it.
+      zero_init: whether to initialize each block as its shortcut.
     """
 
     survival_prob: float = 1.0
     zero_init: bool = False
 
     def survival(self, counts: Sequence[int]) -> list[tuple[float, ...]]:
-        """Returns the survival probabilities of stages with so many blocks."""
+        """Returns the survival probabilities, which decay linearly with depth."""
         return survival_probs(self.survival_prob, counts)

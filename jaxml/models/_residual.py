@@ -24,10 +24,10 @@ class Shortcut(nn.Module):
     """Base class of the shortcuts, which match the shape of a block's input to its residual.
 
     Attributes:
-      features: Number of output channels.
-      strides: Factor by which the resolution shrinks.
-      conv: Constructor of convolutions.
-      norm: Constructor of normalizations.
+      features: number of output channels.
+      strides: factor by which the resolution shrinks.
+      conv: constructor of convolutions.
+      norm: constructor of normalizations.
     """
 
     features: int
@@ -50,9 +50,9 @@ class ProjectionShortcut(Shortcut):
     """Option B of the paper: a 1x1 convolution with batch norm.
 
     Attributes:
-      use_norm: Whether to normalize.
-      use_bias: Whether the convolution has a bias even where the network's others have none.
-      average: Whether to downsample by average pooling instead of a strided convolution.
+      use_norm: whether to normalize.
+      use_bias: whether the convolution has a bias even if the others of the network have none.
+      average: whether to downsample by average pooling instead of a strided convolution.
     """
 
     use_norm: bool = True
@@ -72,7 +72,7 @@ class ProjectionShortcut(Shortcut):
 
 
 class MaxPoolShortcut(Shortcut):
-    """Max pooling with window 1, that is, every `strides`-th pixel; `features` is not used."""
+    """Max pooling with window 1, which takes every `strides`-th pixel; ignores `features`."""
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
@@ -92,16 +92,16 @@ class ResidualBlock(nn.Module, kw_only=True):
     """Base class of the residual blocks.
 
     Attributes:
-      features: Number of channels of each convolution but the last of a bottleneck.
-      out_features: Number of output channels of a bottleneck.
-      strides: Stride of the block.
-      strided: The convolution of a bottleneck that has the stride: 1 as in the papers, or 2
+      features: number of channels of each convolution but the last of a bottleneck.
+      out_features: number of output channels of a bottleneck.
+      strides: stride of the block.
+      strided: the convolution of a bottleneck that has the stride: 1 as in the papers, or 2
         ("v1.5"), which discards less of the input.
-      conv: Constructor of convolutions.
-      norm: Constructor of normalizations.
-      shortcut: Constructor of the shortcut of blocks that change the shape. None removes the
+      conv: constructor of convolutions.
+      norm: constructor of normalizations.
+      shortcut: constructor of the shortcut of blocks that change the shape. None removes the
         shortcut from every block, which leaves plain layers.
-      zero_init: Whether to initialize the block as the identity: with a zero scale in the last
+      zero_init: whether to initialize the block as the identity: with a zero scale in the last
         normalization of v1 (Goyal et al. 2017), a zero kernel in the last convolution of v2.
     """
 
@@ -170,11 +170,11 @@ class PreactBottleneck(ResidualBlock):
     """v2 bottleneck: 1x1, 3x3 and 1x1 convolutions, each after norm and ReLU, then the sum.
 
     Attributes:
-      preact: Whether the first convolution follows a norm and ReLU. False for the first block
+      preact: whether the first convolution follows a norm and ReLU. False for the first block
         after a stem that ends in them.
-      project_preact: Whether a shortcut that changes the shape reads the first ReLU's output, as
+      project_preact: whether a shortcut that changes the shape reads the first ReLU's output, as
         in the paper's code, instead of the block's input.
-      last_bias: Whether the last convolution has a bias.
+      last_bias: whether the last convolution has a bias.
     """
 
     preact: bool = True

@@ -51,14 +51,14 @@ class ResNet(ResidualNetwork, kw_only=True):
     """ResNet v1 for ImageNet.
 
     Attributes:
-      blocks: Number of blocks in each stage.
-      bottleneck: Whether blocks are 1x1, 3x3, 1x1 instead of 3x3, 3x3.
-      width: Factor by which the 3x3 convolutions of bottlenecks are widened.
-      strided: The convolution of a bottleneck that has the stride: 1, the first 1x1 as in the
+      blocks: number of blocks in each stage.
+      bottleneck: whether blocks are 1x1, 3x3, 1x1 instead of 3x3, 3x3.
+      width: factor by which the 3x3 convolutions of bottlenecks are widened.
+      strided: the convolution of a bottleneck that has the stride: 1, the first 1x1 as in the
         paper, or 2, the 3x3 ("v1.5").
-      deep_stem: Whether three 3x3 convolutions replace the 7x7, as in D.
-      average_shortcut: Whether shortcuts downsample by average pooling, as in D.
-      conv_bias: Whether convolutions have biases, as in Keras.
+      deep_stem: whether three 3x3 convolutions replace the 7x7, as in D.
+      average_shortcut: whether shortcuts downsample by average pooling, as in D.
+      conv_bias: whether convolutions have biases, as in Keras.
 
     Example:
       >>> from jaxml.models import MODELS, summarize
@@ -122,8 +122,8 @@ class ResNetV2(ResidualNetwork, kw_only=True):
     """ResNet v2 for ImageNet, with pre-activation bottlenecks and the stride in the 3x3.
 
     Attributes:
-      blocks: Number of blocks in each stage.
-      like_keras: Whether to match `keras.applications`: the last block of a stage has the stride,
+      blocks: number of blocks in each stage.
+      like_keras: whether to match `keras.applications`: the last block of a stage has the stride,
         and the stem, the projections and the last convolutions of blocks have biases.
     """
 

@@ -37,8 +37,7 @@ def survival_probs(last: float, counts: Sequence[int]) -> list[tuple[float, ...]
       >>> survival_probs(0.5, [2, 2])
       [(0.875, 0.75), (0.625, 0.5)]
 
-    References:
-      Huang et al., "Deep Networks with Stochastic Depth", 2016, equation 4.
+    Reference: Huang et al., "Deep Networks with Stochastic Depth", 2016, equation 4.
     """
     total = sum(counts)
     probs = iter([1 - number / total * (1 - last) for number in range(1, total + 1)])
@@ -48,15 +47,15 @@ def survival_probs(last: float, counts: Sequence[int]) -> list[tuple[float, ...]
 class Stage(nn.Module):
     """Sequence of blocks.
 
-    The parameters are named `block1`, `block2`, ... whatever the options are.
+    The parameters are named `block1`, `block2`, ... regardless of the options.
 
     Attributes:
-      blocks: Constructors of the blocks. Blocks with the same constructor object are identical.
+      blocks: constructors of the blocks. Blocks with the same constructor object are identical.
         Blocks are called with `train` and `drop`.
-      survival: Survival probability of each block in stochastic depth.
-      remat: Whether the backward pass recomputes the inside of each block, so that only the values
+      survival: survival probability of each block in stochastic depth.
+      remat: whether the backward pass recomputes the inside of each block, so that only the values
         between blocks are kept in memory.
-      scan: Whether to run identical consecutive blocks as one loop, which is compiled once.
+      scan: whether to run identical consecutive blocks as one loop, which is compiled once.
     """
 
     blocks: Sequence[ModuleDef]

@@ -17,11 +17,11 @@ class Summary(NamedTuple):
     """Size of a network, and cost of its evaluation for one image.
 
     Attributes:
-      parameters: Number of parameters, including those of auxiliary heads.
-      statistics: Number of running statistics.
-      multiply_adds: Multiply-adds of the convolutions and matrix products, including those with
+      parameters: number of parameters, including those of auxiliary heads.
+      statistics: number of running statistics.
+      multiply_adds: multiply-adds of the convolutions and matrix products, including those with
         zero padding, as in published tables.
-      activations: Number of outputs of the convolutions and matrix products. A training step keeps
+      activations: number of outputs of the convolutions and matrix products. A training step keeps
         them, and a few values derived from each, for its backward pass.
     """
 
@@ -35,10 +35,10 @@ class LayerSummary(NamedTuple):
     """A module that holds parameters.
 
     Attributes:
-      path: Path of the module, such as "stage1/block1/conv1".
-      kind: Name of its class.
-      output: Shape of its output for one image.
-      parameters: Shapes of its parameters by name.
+      path: path of the module, such as "stage1/block1/conv1".
+      kind: name of its class.
+      output: shape of its output for one image.
+      parameters: shapes of its parameters by name.
     """
 
     path: str
@@ -51,8 +51,8 @@ def summarize(model: nn.Module, input_shape: Sequence[int]) -> Summary:
     """Counts the parameters and the operations of a network.
 
     Args:
-      model: A network of `jaxml.models`.
-      input_shape: Shape of one example, such as `(height, width, channels)`.
+      model: a network of `jaxml.models`.
+      input_shape: shape of one example, such as `(height, width, channels)`.
 
     Example:
       >>> from jaxml.models import MODELS

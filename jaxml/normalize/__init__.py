@@ -1,12 +1,12 @@
 """Input normalization.
 
-Functions normalize images by themselves. Normalizers are pytrees of statistics fitted on a set:
-`fit(x)` runs on the host in float64, `apply(x)` and `invert(y)` can be compiled and vmapped.
+Functions normalize single images. Normalizers are pytrees of statistics fitted on a set: `fit(x)`
+runs on the host in float64, `apply(x)` and `invert(y)` can be jitted and vmapped.
 
 `fit` accepts uint8 or uint16 images `[n, height, width, channels]` and floating-point examples
 `[n, ..., channels]`, and raises `TypeError` for other dtypes and `ValueError` for other shapes,
-empty sets and values that are not finite. Integers are pixels everywhere: they are scaled to [0, 1]
-first, which is also the scale of the statistics and of the result of `invert`. `apply` and `invert`
+empty sets and values that are not finite. Integers are pixels: they are scaled to [0, 1] first,
+which is also the scale of the statistics and of the result of `invert`. `apply` and `invert`
 compute in float32 at least and return floating-point inputs in their own dtype.
 """
 

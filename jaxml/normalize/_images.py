@@ -1,4 +1,4 @@
-"""Normalization of images without statistics of a set."""
+"""Normalization of single images, without statistics of a set."""
 
 import math
 from typing import Any, Self
@@ -42,9 +42,9 @@ def from_unit_interval(
 
     .. math:: y = \mathrm{clip}(\mathrm{trunc}(x (m + 1/2)))
 
-    where m is the largest number of the dtype, so that every integer but the first and the last has
-    an interval of the same length. The inverse is exact up to 16 bits; of 32 bits, float32 keeps
-    the leading 24.
+    where m is the largest number of the dtype, so that every integer except the first and the last
+    has an interval of the same length. The inverse is exact up to 16 bits; of 32 bits, float32
+    keeps the leading 24.
 
     Args:
       images: floating-point array of any shape.
@@ -119,14 +119,16 @@ def per_image_standardization(
     return ((values - mean) * scale).astype(images.dtype)
 
 
-class UnitInterval(struct.PyTreeNode):
-    """Scales pixels to [0, 1], such as `x / 255` for uint8. It has no statistics."""
-
+class _WithoutStatistics(struct.PyTreeNode):
     @classmethod
     def fit(cls, x: Any) -> Self:
         """Returns the normalizer; nothing is fitted."""
         del x
         return cls()
+
+
+class UnitInterval(_WithoutStatistics):
+    """Scales pixels to [0, 1], such as `x / 255` for uint8. It has no statistics."""
 
     def apply(self, x: Array) -> Array:
         """Returns images of any shape in [0, 1]; see `to_unit_interval`."""
@@ -137,14 +139,8 @@ class UnitInterval(struct.PyTreeNode):
         return y
 
 
-class PerImageStandardization(struct.PyTreeNode):
+class PerImageStandardization(_WithoutStatistics):
     """Standardizes each image by its own mean and deviation. It has no statistics of the set."""
-
-    @classmethod
-    def fit(cls, x: Any) -> Self:
-        """Returns the normalizer; nothing is fitted."""
-        del x
-        return cls()
 
     def apply(self, x: Array) -> Array:
         """Returns images `[..., height, width, channels]` with mean 0 and variance 1 each."""

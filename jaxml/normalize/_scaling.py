@@ -35,7 +35,7 @@ class ChannelStandardization(struct.PyTreeNode):
 
     @classmethod
     def fit(cls, x: np.ndarray) -> Self:
-        """Computes the statistics of a set; those of uint8 are exact sums over a histogram."""
+        """Computes the statistics of a set; for uint8, from an exact histogram."""
         check_set(x)
         if x.dtype == np.uint8:
             mean, variance, constant = _histogram_moments(x)
@@ -51,7 +51,7 @@ class ChannelStandardization(struct.PyTreeNode):
         return _by_channel(lambda v, mean, std: (v - mean) / std, x, self.mean, self.std)
 
     def invert(self, y: Array) -> Array:
-        """Returns the `[..., channels]` of which `apply` gives `y`."""
+        """Inverts `apply`."""
         return _by_channel(lambda v, mean, std: v * std + mean, y, self.mean, self.std)
 
 
@@ -101,7 +101,7 @@ class MinMaxScaling(struct.PyTreeNode):
         return _by_channel(scale, to_unit_interval(x), self.minimum, self.maximum)
 
     def invert(self, y: Array) -> Array:
-        """Returns the `[..., channels]` of which `apply` gives `y`."""
+        """Inverts `apply`."""
 
         def unscale(y: Array, minimum: Array, maximum: Array) -> Array:
             return (y - self.lower) / (self.upper - self.lower) * _span(minimum, maximum) + minimum
@@ -126,7 +126,7 @@ def _span(minimum: Array, maximum: Array) -> Array:
 
 
 def _by_channel(function: Callable[..., Array], x: Array, *fitted: Array) -> Array:
-    """Applies a function of x and one value a channel, and rounds once."""
+    """Applies a function of x and of one value for each channel, and rounds once."""
     if x.shape[-1:] != fitted[0].shape:
         raise ValueError(f"`x` must have {fitted[0].size} channels as the set, got shape {x.shape}")
     wide, *values = widen(x, *fitted)

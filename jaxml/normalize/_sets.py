@@ -32,7 +32,7 @@ def pixels(x: np.ndarray) -> np.ndarray:
 
 
 def widen(x: Array, *fitted: Array) -> list[Array]:
-    """Converts all arrays to the dtype of x, or to float32 where that is wider."""
+    """Converts all arrays to the dtype of x, or to float32 if that is wider."""
     dtype = np.promote_types(x.dtype, np.float32)
     return [value.astype(dtype) for value in (x, *fitted)]
 

@@ -18,16 +18,16 @@ class PCAWhitening(struct.PyTreeNode):
 
     .. math:: z = \mathrm{diag}(\lambda + \epsilon)^{-1/2} V^\top (x - \mu)
 
-    with the flattened features x of an example, their mean over the set, and the eigenvectors V and
-    eigenvalues of their unbiased covariance in descending order. An epsilon above 0 leaves less
-    variance than 1.
+    where x are the flattened features of an example, mu is their mean over the set, and V and
+    lambda are the eigenvectors and eigenvalues of their unbiased covariance, in descending order.
+    With a positive epsilon, the variance is less than 1.
 
     Fitting takes cubic time and quadratic memory in the number of features, which limits it to a
     few thousand.
 
     Attributes:
       mean: `[features]`, float32 (float64 under x64).
-      basis: V, `[features, components]`; the largest entry of each eigenvector is positive.
+      basis: v, `[features, components]`; the largest entry of each eigenvector is positive.
       deviation: the square root of each eigenvalue plus epsilon, `[components]`.
       shape: shape of an example.
 
@@ -53,7 +53,7 @@ class PCAWhitening(struct.PyTreeNode):
           x: at least two examples `[n, *shape]`.
           epsilon: non-negative constant added to each eigenvalue, which damps directions of little
             variance. The default suits pixels in [0, 1] and features of variance about 1.
-          components: number of components to keep; None for all, or the rank of the set where
+          components: number of components to keep; None for all, or for the rank of the set if
             epsilon is 0.
 
         Raises:
@@ -160,5 +160,5 @@ def _batch_shape(name: str, x: Array, shape: tuple[int, ...]) -> tuple[int, ...]
 
 
 def _matmul(x: Array, y: Array) -> Array:
-    # The digits that an accelerator drops by default are those that cancel here.
+    # Terms cancel here, so the product needs the digits that an accelerator drops by default.
     return jnp.matmul(x, y, precision=lax.Precision.HIGHEST)

@@ -1,8 +1,8 @@
 """Optimizers, learning rate schedules, parameter averaging and frozen parameters.
 
-Use optax for all that it has. The functions here add to it, and those with a name of optax have the
-arguments and the meaning of optax's; their docstrings state the difference. `create_optimizer`,
-`create_schedule` and `create_averaging` are the only functions that read a config.
+This package adds to optax. Functions that share a name with optax share its arguments and
+semantics, and their docstrings state the differences. `create_optimizer`, `create_schedule` and
+`create_averaging` are the only functions that read a config.
 """
 
 from jaxml.optim._averaging import (

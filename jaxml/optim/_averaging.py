@@ -19,8 +19,8 @@ class Average(struct.PyTreeNode):
     """The state of an averaging.
 
     Attributes:
-      count: Number of averaged values, int32.
-      variables: The average of the variables.
+      count: number of averaged values, int32.
+      variables: the average of the variables.
     """
 
     count: Array
@@ -45,7 +45,7 @@ class Averaging(NamedTuple):
 
 
 def no_averaging() -> Averaging:
-    """Evaluates the variables themselves."""
+    """Returns an averaging that evaluates the variables themselves."""
     return Averaging(
         init=lambda _: Average(jnp.zeros((), jnp.int32), None),
         update=lambda average, _, variables: (average, variables),
@@ -63,7 +63,7 @@ def ema_averaging(decay: float) -> Averaging:
     the float32 difference :math:`1 - d^t` of `optax.ema` cancels for a decay near 1 and small t.
 
     Args:
-      decay: The decay rate :math:`d`, in [0, 1).
+      decay: the decay rate :math:`d`, in [0, 1).
 
     Raises:
       ValueError: `decay` is outside [0, 1).
@@ -109,8 +109,8 @@ def swa_averaging(start: int, period: int) -> Averaging:
     recomputed from the data.
 
     Args:
-      start: The first step that may be averaged.
-      period: The number of steps between averaged steps, at least 1.
+      start: the first step that may be averaged.
+      period: the number of steps between averaged steps, at least 1.
 
     Raises:
       ValueError: `period` is less than 1.
@@ -145,11 +145,11 @@ def lookahead_averaging(sync_period: int, slow_step_size: float) -> Averaging:
     `optax.LookaheadParams`; here the parameters are the fast weights, as without lookahead.
 
     Args:
-      sync_period: The period :math:`k`, at least 1.
-      slow_step_size: The step size :math:`\alpha` in (0, 1].
+      sync_period: the period :math:`k`, at least 1.
+      slow_step_size: the step size :math:`\alpha` in (0, 1].
 
     Raises:
-      ValueError: An argument is out of range.
+      ValueError: an argument is out of range.
 
     Reference: Zhang, Lucas, Hinton, Ba, "Lookahead Optimizer: k steps forward, 1 step back", 2019,
     algorithm 1.

@@ -13,11 +13,11 @@ def clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
 
     .. math:: g \leftarrow g \min(1,\ c / |g|)
 
-    The norm of gradients near 1e20 overflows in `optax.clip_by_global_norm`, which makes the update
+    In `optax.clip_by_global_norm`, the norm of gradients near 1e20 overflows and the update becomes
     0; here it does not.
 
     Args:
-      max_norm: The maximum norm :math:`c`.
+      max_norm: the maximum norm :math:`c`.
 
     Reference: Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks",
     2013.
@@ -46,13 +46,13 @@ def adaptive_grad_clip(clipping: float, eps: float = 1e-3) -> optax.GradientTran
     convolution kernel `[*window, in, out]`. A vector or scalar (bias, scale) is one unit, as in the
     authors' code.
 
-    `optax.adaptive_grad_clip` takes one norm over several units where a kernel has a single
-    dimension above 1, such as `[1, out]`, and where it has three dimensions. Its norms can also
-    underflow and overflow; these do not.
+    `optax.adaptive_grad_clip` takes one norm over several units if a kernel has three dimensions,
+    or a single dimension above 1, such as `[1, out]`. Its norms can also underflow and overflow;
+    these do not.
 
     Args:
-      clipping: The maximum ratio :math:`\lambda` of gradient norm to weight norm.
-      eps: The minimum weight norm, so that zero weights can grow.
+      clipping: the maximum ratio :math:`\lambda` of gradient norm to weight norm.
+      eps: the minimum weight norm, so that zero weights can grow.
 
     Reference: Brock, De, Smith, Simonyan, "High-Performance Large-Scale Image Recognition Without
     Normalization", 2021, equation 3.

@@ -28,9 +28,10 @@ Transformation = optax.GradientTransformation
 
 
 def _muon(config: OptimConfig, rate: optax.Schedule) -> Transformation:
-    """Builds Muon for all kernels, as matrices from receptive field to outputs, with AdamW else.
+    """Builds Muon for kernels, as matrices from receptive field to outputs, and AdamW for the rest.
 
-    Squares of gradients must not overflow: from 1e19 on, the update of unclipped gradients is 0.
+    Gradients of magnitude 1e19 and more must be clipped: their squares overflow, and the update is
+    0.
     """
 
     def dimensions(params: PyTree) -> PyTree:
@@ -54,8 +55,8 @@ def _muon(config: OptimConfig, rate: optax.Schedule) -> Transformation:
     )
 
 
-# Those of optax, with epsilon outside the square root of rmsprop as in Keras and PyTorch, and the
-# sum of adagrad starting at 0 as in PyTorch.
+# As in Keras and PyTorch, the epsilon of rmsprop is outside the square root; as in PyTorch, the sum
+# of adagrad starts at 0.
 OPTIMIZERS: dict[str, Callable[[OptimConfig, optax.Schedule], Transformation]] = {
     "sgd": lambda c, rate: optax.sgd(rate, c.momentum, nesterov=c.nesterov),
     "averaged_momentum": lambda c, rate: averaged_momentum(rate, decay=c.momentum),
@@ -84,23 +85,22 @@ def create_optimizer(
 ) -> optax.GradientTransformationExtraArgs:
     r"""Builds an optimizer from its config.
 
-    Gradients are clipped, decayed weights :math:`\lambda w` are added for the optimizers without
-    weight decay of their own, and the updates of frozen parameters are 0. With a
-    `sharpness_radius`, `update` requires the gradient function as `grad_fn`, see
-    `optax.contrib.sam` in opaque mode.
+    Gradients are clipped, and :math:`\lambda w` is added to them if the optimizer has no weight
+    decay of its own. The updates of frozen parameters are 0. With a `sharpness_radius`, `update`
+    requires the gradient function as `grad_fn`; see `optax.contrib.sam` in opaque mode.
 
     Args:
-      config: The config.
-      schedule: The learning rate at each step of the run.
-      frozen: The pattern of `is_frozen` for the paths of frozen parameters.
+      config: the config.
+      schedule: the learning rate at each step of the run.
+      frozen: the pattern of `is_frozen` for the paths of frozen parameters.
 
     Raises:
       InputError: `nesterov` is set for an optimizer without it.
     """
     if config.nesterov and config.name not in _WITH_NESTEROV:
         raise InputError(
-            f"config.optim.nesterov must be false with {config.name}, got true; "
-            f"{', '.join(sorted(_WITH_NESTEROV))} have it"
+            f"config.optim.nesterov must be false unless config.optim.name is one of "
+            f"{', '.join(sorted(_WITH_NESTEROV))}, got true with {config.name}"
         )
     clips = [
         (config.clip_value, optax.clip),
@@ -162,11 +162,11 @@ def _exponential(config: OptimConfig, warmup_steps: int, num_steps: int) -> opta
 
 
 def _one_cycle(config: OptimConfig, warmup_steps: int, num_steps: int) -> optax.Schedule:
-    """Rises during the warm-up, or 30 % of the run without one, and falls in the other steps."""
+    """Rises during the warm-up, or for 30 % of the run if there is none, and then falls."""
     if warmup_steps >= num_steps:
         raise InputError(
-            f"config.optim.warmup_epochs must leave steps for the one_cycle schedule to fall, got "
-            f"{config.warmup_epochs}: {warmup_steps} of {num_steps} steps"
+            f"config.optim.warmup_epochs must end before the run with the one_cycle schedule, got "
+            f"{config.warmup_epochs}, which is {warmup_steps} of {num_steps} steps"
         )
     rise = warmup_steps or max(round(0.3 * num_steps), 1)
     # optax rounds the boundary down to a step.
@@ -174,7 +174,7 @@ def _one_cycle(config: OptimConfig, warmup_steps: int, num_steps: int) -> optax.
     return optax.cosine_onecycle_schedule(num_steps, config.learning_rate, pct_start=fraction)
 
 
-# From the config, the steps of warm-up and the steps of the run to the schedule after the warm-up.
+# Functions `(config, warm-up steps, steps of the run) -> schedule after the warm-up`.
 SCHEDULES: dict[str, Callable[[OptimConfig, int, int], optax.Schedule]] = {
     "step": _step,
     "cosine": lambda c, warmup, steps: optax.cosine_decay_schedule(
@@ -196,15 +196,15 @@ SCHEDULES: dict[str, Callable[[OptimConfig, int, int], optax.Schedule]] = {
 
 
 def create_schedule(config: OptimConfig, *, steps_per_epoch: int, num_steps: int) -> optax.Schedule:
-    """Builds the learning rate schedule from its config: a linear warm-up, then the named schedule.
+    """Builds a learning rate schedule from its config: a linear warm-up, then the named schedule.
 
     Args:
-      config: The config.
-      steps_per_epoch: The unit of `warmup_epochs`.
-      num_steps: The number of steps of the run.
+      config: the config.
+      steps_per_epoch: the unit of `warmup_epochs`.
+      num_steps: the number of steps of the run.
 
     Raises:
-      InputError: A setting does not suit the schedule.
+      InputError: a setting does not suit the schedule.
 
     Example:
       >>> config = OptimConfig(learning_rate=1.0, schedule="step", warmup_epochs=1.0)
@@ -233,13 +233,13 @@ def create_schedule(config: OptimConfig, *, steps_per_epoch: int, num_steps: int
 def create_averaging(
     config: AverageConfig, *, steps_per_epoch: int, num_steps: int, steps_per_update: int = 1
 ) -> Averaging:
-    """Builds the averaging from its config.
+    """Builds an averaging from its config.
 
     Args:
-      config: The config.
-      steps_per_epoch: The period of SWA.
-      num_steps: The number of steps of the run.
-      steps_per_update: The number of micro-batches accumulated per update; `sync_period` counts
+      config: the config.
+      steps_per_epoch: the period of SWA.
+      num_steps: the number of steps of the run.
+      steps_per_update: the number of micro-batches accumulated per update; `sync_period` counts
         updates.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Parameters that stay fixed, selected by a regular expression on their paths."""
+"""Frozen parameters, selected by a regular expression on their paths."""
 
 import re
 import warnings
@@ -15,8 +15,8 @@ def is_frozen(pattern: str | None, path: str) -> bool:
     """Returns True if the pattern matches the start of a path.
 
     Args:
-      pattern: A regular expression; None freezes nothing.
-      path: Names joined by slashes, such as "stage1/block2/conv1/kernel".
+      pattern: a regular expression; None freezes nothing.
+      path: names joined by slashes, such as "stage1/block2/conv1/kernel".
 
     Example:
       >>> is_frozen("stem|stage[12]/", "stage2/block1/norm1/scale")
@@ -44,11 +44,11 @@ def check_pattern(pattern: str, setting: str) -> None:
     """Checks that a pattern is a regular expression.
 
     Args:
-      pattern: The pattern.
-      setting: The name of the setting, for the message.
+      pattern: the pattern.
+      setting: the name of the setting, for the message.
 
     Raises:
-      InputError: The pattern is invalid.
+      InputError: the pattern is invalid.
 
     Example:
       >>> check_pattern("stage(", "config.weights.freeze")

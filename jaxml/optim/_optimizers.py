@@ -1,4 +1,4 @@
-"""Optimizers and transformations that optax does not have, or whose norms underflow there."""
+"""Optimizers and transformations that optax lacks, or whose norms underflow there."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ Mask = PyTree | Callable[[PyTree], PyTree]
 
 
 def decay_mask(params: PyTree) -> PyTree:
-    """Selects the kernels for weight decay, and not biases or the scales and biases of norms.
+    """Selects the kernels for weight decay, as opposed to biases and the parameters of norms.
 
     >>> decay_mask({"conv": {"kernel": 0.0, "bias": 0.0}})
     {'conv': {'bias': False, 'kernel': True}}
@@ -39,7 +39,7 @@ def scale_by_trust_ratio(*, trust_coefficient: float = 1.0) -> optax.GradientTra
     be 0 because its square underflows; there, `min_norm` and `eps` guard against small norms.
 
     Args:
-      trust_coefficient: The ratio :math:`c` of the norms.
+      trust_coefficient: the ratio :math:`c` of the norms.
     """
 
     def scale(u: Array, w: Array) -> Array:
@@ -62,8 +62,8 @@ def averaged_momentum(
     :math:`(1 - \mu) \eta`.
 
     Args:
-      learning_rate: A number or schedule :math:`\eta`.
-      decay: The decay rate :math:`\mu`.
+      learning_rate: a number or schedule :math:`\eta`.
+      decay: the decay rate :math:`\mu`.
     """
     return optax.chain(optax.ema(decay, debias=True), optax.scale_by_learning_rate(learning_rate))
 

@@ -1,4 +1,4 @@
-"""Training metrics without delaying the device, and the time that a run has taken."""
+"""Collects training metrics without delaying the device, and measures the time of a run."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from jaxml.reporting.progress import Display
 
 @dataclasses.dataclass
 class Clock:
-    """The time that a run has taken; it is saved in every checkpoint.
+    """Time that a run has taken, saved in every checkpoint.
 
     Attributes:
       train_seconds: time in the training loop, including evaluation and checkpoints, without
@@ -35,7 +35,7 @@ class Clock:
 
 
 class Meter:
-    """Collects the metrics of training calls, each read while the next call runs.
+    """Collects the metrics of training calls; reads those of each call while the next one runs.
 
     Attributes:
       clock: time taken so far.
@@ -50,12 +50,12 @@ class Meter:
         compute: Callable[[Any], Mapping[str, int | float]],
         steps_per_epoch: int,
     ) -> None:
-        """Starts the time.
+        """Starts measuring.
 
         Args:
           clock: time taken before; advanced by the meter.
           display: shows the means of the epoch after each call.
-          zero: returns metrics without examples, which have `merge`, `count` and `loss`.
+          zero: returns metrics of no examples, with `merge`, `count` and `loss`.
           compute: computes the means to show from the sums.
           steps_per_epoch: steps of an epoch.
         """
@@ -74,10 +74,10 @@ class Meter:
         self._epoch_start = time.perf_counter()
 
     def add(self, step: int, metrics: Any) -> None:
-        """Adds the stacked metrics of the steps up to `step`; reads those of the call before.
+        """Adds the stacked metrics of the steps up to `step`; reads those of the previous call.
 
         Raises:
-          DivergedError: a loss of the call before is not finite.
+          DivergedError: a loss of the previous call is not finite.
         """
         pending, self._pending = self._pending, (step, metrics)
         if pending:

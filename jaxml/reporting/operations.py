@@ -20,7 +20,7 @@ class Span(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """An operation as the program describes it.
+    """Description of an operation in a program.
 
     Attributes:
       shape: shape of the result.
@@ -72,7 +72,7 @@ def parse_operations(text: str) -> dict[str, Operation]:
 
 
 def report(folder: Path, steps: range, text: str) -> Iterator[str]:
-    """Formats the slowest operations of the newest trace, one a line.
+    """Formats the slowest operations of the newest trace, one per line.
 
     Args:
       folder: folder with the trace.
@@ -133,7 +133,7 @@ def _shorten(shape: str) -> str:
 
 def _layer(op_name: str) -> str:
     """Converts the `op_name` of an operation to its pass and its layer."""
-    name = op_name.split(";")[0]  # the others were merged with it
-    way = "backward " if "transpose(" in name else "forward " if "jvp(" in name else ""
+    name = op_name.split(";")[0]  # the first of several merged operations
+    direction = "backward " if "transpose(" in name else "forward " if "jvp(" in name else ""
     # Parts with a "(" are transformed functions, those with a "." are Flax methods.
-    return way + "/".join(part for part in name.split("/") if not re.search(r"[(.]", part))
+    return direction + "/".join(part for part in name.split("/") if not re.search(r"[(.]", part))

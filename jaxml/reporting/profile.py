@@ -12,8 +12,8 @@ from jaxml.reporting import operations
 class Profile:
     """Traces the calls that take the steps of a range.
 
-    A call is never divided, because the same steps in calls of another length are another program,
-    which may differ in the last bits. Where a call takes many steps, all of them are profiled.
+    A call is profiled as a whole: calls of another length are another program, which may differ in
+    the last bits.
     """
 
     def __init__(self, steps: range, folder: Path, say: Callable[[str], None]) -> None:

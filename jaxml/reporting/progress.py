@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-QUIET_SECONDS = 30.0  # longest time without a line within an epoch, where there is no bar
-HEADLINES = ("accuracy", "rmse")  # the metric that rates a run; each kind of metrics has one
+QUIET_SECONDS = 30.0  # longest time without a line within an epoch if there is no bar
+HEADLINES = ("accuracy", "rmse")  # main metrics; each kind of metrics has one of them
 
 
 def headline(means: Mapping[str, float]) -> str:
-    """Returns the name of the metric that rates a run.
+    """Returns the name of the main metric.
 
     >>> headline({"loss": 0.5, "accuracy": 0.75})
     'accuracy'
@@ -49,7 +49,7 @@ class Display:
         Args:
           num_steps: steps of the whole run.
           num_epochs: epochs of the whole run.
-          console: where to print; None means standard output.
+          console: console to print to; None means standard output.
         """
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._num_steps, self._num_epochs = num_steps, num_epochs

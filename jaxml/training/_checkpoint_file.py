@@ -41,7 +41,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
       FileNotFoundError: the file does not exist.
     """
     try:
-        content = path.read_bytes()  # in one call, because a run may remove the file meanwhile
+        content = path.read_bytes()  # in one call, because a run may remove the file
         arrays = safetensors.load(content)
         metadata = _metadata(content)
         if metadata["sha256"] != _digest(metadata["header"], arrays):

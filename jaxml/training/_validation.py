@@ -77,8 +77,8 @@ def check_augmentation(config: DataConfig, input_shape: tuple[int, ...]) -> None
 
 
 @contextlib.contextmanager
-def explaining_input_shape(config: Config, input_shape: tuple[int, ...]) -> Iterator[None]:
-    """Turns a ValueError of the model's initialization into an InputError about its inputs."""
+def input_shape_errors(config: Config, input_shape: tuple[int, ...]) -> Iterator[None]:
+    """Converts a ValueError of the model's initialization to an InputError about its inputs."""
     try:
         yield
     except InputError:
@@ -90,22 +90,22 @@ def explaining_input_shape(config: Config, input_shape: tuple[int, ...]) -> Iter
             message = f"config.model.name must accept {shape} images, got {name!r}: {error}"
         else:
             message = (
-                f"config.model.name must accept examples of shape {input_shape}, which {data.name} "
-                f"has after config.data.normalization={data.normalization}, got {name!r}, which "
-                "takes images"
+                f"config.model.name must accept examples of shape {input_shape}, the shape of "
+                f"{data.name} after config.data.normalization={data.normalization}, got {name!r}, "
+                "which takes images"
             )
         raise InputError(message) from None
 
 
-def check_memory(config: Config, needed: int, what: str) -> None:
+def check_memory(config: Config, needed: int, arrays: str) -> None:
     """Checks that each device has memory available for a run's arrays.
 
     Args:
       config: names the model in the message.
       needed: bytes on each device.
-      what: describes the arrays in the message.
+      arrays: describes the arrays in the message.
     """
-    memory.check(needed, f"config: {what} of {config.model.name}", jax.local_devices())
+    memory.check(needed, f"config: {arrays} of {config.model.name}", jax.local_devices())
 
 
 def check_frozen(pattern: str | None, params: PyTree) -> None:

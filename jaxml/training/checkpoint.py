@@ -1,8 +1,8 @@
-"""Checkpoints: the complete state of a run, each in one safetensors file.
+"""Checkpoints: each is the complete state of a run in one safetensors file.
 
-A file gets its name only when it is complete, so a run that is killed at any moment leaves only
-whole checkpoints. The header holds notes, metrics and a digest of the content, which reveals later
-damage.
+A file is renamed to its final name only when it is complete, so a run that is killed at any moment
+leaves only whole checkpoints. The header holds notes, metrics and a digest of the content, which
+detects later damage.
 """
 
 import math
@@ -182,7 +182,7 @@ class CheckpointWriter(Checkpoints):
         try:
             read(self.path(step))
         except (InputError, OSError):
-            raise SaveError(f"step {step} is not saved; {self._kept()}") from None
+            raise SaveError(f"step {step} is not saved; {self._describe_newest()}") from None
 
     def _write(self, path: Path, arrays: dict[str, np.ndarray], header: Header) -> None:
         try:
@@ -190,7 +190,7 @@ class CheckpointWriter(Checkpoints):
             atomic.write(path, encode(arrays, header))
             self._remove_old()
         except OSError as error:
-            raise SaveError(f"{path}: {error.strerror}; {self._kept()}") from None
+            raise SaveError(f"{path}: {error.strerror}; {self._describe_newest()}") from None
 
     def _remove_old(self) -> None:
         steps, best = self.steps(), self.best()
@@ -200,22 +200,18 @@ class CheckpointWriter(Checkpoints):
         for step in set(steps) - kept:
             self.path(step).unlink(missing_ok=True)
 
-    def _kept(self) -> str:
+    def _describe_newest(self) -> str:
         steps = self.steps()
-        return (
-            f"the newest whole checkpoint is step {steps[-1]}"
-            if steps
-            else "there is no checkpoint"
-        )
+        if not steps:
+            return "there is no checkpoint"
+        return f"the newest whole checkpoint is step {steps[-1]}"
 
     def _set_damaged_aside(self, say: Callable[[str], None]) -> None:
-        if any((folder / "state").is_dir() for folder in self._directory.iterdir()):
-            raise InputError(f"{self._directory}: has checkpoints of an older version of jaxml")
         steps = self.steps()
-        harms = {step: harm for step in steps if (harm := damage(self.path(step)))}
-        for step, harm in harms.items():
-            message = f"the checkpoint of step {step} {harm}"
-            if len(harms) == len(steps):
+        damages = {step: found for step in steps if (found := damage(self.path(step)))}
+        for step, description in damages.items():
+            message = f"the checkpoint of step {step} {description}"
+            if len(damages) == len(steps):
                 raise InputError(f"{self.path(step)}: {message}")
             aside = f"corrupt_checkpoint_{step}_{time.time_ns()}{SUFFIX}"
             self.path(step).rename(self._directory.with_name(aside))

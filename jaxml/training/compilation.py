@@ -31,8 +31,8 @@ Function = Callable[..., Any]
 class StepFunctions:
     """The functions of an experiment that run on the devices.
 
-    Each is either jitted (see `jit_steps`) or compiled (see `compile_steps`); both are called
-    alike.
+    Each is jitted (see `jit_steps`) or compiled (see `compile_steps`); both are called in the same
+    way.
 
     Attributes:
       init: `(key, normalizer) -> state` before the first step.
@@ -55,8 +55,8 @@ class StepFunctions:
     add_moments: Function
     compile_seconds: float = 0.0
 
-    def train_text(self, num_steps: int) -> str:
-        """Returns the compiled training function for a number of steps, as HLO text."""
+    def train_hlo(self, num_steps: int) -> str:
+        """Returns the HLO text of the compiled training function for a number of steps."""
         compiled: Any = self.train[num_steps]
         return compiled.as_text()
 
@@ -76,15 +76,16 @@ def jit_steps(experiment: Experiment, lengths: Collection[int] = ()) -> StepFunc
     """Declares the jitted functions of an experiment; they compile when first called.
 
     Args:
-      experiment: what they compute.
-      lengths: numbers of steps per call of the training functions; by default all that a run from
-        its first step needs.
+      experiment: the experiment.
+      lengths: numbers of steps per call of the training functions; by default, those of a whole
+        run.
     """
     jit = partial(jax.jit, out_shardings=experiment.replicated)
     # Initialization runs once: on a CPU, optimizing it takes longer than running it.
-    fast: Any = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    on_cpu = jax.default_backend() == "cpu"
+    unoptimized: Any = {"xla_backend_optimization_level": 0} if on_cpu else None
     return StepFunctions(
-        init=jit(experiment.create_state, compiler_options=fast),
+        init=jit(experiment.create_state, compiler_options=unoptimized),
         epoch_order=jit(partial(pipeline.epoch_order, size=experiment.sizes.train_count)),
         train={
             length: jit(partial(_train_steps, experiment, length), donate_argnums=0)
@@ -100,10 +101,10 @@ def jit_steps(experiment: Experiment, lengths: Collection[int] = ()) -> StepFunc
 def compile_steps(experiment: Experiment, lengths: Collection[int], *, init: bool) -> StepFunctions:
     """Compiles the functions of a training run in parallel.
 
-    XLA compiles each function mostly on one core, so all of them are compiled concurrently.
+    XLA compiles each function mostly on one core, so they are compiled concurrently.
 
     Args:
-      experiment: what the functions compute.
+      experiment: the experiment.
       lengths: numbers of steps per call of the training functions.
       init: whether `init` is needed; otherwise the state is assumed to be on the devices.
 
@@ -165,7 +166,7 @@ def _train_steps(
     order: Array,
     key: Key,
 ) -> tuple[TrainState, Metrics]:
-    """Takes some steps of one epoch; returns the state and the stacked metrics of the steps."""
+    """Takes steps of one epoch; returns the state and the stacked metrics of the steps."""
     learner = experiment.learner
 
     def body(state: TrainState, _: None) -> tuple[TrainState, Metrics]:

@@ -30,10 +30,10 @@ def final_variables(
 def reestimate_statistics(
     experiment: Experiment, steps: StepFunctions, state: TrainState
 ) -> TrainState:
-    """Recomputes the batch-normalization statistics of averaged parameters, where necessary.
+    """Recomputes the batch-normalization statistics of averaged parameters, if necessary.
 
-    The average of running statistics does not belong to the average of the parameters. The
-    statistics become the means over the batches of the first epoch.
+    The average of the running statistics does not fit the averaged parameters, so it is replaced by
+    the mean over the batches of the first epoch.
 
     Returns:
       The state with new statistics in its average; unchanged if the averaging does not need them.
@@ -41,11 +41,8 @@ def reestimate_statistics(
     averaging = experiment.learner.averaging
     if not (averaging.reestimates and state.batch_stats and int(state.average.count)):
         return state
-    keys, data, num_batches = (
-        experiment.keys,
-        experiment.train_data,
-        experiment.sizes.steps_per_epoch,
-    )
+    keys, data = experiment.keys, experiment.train_data
+    num_batches = experiment.sizes.steps_per_epoch
     order, total = steps.epoch_order(keys.order, experiment.replicate(0)), None
     for index in range(num_batches):
         number = experiment.replicate(index)

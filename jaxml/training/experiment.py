@@ -1,7 +1,7 @@
 """The description of a run: its data on the devices, its model, objective and optimizer.
 
-`create_experiment` builds it from a config. It checks the config, loads the data and compiles
-nothing; `jaxml.training.compilation` makes jitted functions from it. Batches are sharded over all
+`create_experiment` builds it from a config: it checks the config and loads the data, but compiles
+nothing. `jaxml.training.compilation` creates the jitted functions. Batches are sharded over all
 devices, everything else is replicated.
 """
 
@@ -118,7 +118,7 @@ class Experiment:
 
 
 def create_experiment(config: Config) -> Experiment:
-    """Builds an experiment from its config; loads the data and compiles nothing.
+    """Builds an experiment from its config.
 
     Raises:
       InputError: a name, file or size in the config is wrong, or the state does not fit in memory.
@@ -126,7 +126,7 @@ def create_experiment(config: Config) -> Experiment:
     if jax.config.values["jax_disable_jit"]:
         raise InputError("JAX_DISABLE_JIT must be 0, got 1: the steps are compiled")
     load = choose(DATASETS, config.data.name, "config.data.name")
-    create_model(config.model, num_classes=1)  # reports a mistake before the data are read
+    create_model(config.model, num_classes=1)  # reports errors before the data are read
     dataset = load(user_path(config.data.dir))
     data_digests = digests(dataset)
     dataset = dataset.hold_out(config.data.validation_size)
@@ -148,7 +148,7 @@ def create_experiment(config: Config) -> Experiment:
         return TrainState.create(key, learner, normalizer, train_data.inputs.shape[1:])
 
     input_shape = jax.eval_shape(normalizer.apply, train_data.inputs).shape[1:]
-    with _validation.explaining_input_shape(config, input_shape):
+    with _validation.input_shape_errors(config, input_shape):
         state = jax.eval_shape(create_state, keys.init, normalizer)
     _validation.check_memory(config, memory.of_arrays(state), "the state")
     _validation.check_frozen(config.weights.freeze, state.params)
@@ -216,8 +216,8 @@ def _fit_normalizer(config: Config, inputs: np.ndarray) -> Normalizer:
     name = config.data.normalization
     if inputs.ndim != 4 and name in ("per_image", "unit"):
         raise InputError(
-            f"config.data.normalization must suit features, {config.data.name} has no images, "
-            f"got {name!r}"
+            f"config.data.normalization must suit features, because {config.data.name} has no "
+            f"images, got {name!r}"
         )
     try:
         return NORMALIZERS[name].fit(inputs)

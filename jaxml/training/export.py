@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxml import config as settings
+from jaxml.config import to_json
 from jaxml.errors import InputError
 from jaxml.io import atomic
 from jaxml.models import summarize
@@ -23,7 +23,7 @@ def export_weights(
 ) -> str:
     """Writes the weights of a checkpoint, and a model card with the config of its run.
 
-    The header of the file holds the config, too.
+    The header of the file of weights holds the config too.
 
     Args:
       workdir: folder of the run; nothing in it is changed.
@@ -48,7 +48,7 @@ def export_weights(
         "step": str(step),
         "names": names,
         "metrics": json.dumps(metrics),
-        "config": settings.to_json(config),
+        "config": to_json(config),
     }
     variables = jax.device_get(final_variables(experiment, steps, state))
     model, shape = experiment.learner.model, experiment.input_shape
@@ -84,16 +84,16 @@ def model_card(restored: Restored, metrics: dict[str, int | float], *, file: str
     normalization = ", ".join([config.data.normalization, *numbers])
     return f"""# {config.model.name} on {config.data.name}
 
-| what | value |
+| property | value |
 | --- | --- |
 | network | {config.model.name}, {num_parameters:,} parameters |
 | input | {"x".join(map(str, shape))}, normalized by {normalization} |
 | training | {step} steps of {experiment.sizes.batch_size} examples, seed {config.seed} |
 {rows}
 
-Another run starts from these weights with `--config.weights.file={file}`, and with
-`--config.weights.new_head=true` for other classes. The config of the run that made them:
+Start another run from these weights with `--config.weights.file={file}`, and
+`--config.weights.new_head=true` for other classes. The config of the original run:
 
 ```json
-{settings.to_json(config)}```
+{to_json(config)}```
 """

@@ -42,7 +42,10 @@ def extract_features(
     count = len(examples.targets)
     shapes = intermediate_shapes(model, experiment.input_shape)
     if not shapes:
-        raise InputError(f"--tap={tap}: {config.model.name} has no intermediate results")
+        raise InputError(
+            f"--tap must name an intermediate result of {config.model.name}, which has none, "
+            f"got {tap!r}"
+        )
     choose(shapes, tap, "--tap")
 
     def compute(variables: PyTree, normalizer: Normalizer, batch: Array) -> Array:
@@ -61,7 +64,7 @@ def extract_features(
 
 
 def _examples(config: Config, split: str) -> Split:
-    """Loads a split of the data of a run, divided as in the run."""
+    """Loads a split of a run's data, with the run's validation set."""
     dataset = DATASETS[config.data.name](Path(config.data.dir))
     splits = {"train": dataset.train, "test": dataset.test}
     if config.data.validation_size:

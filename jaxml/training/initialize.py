@@ -17,8 +17,8 @@ def read_weights(experiment: Experiment) -> dict[str, Any] | None:
     """Reads the pretrained weights that the config names.
 
     Returns:
-      Parameters and statistics, or None if the config names no file. The leaves of a head that is
-      not read are `jax.ShapeDtypeStruct`.
+      Parameters and statistics, or None if the config names no file. The leaves of a new head are
+      `jax.ShapeDtypeStruct`.
 
     Raises:
       InputError: the file cannot be read, or holds another model.
@@ -44,7 +44,7 @@ def initial_state(
 
     Args:
       experiment: the experiment.
-      steps: its functions.
+      steps: functions of the experiment.
       weights: result of `read_weights`; None keeps the random parameters.
     """
     state = steps.init(experiment.keys.init, experiment.normalizer)

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxml import config as settings
-from jaxml.config import Config
+from jaxml.config import Config, check, parse_steps
 from jaxml.errors import DivergedError
 from jaxml.reporting.meter import Clock, Meter
 from jaxml.reporting.profile import Profile
@@ -52,9 +51,9 @@ def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
       InputError: a setting, file or folder is wrong.
       SaveError: a checkpoint, the metrics or the result cannot be written.
       DivergedError: a loss or a parameter is not finite.
-      Interrupted: SIGTERM, SIGINT or SIGHUP arrived, and the state is saved.
+      Interrupted: SIGTERM, SIGINT or SIGHUP stopped the run; its state is saved.
     """
-    settings.check(config)
+    check(config)
     check_workdir(workdir, config)
     experiment = create_experiment(config)
     resuming = bool(Checkpoints(workdir / CHECKPOINTS).steps())
@@ -74,7 +73,7 @@ def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
         else:
             files.set_result_aside()
             start = prepare(experiment, checkpoints, weights)
-            del weights  # they take memory
+            del weights  # frees host memory
             result = train(experiment, start, files, checkpoints, display)
             files.write_result(result)
     display.say(conclusion(experiment.eval_split, result))
@@ -84,7 +83,7 @@ def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
 def is_finished(
     result: Mapping[str, Any], experiment: Experiment, checkpoints: Checkpoints
 ) -> bool:
-    """Returns whether a result belongs to the whole run and the last checkpoint exists."""
+    """Returns whether a result has the metrics of the last step, whose checkpoint exists."""
     headlines = [result.get(f"{experiment.eval_split}_{name}") for name in HEADLINES]
     num_steps = experiment.sizes.num_steps
     return (
@@ -95,7 +94,7 @@ def is_finished(
 
 
 def conclusion(split: str, result: Mapping[str, Any]) -> str:
-    """Formats the last line of a run.
+    """Formats the last line that a run prints.
 
     >>> conclusion("test", {"test_accuracy": 0.5})
     'test accuracy 0.5000 (50.00%)'
@@ -113,8 +112,8 @@ class Start(NamedTuple):
     Attributes:
       steps: compiled functions.
       state: initial or restored state.
-      clock: time that the run has taken before.
-      origin: stored with the checkpoints to come.
+      clock: time that the run took before it stopped; zero for a new run.
+      origin: stored with every checkpoint from here on.
       messages: lines to print.
     """
 
@@ -141,7 +140,7 @@ def prepare(experiment: Experiment, checkpoints: CheckpointWriter, weights: PyTr
     notes = checkpoints.header(step).notes
     previous = Origin(**notes["origin"])
     origin.check(previous, f"{checkpoints.path(step)}")
-    origin, messages = origin.follow(previous, step)
+    origin, messages = origin.resume(previous, step)
     steps = compile_steps(experiment, call_lengths(experiment.sizes, step), init=False)
     state = checkpoints.restore(step, experiment.abstract_state)
     messages.append(f"resuming from step {step}")
@@ -168,7 +167,7 @@ def train(
     step, num_steps = int(start.state.step), experiment.sizes.num_steps
     warn = display.say if config.checkpoint.on_failure == "continue" else None
     recorder = Recorder(files, checkpoints, start.origin, warn)
-    profile = Profile(settings.parse_steps(config.profile), files.profile, display.say)
+    profile = Profile(parse_steps(config.profile), files.profile, display.say)
     with StopSignals() as signals, display.live(step), contextlib.closing(profile):
         announce(experiment, start, display)
         files.rewind_metrics(step, display.say)
@@ -195,7 +194,7 @@ def train(
 
 
 def announce(experiment: Experiment, start: Start, display: Display) -> None:
-    """Prints the run and its compile time, and warnings."""
+    """Prints a description of the run, its compile time and warnings."""
     display.say(f"{experiment}, compiled in {start.steps.compile_seconds:.1f} s")
     optim, num_epochs = experiment.config.optim, experiment.config.num_epochs
     if optim.warmup_epochs >= num_epochs:
@@ -215,12 +214,12 @@ def take_steps(
     reporters: Reporters,
     signals: StopSignals,
 ) -> tuple[TrainState, Metrics | None]:
-    """Takes the remaining steps of the run, epoch after epoch.
+    """Takes the remaining steps of the run.
 
     The examples and the random numbers of a step are functions of the seed and the step.
 
     Returns:
-      The last state, and its evaluation if at least one step was left to take.
+      The last state and its metrics; the metrics are None if no step was left.
     """
     config, sizes, keys = experiment.config, experiment.sizes, experiment.keys
     meter, profile = reporters.meter, reporters.profile
@@ -234,7 +233,7 @@ def take_steps(
         profile.before_call(step, count, state)
         state, step_metrics = steps.train[count](state, experiment.train_data, order, keys.step)
         step += count
-        profile.after_call(step, state, partial(steps.train_text, count))
+        profile.after_call(step, state, partial(steps.train_hlo, count))
         meter.add(step, step_metrics)
 
         metrics = None
@@ -261,7 +260,7 @@ def end_epoch(
     *,
     evaluation_due: bool,
 ) -> Metrics | None:
-    """Records the training metrics of an epoch; if an evaluation is due, evaluates and reports.
+    """Records the training metrics of an epoch; if an evaluation is due, runs and reports it.
 
     Raises:
       DivergedError: the loss of the evaluation is not finite.

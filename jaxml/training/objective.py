@@ -60,7 +60,7 @@ class Objective(NamedTuple):
         return self.auxiliary_weight * sum(losses, start=jnp.zeros(()))
 
     def compute(self, metrics: Metrics) -> dict[str, int | float]:
-        """Computes the means to report from sums on the host."""
+        """Computes means from the sums, on the host."""
         if isinstance(metrics, ClassificationMetrics):
             return metrics.compute(num_classes=self.num_classes)
         return metrics.compute()

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple, Self
 
 import jax
 
-from jaxml import config as settings
-from jaxml.config import Config
+from jaxml.config import Config, differences, from_tree
 from jaxml.errors import InputError
 
 ENVIRONMENT = ("device", "jax", "x64", "prng")
@@ -54,7 +53,7 @@ class Origin(NamedTuple):
         Raises:
           InputError: the state belongs to another run, or the data changed.
         """
-        saved.check_config(settings.from_tree(self.config), where)
+        saved.check_config(from_tree(self.config), where)
         if changed := _changes(saved.data, self.data, sorted(self.data.keys() | saved.data.keys())):
             raise InputError(
                 f"the data changed since {where}: {changed}; restore them or start in a new folder"
@@ -70,20 +69,20 @@ class Origin(NamedTuple):
         Raises:
           InputError: the state belongs to another run.
         """
-        if different := settings.differences(config, self.config):
+        if different := differences(config, self.config):
             raise InputError(
                 f"{where} belongs to a run with another config: {', '.join(different)}"
             )
 
-    def follow(self, saved: "Origin", step: int) -> tuple["Origin", list[str]]:
-        """Appends this segment to the segments of a saved state.
+    def resume(self, saved: "Origin", step: int) -> tuple["Origin", list[str]]:
+        """Appends the segment of this process to the segments of a saved state.
 
         Args:
           saved: origin of the state.
           step: step of the state.
 
         Returns:
-          The origin of the states to come, and a message for each change worth reporting.
+          The origin of the resumed run, and a message for each change worth reporting.
         """
         before, now = saved.segments[-1], {**self.segments[0], "step": step}
         messages = []

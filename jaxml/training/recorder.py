@@ -14,7 +14,7 @@ from jaxml.training.workdir import Workdir
 
 @dataclasses.dataclass(frozen=True)
 class Recorder:
-    """Writes metrics and checkpoints; may tolerate that they cannot be written.
+    """Writes metrics and checkpoints; a failure to write either raises or only warns.
 
     Attributes:
       workdir: folder of the run.
@@ -38,7 +38,7 @@ class Recorder:
         Args:
           state: state to save; it may be donated afterwards.
           clock: time of the run at this state.
-          metrics: evaluation of the state, if there was one.
+          metrics: metrics of the state, if it was evaluated.
         """
         notes = {"origin": self.origin._asdict(), "clock": dataclasses.asdict(clock)}
 

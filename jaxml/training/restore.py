@@ -1,4 +1,4 @@
-"""Restores the checkpoints of a run and evaluates them; the run may be training meanwhile."""
+"""Restores and evaluates the checkpoints of a run, which may still be training."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -33,14 +33,14 @@ def restore_checkpoint(workdir: Path, checkpoint: str) -> Restored:
     """
     config = read_config(workdir)
     checkpoints = Checkpoints(workdir / CHECKPOINTS)
-    find_step(checkpoints, checkpoint, workdir)  # reports a mistake before the data are read
+    find_step(checkpoints, checkpoint, workdir)  # reports errors before the data are read
     experiment = create_experiment(config)
     while True:
         step = find_step(checkpoints, checkpoint, workdir)
         try:
             origin = Origin(**checkpoints.header(step).notes["origin"])
             state = checkpoints.restore(step, experiment.abstract_state)
-        except FileNotFoundError:  # the run has removed it since, so there is a newer one
+        except FileNotFoundError:  # the run removed it in the meantime, after a newer one
             continue
         origin.check_config(config, f"{checkpoints.path(step)}")
         return Restored(experiment, step, state)
@@ -56,9 +56,12 @@ def find_step(checkpoints: Checkpoints, name: str, workdir: Path) -> int:
     named = {str(step): step for step in steps}
     if steps:
         named |= {"newest": steps[-1], "best": checkpoints.best()}
+    if not named:
+        raise InputError(f"--workdir={workdir}: has no checkpoint yet")
     if name not in named:
-        known = ", ".join(named) or "no checkpoint yet"
-        raise InputError(f"--checkpoint={name}: {workdir} has {known}")
+        raise InputError(
+            f"--checkpoint must be one of {', '.join(named)} in {workdir}, got {name!r}"
+        )
     return named[name]
 
 

@@ -84,11 +84,11 @@ class SignalWatch:
 
 
 class StopSignals:
-    """Records the first signal in `STOPPING`; a second one acts as it would have without this.
+    """Records the first signal in `STOPPING`; a second one acts as if this were not active.
 
-    The first is reported on standard error immediately. A signal that follows within
-    `ECHO_SECONDS`, or a repeated SIGHUP, does not count as a second one. Outside the main thread,
-    where Python allows no handlers, no signal is recorded.
+    The first is reported on standard error immediately. A signal within `ECHO_SECONDS` after it, or
+    a repeated SIGHUP, does not count as a second one. Outside the main thread, where Python allows
+    no handlers, no signal is recorded.
 
     Attributes:
       received: the signal, or None.
@@ -101,16 +101,16 @@ class StopSignals:
 
     received: signal.Signals | None = None
 
-    def __init__(self, promise: str = "stopping after this step") -> None:
+    def __init__(self, effect: str = "stopping after this step") -> None:
         """Prepares to record signals; recording starts on entering the context.
 
         Args:
-          promise: effect of the first signal, for the message.
+          effect: describes the effect of the first signal in the message.
         """
-        self._promise = promise
+        self._effect = effect
         self._watch: SignalWatch | None = None
-        self._arrived, self._handled = _Repetition(), _Repetition()
-        self._insists = False
+        self._arrived, self._handled = _SignalOrder(), _SignalOrder()
+        self._second_arrived = False
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -121,29 +121,29 @@ class StopSignals:
         self._end()
 
     def _note(self, signum: signal.Signals) -> None:
-        """Handles every signal, on the thread of the watch."""
+        """Handles each signal on the thread of the watch."""
         if signum is signal.SIGHUP:
             leave_closed_terminal()
         if self._arrived.is_first():
             self.received = self.received or signum
             with contextlib.suppress(OSError, ValueError):  # standard error is closed
                 print(  # noqa: T201
-                    f"{signum.name}: {self._promise}; a second signal ends it immediately",
+                    f"{signum.name}: {self._effect}; a second signal ends it immediately",
                     file=sys.stderr,
                     flush=True,
                 )
-        elif self._arrived.insists(signum):
-            self._insists = True
+        elif self._arrived.is_second(signum):
+            self._second_arrived = True
             if self._watch:
                 self._watch.pass_on(signum)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        """Handles the signals since the main thread last ran Python, on that thread."""
+        """Handles a signal on the main thread, once that runs Python."""
         del frame
         signum = signal.Signals(number)
         first = self._handled.is_first()
         self.received = self.received or signum
-        if self._insists or (not first and self._handled.insists(signum)):
+        if self._second_arrived or (not first and self._handled.is_second(signum)):
             self._end()
             signal.raise_signal(signum)
 
@@ -153,7 +153,7 @@ class StopSignals:
         self._watch = None
 
 
-class _Repetition:
+class _SignalOrder:
     """Distinguishes the first signal from an intentional second one."""
 
     def __init__(self) -> None:
@@ -165,8 +165,8 @@ class _Repetition:
         self._first = time.monotonic()
         return True
 
-    def insists(self, signum: signal.Signals) -> bool:
-        """Returns whether a signal after the first one is a second request."""
+    def is_second(self, signum: signal.Signals) -> bool:
+        """Returns whether a later signal is an intentional second one."""
         assert self._first is not None
         late = time.monotonic() - self._first > ECHO_SECONDS
         return late and signum is not signal.SIGHUP
@@ -175,7 +175,7 @@ class _Repetition:
 def leave_closed_terminal() -> None:
     """Redirects standard output and error to `os.devnull` if their terminal has closed.
 
-    Otherwise a run that saves its state after that would fail at the first line it prints.
+    Otherwise, the next line that a run prints would fail, and its state would not be saved.
     """
     for descriptor in (1, 2):
         try:

@@ -23,7 +23,7 @@ class Learner(NamedTuple):
       model: Linen module, called as `model.apply(variables, inputs, train=...)`.
       objective: loss and metrics.
       optimizer: optax transformation from gradients to updates.
-      averaging: average of the parameters that is evaluated instead of them.
+      averaging: average of the parameters, which replaces them in evaluation.
       max_norm: upper bound on the norm of the weights into each unit; None disables it.
       frozen: pattern (see `jaxml.optim.is_frozen`) of parameters to freeze; None trains all.
     """
@@ -130,7 +130,7 @@ def train_step(
 def _total_loss(
     key: Key, learner: Learner, state: TrainState, params: PyTree, inputs: Array, targets: Array
 ) -> tuple[Array, tuple[Array, Array, PyTree]]:
-    """Returns the penalized mean loss; then each loss, the outputs and the updated statistics."""
+    """Returns the penalized mean loss, and (losses, outputs, updated statistics) as auxiliary."""
     objective = learner.objective
     params = keep_frozen(learner.frozen, lax.stop_gradient(params), params)
     raw, updated = learner.model.apply(

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from jaxml import config as settings
-from jaxml.config import Config
+from jaxml.config import Config, differences, from_json, to_json
 from jaxml.errors import InputError, SaveError
 from jaxml.io import atomic
 
@@ -60,7 +59,7 @@ class Workdir:
             )
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
-        """Appends an object to `metrics.jsonl`, after those that could not be written before.
+        """Appends an object to `metrics.jsonl`, after any that could not be written earlier.
 
         Raises:
           SaveError: it cannot be written now; the next call retries.
@@ -69,7 +68,7 @@ class Workdir:
         self.flush()
 
     def flush(self) -> None:
-        """Writes the metrics that could not be written before.
+        """Writes the metrics that could not be written earlier.
 
         Raises:
           SaveError: they still cannot be written.
@@ -93,7 +92,7 @@ class Workdir:
 
         Args:
           step: last step to keep.
-          say: receives a line if lines are damaged, other than a last one that was cut short.
+          say: receives a message if lines other than the last one are damaged.
         """
         path = self.path / METRICS
         try:
@@ -115,7 +114,7 @@ class Workdir:
         Raises:
           SaveError: it cannot be written.
         """
-        text, path = settings.to_json(config), self.path / CONFIG
+        text, path = to_json(config), self.path / CONFIG
         if not path.exists() or path.read_bytes() != text.encode():
             self._write(CONFIG, text)
 
@@ -137,7 +136,7 @@ class Workdir:
         return result if isinstance(result, dict) else None
 
     def set_result_aside(self) -> None:
-        """Renames a `result.json` that is not, or no longer, the result of the run."""
+        """Renames a `result.json` that is damaged or belongs to a shorter run."""
         path = self.path / RESULT
         if path.exists():
             self.check_owner()
@@ -200,7 +199,7 @@ def check_workdir(path: Path, config: Config) -> None:
             )
         return
     try:
-        different = settings.differences(config, json.loads(file.read_bytes()))
+        different = differences(config, json.loads(file.read_bytes()))
     except (OSError, ValueError, AttributeError, RecursionError):
         raise InputError(f"{file}: must be the JSON of a config") from None
     if different:
@@ -217,9 +216,9 @@ def read_config(path: Path) -> Config:
       InputError: the folder holds no run, or its config cannot be read.
     """
     try:
-        return settings.from_json((path / CONFIG).read_bytes())
+        return from_json((path / CONFIG).read_bytes())
     except OSError:
-        raise InputError(f"--workdir={path}: holds no run, it has no {CONFIG}") from None
+        raise InputError(f"--workdir={path}: holds no run ({CONFIG} is missing)") from None
     except InputError as error:
         raise InputError(f"{path / CONFIG}: {error}") from None
 

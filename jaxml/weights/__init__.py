@@ -1,8 +1,8 @@
 """Weights of networks in files: safetensors, PyTorch and Keras, read without torch and Keras.
 
 `load` and `save` convert between the variables of a network and a file, with the names of
-torchvision, timm or Keras where they have the network. `read` returns the tensors of a file as they
-are. Nothing in a file is executed, and a hostile file cannot exhaust the memory.
+torchvision, timm or Keras if one of them has the network. `read` returns the tensors of a file
+without conversion. Nothing in a file is executed, and a hostile file cannot exhaust the memory.
 """
 
 from jaxml.weights._files import check_names, load, save

@@ -21,7 +21,7 @@ class Archive:
     """Members of an open archive.
 
     Attributes:
-      names: Names of the members.
+      names: names of the members.
     """
 
     def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
@@ -32,7 +32,7 @@ class Archive:
         """Reads a member and verifies its checksum if it has one.
 
         Raises:
-          InputError: There is no such member, or it is corrupt.
+          InputError: there is no such member, or it is corrupt.
         """
         if name not in self.names:
             raise InputError(f"{self._path}: has no member {name[:100]!r}")
@@ -61,7 +61,7 @@ def opened(path: Path) -> Iterator[Archive]:
     """Opens an archive without extracting anything.
 
     Raises:
-      InputError: The file is not a zip archive, or decompresses to many times its size.
+      InputError: the file is not a zip archive, or decompresses to many times its size.
     """
     try:
         file = zipfile.ZipFile(path)
@@ -70,8 +70,7 @@ def opened(path: Path) -> Iterator[Archive]:
     with file:
         if sum(info.file_size for info in file.infolist()) > _MAX_RATIO * path.stat().st_size:
             raise InputError(
-                f"{path}: its members are more than {_MAX_RATIO} times as large as the file, "
-                "unlike any weights"
+                f"{path}: its members must be at most {_MAX_RATIO} times as large as the file"
             )
         yield Archive(path, file)
 

@@ -27,7 +27,7 @@ def call_order(model: nn.Module, input_shape: Sequence[int]) -> list[str]:
     """Returns the paths of all modules that hold arrays, in the order of their first calls.
 
     Args:
-      model: A network, called with images and `train`.
+      model: a network, called with images and `train`.
       input_shape: `(batch, height, width, channels)`.
 
     Example:
@@ -51,20 +51,20 @@ def from_library(
     """Converts the tensors of a library to the variables of a network.
 
     Args:
-      tensors: Tensors by the library's names. Layers that Keras numbered may start at any number.
-      template: Variables of the network, arrays or `jax.ShapeDtypeStruct`.
-      kind: A name in `KINDS`.
-      naming: The library's names of the modules.
+      tensors: tensors by the library's names. Layers that Keras numbered may start at any number.
+      template: variables of the network, arrays or `jax.ShapeDtypeStruct`.
+      kind: a name in `KINDS`.
+      naming: the library's names of the modules.
       order: `call_order` of the network.
-      new_head: Whether the classifiers, including those of auxiliary heads, keep the values of the
+      new_head: whether the classifiers, including those of auxiliary heads, keep the values of the
         template. Their tensors are then ignored.
-      source: Origin of the tensors, for messages.
+      source: origin of the tensors, for messages.
 
     Returns:
       `{"params": ..., "batch_stats": ...}` of NumPy arrays with the dtypes of the template.
 
     Raises:
-      InputError: Tensors are missing, unexpected, or of the wrong shape or type; the message lists
+      InputError: tensors are missing, unexpected, or of the wrong shape or type; the message lists
         the first few of each.
     """
     names = _names(naming, order)
@@ -73,7 +73,7 @@ def from_library(
     if new_head:
         new = _heads(entries)
         entries = [entry for entry in entries if entry.module not in new]
-        for name in _are_of(found, [names[path] for path in new]):
+        for name in _tensors_of(found, [names[path] for path in new]):
             del found[name]
     missing = [entry for entry in entries if entry.name not in found]
     wrong = [e for e in entries if e.name in found and not e.fits(found[e.name])]
@@ -89,7 +89,7 @@ def from_library(
         raise InputError(f"{source}: tensors {'; '.join(filter(None, problems))}{hint}")
     values = dict(leaves_of(template))
     for entry in entries:
-        values[entry.keys] = entry.ours(found[entry.name], values[entry.keys].dtype)
+        values[entry.keys] = entry.to_native(found[entry.name], values[entry.keys].dtype)
     return tree_of(values)
 
 
@@ -100,8 +100,8 @@ def to_library(
 
     Args:
       variables: `{"params": ..., "batch_stats": ...}`.
-      kind: A name in `KINDS`.
-      naming: The library's names of the modules.
+      kind: a name in `KINDS`.
+      naming: the library's names of the modules.
       order: `call_order` of the network.
 
     Example:
@@ -112,26 +112,26 @@ def to_library(
     """
     entries = entries_of(variables, kind, _names(naming, order))
     values = dict(leaves_of(variables))
-    tensors = {entry.name: entry.theirs(values[entry.keys]) for entry in entries}
+    tensors = {entry.name: entry.to_library(values[entry.keys]) for entry in entries}
     return tensors | {name: np.zeros((), np.int64) for name in counters_of(entries, kind)}
 
 
 def _names(naming: Naming, order: Sequence[str]) -> dict[str, str]:
-    """Returns the library's names of the modules, and of a head even if there is none."""
+    """Returns the library's names of the modules, and of the head even if there is none."""
     return naming(order if HEAD in order else [*order, HEAD])
 
 
 def _is_head(path: str) -> bool:
-    """Returns whether a path is that of a classifier, auxiliary ones included."""
+    """Returns whether a path is that of a classifier, possibly an auxiliary one."""
     return path.rpartition("/")[2] == HEAD
 
 
 def _heads(entries: Iterable[Entry]) -> set[str]:
-    """Returns the paths of the classifiers, including that of a head the network lacks."""
+    """Returns the paths of the classifiers, including the main one even if there is none."""
     return {entry.module for entry in entries if _is_head(entry.module)} | {HEAD}
 
 
-def _are_of(tensors: Iterable[str], modules: Iterable[str]) -> list[str]:
+def _tensors_of(tensors: Iterable[str], modules: Iterable[str]) -> list[str]:
     """Returns the names of the tensors that belong to the library's modules."""
     prefixes = tuple(module + mark for module in modules for mark in "./")
     return [name for name in tensors if _without_kind(name).startswith(prefixes)]
@@ -148,9 +148,9 @@ def _mismatch(entry: Entry, tensor: np.ndarray) -> str:
     return f"{entry.name} is {tensor.shape}, not {entry.shape}"
 
 
-def _few(problem: str, names: Sequence[str], most: int = 3) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{problem}: {', '.join(name[:100] for name in names[:most])}{more}" if names else ""
+def _few(problem: str, names: Sequence[str], limit: int = 3) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"{problem}: {', '.join(name[:100] for name in names[:limit])}{more}" if names else ""
 
 
 def _prefix_hint(found: Iterable[str], entries: Sequence[Entry], kind: str) -> str:
@@ -175,6 +175,6 @@ def _hint(
     if unexpected and of_aux == unexpected and not missing:
         return "; config.model.auxiliary=true builds the network with auxiliary heads"
     named = [*(entry.name for entry in (*missing, *wrong)), *unexpected]
-    if _are_of(named, [name for path, name in names.items() if _is_head(path)]) == named:
+    if _tensors_of(named, [name for path, name in names.items() if _is_head(path)]) == named:
         return "; only the head differs: config.weights.new_head=true initializes a new one"
     return ""

@@ -30,19 +30,19 @@ def load(
     The tensors have jaxml's own names or those of the library that has the network.
 
     Args:
-      path: A safetensors, `.pth`, `.pt`, `.h5` or `.keras` file.
-      network: The network's name in `jaxml.models.MODELS`.
-      model: The network.
-      template: Its variables, arrays or `jax.ShapeDtypeStruct`.
-      input_shape: Shape of one example, `(height, width, channels)`.
-      entry: Part of the file to read, as in `read`.
-      new_head: Whether the classifiers keep the values of the template.
+      path: a safetensors, `.pth`, `.pt`, `.h5` or `.keras` file.
+      network: the network's name in `jaxml.models.MODELS`.
+      model: the network.
+      template: its variables, arrays or `jax.ShapeDtypeStruct`.
+      input_shape: shape of one example, `(height, width, channels)`.
+      entry: part of the file to read, as in `read`.
+      new_head: whether the classifiers keep the values of the template.
 
     Returns:
       `{"params": ..., "batch_stats": ...}` of NumPy arrays.
 
     Raises:
-      InputError: The file cannot be read, or its tensors are not exactly those of the network.
+      InputError: the file cannot be read, or its tensors are not exactly those of the network.
     """
     tensors, layout = read(path, entry)
     kind, naming = naming_of(network)
@@ -69,16 +69,16 @@ def save(
     """Saves the variables of a network as a safetensors file.
 
     Args:
-      path: The file.
+      path: the file.
       variables: `{"params": ..., "batch_stats": ...}`.
-      network: The network's name in `jaxml.models.MODELS`.
-      model: The network.
-      input_shape: Shape of one example.
-      metadata: Strings for the header of the file.
+      network: the network's name in `jaxml.models.MODELS`.
+      model: the network.
+      input_shape: shape of one example.
+      metadata: strings for the header of the file.
       names: "native", or "library" for the names of torchvision, timm or Keras.
 
     Raises:
-      InputError: No library has the network, or the file cannot be written.
+      InputError: no library has the network, or the file cannot be written.
     """
     check_names(names, network)
     kind, naming = ("native", native) if names == "native" else naming_of(network)

@@ -21,11 +21,11 @@ def opened(source: Path | BinaryIO, path: Path) -> Iterator["h5py.File"]:
     """Opens an HDF5 file and converts errors of the body to InputError.
 
     Args:
-      source: The file, or its content.
-      path: Path of the file, for messages.
+      source: the file, or its content.
+      path: path of the file, for messages.
 
     Raises:
-      InputError: The file is truncated or corrupt, or h5py is not installed.
+      InputError: the file is truncated or corrupt, or h5py is not installed.
     """
     try:
         import h5py
@@ -45,7 +45,7 @@ def datasets(file: "h5py.File", path: Path) -> dict[str, "h5py.Dataset"]:
     """Returns all datasets by their path in the file.
 
     Raises:
-      InputError: There are links, or one object has two paths. Keras writes neither, and they could
+      InputError: there are links, or one object has two paths. Keras writes neither, and they could
         lead out of the file or make it endless.
     """
     import h5py
@@ -74,7 +74,7 @@ def array(dataset: "h5py.Dataset", path: Path) -> np.ndarray:
     """Reads a dataset; converts bfloat16, which Keras stores without its name, to float32.
 
     Raises:
-      InputError: The dataset is not numeric or not stored completely in the file.
+      InputError: the dataset is not numeric or not stored completely in the file.
     """
     place = f"{path}: {str(dataset.name)[:100]!r}"
     dtype = dataset.dtype

@@ -112,7 +112,7 @@ def _named(
         module, _, unit = place.partition("/")
         return fixed[place] if place in fixed else in_module(module, unit)
 
-    return {path: of_layer(path, name) for path in paths}
+    return {path: layer_name(path, name) for path in paths}
 
 
 def inception_v3_keras(paths: Sequence[str]) -> dict[str, str]:
@@ -125,10 +125,10 @@ def inception_v3_keras(paths: Sequence[str]) -> dict[str, str]:
     return {**keras_in_order(paths), "head": "predictions"}
 
 
-def of_layer(path: str, name: Callable[[str], str]) -> str:
+def layer_name(path: str, name: Callable[[str], str]) -> str:
     """Returns the name of a layer from the name of the unit that contains it.
 
-    >>> of_layer("stem/unit1/norm", {"stem/unit1": "conv1"}.__getitem__)
+    >>> layer_name("stem/unit1/norm", {"stem/unit1": "conv1"}.__getitem__)
     'conv1.bn'
     """
     place, _, layer = path.rpartition("/")

@@ -18,7 +18,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from jaxml.weights._convert import Naming
-from jaxml.weights._inception_names import of_layer
+from jaxml.weights._inception_names import layer_name
 from jaxml.weights._resnet_names import keras_in_order
 
 _BLOCK = re.compile(r"stage(\d+)/block(\d+)/(?:branches/)?(.+)")
@@ -76,7 +76,7 @@ def inception_v4(paths: Sequence[str]) -> dict[str, str]:
         named = "conv" if module in ("mixed_3a", "mixed_5a") else _in_branch(unit, part, paths)
         return f"{_MIXED_OF_V4[module]}.{named}"
 
-    return {path: "last_linear" if path == "head" else of_layer(path, name) for path in paths}
+    return {path: "last_linear" if path == "head" else layer_name(path, name) for path in paths}
 
 
 def inception_resnet_v2(paths: Sequence[str]) -> dict[str, str]:
@@ -99,7 +99,7 @@ def inception_resnet_v2(paths: Sequence[str]) -> dict[str, str]:
         module, _, part = unit.partition("/")
         return f"{module}.{_in_branch(unit, part, paths)}"
 
-    return {path: "classif" if path == "head" else of_layer(path, name) for path in paths}
+    return {path: "classif" if path == "head" else layer_name(path, name) for path in paths}
 
 
 def inception_resnet_v2_keras(paths: Sequence[str]) -> dict[str, str]:

@@ -46,7 +46,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """Reads the weights of a Sequential or functional model of Keras.
 
     Args:
-      path: A `.h5`, `.weights.h5` or `.keras` file; the content decides the format.
+      path: a `.h5`, `.weights.h5` or `.keras` file; the content decides the format.
 
     Returns:
       The weights by `LAYER/WEIGHT`, the same for all formats, where WEIGHT is usually one of
@@ -55,7 +55,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
       flattened. The dtypes are those of the file except that bfloat16 becomes float32.
 
     Raises:
-      InputError: The file cannot be read, is truncated or corrupt, or has another format; h5py is
+      InputError: the file cannot be read, is truncated or corrupt, or has another format; h5py is
         not installed; the names of a layer or its weights are unknown.
 
     References:
@@ -146,13 +146,13 @@ def _names(
         name = config.get("name") or file[min(numbered.values())].parent.attrs.get("name")
         if type(name) is not str:
             raise InputError(
-                f"{path}: does not name the layer {layer[:100]!r}, save the model as .keras or .h5"
+                f"{path}: does not name the layer {layer[:100]!r}; save the model as .keras or .h5"
             )
         kind = re.sub(r"_\d+$", "", layer.split("/")[-1])
         weights = weights_of(kind, len(numbered), config)
         if weights is None or set(numbered) != set(range(len(weights))):
             raise InputError(
-                f"{path}: does not name the {len(numbered)} weights of {layer[:100]!r}, "
+                f"{path}: does not name the {len(numbered)} weights of {layer[:100]!r}; "
                 "save the model as .h5"
             )
         names |= {place: f"{name}/{weights[number]}" for number, place in numbered.items()}

@@ -25,9 +25,9 @@ def weights_of(kind: str, count: int, config: dict[str, Any]) -> tuple[str, ...]
     """Returns the names of a layer's weights, in the order of the file.
 
     Args:
-      kind: Class of the layer as in the file: `conv2d`, `batch_normalization`, ...
-      count: Number of weights; the last one, a bias, may be missing.
-      config: Config of the layer, empty if unknown. Without it, a batch normalization with three
+      kind: class of the layer as in the file: `conv2d`, `batch_normalization`, ...
+      count: number of weights; the last one, a bias, may be missing.
+      config: config of the layer, empty if unknown. Without it, a batch normalization with three
         weights is assumed to have beta (`scale=False`), since no published network has gamma alone.
 
     Returns:
@@ -46,11 +46,11 @@ def layers_of(config: bytes, path: Path) -> dict[str, dict[str, Any]]:
     """Returns the configs of all layers by their path in `model.weights.h5`.
 
     Args:
-      config: Content of `config.json` in a `.keras` file.
-      path: Path of the file, for messages.
+      config: content of `config.json` in a `.keras` file.
+      path: path of the file, for messages.
 
     Raises:
-      InputError: The model is neither Sequential nor functional.
+      InputError: the model is neither Sequential nor functional.
     """
     try:
         return dict(_walk(json.loads(config)["config"]["layers"], "layers/"))

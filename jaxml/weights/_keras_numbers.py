@@ -21,12 +21,12 @@ def keras_numbered(kind: str, number: int) -> str:
 def renumbered(
     tensors: Mapping[str, np.ndarray],
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Renames tensors as in a program that creates this network alone.
+    """Renumbers layers as if the program had created no other network.
 
-    Keras numbers all layers of a kind that a program creates, not those of each network.
+    Keras numbers the layers of each kind over all networks that a program creates.
 
     Args:
-      tensors: Tensors by `layer/weight`.
+      tensors: tensors by `layer/weight`.
 
     Returns:
       The tensors and their old names, both by the new names.

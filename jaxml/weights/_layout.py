@@ -36,10 +36,10 @@ class Entry(NamedTuple):
     """Correspondence of an array in the tree with a tensor of the library.
 
     Attributes:
-      keys: Keys from the root of the variables to the array.
-      name: Name of the tensor.
-      axes: Axes of the array in the order of the tensor.
-      shape: Shape of the tensor.
+      keys: keys from the root of the variables to the array.
+      name: name of the tensor.
+      axes: axes of the array in the order of the tensor.
+      shape: shape of the tensor.
     """
 
     keys: tuple[str, ...]
@@ -53,17 +53,17 @@ class Entry(NamedTuple):
         return "/".join(self.keys[1:-1])
 
     def fits(self, tensor: np.ndarray | None) -> bool:
-        """Returns whether a tensor is real floating point and has the expected shape."""
+        """Returns whether a tensor is real floating-point and has the expected shape."""
         if tensor is None or tensor.shape != self.shape:
             return False
         return bool(jnp.issubdtype(tensor.dtype, jnp.floating))
 
-    def ours(self, tensor: np.ndarray, dtype: Any) -> np.ndarray:
+    def to_native(self, tensor: np.ndarray, dtype: Any) -> np.ndarray:
         """Converts a tensor of the library to the layout of jaxml."""
         tensor = tensor.reshape(tensor.shape[: len(self.axes)])  # 1x1 to dense
         return tensor.transpose(np.argsort(self.axes)).astype(dtype, order="C")
 
-    def theirs(self, array: Any) -> np.ndarray:
+    def to_library(self, array: Any) -> np.ndarray:
         """Converts an array of jaxml to the layout of the library."""
         return np.array(np.asarray(array).transpose(self.axes), order="C").reshape(self.shape)
 
@@ -72,12 +72,12 @@ def entries_of(variables: PyTree, kind: str, names: Mapping[str, str]) -> list[E
     """Returns the entries of all arrays of a network.
 
     Args:
-      variables: Arrays or `jax.ShapeDtypeStruct`.
-      kind: A name in `KINDS`.
-      names: The library's name of each module, in the order of the result.
+      variables: arrays or `jax.ShapeDtypeStruct`.
+      kind: a name in `KINDS`.
+      names: the library's name of each module, in the order of the result.
 
     Raises:
-      ValueError: There is no such kind, or a module has no name.
+      ValueError: there is no such kind, or a module has no name.
     """
     if kind not in KINDS:
         raise ValueError(f"`kind` must be one of {', '.join(KINDS)}, got {kind!r}")
@@ -91,8 +91,8 @@ def entries_of(variables: PyTree, kind: str, names: Mapping[str, str]) -> list[E
             )
         of_norm = keys[1:-1] not in kernels
         entries.append(_entry(keys, leaf.shape, kind, names[module], of_norm=of_norm))
-    places = {path: place for place, path in enumerate(names)}
-    return sorted(entries, key=lambda entry: (places[entry.module], _place(entry.keys[-1])))
+    ranks = {path: rank for rank, path in enumerate(names)}
+    return sorted(entries, key=lambda entry: (ranks[entry.module], _rank(entry.keys[-1])))
 
 
 def counters_of(entries: Iterable[Entry], kind: str) -> list[str]:
@@ -139,5 +139,5 @@ def _entry(
     return Entry(keys, f"{module}.{_TORCH[_OURS.index(leaf)]}", axes, shape)
 
 
-def _place(leaf: str) -> int:
+def _rank(leaf: str) -> int:
     return _OURS.index(leaf) if leaf in _OURS else len(_OURS)

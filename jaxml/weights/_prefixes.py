@@ -45,12 +45,12 @@ def select(tensors: Mapping[str, T], entry: str, source: str) -> dict[str, T]:
     """Selects the tensors whose names begin with an entry and a dot, and removes both.
 
     Args:
-      tensors: Tensors by name.
-      entry: The prefix; empty selects all tensors.
-      source: Origin of the tensors, for messages.
+      tensors: tensors by name.
+      entry: the prefix; empty selects all tensors.
+      source: origin of the tensors, for messages.
 
     Raises:
-      InputError: No name has the prefix; the message lists the prefixes that exist.
+      InputError: no name has the prefix; the message lists the prefixes that exist.
 
     Example:
       >>> select({"module.ema.a": 1, "module.net.a": 2}, "ema", "weights")
@@ -83,9 +83,9 @@ def only_difference(
     """Returns the prefix whose removal turns names into the wanted ones, or an empty string.
 
     Args:
-      names: Names with one prefix or several.
-      wanted: Names without the prefix.
-      ignored: Other names that may occur, without the prefix.
+      names: names with one prefix or several.
+      wanted: names without the prefix.
+      ignored: other names that may occur, without the prefix.
 
     Example:
       >>> only_difference(["net.a.weight", "net.a.bias"], ["a.weight", "a.bias"])

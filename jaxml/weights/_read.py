@@ -15,8 +15,8 @@ class Weights(NamedTuple):
     """Contents of a file of weights.
 
     Attributes:
-      tensors: Tensors by their names in the file.
-      naming: Convention of the names and layouts: "torch" (`layer.weight`, kernels OIHW) or "keras"
+      tensors: tensors by their names in the file.
+      naming: convention of the names and layouts: "torch" (`layer.weight`, kernels OIHW) or "keras"
         (`layer/kernel`, kernels HWIO).
     """
 
@@ -28,10 +28,10 @@ def read(path: Path, entry: str = "") -> Weights:
     """Reads a file of weights without torch or Keras, and without executing anything in it.
 
     Args:
-      path: A safetensors file, a `.pth` or `.pt` file of PyTorch, or a `.h5`, `.weights.h5` or
+      path: a safetensors file, a `.pth` or `.pt` file of PyTorch, or a `.h5`, `.weights.h5` or
         `.keras` file of Keras. The first bytes decide the format, or the suffix if they are
         inconclusive.
-      entry: The state dict to read from a PyTorch file, or a prefix of tensor names in a PyTorch or
+      entry: the state dict to read from a PyTorch file, or a prefix of tensor names in a PyTorch or
         safetensors file. Empty reads the only state dict, or the one that is named as in
         training scripts ("state_dict", "model_state_dict" or "model").
 
@@ -39,7 +39,7 @@ def read(path: Path, entry: str = "") -> Weights:
       The tensors, without prefixes of wrappers such as `DataParallel`, and their naming.
 
     Raises:
-      InputError: The file cannot be read, is truncated or corrupt, has another format, or lacks the
+      InputError: the file cannot be read, is truncated or corrupt, has another format, or lacks the
         entry.
     """
     format_ = _format(path)

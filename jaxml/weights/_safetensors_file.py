@@ -17,14 +17,14 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Reads a safetensors file.
 
     Args:
-      path: The file.
+      path: the file.
 
     Returns:
       The tensors, sorted by name, with the dtypes of the file except that bfloat16 becomes float32;
       and the metadata.
 
     Raises:
-      InputError: The file is missing, truncated or corrupt, or has another format.
+      InputError: the file is missing, truncated or corrupt, or has another format.
 
     Example:
       >>> import tempfile
@@ -49,12 +49,12 @@ def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, 
     """Writes a safetensors file atomically.
 
     Args:
-      path: The file; its folder must exist.
-      tensors: Arrays of floating point (also bfloat16), integers or booleans, with any strides.
-      metadata: Strings by name.
+      path: the file; its folder must exist.
+      tensors: arrays of floating point (also bfloat16), integers or booleans, with any strides.
+      metadata: strings by name.
 
     Raises:
-      InputError: The file cannot be written; an existing file is left unchanged.
+      InputError: the file cannot be written; an existing file is left unchanged.
     """
     # The library ignores the strides of an array.
     contiguous = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in tensors.items()}

@@ -33,8 +33,8 @@ def read(path: Path, entry: str = "") -> dict[str, np.ndarray]:
     """Reads the state dict in a file that `torch.save` wrote.
 
     Args:
-      path: A file of a state dict, or of a dict that contains at least one.
-      entry: Name of the state dict, or prefix of its names. Empty selects the only state dict, or
+      path: a file of a state dict, or of a dict that contains at least one.
+      entry: name of the state dict, or prefix of its names. Empty selects the only state dict, or
         the only one with a name in `ENTRIES`.
 
     Returns:
@@ -43,7 +43,7 @@ def read(path: Path, entry: str = "") -> dict[str, np.ndarray]:
       bfloat16 and float8 become float32, complex32 becomes complex64.
 
     Raises:
-      InputError: The file cannot be read, is truncated or corrupt, contains other objects than
+      InputError: the file cannot be read, is truncated or corrupt, contains other objects than
         tensors, or does not have the state dict.
     """
     start = first_bytes(path)
@@ -157,8 +157,8 @@ def _read_legacy(path: Path, entry: str) -> dict[str, np.ndarray]:
         stated = int.from_bytes(content[place.start - 8 : place.start], "little")
         if stated != wanted.numel:
             raise InputError(
-                f"{path}: the storage {wanted.key[:100]!r} has {stated} numbers, "
-                f"its tensors need {wanted.numel}"
+                f"{path}: the storage {wanted.key[:100]!r} must have {wanted.numel} numbers, "
+                f"got {stated}"
             )
         return _whole(content[place], wanted, path)
 

@@ -45,7 +45,7 @@ class TorchParts(unpickle.Parts):
     """The objects that `torch.load(path, weights_only=True)` accepts.
 
     Attributes:
-      storages: Storages by their keys.
+      storages: storages by their keys.
     """
 
     kind = "a state dict of tensors"

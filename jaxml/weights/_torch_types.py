@@ -65,14 +65,14 @@ STORAGES = {
 
 @dataclass(frozen=True)
 class Storage:
-    """Contiguous values, stored elsewhere in the file, or a part of them.
+    """Contiguous values that are stored elsewhere in the file, or a part of them.
 
     Attributes:
-      dtype: Name of the dtype in torch; uint8 if the dtype is that of the tensors.
-      key: Key of the storage in the file.
-      numel: Number of values in the whole storage.
-      start: Index of the first value of the part.
-      size: Number of values in the part.
+      dtype: name of the dtype in torch; uint8 if the dtype is that of the tensors.
+      key: key of the storage in the file.
+      numel: number of values in the whole storage.
+      start: index of the first value of the part.
+      size: number of values in the part.
     """
 
     dtype: str
@@ -104,7 +104,7 @@ class NoArray(Opaque):
     """Tensor that cannot be converted to an array.
 
     Attributes:
-      kind: Description for messages.
+      kind: description for messages.
     """
 
     def __init__(self, kind: str) -> None:
@@ -121,7 +121,7 @@ def make_tensor(storage: Any, offset: Any, shape: Any, strides: Any, dtype: str 
     if len(shape) != len(strides) or len(shape) > 64:
         raise ValueError("a tensor with more than 64 dimensions, or not one stride for each")
     if math.prod(filter(None, shape)) >= 2**48:
-        raise ValueError("a tensor of immense size")
+        raise ValueError("a tensor of 2**48 values or more")
     dtype = dtype or storage.dtype
     start, rest = divmod(storage.start * storage.itemsize, _itemsize(dtype))
     held = storage.size * storage.itemsize // _itemsize(dtype)

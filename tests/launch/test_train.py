@@ -174,5 +174,5 @@ def test_evaluate_prints_what_the_run_ended_with(whole):
     status, _, err = _finish(_start("--workdir=not/there", module="launch.evaluate"))
     assert (status, err) == (
         2,
-        "error: --workdir=not/there: holds no run, it has no config.json\n",
+        "error: --workdir=not/there: holds no run (config.json is missing)\n",
     )

@@ -61,6 +61,11 @@ def test_no_offset_is_zero_and_no_scale_is_one(absent):
     )
 
 
+def check_values(reference, by):
+    options: Any = {"vmap": False, "grads": 0, "variance_epsilon": 1e-3}
+    properties.check(batch_normalization, *example(), reference=reference, by=by, **options)
+
+
 def test_torch_agrees():
     torch = pytest.importorskip("torch")
 
@@ -69,15 +74,7 @@ def test_torch_agrees():
         y = torch.nn.functional.batch_norm(x, *values, training=False, eps=variance_epsilon)
         return np.moveaxis(y.numpy(), 1, -1)
 
-    properties.check(
-        batch_normalization,
-        *example(),
-        reference=batch_norm,
-        by="torch",
-        vmap=False,
-        grads=0,
-        variance_epsilon=1e-3,
-    )
+    check_values(batch_norm, by="torch")
 
 
 def test_torch_agrees_on_the_statistics_of_the_batch():
@@ -101,15 +98,7 @@ def test_keras_agrees(tmp_path):
         )
         return y.numpy()
 
-    properties.check(
-        batch_normalization,
-        *example(),
-        reference=batch_norm,
-        by="Keras",
-        vmap=False,
-        grads=0,
-        variance_epsilon=1e-3,
-    )
+    check_values(batch_norm, by="Keras")
 
 
 def test_statistics_may_have_the_dimensions_of_x():

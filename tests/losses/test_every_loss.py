@@ -140,7 +140,7 @@ def test_a_mask_of_another_dtype_or_shape_is_an_error(name):
 @pytest.mark.parametrize("name", EVERY)
 def test_outputs_that_are_not_floating_point_are_an_error(name):
     outputs, targets = map(jnp.asarray, example(name))
-    message = f"`{'predictions' if name in REAL else 'logits'}` must be floating point, got int32"
+    message = f"`{'predictions' if name in REAL else 'logits'}` must be floating-point, got int32"
     with properties.unchecked(), pytest.raises(TypeError, match=message):
         getattr(losses, name)(outputs.astype(jnp.int32), targets)
 
@@ -150,7 +150,7 @@ def test_targets_that_are_not_floating_point_are_an_error(name):
     outputs, targets = map(jnp.asarray, example(name))
     with (
         properties.unchecked(),
-        pytest.raises(TypeError, match="`targets` must be floating point, got int32"),
+        pytest.raises(TypeError, match="`targets` must be floating-point, got int32"),
     ):
         getattr(losses, name)(outputs, targets.astype(jnp.int32))
 
@@ -225,7 +225,7 @@ def test_class_weights_that_do_not_fit_are_an_error(name):
             loss(class_weights=jnp.ones(4))
         with pytest.raises(ValueError, match=r"`class_weights` must be non-negative, got -1\.0"):
             loss(class_weights=-jnp.ones(classes))
-        with pytest.raises(TypeError, match="`class_weights` must be floating point, got int32"):
+        with pytest.raises(TypeError, match="`class_weights` must be floating-point, got int32"):
             loss(class_weights=jnp.ones(classes, jnp.int32))
 
 

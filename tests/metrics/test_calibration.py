@@ -78,7 +78,7 @@ def test_nothing_has_errors_of_zero():
 def test_bad_input_is_an_error():
     x, outcomes = jnp.zeros(3), jnp.zeros(3, jnp.int32)
     with properties.unchecked():
-        with pytest.raises(TypeError, match="`probabilities` must be floating point, got int32"):
+        with pytest.raises(TypeError, match="`probabilities` must be floating-point, got int32"):
             CalibrationError.from_batch(outcomes, outcomes)
         with pytest.raises(
             TypeError, match="`outcomes` must be integers 0 and 1, or booleans, got float32"

@@ -158,8 +158,8 @@ def test_the_gradient_of_the_loss_is_the_mask():
         ),
         ({"where": np.ones(4, np.int32)}, TypeError, "`where` must be boolean, got int32"),
         ({"losses": np.ones(3, np.float32)}, ValueError, "`losses` must have shape (4,) to match"),
-        ({"losses": np.ones(4, np.int32)}, TypeError, "`losses` must be floating point, got int32"),
-        ({"logits": np.ones((4, 3), int)}, TypeError, "`logits` must be floating point, got int"),
+        ({"losses": np.ones(4, np.int32)}, TypeError, "`losses` must be floating-point, got int32"),
+        ({"logits": np.ones((4, 3), int)}, TypeError, "`logits` must be floating-point, got int"),
         (
             {"logits": np.ones(4, np.float32)},
             ValueError,

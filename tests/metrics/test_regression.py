@@ -97,5 +97,5 @@ def test_arrays_that_do_not_fit_are_an_error():
             ValueError, match=r"`losses` must have shape \(3,\) to match the targets"
         ):
             RegressionMetrics.from_batch(x[:2], x, x)
-        with pytest.raises(TypeError, match="`targets` must be floating point, got int32"):
+        with pytest.raises(TypeError, match="`targets` must be floating-point, got int32"):
             RegressionMetrics.from_batch(x, x, x.astype(jnp.int32))

@@ -105,7 +105,7 @@ def test_what_is_masked_nan_or_neither_class_is_not_counted():
 def test_bad_input_is_an_error():
     scores, labels = jnp.zeros(3), jnp.zeros(3, jnp.int32)
     with properties.unchecked():
-        with pytest.raises(TypeError, match="`scores` must be floating point, got int32"):
+        with pytest.raises(TypeError, match="`scores` must be floating-point, got int32"):
             roc_auc(labels, labels)
         with pytest.raises(
             TypeError, match="`labels` must be integers 0 and 1, or booleans, got float32"

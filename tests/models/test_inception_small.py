@@ -14,7 +14,6 @@ from jaxml.models import (
     InceptionResNet,
     InceptionResNetSmall,
     InceptionSmall,
-    intermediate_shapes,
 )
 from jaxml.models._inception_blocks import Unit, average_pool
 from jaxml.models._inception_resnet import ResidualInceptionBlock
@@ -298,30 +297,6 @@ def test_a_loop_and_computing_anew_change_nothing(name):
 
 
 # Options.
-
-
-def test_intermediates_have_the_names_and_shapes_of_the_tables():
-    shape = (32, 32, 3)
-    assert intermediate_shapes(InceptionSmall(num_classes=10), shape) == {
-        "stem": (32, 32, 16),
-        "stage1": (32, 32, 32),
-        "mixed2": (16, 16, 72),
-        "stage2": (16, 16, 72),
-        "mixed3": (8, 8, 128),
-        "stage3": (8, 8, 128),
-        "features": (128,),
-    }
-    assert intermediate_shapes(
-        SMALL_INCEPTIONS["inception_resnet_small"](num_classes=10), shape
-    ) == {
-        "stem": (32, 32, 16),
-        "stage1": (32, 32, 16),
-        "reduction_a": (16, 16, 64),
-        "stage2": (16, 16, 64),
-        "reduction_b": (8, 8, 144),
-        "stage3": (8, 8, 144),
-        "features": (144,),
-    }
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ def test_after_a_warm_up_the_inverse_time_schedule_starts_at_the_peak():
 
 def test_one_cycle_needs_steps_to_fall():
     config = OptimConfig(schedule="one_cycle", warmup_epochs=2.0, learning_rate=0.4)
-    message = "config.optim.warmup_epochs must leave steps .* one_cycle .* got 2.0: 20 of 20 steps"
+    message = "config.optim.warmup_epochs must end before .* one_cycle .*, got 2.0, .* 20 of 20"
     with pytest.raises(InputError, match=message):
         create_schedule(config, steps_per_epoch=10, num_steps=20)
     config.warmup_epochs = 0.0

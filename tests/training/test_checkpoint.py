@@ -193,12 +193,6 @@ def test_foreign_files_among_the_checkpoints_are_left_alone(tmp_path):
     assert all((tmp_path / name).exists() for name in [*others, "98"])
 
 
-def test_the_checkpoints_of_an_older_version_are_named_as_such(tmp_path):
-    (tmp_path / "44" / "state").mkdir(parents=True)
-    with pytest.raises(InputError, match="has checkpoints of an older version of jaxml"):
-        _writer(tmp_path)
-
-
 def test_a_partial_file_of_a_killed_save_is_removed(tmp_path):
     _save_all(tmp_path, {1: 0.5})
     leftover = tmp_path / "2.safetensors.partial"

@@ -205,7 +205,7 @@ def test_the_mean_network_is_evaluated_by_statistics_of_its_own(tmp_path):
         ),
         (
             {"data": DataConfig(normalization="pca")},
-            r"must accept examples of shape \(64,\), which digits has after .*=pca, got ",
+            r"must accept examples of shape \(64,\), the shape of digits after .*=pca, got ",
         ),
         (
             {"data": DataConfig(name="breast_cancer", normalization="per_channel", flip=True)},
@@ -213,7 +213,7 @@ def test_the_mean_network_is_evaluated_by_statistics_of_its_own(tmp_path):
         ),
         (
             {"data": DataConfig(name="breast_cancer", normalization="per_image")},
-            "config.data.normalization must suit features, .*, got 'per_image'",
+            "config.data.normalization must suit features, because .*, got 'per_image'",
         ),
         *[
             (

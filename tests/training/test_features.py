@@ -69,7 +69,12 @@ def test_what_there_is_not_is_told(trained, tmp_path):
             "^--tap must be one of features, stage1, stage2, stem, got 'stage3'; ",
         ),
         (folder, "stem", {"split": "all"}, "^--split must be one of train, test, validation"),
-        (folder, "stem", {"checkpoint": "7"}, "^--checkpoint=7: .* has .*, newest, best$"),
+        (
+            folder,
+            "stem",
+            {"checkpoint": "7"},
+            "^--checkpoint must be one of .*, newest, best in .*, got '7'$",
+        ),
     ]
     for workdir, tap, settings, message in cases:
         with pytest.raises(InputError, match=message):
@@ -79,7 +84,9 @@ def test_what_there_is_not_is_told(trained, tmp_path):
 def test_a_network_without_taps_is_told(tmp_path):
     config = tiny.config(num_epochs=1, model=ModelConfig(name="linear"))
     train_and_evaluate(config, tmp_path / "run")
-    with pytest.raises(InputError, match=r"^--tap=features: linear has no intermediate results$"):
+    with pytest.raises(
+        InputError, match=r"^--tap must name .* of linear, which has none, got 'features'$"
+    ):
         extract_features(tmp_path / "run", "features")
     with pytest.raises(InputError, match=r"^--split must be one of train, test"):
         extract_features(tmp_path / "run", "features", split="validation")

@@ -81,7 +81,9 @@ def test_the_saved_checkpoint_evaluates_to_the_result(whole):
         line["step"]: line["accuracy"] for line in _lines(workdir) if line["split"] == "test"
     }
     assert evaluate_checkpoint(workdir, "best")["accuracy"] == max(accuracies.values())
-    with pytest.raises(InputError, match=r"--checkpoint=5: .* has .*12, newest, best"):
+    with pytest.raises(
+        InputError, match=r"--checkpoint must be one of .*12, newest, best in .*, got '5'"
+    ):
         evaluate_checkpoint(workdir, "5")
     with pytest.raises(InputError, match=r"holds no run"):
         evaluate_checkpoint(workdir.parent)

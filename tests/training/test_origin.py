@@ -43,10 +43,10 @@ def test_changed_data_are_named():
 
 
 def test_segments_are_appended_and_changes_reported(monkeypatch):
-    origin, messages = _origin().follow(_stored(_origin()), 11)
+    origin, messages = _origin().resume(_stored(_origin()), 11)
     assert [segment["step"] for segment in origin.segments] == [0, 11]
     assert messages == []
-    origin, messages = _origin(device="2 x cpu", num_epochs=40).follow(_stored(origin), 22)
+    origin, messages = _origin(device="2 x cpu", num_epochs=40).resume(_stored(origin), 22)
     assert [(s["step"], s["device"], s["num_epochs"]) for s in origin.segments] == [
         (0, "1 x cpu", 30),
         (11, "1 x cpu", 30),

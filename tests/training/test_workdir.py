@@ -158,7 +158,7 @@ def test_a_damaged_result_is_none(tmp_path, content):
 
 
 def test_a_folder_without_a_run_has_no_settings(tmp_path):
-    with pytest.raises(InputError, match=r"holds no run, it has no config\.json"):
+    with pytest.raises(InputError, match=r"holds no run \(config\.json is missing\)"):
         read_config(tmp_path)
     for content in (b"\xff\xfe", b"{", b"[]", b"[" * 9999):
         (tmp_path / "config.json").write_bytes(content)

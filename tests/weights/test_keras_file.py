@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from jaxml.errors import InputError
 from jaxml.weights import _keras_file
+from tests.weights import refusals
 
 # Keras hands its variables on torch to NumPy in the manner of NumPy 1.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -84,16 +85,7 @@ def check(path, wanted):
 
 
 def refused(path):
-    with pytest.raises(InputError) as error:
-        _keras_file.read(path)
-    check_message(path, error.value)
-    return str(error.value).removeprefix(f"{path}: ")
-
-
-def check_message(path, error):
-    assert str(error).startswith(f"{path}: ")
-    assert str(error).isprintable()
-    assert len(str(error)) < 1000
+    return refusals.refused(_keras_file.read, path)
 
 
 @pytest.mark.parametrize(("build", "started"), [(branching, 0), (nested, 94)])
@@ -160,7 +152,7 @@ def test_an_early_file_of_keras_3_needs_its_settings_for_names(keras, tmp_path):
     path = tmp_path / "a.weights.h5"
     path.write_bytes(without_names(content))
     assert "does not name the layer 'layers/" in refused(path)
-    assert refused(path).endswith(", save the model as .keras or .h5")
+    assert refused(path).endswith("; save the model as .keras or .h5")
 
 
 def test_a_file_of_weights_of_old_keras(keras, tmp_path):
@@ -215,7 +207,7 @@ def test_files_of_keras_2(keras, tmp_path, build, version, windows):
     check(path, expected(model))
     path = tmp_path / "a.weights.h5"
     path.write_bytes(old)
-    assert refused(path).endswith(", save the model as .keras or .h5")
+    assert refused(path).endswith("; save the model as .keras or .h5")
 
 
 def test_weights_in_another_format_are_told(tmp_path):
@@ -296,7 +288,7 @@ def test_two_weights_of_one_name_are_told(tmp_path):
         ({"conv1/vars/0": [1.0]}, "'conv1/vars/0' is not a weight of a Sequential or"),
         ({"layers/a/b/vars/0": [1.0]}, "'layers/a/b/vars/0' is not a weight of a Sequential or"),
         ({"layers/dense/vars/x": [1.0]}, "'layers/dense/vars/x' is not a weight"),
-        ({"layers/odd/vars/0": [1.0]}, "does not name the 1 weights of 'layers/odd', save"),
+        ({"layers/odd/vars/0": [1.0]}, "does not name the 1 weights of 'layers/odd'; save"),
         (
             {f"layers/dense/vars/{i}": [1.0] for i in range(3)},
             "not name the 3 weights of",
@@ -332,10 +324,7 @@ def test_other_archives_are_told(tmp_path):
     path.write_bytes(keras_archive('{"config": {"layers": []}}', b"PK"))
     assert refused(path).startswith("truncated or corrupt HDF5 (")
     path.write_bytes(keras_archive("{}" + " " * 10**6, b"", zipfile.ZIP_DEFLATED))
-    assert (
-        refused(path)
-        == "its members are more than 4 times as large as the file, unlike any weights"
-    )
+    assert refused(path) == "its members must be at most 4 times as large as the file"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a/data.pkl", b"")
     assert refused(path) == "has no member 'config.json'"
@@ -468,6 +457,6 @@ def test_a_flipped_bit_of_the_header_is_told_or_harmless(tmp_path_factory, make,
     try:
         weights = _keras_file.read(path)
     except InputError as error:
-        check_message(path, error)
+        refusals.check_message(path, error)
         return
     assert len(weights) == 1

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from jaxml.errors import InputError
 from jaxml.weights import _torch_file
 from tests.data.sources.test_array_pickle import ATTACKS, ascii_name, old_string, text
+from tests.weights import refusals
 from tests.weights.torch_by_hand import (
     archive,
     integer,
@@ -70,16 +71,7 @@ def as_numpy(tensor):
 
 
 def refused(path):
-    with pytest.raises(InputError) as error:
-        _torch_file.read(path)
-    check_message(path, error.value)
-    return str(error.value).removeprefix(f"{path}: ").removeprefix("a/data.pkl: ")
-
-
-def check_message(path, error):
-    assert str(error).startswith(f"{path}: ")
-    assert str(error).isprintable()
-    assert len(str(error)) < 1000
+    return refusals.refused(_torch_file.read, path).removeprefix("a/data.pkl: ")
 
 
 def test_a_state_dict(torch, save, path):
@@ -431,8 +423,8 @@ REFERENCE = "a reference to something other than a storage"
         (tensor((7,), (1,)), BEYOND),
         (tensor((2**27,), (0,)), BEYOND),
         (tensor((2**40,), (0,)), BEYOND),
-        (tensor((2**20,) * 60, (0,) * 60), "immense"),
-        (tensor((0, 2**47, 2**47), (0, 1, 1)), "immense"),
+        (tensor((2**20,) * 60, (0,) * 60), "2**48 values"),
+        (tensor((0, 2**47, 2**47), (0, 1, 1)), "2**48 values"),
         (tensor((2, 3), (-3, 1), offset=3), NUMBERS),
         (tensor((-2, -3)), NUMBERS),
         (tensor((2**70,), (1,)), NUMBERS),
@@ -548,10 +540,7 @@ def test_a_storage_that_is_cut_short_is_told(path):
 def test_an_archive_that_is_larger_in_memory_is_refused(path):
     pickled = state_dict(w=tensor(stored=storage("0", 250_000), shape=(250_000,), strides=(1,)))
     path.write_bytes(archive(pickled, {"0": bytes(10**6)}, zipfile.ZIP_DEFLATED))
-    assert (
-        refused(path)
-        == "its members are more than 4 times as large as the file, unlike any weights"
-    )
+    assert refused(path) == "its members must be at most 4 times as large as the file"
 
 
 def test_other_archives_are_told(path):
@@ -616,6 +605,6 @@ def test_a_flipped_bit_is_told_or_harmless(tmp_path_factory, written, data):
     try:
         tensors = _torch_file.read(path)
     except InputError as error:
-        check_message(path, error)
+        refusals.check_message(path, error)
         return
     assert sum(array.size for array in tensors.values()) <= 6

@@ -493,7 +493,7 @@ def test_what_does_not_fit_is_told(call, message):
     [
         (
             lambda: objectives.primal(problem_of(x=X), jnp.arange(3)),
-            "`weights` must be floating point, got int32",
+            "`weights` must be floating-point, got int32",
         ),
         (lambda: problem_of(labels=A), "`labels` must be integers in [0, 2) or boole"),
         (
