@@ -3,20 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.base import ClassifierMixin, clone
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.utils.metaestimators import available_if
 
 from jaxml.errors import InputError
 from jaxml.svm import calibration, reductions
-from jaxml.svm._checks import check_choice
+from jaxml.svm._validation import check_choice
 from jaxml.svm.estimators._kernel import KernelEstimator
-from jaxml.svm.estimators._validation import class_totals, encode_labels
+from jaxml.svm.estimators._weights import encode_labels
 from jaxml.svm.kernel import (
     ColumnGroups,
     DualProblems,
@@ -29,6 +29,10 @@ from jaxml.svm.kernel import (
 from jaxml.types import Array
 
 _FOLDS = 5
+
+_vote = jax.jit(reductions.vote, static_argnames="num_classes")
+_one_vs_rest = jax.jit(reductions.one_vs_rest_decisions, static_argnames="num_classes")
+_probabilities = jax.jit(calibration.calibrated_probabilities)
 
 
 def _has_probabilities(classifier: Any) -> bool:
@@ -46,17 +50,17 @@ class PairwiseClassifier(ClassifierMixin, KernelEstimator):
     break_ties: bool = False
     random_state: Any = None
 
+    # The linear term of the dual, and whether each sign has an equality constraint of its own.
+    _linear: ClassVar[float] = -1.0
+    _two_constraints: ClassVar[bool] = False
+
     def _costs(self, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Returns the `[samples]` upper bounds of the variables."""
         raise NotImplementedError
 
-    def _problems(self, bounded: DualProblems) -> DualProblems:
-        """Completes problems whose signs and upper bounds are set."""
-        raise NotImplementedError
-
     def _scale(self, solution: KernelSolution) -> tuple[np.ndarray, np.ndarray]:
         """Returns the factor of each problem's variables, and its intercept after scaling."""
-        raise NotImplementedError
+        return np.ones(len(solution.value)), solution.threshold[0]
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fits a binary classifier to each pair of classes.
@@ -72,10 +76,7 @@ class PairwiseClassifier(ClassifierMixin, KernelEstimator):
         self.classes_, labels = encode_labels(y)
         x, weights = self._select(x, sample_weight)
         labels = labels[self._used]
-        class_totals(self.classes_, labels, weights)
-        self._fit_kernel(x)
-        columns, bounded = self._pairs(labels, self._costs(labels, weights))
-        problems = self._problems(bounded)
+        columns, problems = self._pairs(labels, self._costs(labels, weights))
         solution, weight = self._solve(x, columns, problems)
         self._set_coefficients(x, labels, columns, problems.groups, weight, solution)
         if self.probability:
@@ -103,7 +104,7 @@ class PairwiseClassifier(ClassifierMixin, KernelEstimator):
         elif self.break_ties or self.probability:
             chosen = self._class_decisions(decision).argmax(1)
         else:
-            chosen = _reduce(reductions.vote, decision, classes=len(self.classes_))
+            chosen = _in_double(partial(_vote, num_classes=len(self.classes_)), decision)
         return self.classes_[chosen]
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -130,7 +131,7 @@ class PairwiseClassifier(ClassifierMixin, KernelEstimator):
         decision = self._pair_decisions(X)
         if decision.ndim > 1:
             decision = self._class_decisions(decision)
-        return _in_double(_probabilities, decision, self._slopes)
+        return _in_double(partial(_probabilities, self._slopes), decision)
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X: Any) -> np.ndarray:
@@ -142,7 +143,7 @@ class PairwiseClassifier(ClassifierMixin, KernelEstimator):
         check_choice("decision_function_shape", self.decision_function_shape, ("ovr", "ovo"))
 
     def _pairs(self, labels: np.ndarray, costs: np.ndarray) -> tuple[ColumnGroups, DualProblems]:
-        """Returns the columns, and the signs and upper bounds of each pair of classes."""
+        """Returns the columns, and the problem of each pair of classes."""
         count = len(self.classes_)
         columns = single_group(len(labels)) if count == 2 else group_by_class(labels, count)
         pairs = reductions.pairs(count)
@@ -152,7 +153,8 @@ class PairwiseClassifier(ClassifierMixin, KernelEstimator):
         first, second = (np.array(ends)[:, None, None] for ends in zip(*pairs, strict=True))
         sign = np.where(label == first, 1.0, -1.0)
         upper = np.where((label == first) | (label == second), costs[row], 0.0)
-        return columns, DualProblems(groups, sign, np.zeros_like(sign), upper)
+        linear = np.full_like(sign, self._linear)
+        return columns, DualProblems(groups, sign, linear, upper, self._two_constraints)
 
     def _set_coefficients(
         self,
@@ -196,7 +198,7 @@ class PairwiseClassifier(ClassifierMixin, KernelEstimator):
         return decision[:, 0] if len(self.classes_) == 2 else decision
 
     def _class_decisions(self, decision: np.ndarray) -> np.ndarray:
-        return _reduce(reductions.one_vs_rest_decisions, decision, classes=len(self.classes_))
+        return _in_double(partial(_one_vs_rest, num_classes=len(self.classes_)), decision)
 
     def _calibrate(self, x: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Fits the slopes of the probabilities to cross-validated decisions."""
@@ -206,42 +208,26 @@ class PairwiseClassifier(ClassifierMixin, KernelEstimator):
         folds = StratifiedKFold(min(_FOLDS, fewest), shuffle=True, random_state=self.random_state)
         model: Any = clone(self)
         model.set_params(probability=False, decision_function_shape="ovr", warm_start=False)
-        is_square = self._kernel.kernel == "precomputed"
-        decisions = None
-        for train, test in folds.split(labels, labels):
-            fitted = x[np.ix_(train, train)] if is_square else x[train]
-            model.fit(fitted, self.classes_[labels[train]], weights[train])
-            decision = model.decision_function(x[np.ix_(test, train)] if is_square else x[test])
-            if decisions is None:
-                decisions = np.zeros((len(x), *decision.shape[1:]))
-            decisions[test] = decision
+        if isinstance(getattr(model, "class_weight", None), dict):
+            model.set_params(class_weight=dict(enumerate(self.class_weight_)))
+        decisions = cross_val_predict(
+            model,
+            x,
+            labels,
+            cv=folds,
+            method="decision_function",
+            params={"sample_weight": weights},
+        )
         with jax.enable_x64(True):
             slopes = calibration.calibration_slopes(
-                jnp.asarray(decisions),
-                jnp.asarray(labels),
-                sample_weight=jnp.asarray(weights),
+                *map(jnp.asarray, (decisions, labels)), sample_weight=jnp.asarray(weights)
             )
             return np.asarray(slopes)
 
 
-def _reduce(function: Callable[..., Any], decision: np.ndarray, *, classes: int) -> np.ndarray:
-    """Applies a function of `jaxml.svm.reductions` to the decisions of the pairs."""
-    return _in_double(partial(_of_pairs, function, classes=classes), decision)
-
-
-def _in_double(function: Callable[..., Any], decision: np.ndarray, *more: Any) -> np.ndarray:
-    """Applies a function in float64, with padding so that few shapes are compiled."""
+def _in_double(function: Callable[[np.ndarray], Array], decision: np.ndarray) -> np.ndarray:
+    """Applies a compiled function in float64, with padding so that few shapes are compiled."""
     rows = len(decision)
     fill = [(0, padded_size(rows, least=128) - rows)] + [(0, 0)] * (decision.ndim - 1)
     with jax.enable_x64(True):
-        return np.asarray(function(np.pad(decision, fill), *more))[:rows]
-
-
-@partial(jax.jit, static_argnames=("function", "classes"))
-def _of_pairs(function: Callable[..., Any], decision: Array, *, classes: int) -> Array:
-    return function(decision, num_classes=classes)
-
-
-@jax.jit
-def _probabilities(decision: Array, slopes: Array) -> Array:
-    return calibration.calibrated_probabilities(slopes, decision)
+        return np.asarray(function(np.pad(decision, fill)))[:rows]
