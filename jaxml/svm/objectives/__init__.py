@@ -14,7 +14,14 @@ problem              primal variables after the weights (`*offsets`)   dual vari
 ==================== ================================================= =====================
 
 Every function takes a problem first. The data is `x`, the samples of a linear model, `gram`, the
-kernel values of any other, or neither for functions of outputs and of constraints alone.
+kernel values of any other, or neither for functions of outputs and of constraints alone. The other
+arguments are the same everywhere:
+
+- `weights`: `[features]`, or `[features, classes]` for `Multiclass`.
+- `outputs`: `[samples]` or `[samples, classes]`, :math:`\langle w, \phi(x_i) \rangle` without
+  offsets.
+- `*offsets`: scalars as in the table; an intercept defaults to 0 where it comes alone.
+- `alpha`: the dual variables, in float32 or float64 like the data.
 
 Problems are pytrees whose arrays and numbers are leaves: they pass through `jax.jit`, and
 `jax.grad` differentiates with respect to any of them. A problem is one problem; `jax.vmap` makes
@@ -31,9 +38,9 @@ it many, over whatever differs:
 >>> jax.vmap(value, (None, None, 0))(weights[0], one_vs_rest[0], jnp.array([0.5, 2.0])).tolist()
 [1.5, 6.0]
 
-Arrays are float32 or float64 where a bound is computed (`dual`, the gaps, `kkt_residual`); else
-the result is in float32 at least. Shapes, dtypes, labels and hyper-parameters that do not fit
-raise ValueError or TypeError, as far as they are known: traced values are not checked.
+Values are scalars in the dtype of `alpha`, or in float32 at least for functions without it. Shapes,
+dtypes, labels and hyper-parameters that do not fit raise ValueError or TypeError, as far as they
+are known: traced values are not checked.
 """
 
 from jaxml.svm.objectives import box
@@ -57,26 +64,8 @@ from jaxml.svm.objectives._problem import KnownProducts, Problem
 from jaxml.svm.objectives._regression import Regression, epsilon_insensitive
 
 __all__ = [
-    "Classification",
-    "KnownProducts",
-    "Multiclass",
-    "NuClassification",
-    "NuRegression",
-    "OneClass",
-    "Problem",
-    "Regression",
-    "best_offsets",
-    "box",
-    "cost",
-    "dual",
-    "dual_point",
-    "duality_gap",
-    "epsilon_insensitive",
-    "infeasibility",
-    "kernel_duality_gap",
-    "kernel_primal",
-    "kkt_residual",
-    "primal",
-    "project",
-    "shrink",
-]
+    "Classification", "KnownProducts", "Multiclass", "NuClassification", "NuRegression", "OneClass",
+    "Problem", "Regression", "best_offsets", "box", "cost", "dual", "dual_point", "duality_gap",
+    "epsilon_insensitive", "infeasibility", "kernel_duality_gap", "kernel_primal", "kkt_residual",
+    "primal", "project", "shrink",
+]  # fmt: skip

@@ -5,18 +5,9 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from jaxml import errors, losses
+from jaxml import losses
 from jaxml.svm import _validation as validation
-from jaxml.svm.objectives._problem import (
-    Equalities,
-    Labels,
-    Problem,
-    Scalar,
-    ratio,
-    shifted,
-    signs_of,
-    upper_bounds,
-)
+from jaxml.svm.objectives._problem import Labels, Problem, Scalar, shifted, signs_of
 from jaxml.types import Array, Float
 
 LOSSES = {
@@ -24,8 +15,6 @@ LOSSES = {
     "squared_hinge": losses.squared_hinge,
     "logistic": losses.sigmoid_cross_entropy,
 }
-DUAL_LOSSES: dict[str, None] = dict.fromkeys(("hinge", "squared_hinge"))
-PENALTIES: dict[str, None] = dict.fromkeys(("l1", "l2"))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,10 +67,8 @@ class Classification(Problem):
     def __post_init__(self) -> None:
         super().__post_init__()
         validation.check_labels(self.labels, 2, booleans=True)
-        errors.choose(LOSSES, self.loss, "`loss`")
-        errors.choose(PENALTIES, self.penalty, "`penalty`")
-        if self.class_weight is not None:
-            validation.check_weights("class_weight", self.class_weight, 2)
+        validation.check_choice("loss", self.loss, LOSSES)
+        validation.check_choice("penalty", self.penalty, ("l1", "l2"))
 
     def coefficients(self, alpha: Array) -> Array:
         return signs_of(self.labels, alpha.dtype) * alpha
@@ -94,24 +81,13 @@ class Classification(Problem):
         return (self._best_intercept(outputs, signs_of(self.labels, outputs.dtype) - outputs),)
 
     def gain(self, alpha: Array) -> Array:
-        if self.loss == "hinge":
-            return alpha.sum()
-        return alpha.sum() - jnp.vdot(alpha, ratio(alpha, 4 * self.costs(alpha)))
-
-    def bounds(self, alpha: Array) -> tuple[Array, Array]:
-        squared = self.loss == "squared_hinge"
-        return jnp.zeros_like(alpha), upper_bounds(self.costs(alpha), squared=squared)
-
-    def equalities(self, alpha: Array) -> Equalities:
-        if self.bias != "free":
-            return None
-        return signs_of(self.labels, alpha.dtype)[None], jnp.zeros(1, alpha.dtype)
+        return alpha.sum() - self.smoothing(alpha) if self.is_squared else alpha.sum()
 
     def excess(self, alpha: Array) -> Array:
         return _steepest(self, alpha) - 1 if self.penalty == "l1" else super().excess(alpha)
 
     def check_dual(self) -> None:
-        errors.choose(DUAL_LOSSES, self.loss, "`loss`")
+        validation.check_choice("loss", self.loss, ("hinge", "squared_hinge"))
 
 
 def shrink(problem: Classification, alpha: Float[Array, " samples"]) -> Float[Array, " samples"]:
@@ -119,12 +95,8 @@ def shrink(problem: Classification, alpha: Float[Array, " samples"]) -> Float[Ar
 
     .. math:: \alpha / \max(1, \max_j |\textstyle\sum_i \beta_i x_{ij}|)
 
-    Args:
-      problem: with samples `x`. Where the intercept is penalized its feature of ones counts.
-      alpha: `[samples]`, floating point, feasible for the penalty "l2".
-
-    Returns:
-      `[samples]` in alpha's dtype.
+    Requires samples `x`, and alpha to be feasible for the penalty "l2". Where the intercept is
+    penalized its feature of ones counts.
 
     Example:
       >>> x, labels = jnp.array([[1.0], [-1.0]]), jnp.array([1, 0])

@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
-from jaxml import errors, losses
+from jaxml import losses
 from jaxml.losses import _labels as labelling
 from jaxml.svm import _validation as validation
-from jaxml.svm.objectives._problem import Equalities, Problem, Scalar, ratio, shifted, upper_bounds
+from jaxml.svm.objectives._problem import Equalities, Problem, Scalar, shifted
 from jaxml.types import Array, Float, Integer
 
 LOSSES = {
@@ -70,13 +70,15 @@ class Multiclass(Problem):
         super().__post_init__()
         validation.check_num_classes(self.num_classes)
         validation.check_labels(self.labels, self.num_classes)
-        errors.choose(LOSSES, self.loss, "`loss`")
-        if self.class_weight is not None:
-            validation.check_weights("class_weight", self.class_weight, self.num_classes)
+        validation.check_choice("loss", self.loss, LOSSES)
 
     @property
     def shape(self) -> tuple[int | str, ...]:
         return len(self.labels), self.num_classes
+
+    @property
+    def is_squared(self) -> bool:
+        return self.squared
 
     def cost(self, outputs: Array, intercept: Any = 0.0) -> Array:
         outputs = shifted(outputs, intercept)
@@ -94,13 +96,11 @@ class Multiclass(Problem):
         if not self.squared:
             return value
         counted = own if self.loss == "crammer_singer" else ~own
-        costs = jnp.broadcast_to(self.costs(alpha)[:, None], alpha.shape)
-        return value - jnp.vdot(alpha, jnp.where(counted, ratio(alpha, 4 * costs), 0.0))
+        return value - self.smoothing(jnp.where(counted, alpha, 0.0))
 
     def bounds(self, alpha: Array) -> tuple[Array, Array]:
         own = labelling.is_label(self.labels, self.num_classes)
-        reach = upper_bounds(self.costs(alpha), squared=self.squared)
-        reach = jnp.broadcast_to(reach[:, None], alpha.shape)
+        reach = jnp.broadcast_to(self.reach(alpha)[:, None], alpha.shape)
         if self.loss == "weston_watkins":
             return jnp.where(own, 0.0, -reach), jnp.where(own, jnp.inf, 0.0).astype(alpha.dtype)
         # The own class needs no lower bound, as the others are at most 0.
