@@ -22,6 +22,11 @@ def shortest(values: np.ndarray) -> list[str]:
     return [texts[place] for place in places.tolist()]
 
 
+def join_columns(columns: np.ndarray) -> list[str]:
+    """Formats a matrix, given its columns, as one string for each row."""
+    return [" ".join(row) for row in zip(*map(shortest, columns), strict=True)]
+
+
 def format_rows(heads: Sequence[str], x: sparse.csr_array, first_index: int) -> bytes:
     """Formats lines of a head and the `index:value` pairs of the stored entries of `x`."""
     indices = (x.indices.astype(np.int64) + first_index).tolist()

@@ -1,4 +1,4 @@
-"""Headers of model files: lines of a key and its values before the numbers."""
+"""Headers of model files: lines of a key and its values, before a last line and the numbers."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from io import BufferedIOBase
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from jaxml.errors import InputError
 from jaxml.svm.files._compression import LONGEST_LINE
+from jaxml.svm.files._formatting import shortest
 from jaxml.svm.files._parser import is_finite
 
 _INTEGER = re.compile(r"[+-]?\d{1,15}")
@@ -19,13 +20,7 @@ _INTEGER = re.compile(r"[+-]?\d{1,15}")
 
 @dataclass(frozen=True)
 class Header:
-    """Header of a model file.
-
-    Attributes:
-      path: the file, for messages.
-      fields: line number and values of each key.
-      line: number of the line after the header.
-    """
+    """The line number and the values of each key, and the number of the line after the header."""
 
     path: Path
     fields: dict[str, tuple[int, list[str]]]
@@ -75,14 +70,7 @@ class Header:
 
 
 def read_header(file: BufferedIOBase, path: Path, keys: Collection[str], end: str) -> Header:
-    """Reads a file up to and including the line `end`.
-
-    Args:
-      file: file opened for reading, at its start.
-      path: its name, for messages.
-      keys: allowed keys, in any order.
-      end: last line of the header.
-    """
+    """Reads a file from its start to the line `end`, with the allowed keys in any order."""
     fields: dict[str, tuple[int, list[str]]] = {}
     for line, content in enumerate(iter(partial(file.readline, LONGEST_LINE), b""), 1):
         key, *values = content.decode("ascii", "backslashreplace").split() or [""]
@@ -98,3 +86,13 @@ def read_header(file: BufferedIOBase, path: Path, keys: Collection[str], end: st
         if key:
             fields[key] = (line, values)
     raise InputError(f"{path}: the file ends before the line {end!r}")
+
+
+def format_header(fields: Iterable[tuple[str, Any]], end: str) -> bytes:
+    """Formats words and numbers as a header, without the keys whose value is None."""
+    lines = [
+        " ".join([key, *([value] if isinstance(value, str) else shortest(np.atleast_1d(value)))])
+        for key, value in fields
+        if value is not None
+    ]
+    return "\n".join([*lines, end, ""]).encode()

@@ -10,8 +10,8 @@ import numpy as np
 
 from jaxml.errors import InputError
 from jaxml.svm.files._compression import open_file, write_file
-from jaxml.svm.files._formatting import shortest
-from jaxml.svm.files._header import read_header
+from jaxml.svm.files._formatting import join_columns
+from jaxml.svm.files._header import format_header, read_header
 from jaxml.svm.files._parser import Grammar, read_all
 
 CLASSIFIERS = (
@@ -118,15 +118,16 @@ def write(path: Path, model: LiblinearModel) -> None:
     weights = model.weights
     if model.bias_weights is not None:
         weights = np.concatenate([weights, model.bias_weights[:, None]], axis=1)
-    text = [f"solver_type {model.solver_type}", f"nr_class {_count_classes(model)}"]
-    if model.labels is not None:
-        text.append(" ".join(["label", *map(str, model.labels.tolist())]))
-    text += [f"nr_feature {model.weights.shape[1]}", f"bias {shortest(np.array([model.bias]))[0]}"]
-    if model.rho is not None:
-        text.append(f"rho {shortest(np.array([model.rho]))[0]}")
-    columns = zip(*map(shortest, weights), strict=True)
-    text += ["w", *(" ".join(row) for row in columns), ""]
-    write_file(path, ["\n".join(text).encode()])
+    fields = (
+        ("solver_type", model.solver_type),
+        ("nr_class", _count_classes(model)),
+        ("label", model.labels),
+        ("nr_feature", model.weights.shape[1]),
+        ("bias", model.bias),
+        ("rho", model.rho),
+    )
+    rows = "".join(f"{row}\n" for row in join_columns(weights))
+    write_file(path, [format_header(fields, "w"), rows.encode()])
 
 
 def _count_classes(model: LiblinearModel) -> int:

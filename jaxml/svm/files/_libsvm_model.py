@@ -3,7 +3,6 @@
 Reference: `svm_save_model` and `svm_load_model` of libsvm 3.37, which define the format.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from scipy import sparse
 
 from jaxml.errors import InputError
 from jaxml.svm.files._compression import open_file, write_file
-from jaxml.svm.files._formatting import format_rows, shortest
-from jaxml.svm.files._header import Header, read_header
+from jaxml.svm.files._formatting import format_rows, join_columns
+from jaxml.svm.files._header import Header, format_header, read_header
 from jaxml.svm.files._parser import LARGEST_INDEX, Grammar, Rows, read_all, to_matrix
 
 CLASSIFIERS = ("c_svc", "nu_svc")
@@ -64,9 +63,7 @@ class LibsvmModel:
         precomputed kernel.
       support: int64 `[vectors]` indices of the support vectors for a precomputed kernel, from 0;
         otherwise None.
-      degree: degree of the polynomial kernel.
-      gamma: coefficient of the polynomial, rbf and sigmoid kernels.
-      coef0: constant of the polynomial and sigmoid kernels.
+      degree, gamma, coef0: hyper-parameters of the kernel, see `SVC`.
       labels: int64 `[classes]`; None without classes.
       num_support: int64 `[classes]` number of support vectors; None without classes.
       prob_a: float64 slopes of the sigmoids of the probabilities, in the shape of `rho`, or the
@@ -149,12 +146,19 @@ def read(path: Path, *, num_features: int | None = None, zero_based: bool = Fals
 
 def write(path: Path, model: LibsvmModel, *, zero_based: bool = False) -> None:
     """Writes a model file that libsvm reads, with all digits of each number."""
-    heads = [" ".join(row) for row in zip(*map(shortest, model.coefficients), strict=True)]
+    fields = (
+        ("svm_type", model.svm_type),
+        ("kernel_type", model.kernel_type),
+        *((key, getattr(model, key)) for key in KERNEL_TYPES[model.kernel_type]),
+        ("nr_class", len(model.coefficients) + 1),
+        ("total_sv", model.coefficients.shape[1]),
+        *((key, getattr(model, name)) for key, name in _NAMES.items()),
+    )
     x, first = model.support_vectors, 0 if zero_based else 1
     if x is None:
         x, first = sparse.csr_array(np.asarray(model.support)[:, None] + 1.0), 0
-    header = "".join(f"{key} {value}".rstrip() + "\n" for key, value in _header(model))
-    write_file(path, [header.encode(), b"SV\n", format_rows(heads, x, first)])
+    rows = format_rows(join_columns(model.coefficients), x, first)
+    write_file(path, [format_header(fields, "SV"), rows])
 
 
 def _shapes(model: LibsvmModel) -> dict[str, tuple[int, ...] | None]:
@@ -205,16 +209,3 @@ def _read_support(path: Path, rows: Rows) -> np.ndarray:
     if not good:
         raise InputError(f"{path}: lines after SV must have 0:index, with an index >= 1")
     return rows.values.astype(np.int64) - 1
-
-
-def _header(model: LibsvmModel) -> Iterator[tuple[str, str]]:
-    """Yields the keys and values of the header in libsvm's order."""
-    yield "svm_type", model.svm_type
-    yield "kernel_type", model.kernel_type
-    for key in KERNEL_TYPES[model.kernel_type]:
-        yield key, shortest(np.array([getattr(model, key)]))[0]
-    yield "nr_class", str(len(model.coefficients) + 1)
-    yield "total_sv", str(model.coefficients.shape[1])
-    for key, name in _NAMES.items():
-        if getattr(model, name) is not None:
-            yield key, " ".join(shortest(getattr(model, name)))
