@@ -10,8 +10,8 @@ from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from jaxml.errors import InputError, choose
 from launch.outputs import write_text
+from launch.support_vectors.config import SCALES
 
-SCALES = ("none", "min_max", "standard", "max_abs")
 # Limit of bytes of sparse features that are made dense.
 LARGEST = 2**33
 
@@ -37,10 +37,7 @@ class Scaling:
     def apply(self, x: Any) -> Any:
         """Scales `[n, features]` dense or sparse features to float64.
 
-        The result is dense if zeros do not stay zero.
-
-        Raises:
-          InputError: sparse features would need more than `LARGEST` bytes.
+        The result is dense if zeros do not stay zero, and may then have at most `LARGEST` bytes.
         """
         differs = self.high != self.low
         width = np.where(differs, self.high - self.low, 1.0)
@@ -70,12 +67,9 @@ class Scaling:
     def write(self, path: Path, *, zero_based: bool = False) -> None:
         """Writes a file for `svm-scale -r`, whose first feature has index 0 or 1."""
         kept = np.flatnonzero(self.low != self.high)
-        rows = np.array([self.low[kept], self.high[kept]]).T.reshape(-1, 2)
-        lines = ["x", " ".join(shortest(np.array([self.lower, self.upper])))]
-        lines += [
-            f"{index} {' '.join(shortest(row))}"
-            for index, row in zip(kept + (not zero_based), rows, strict=True)
-        ]
+        columns = map(shortest, (self.low[kept], self.high[kept]))
+        rows = zip(map(str, kept + (not zero_based)), *columns, strict=True)
+        lines = ["x", " ".join(shortest(np.array([self.lower, self.upper]))), *map(" ".join, rows)]
         write_text(path, "\n".join([*lines, ""]))
 
 
@@ -87,10 +81,8 @@ def shortest(values: np.ndarray) -> list[str]:
 def fit_scaling(scale: str, x: Any) -> Scaling | None:
     """Fits a scaling to `[n, features]` dense or sparse features.
 
-    Args:
-      scale: "none", for which the result is None; "min_max", to [0, 1]; "standard", to mean 0 and
-        variance 1; or "max_abs", to [-1, 1] without an offset.
-      x: the features.
+    "min_max" scales to [0, 1], "standard" to mean 0 and variance 1, "max_abs" to [-1, 1] without an
+    offset; for "none" the result is None.
 
     Example:
       >>> scaling = fit_scaling("min_max", np.array([[1.0, 5.0], [3.0, 5.0]]))
@@ -111,13 +103,7 @@ def fit_scaling(scale: str, x: Any) -> Scaling | None:
 
 
 def read_scaling(path: Path, *, zero_based: bool = False) -> Scaling:
-    """Reads a file of svm-scale, whose first feature has index 0 or 1.
-
-    Features that the file omits become 0.
-
-    Raises:
-      InputError: the file cannot be read or is invalid.
-    """
+    """Reads a file of svm-scale, whose first feature has index 0 or 1; omitted ones become 0."""
     try:
         text = path.read_text()
         if text and not text.endswith("\n"):
