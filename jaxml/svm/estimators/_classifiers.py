@@ -1,17 +1,219 @@
-"""Support vector classification with kernels."""
+"""Support vector classification with kernels: one-vs-one problems, votes and probabilities."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, Self
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from sklearn.base import ClassifierMixin, clone
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.utils.metaestimators import available_if
 
 from jaxml.errors import InputError
-from jaxml.svm._validation import check_number
-from jaxml.svm.estimators._kernel import LARGEST, feasible_start
-from jaxml.svm.estimators._pairwise import PairwiseClassifier
-from jaxml.svm.estimators._weights import check_class_totals, class_weights
-from jaxml.svm.kernel import DualProblems, KernelSolution
+from jaxml.svm import calibration, reductions
+from jaxml.svm._validation import check_choice, check_number
+from jaxml.svm.estimators._kernel import LARGEST, KernelEstimator, feasible_start
+from jaxml.svm.estimators._weights import check_class_totals, class_weights, encode_labels
+from jaxml.svm.kernel import (
+    ColumnGroups,
+    DualProblems,
+    KernelSolution,
+    group_by_class,
+    groups_of_pairs,
+    padded_size,
+    single_group,
+)
+from jaxml.types import Array
+
+_FOLDS = 5
+
+_vote = jax.jit(reductions.vote, static_argnames="num_classes")
+_one_vs_rest = jax.jit(reductions.one_vs_rest_decisions, static_argnames="num_classes")
+_probabilities = jax.jit(calibration.calibrated_probabilities)
+
+
+def _has_probabilities(classifier: Any) -> bool:
+    if not classifier.probability:
+        raise AttributeError("predict_proba is only available for probability=True")
+    return True
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class PairwiseClassifier(ClassifierMixin, KernelEstimator):
+    """Classifier with one binary problem for each pair of classes, solved as one batch."""
+
+    probability: bool = False
+    decision_function_shape: str = "ovr"
+    break_ties: bool = False
+    random_state: Any = None
+
+    # The linear term of the dual, and whether each sign has an equality constraint of its own.
+    _linear: ClassVar[float] = -1.0
+    _two_constraints: ClassVar[bool] = False
+
+    def _costs(self, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Returns the `[samples]` upper bounds of the variables."""
+        raise NotImplementedError
+
+    def _scale(self, solution: KernelSolution) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the factor of each problem's variables, and its intercept after scaling."""
+        return np.ones(len(solution.value)), solution.threshold[0]
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fits a binary classifier to each pair of classes.
+
+        Args:
+          X: `[samples, features]`, dense or sparse, or a square matrix for a precomputed kernel.
+          y: `[samples]` classes.
+          sample_weight: `[samples]` factors of C; samples whose weight is not positive are ignored.
+        """
+        self._check()
+        x, y = self._read(X, reset=True, y=y)
+        self.classes_, labels = encode_labels(y)
+        x, weights = self._select(x, sample_weight)
+        labels = labels[self._used]
+        columns, problems = self._pairs(labels, self._costs(labels, weights))
+        solution, weight = self._solve(x, columns, problems)
+        self._set_coefficients(x, labels, columns, problems.groups, weight, solution)
+        if self.probability:
+            self._slopes = self._calibrate(x, labels, weights)
+        self._warn(solution)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predicts by the sign of the decision for two classes, by votes for more.
+
+        Ties are resolved in favor of the first class, or of the highest decision if `break_ties` or
+        `probability` is set. A precomputed kernel takes `[samples, fitted samples]`.
+        """
+        if self.break_ties and self.decision_function_shape == "ovo":
+            raise InputError(
+                "`break_ties` must be False for decision_function_shape='ovo', got True"
+            )
+        by_votes = not (self.break_ties or self.probability)
+        decision = self._decisions(X, of_pairs=by_votes)
+        if decision.ndim == 1:
+            chosen = (decision > 0).astype(int)
+        elif by_votes:
+            chosen = _in_double(partial(_vote, num_classes=len(self.classes_)), decision)
+        else:
+            chosen = decision.argmax(1)
+        return self.classes_[chosen]
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Computes decision values, which are not divided by the norm of the weights.
+
+        They are `[samples]` for two classes, positive for the second. For more they are
+        `[samples, classes]` votes with confidences ("ovr"), or `[samples, pairs]`, positive for the
+        first of a pair ("ovo").
+        """
+        return self._decisions(X, of_pairs=self.decision_function_shape == "ovo")
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Computes `[samples, classes]` probabilities, which are highest for the predicted class.
+
+        See `jaxml.svm.calibration.calibrated_probabilities`. Requires `probability=True`.
+        """
+        decision = self._decisions(X, of_pairs=False)
+        return _in_double(partial(_probabilities, self._slopes), decision)
+
+    @available_if(_has_probabilities)
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Computes the logarithms of `predict_proba`."""
+        return np.log(self.predict_proba(X))
+
+    def _check(self) -> None:
+        super()._check()
+        check_choice("decision_function_shape", self.decision_function_shape, ("ovr", "ovo"))
+
+    def _pairs(self, labels: np.ndarray, costs: np.ndarray) -> tuple[ColumnGroups, DualProblems]:
+        """Returns the columns, and the problem of each pair of classes."""
+        count = len(self.classes_)
+        columns = single_group(len(labels)) if count == 2 else group_by_class(labels, count)
+        pairs = reductions.pairs(count)
+        groups = groups_of_pairs(columns, pairs)
+        row = columns.index[groups].reshape(len(pairs), 1, -1)
+        label = np.where(row >= 0, labels[row], -1)
+        first, second = (np.array(ends)[:, None, None] for ends in zip(*pairs, strict=True))
+        sign = np.where(label == first, 1.0, -1.0)
+        upper = np.where((label == first) | (label == second), costs[row], 0.0)
+        linear = np.full_like(sign, self._linear)
+        return columns, DualProblems(groups, sign, linear, upper, self._two_constraints)
+
+    def _set_coefficients(
+        self,
+        x: np.ndarray,
+        labels: np.ndarray,
+        columns: ColumnGroups,
+        groups: np.ndarray,
+        weight: np.ndarray,
+        solution: KernelSolution,
+    ) -> None:
+        """Sets support vectors and coefficients in libsvm's order, and the intercepts."""
+        factor, intercept = self._scale(solution)
+        pairs = reductions.pairs(len(self.classes_))
+        by_sample = np.zeros((len(self.classes_) - 1, len(x)))
+        for (first, second), own, coefficients, by in zip(
+            pairs, groups, weight, factor, strict=True
+        ):
+            used = np.flatnonzero(coefficients)
+            rows = columns.index[own].reshape(-1)[used]
+            slot = np.where(labels[rows] == first, second - 1, first)
+            by_sample[slot, rows] = coefficients[used] * by
+        rows = np.flatnonzero(by_sample.any(0))
+        rows = rows[np.argsort(labels[rows], kind="stable")]
+        self._set_support(x, rows)
+        self.n_support_ = np.bincount(labels[rows], minlength=len(self.classes_)).astype(np.int32)
+        side = -1.0 if len(pairs) == 1 else 1.0  # the second of two classes is positive
+        self.dual_coef_ = side * by_sample[:, rows]
+        self._set_intercept(side * intercept)
+
+    def _problem_weights(self) -> np.ndarray:
+        owner = np.repeat(np.arange(len(self.classes_)), self.n_support_)
+        weights = np.zeros((len(owner), len(self.intercept_)))
+        for problem, (first, second) in enumerate(reductions.pairs(len(self.classes_))):
+            for own, other in ((first, second - 1), (second, first)):
+                mine = owner == own
+                weights[mine, problem] = self.dual_coef_[other, mine]
+        return weights
+
+    def _decisions(self, X: Any, *, of_pairs: bool) -> np.ndarray:
+        """Returns decisions of the pairs or of the classes; `[samples]` for two classes."""
+        decision = self._outputs(X)
+        if len(self.classes_) == 2:
+            return decision[:, 0]
+        if of_pairs:
+            return decision
+        return _in_double(partial(_one_vs_rest, num_classes=len(self.classes_)), decision)
+
+    def _calibrate(self, x: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Fits the slopes of the probabilities to cross-validated decisions."""
+        fewest = np.bincount(labels).min()
+        if fewest < 2:
+            raise InputError("`probability` must be False if a class has only one sample, got True")
+        folds = StratifiedKFold(min(_FOLDS, fewest), shuffle=True, random_state=self.random_state)
+        model: Any = clone(self)
+        model.set_params(probability=False, decision_function_shape="ovr", warm_start=False)
+        if isinstance(getattr(model, "class_weight", None), dict):
+            model.set_params(class_weight=dict(enumerate(self.class_weight_)))
+        decisions = cross_val_predict(
+            model,
+            x,
+            labels,
+            cv=folds,
+            method="decision_function",
+            params={"sample_weight": weights},
+        )
+        with jax.enable_x64(True):
+            slopes = calibration.calibration_slopes(
+                *map(jnp.asarray, (decisions, labels)), sample_weight=jnp.asarray(weights)
+            )
+            return np.asarray(slopes)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -51,7 +253,6 @@ class SVC(PairwiseClassifier):
       warm_start: whether to start from the variables of the last fit of the same samples.
 
     Attributes:
-      classes_: `[classes]`.
       support_: `[vectors]` indices of the support vectors, grouped by class.
       support_vectors_: `[vectors, features]`; empty for a precomputed kernel.
       n_support_: `[classes]` number of support vectors.
@@ -61,7 +262,6 @@ class SVC(PairwiseClassifier):
       class_weight_: `[classes]` factors of C.
       n_iter_: `[pairs]` number of rounds.
       fit_status_: 0 if all problems are solved to the tolerance in float64, otherwise 1.
-      shape_fit_: shape of the training data.
       primal_: `[pairs]` primal objectives at the fitted intercepts.
       dual_: `[pairs]` dual objectives, which are lower bounds of the optima.
       duality_gap_: `[pairs]` primal minus dual, from scores in float64: a bound of the distance to
@@ -162,3 +362,11 @@ class NuSVC(PairwiseClassifier):
 def _margin(threshold: np.ndarray) -> Any:
     """Returns half the distance between the thresholds `[2, ...]` of the two classes."""
     return (threshold[1] - threshold[0]) / 2
+
+
+def _in_double(function: Callable[[np.ndarray], Array], decision: np.ndarray) -> np.ndarray:
+    """Applies a compiled function in float64, with padding so that few shapes are compiled."""
+    rows = len(decision)
+    fill = [(0, padded_size(rows, least=128) - rows)] + [(0, 0)] * (decision.ndim - 1)
+    with jax.enable_x64(True):
+        return np.asarray(function(np.pad(decision, fill)))[:rows]

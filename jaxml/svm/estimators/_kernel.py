@@ -77,14 +77,9 @@ class KernelEstimator(BaseEstimator):
         return validate_data(self, X, y, reset=reset, dtype=[np.float64, np.float32], **checks)
 
     def _select(self, x: Any, given: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Drops the samples whose weight is not positive; sets `_used`, the indices of the others.
+        """Returns the dense samples of positive weight, or their kernel matrix, and the weights.
 
-        Args:
-          x: all samples, or their kernel matrix.
-          given: the sample weights as they were passed to `fit`.
-
-        Returns:
-          The dense samples and their weights.
+        Sets `_used`, their indices.
         """
         x = x.toarray() if sparse.issparse(x) else x
         weights = sample_weights(given, len(x), negative=True)
@@ -100,8 +95,7 @@ class KernelEstimator(BaseEstimator):
     ) -> tuple[KernelSolution, np.ndarray]:
         """Solves dual problems, and sets the kernel, the objectives and the number of iterations.
 
-        Returns:
-          The solution, and the `[problems, columns]` signed weights of the samples in the output.
+        Also returns the `[problems, columns]` signed weights of the samples in the output.
         """
         self._kernel: FittedKernel = fit_kernel(
             self.kernel,

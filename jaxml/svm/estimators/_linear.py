@@ -1,4 +1,4 @@
-"""Linear support vector classification and regression."""
+"""Linear support vector classification and regression, of dense or sparse features."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
@@ -95,7 +95,6 @@ class LinearSVC(ClassifierMixin, _LinearEstimator):
       tol: largest duality gap relative to the primal objective, which bounds the relative excess of
         the objective over the optimum. scikit-learn's `tol` bounds the gradient.
       C: penalty parameter of the summed loss, > 0.
-      fit_intercept: whether to fit an intercept.
       intercept_scaling: s, > 0; the larger it is, the less the intercept is penalized. None leaves
         it unpenalized, as in libsvm.
       class_weight: factors of C as a dict from class to factor; "balanced" for factors inversely
@@ -105,7 +104,6 @@ class LinearSVC(ClassifierMixin, _LinearEstimator):
       verbose: whether to print the progress after each step, or a function that receives it.
 
     Attributes:
-      classes_: `[classes]`.
       coef_: `[classes, features]`, `[1, features]` for two classes.
       intercept_: `[classes]`, `[1]` for two classes.
       n_iter_: number of steps.
@@ -129,13 +127,7 @@ class LinearSVC(ClassifierMixin, _LinearEstimator):
     class_weight: Any = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fits the classifier.
-
-        Args:
-          X: `[samples, features]`, dense or sparse.
-          y: `[samples]` classes.
-          sample_weight: `[samples]` non-negative factors of C.
-        """
+        """Fits the classifier to `[samples]` classes; the weights are non-negative factors of C."""
         self._check()
         x, y = self._read(X, reset=True, y=y)
         self.classes_, labels = encode_labels(y)
@@ -158,8 +150,7 @@ class LinearSVC(ClassifierMixin, _LinearEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """Predicts the `[samples]` classes with the highest decision values."""
         values = self.decision_function(X)
-        best = (values > 0).astype(int) if values.ndim == 1 else values.argmax(1)
-        return self.classes_[best]
+        return self.classes_[values.argmax(1) if values.ndim > 1 else (values > 0).astype(int)]
 
     def _check(self) -> None:
         super()._check()
@@ -186,7 +177,7 @@ class LinearSVR(RegressorMixin, _LinearEstimator):
       coef_: `[features]`.
       intercept_: `[1]`.
       duality_gap_: bound of the excess of the objective over the optimum.
-      Other attributes are those of `LinearSVC`, without `classes_`.
+      Other attributes are those of `LinearSVC`.
 
     Example:
       >>> from sklearn.datasets import load_diabetes
@@ -199,13 +190,7 @@ class LinearSVR(RegressorMixin, _LinearEstimator):
     loss: str = "epsilon_insensitive"
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fits the regressor.
-
-        Args:
-          X: `[samples, features]`, dense or sparse.
-          y: `[samples]` real targets.
-          sample_weight: `[samples]` non-negative factors of C.
-        """
+        """Fits the regressor to `[samples]` targets; the weights are non-negative factors of C."""
         self._check()
         x, y = self._read(X, reset=True, y=y, y_numeric=True)
         weights = sample_weights(sample_weight, x.shape[0])

@@ -59,12 +59,8 @@ class SVR(RegressorMixin, SingleOutputEstimator):
       Other arguments, and the differences from scikit-learn, are those of `SVC`.
 
     Attributes:
-      n_support_: `[1]`.
-      dual_coef_: `[1, vectors]`.
-      intercept_: `[1]`.
-      coef_: `[1, features]`, for a linear kernel.
       n_iter_, primal_, dual_, duality_gap_: scalars.
-      Other attributes are those of `SVC`, without those of the classes.
+      Other attributes are those of `SVC` for one pair, without those of the classes.
 
     Example:
       >>> model = SVR(kernel="linear", C=100.0, epsilon=0.5).fit([[0.0], [2.0]], [0.0, 4.0])
@@ -76,13 +72,7 @@ class SVR(RegressorMixin, SingleOutputEstimator):
     epsilon: float = 0.1
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fits the regressor.
-
-        Args:
-          X: `[samples, features]`, dense or sparse, or a square matrix for a precomputed kernel.
-          y: `[samples]` targets.
-          sample_weight: `[samples]` factors of C; samples whose weight is not positive are ignored.
-        """
+        """Fits the regressor to `[samples]` targets; see `SVC.fit`."""
         self._check()
         x, y = self._read(X, reset=True, y=y, y_numeric=True)
         x, weights = self._select(x, sample_weight)
@@ -102,11 +92,7 @@ class SVR(RegressorMixin, SingleOutputEstimator):
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """Predicts `[samples]` targets in float64.
-
-        Args:
-          X: `[samples, features]`, or `[samples, fitted samples]` for a precomputed kernel.
-        """
+        """Predicts `[samples]` targets in float64; see `SVC.predict`."""
         return self._outputs(X)[:, 0]
 
     def _check(self) -> None:
@@ -147,13 +133,7 @@ class OneClassSVM(OutlierMixin, SingleOutputEstimator):
     _free_intercept: ClassVar = False
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Fits the detector.
-
-        Args:
-          X: `[samples, features]`, dense or sparse, or a square matrix for a precomputed kernel.
-          y: ignored.
-          sample_weight: `[samples]` weights; samples whose weight is not positive are ignored.
-        """
+        """Fits the detector; see `SVC.fit`. `y` is ignored."""
         del y
         self._check()
         x, weights = self._select(self._read(X, reset=True), sample_weight)
@@ -165,11 +145,7 @@ class OneClassSVM(OutlierMixin, SingleOutputEstimator):
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Computes the `[samples]` scores minus the offset, which are positive for inliers.
-
-        Args:
-          X: `[samples, features]`, or `[samples, fitted samples]` for a precomputed kernel.
-        """
+        """Computes the `[samples]` scores minus the offset, which are positive for inliers."""
         return self._outputs(X)[:, 0]
 
     def score_samples(self, X: Any) -> np.ndarray:

@@ -21,12 +21,10 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sample_weights(given: Any, num_samples: int, *, negative: bool = False) -> np.ndarray:
-    """Returns `[num_samples]` weights in float64, of which at least one is positive.
+    """Returns weights in float64, of which at least one is positive.
 
-    Args:
-      given: None for ones, a number for all samples, or an array.
-      num_samples: number of samples.
-      negative: whether negative weights are allowed; they count as 0.
+    They are given by None for ones, a number, or an array. If `negative` is set, negative weights
+    are allowed and count as 0.
     """
     if given is None or is_number(given):
         given = np.full(num_samples, 1.0 if given is None else given)

@@ -20,8 +20,8 @@ from scipy import sparse
 
 from jaxml.errors import InputError
 from jaxml.svm.files._compression import open_file, write_file
-from jaxml.svm.files._formatting import format_rows, shortest
 from jaxml.svm.files._parser import LARGEST_INDEX, Grammar, Rows, join, read_rows, to_matrix
+from jaxml.svm.files._text import format_rows, shortest
 
 _BLOCK_ROWS = 4096
 

@@ -10,9 +10,8 @@ import numpy as np
 
 from jaxml.errors import InputError
 from jaxml.svm.files._compression import open_file, write_file
-from jaxml.svm.files._formatting import join_columns
-from jaxml.svm.files._header import format_header, read_header
 from jaxml.svm.files._parser import Grammar, read_all
+from jaxml.svm.files._text import format_header, join_columns, read_header
 
 CLASSIFIERS = (
     *("L2R_LR", "L2R_L2LOSS_SVC_DUAL", "L2R_L2LOSS_SVC", "L2R_L1LOSS_SVC_DUAL", "MCSVM_CS"),

@@ -12,9 +12,8 @@ from scipy import sparse
 
 from jaxml.errors import InputError
 from jaxml.svm.files._compression import open_file, write_file
-from jaxml.svm.files._formatting import format_rows, join_columns
-from jaxml.svm.files._header import Header, format_header, read_header
 from jaxml.svm.files._parser import LARGEST_INDEX, Grammar, Rows, read_all, to_matrix
+from jaxml.svm.files._text import Header, format_header, format_rows, join_columns, read_header
 
 CLASSIFIERS = ("c_svc", "nu_svc")
 SVM_TYPES = (*CLASSIFIERS, "one_class", "epsilon_svr", "nu_svr")

@@ -44,8 +44,7 @@ are known: traced values are not checked.
 """
 
 from jaxml.svm.objectives import box
-from jaxml.svm.objectives._classification import Classification, shrink
-from jaxml.svm.objectives._multiclass import Multiclass
+from jaxml.svm.objectives._classification import Classification, Multiclass, shrink
 from jaxml.svm.objectives._nu import NuClassification, NuRegression, OneClass
 from jaxml.svm.objectives._optimality import (
     best_offsets,

@@ -1,7 +1,7 @@
-"""Headers of model files: lines of a key and its values, before a last line and the numbers."""
+"""Text of numbers and of sparse rows, and headers of model files: lines of a key and its values."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BufferedIOBase
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+from scipy import sparse
 
 from jaxml.errors import InputError
 from jaxml.svm.files._compression import LONGEST_LINE
-from jaxml.svm.files._formatting import shortest
 from jaxml.svm.files._parser import is_finite
 
 _INTEGER = re.compile(r"[+-]?\d{1,15}")
@@ -96,3 +96,33 @@ def format_header(fields: Iterable[tuple[str, Any]], end: str) -> bytes:
         if value is not None
     ]
     return "\n".join([*lines, end, ""]).encode()
+
+
+def shortest(values: np.ndarray) -> list[str]:
+    """Formats each number of an array in the fewest digits that identify it in its dtype.
+
+    >>> shortest(np.array([0.1, 2.0, 1e300])), shortest(np.array([0.1], np.float32))
+    (['0.1', '2', '1e+300'], ['0.1'])
+    """
+    if not np.isfinite(values).all():
+        raise ValueError("numbers in a file must be finite")
+    different, places = np.unique(values.view(f"u{values.itemsize}"), return_inverse=True)
+    numbers = different.view(values.dtype)
+    # repr is faster than NumPy, but only supports float64.
+    texts = map(repr, numbers.tolist()) if values.itemsize == 8 else numbers.astype(str).tolist()
+    texts = [text.removesuffix(".0") for text in texts]
+    return [texts[place] for place in places.tolist()]
+
+
+def join_columns(columns: np.ndarray) -> list[str]:
+    """Formats a matrix, given its columns, as one string for each row."""
+    return [" ".join(row) for row in zip(*map(shortest, columns), strict=True)]
+
+
+def format_rows(heads: Sequence[str], x: sparse.csr_array, first_index: int) -> bytes:
+    """Formats lines of a head and the `index:value` pairs of the stored entries of `x`."""
+    indices = (x.indices.astype(np.int64) + first_index).tolist()
+    entries = [f" {i}:{value}" for i, value in zip(indices, shortest(x.data), strict=True)]
+    ends: list[int] = np.asarray(x.indptr).tolist()
+    rows = zip(heads, ends[:-1], ends[1:], strict=True)
+    return "".join(f"{head}{''.join(entries[a:b])}\n" for head, a, b in rows).encode()
