@@ -41,13 +41,6 @@ _ESTIMATORS: dict[str, Any] = {
     "nu_svr": SVR,
     "one_class": OneClassSVM,
 }
-_KERNELS = {
-    "linear": "linear",
-    "poly": "polynomial",
-    "rbf": "rbf",
-    "sigmoid": "sigmoid",
-    "precomputed": "precomputed",
-}
 
 
 def to_model(estimator: LinearEstimator | KernelEstimator) -> LibsvmModel | LiblinearModel:
@@ -161,7 +154,7 @@ def _to_libsvm(estimator: KernelEstimator) -> LibsvmModel:
         fields["support_vectors"] = sparse.csr_array(vectors)
     return LibsvmModel(
         _name(_ESTIMATORS, type(estimator)),
-        _KERNELS[estimator.kernel],
+        "polynomial" if estimator.kernel == "poly" else estimator.kernel,
         coefficients,
         -np.atleast_1d(intercept),
         degree=fitted.degree,
@@ -172,7 +165,7 @@ def _to_libsvm(estimator: KernelEstimator) -> LibsvmModel:
 
 
 def _from_libsvm(model: LibsvmModel, num_features: int | None) -> KernelEstimator:
-    kernel = _name(_KERNELS, model.kernel_type)
+    kernel = "poly" if model.kernel_type == "polynomial" else model.kernel_type
     kind = _ESTIMATORS[model.svm_type]
     estimator = kind(kernel=kernel, degree=model.degree, gamma=model.gamma, coef0=model.coef0)
     order = np.arange(model.coefficients.shape[1])

@@ -84,7 +84,6 @@ def read_examples(
       dtype: float32 or float64, of the features.
 
     Raises:
-      ValueError: `num_features` < 1, or another `dtype`.
       InputError: the file cannot be read or has no examples, the query ids are missing, or a line
         is not a label, an optional `qid`, and finite features of increasing indices in range.
 
@@ -125,8 +124,8 @@ def read_example_blocks(
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     path = Path(folder) / "train"
       ...     _ = path.write_text("+1 1:0.5 3:2\n-1 2:1\n+1 1:4\n")
-      ...     [block.x.shape for block in read_example_blocks(path, 2)]
-      [(2, 3), (1, 3)]
+      ...     scan_examples(path).rows, [b.x.shape for b in read_example_blocks(path, 2)]
+      (3, [(2, 3), (1, 3)])
     """
     if rows < 1:
         raise ValueError(f"`rows` must be >= 1, got {rows}")
@@ -143,14 +142,6 @@ def scan_examples(
     r"""Validates a data set and returns its size, holding one block in memory.
 
     Arguments and errors are those of `read_examples`.
-
-    Example:
-      >>> import tempfile
-      >>> with tempfile.TemporaryDirectory() as folder:
-      ...     path = Path(folder) / "train"
-      ...     _ = path.write_text("+1 1:0.5 3:2\n-1 2:1\n")
-      ...     scan_examples(path)
-      Extent(rows=2, num_features=3, entries=3, zero_based=False, query_ids=False)
     """
     source = _Source(path, num_features, zero_based)
     examples, entries, lowest, largest, query_ids = 0, 0, LARGEST_INDEX, -1, False
@@ -189,8 +180,6 @@ def write_examples(
         comments.
 
     Raises:
-      TypeError: `x` or `y` are not real numbers.
-      ValueError: inconsistent shapes, or values out of range.
       InputError: the file cannot be written; an existing one is left unchanged.
 
     Example:

@@ -23,12 +23,21 @@ arguments are the same everywhere:
 - `*offsets`: scalars as in the table; an intercept defaults to 0 where it comes alone.
 - `alpha`: the dual variables, in float32 or float64 like the data.
 
+>>> import jax
+>>> import jax.numpy as jnp
+>>> x, labels = jnp.array([[1.0], [-1.0]]), jnp.array([1, 0])
+>>> problem, alpha = Classification(labels, C=1.0, loss="hinge", x=x), jnp.array([0.25, 0.25])
+>>> float(kernel_primal(problem, alpha)), float(dual(problem, alpha))
+(1.125, 0.375)
+>>> float(kernel_duality_gap(problem, alpha)), float(kkt_residual(problem, alpha))
+(0.75, 1.0)
+>>> float(primal(problem, jnp.array([1.0]), 0.0)), float(dual(problem, 2 * alpha))  # the optimum
+(0.5, 0.5)
+
 Problems are pytrees whose arrays and numbers are leaves: they pass through `jax.jit`, and
 `jax.grad` differentiates with respect to any of them. A problem is one problem; `jax.vmap` makes
 it many, over whatever differs:
 
->>> import jax
->>> import jax.numpy as jnp
 >>> x, labels = jnp.array([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]]), jnp.array([0, 1, 2])
 >>> def value(weights, labels, C):
 ...     return primal(Classification(labels, C=C, x=x), weights, 0.0)

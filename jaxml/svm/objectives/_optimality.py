@@ -66,12 +66,6 @@ def dual(problem: Problem, alpha: Outputs) -> Value:
     """Computes the dual objective, a lower bound of the primal where `infeasibility` is 0.
 
     Requires `x` or `gram`, unless the penalty is "l1".
-
-    Example:
-      >>> x, labels = jnp.array([[1.0], [-1.0]]), jnp.array([1, 0])
-      >>> problem = Classification(labels, C=1.0, loss="hinge", x=x)
-      >>> float(dual(problem, jnp.array([0.5, 0.5])))
-      0.5
     """
     _check_variables(problem, alpha)
     if problem.penalty == "l1":
@@ -86,12 +80,6 @@ def kernel_primal(problem: Problem, alpha: Outputs, *offsets: Offset) -> Value:
     Requires `x` or `gram`, and the penalty "l2"; alpha need not be feasible. The offsets are by
     default the best ones, without gradients (by the envelope theorem those of the primal are
     right), or the sum of beta where the intercept is penalized.
-
-    Example:
-      >>> x, labels = jnp.array([[1.0], [-1.0]]), jnp.array([1, 0])
-      >>> problem = Classification(labels, C=1.0, loss="hinge", x=x)
-      >>> float(kernel_primal(problem, jnp.array([0.5, 0.5])))
-      0.5
 
     Reference: Chapelle, "Training a support vector machine in the primal", 2007.
     """
@@ -146,12 +134,6 @@ def duality_gap(problem: Problem, alpha: Outputs, weights: Weights, *offsets: Of
 
     Requires samples `x`, and alpha to be feasible. Non-negative up to rounding.
 
-    Example:
-      >>> x, labels = jnp.array([[1.0], [-1.0]]), jnp.array([1, 0])
-      >>> problem = Classification(labels, C=1.0, loss="hinge", x=x)
-      >>> float(duality_gap(problem, jnp.array([0.5, 0.5]), jnp.array([0.5]), 0.0))
-      0.625
-
     Reference: Boyd and Vandenberghe, "Convex optimization", 2004, chapter 5.
     """
     x = problem.linear_samples("duality_gap")
@@ -160,14 +142,7 @@ def duality_gap(problem: Problem, alpha: Outputs, weights: Weights, *offsets: Of
 
 
 def kernel_duality_gap(problem: Problem, alpha: Outputs, *offsets: Offset) -> Value:
-    """Computes the duality gap at the weights of a feasible dual point, see `kernel_primal`.
-
-    Example:
-      >>> x, labels = jnp.array([[1.0], [-1.0]]), jnp.array([1, 0])
-      >>> problem = Classification(labels, C=1.0, loss="hinge", x=x)
-      >>> float(kernel_duality_gap(problem, jnp.array([0.25, 0.25])))
-      0.75
-    """
+    """Computes the duality gap at the weights of a feasible dual point, see `kernel_primal`."""
     return kernel_primal(problem, alpha, *offsets) - dual(problem, alpha)
 
 
@@ -185,12 +160,6 @@ def kkt_residual(problem: Problem, alpha: Outputs) -> Value:
 
     It is in the unit of the outputs, and 0 at the optimum. Requires `x` or `gram`. Not for
     `NuRegression` (use `Regression` with its optimal tube), nor `Multiclass` with a free intercept.
-
-    Example:
-      >>> x, labels = jnp.array([[1.0], [-1.0]]), jnp.array([1, 0])
-      >>> problem = Classification(labels, C=1.0, loss="hinge", x=x)
-      >>> float(kkt_residual(problem, jnp.array([0.25, 0.25])))
-      1.0
 
     References: Chang and Lin, "LIBSVM: a library for support vector machines", 2011; Keerthi et
     al., "A sequential dual method for large scale multi-class linear SVMs", 2008.

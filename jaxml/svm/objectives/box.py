@@ -21,11 +21,7 @@ def project(point: Vector, lower: Vector, upper: Vector, total: Scalar = 0.0) ->
     Bisection brackets the multiplier mu until its active set is right; then mu is solved for, so
     that gradients are those of the projection.
 
-    Args:
-      point: p.
-      lower: l, at most 0, may be -inf.
-      upper: u, non-negative, may be inf.
-      total: t, non-negative and at most the sum of the upper bounds.
+    The bounds :math:`l \le 0 \le u` may be infinite, and t is between 0 and the sum of u.
 
     Example:
       >>> ones = jnp.ones(3)
@@ -69,16 +65,9 @@ def violation(
       \quad\text{or}\quad
       \max(0, \max_{c_i < u_i} d_i^+, -\min_{c_i > l_i} d_i^-)
 
-    where one entry must fall as another rises, or where each moves alone. It is 0 at the maximum,
-    and where nothing can move.
-
-    Args:
-      up: the derivative for a rising entry, d+.
-      down: the derivative for a falling entry, d-; differs from `up` at a kink.
-      point: c, within its bounds.
-      lower: l.
-      upper: u.
-      pairs: whether the sum of the entries is fixed.
+    with `pairs`, where one entry must fall as another rises, or where each moves alone. It is 0 at
+    the maximum, and where nothing can move. The derivatives for a rising and for a falling entry,
+    `up` and `down`, differ at a kink.
 
     Example:
       >>> rates = jnp.array([1.0, 3.0])
@@ -100,10 +89,7 @@ def quantile(values: Vector, weights: Vector, mass: Scalar) -> Float[Array, ""]:
 
     .. math:: \arg\min_\rho -m \rho + \sum_i v_i \max(0, \rho - z_i)
 
-    Args:
-      values: z.
-      weights: v, of the values' dtype, non-negative.
-      mass: m, > 0 and at most the sum of the weights.
+    The weights v are non-negative, and the mass m is positive and at most their sum.
 
     Example:
       >>> round(float(quantile(jnp.array([3.0, 1.0, 2.0]), jnp.array([1.0, 1.0, 5.0]), 1.5)), 5)
