@@ -110,16 +110,12 @@ def read_scaling(path: Path, *, zero_based: bool = False) -> Scaling:
             raise InputError(f"{path}: the file is truncated, its last line has no line break")
         head, bounds, *rows = text.splitlines()
         lower, upper = (float(word) for word in bounds.split())
-        ends: dict[int, list[float]] = {}
-        for row in rows:
-            index, *words = row.split()
-            least, most = map(float, words)
-            feature = int(index) - (not zero_based)
-            if not 0 <= feature < LARGEST // 16:
-                raise ValueError(index)
-            ends[feature] = [least, most]
-        low, high = np.zeros((2, max(ends, default=-1) + 1))
-        low[list(ends)], high[list(ends)] = np.array(list(ends.values())).reshape(-1, 2).T
+        table = np.array([row.split() for row in rows], np.float64).reshape(len(rows), 3)
+        index = table[:, 0] - (not zero_based)
+        if not ((0 <= index) & (index < LARGEST // 16) & (index % 1 == 0)).all():
+            raise ValueError(index)
+        low, high = np.zeros((2, int(index.max(initial=-1)) + 1))
+        low[index.astype(int)], high[index.astype(int)] = table[:, 1:].T
         if head != "x" or not np.isfinite([lower, upper, *low, *high]).all():
             raise ValueError(head)
     except InputError:

@@ -158,19 +158,14 @@ class PairwiseClassifier(ClassifierMixin, KernelEstimator):
         factor, intercept = self._scale(solution)
         pairs = reductions.pairs(len(self.classes_))
         by_sample = np.zeros((len(self.classes_) - 1, len(x)))
-        for (first, second), own, coefficients, by in zip(
-            pairs, groups, weight, factor, strict=True
-        ):
+        scaled = factor[:, None] * weight
+        for (first, second), own, coefficients in zip(pairs, groups, scaled, strict=True):
             used = np.flatnonzero(coefficients)
             rows = columns.index[own].reshape(-1)[used]
             slot = np.where(labels[rows] == first, second - 1, first)
-            by_sample[slot, rows] = coefficients[used] * by
-        rows = np.flatnonzero(by_sample.any(0))
-        rows = rows[np.argsort(labels[rows], kind="stable")]
-        self._set_support(x, rows)
-        self.n_support_ = np.bincount(labels[rows], minlength=len(self.classes_)).astype(np.int32)
+            by_sample[slot, rows] = coefficients[used]
         side = -1.0 if len(pairs) == 1 else 1.0  # the second of two classes is positive
-        self.dual_coef_ = side * by_sample[:, rows]
+        self._set_support(x, labels, side * by_sample)
         self._set_intercept(side * intercept)
 
     def _problem_weights(self) -> np.ndarray:

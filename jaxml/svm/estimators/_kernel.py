@@ -148,8 +148,13 @@ class KernelEstimator(BaseEstimator):
             stacklevel=3,
         )
 
-    def _set_support(self, x: np.ndarray, rows: np.ndarray) -> None:
+    def _set_support(self, x: np.ndarray, labels: np.ndarray, coefficients: np.ndarray) -> None:
+        """Sets the support vectors, in the order of their labels, and their coefficients."""
+        rows = np.flatnonzero(coefficients.any(0))
+        rows = rows[np.argsort(labels[rows], kind="stable")]
+        self.dual_coef_ = coefficients[:, rows]
         self.support_ = self._used[rows].astype(np.int32)
+        self.n_support_ = np.bincount(labels[rows], minlength=labels.max() + 1).astype(np.int32)
         is_precomputed = self._kernel.kernel == "precomputed"
         self.support_vectors_ = np.empty((0, 0), x.dtype) if is_precomputed else x[rows]
 

@@ -33,11 +33,7 @@ class SingleOutputEstimator(KernelEstimator):
             np.pad(upper, fill)[None],
         )
         solution, weight = self._solve(x, columns, problems)
-        by_sample = weight[0, : len(x)]
-        rows = np.flatnonzero(by_sample)
-        self._set_support(x, rows)
-        self.dual_coef_ = by_sample[None, rows]
-        self.n_support_ = np.array([len(rows)], np.int32)
+        self._set_support(x, np.zeros(len(x), int), weight[:, : len(x)])
         for name in ("primal_", "dual_", "duality_gap_"):
             setattr(self, name, float(getattr(self, name)[0]))
         self.n_iter_ = int(np.max(self.n_iter_))
