@@ -112,7 +112,7 @@ def read_scaling(path: Path, *, zero_based: bool = False) -> Scaling:
         lower, upper = (float(word) for word in bounds.split())
         table = np.array([row.split() for row in rows], np.float64).reshape(len(rows), 3)
         index = table[:, 0] - (not zero_based)
-        if not ((0 <= index) & (index < LARGEST // 16) & (index % 1 == 0)).all():
+        if not ((index >= 0) & (index < LARGEST // 16) & (index % 1 == 0)).all():
             raise ValueError(index)
         low, high = np.zeros((2, int(index.max(initial=-1)) + 1))
         low[index.astype(int)], high[index.astype(int)] = table[:, 1:].T
