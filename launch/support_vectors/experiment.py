@@ -24,11 +24,8 @@ from launch.support_vectors.tables import Table
 class Outputs:
     """Files to write at the end, or None; existing ones are replaced atomically.
 
-    Attributes:
-      model_out: model file of liblinear or libsvm. The ranges of scaled features are written next
-        to it, with the suffix `.range`, as by svm-scale.
-      predictions_out: one prediction per line.
-      result: metrics as JSON.
+    The ranges of scaled features are written next to `model_out`, with the suffix `.range`, as by
+    svm-scale. Predictions are one per line, and the result is metrics as JSON.
     """
 
     model_out: Path | None = None

@@ -169,7 +169,8 @@ def kkt_residual(problem: Problem, alpha: Outputs) -> Value:
     _check_variables(problem, alpha)
     slopes = problem.coefficients(problem.penalized_products(alpha))
     rates = jax.grad(problem.gain)(alpha) - slopes
-    kink = jnp.where(alpha == 0, jnp.asarray(problem.kink).astype(alpha.dtype), 0.0)
+    # Where a dual variable is 0, the edges of the tube make the slope of the dual fall by epsilon.
+    kink = jnp.where(alpha == 0, jnp.asarray(problem.epsilon).astype(alpha.dtype), 0.0)
 
     def violation(
         up: Array, down: Array, alpha: Array, bounds: tuple[Array, Array], equalities: Equalities

@@ -43,6 +43,7 @@ class Problem:
     bias = "free"
     penalty = "l2"
     loss = ""
+    epsilon = 0.0
     _static: ClassVar[tuple[str, ...]] = ()
 
     # The primal less the norm, a function of outputs in float32 at least and the offsets.
@@ -102,11 +103,6 @@ class Problem:
     def shape(self) -> tuple[int | str, ...]:
         """The shape of the outputs and of the dual variables."""
         return (self.num_samples or "samples",)
-
-    @property
-    def kink(self) -> Any:
-        """The drop of the dual's slope where a variable is 0."""
-        return 0.0
 
     @property
     def is_squared(self) -> bool:

@@ -55,10 +55,6 @@ class Regression(Problem):
         validation.check_choice("loss", self.loss, LOSSES)
         _check_epsilon(self.epsilon)
 
-    @property
-    def kink(self) -> Any:
-        return self.epsilon
-
     def cost(self, outputs: Array, intercept: Scalar = 0.0) -> Array:
         values = epsilon_insensitive(
             shifted(outputs, intercept),
