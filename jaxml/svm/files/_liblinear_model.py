@@ -41,9 +41,6 @@ class LiblinearModel:
       bias_weights: float64 `[functions]` weights of the constant feature, or None.
       labels: int64 `[classes]`; None for regression and one-class models.
       rho: offset of `ONECLASS_SVM`, otherwise None.
-
-    Raises:
-      ValueError: unknown names or inconsistent shapes.
     """
 
     solver_type: str
@@ -90,15 +87,9 @@ def read(path: Path) -> LiblinearModel:
     with open_file(path) as file:
         header = read_header(file, path, _KEYS, "w")
         solver_type = header.word("solver_type", SOLVER_TYPES)
-        classes = header.size("nr_class", least=1)
-        labels, rho = None, None
-        if solver_type in CLASSIFIERS:
-            labels = header.integers("label", classes)
-        elif classes != 2:
-            header.reject("nr_class", f"must be 2 for {solver_type}, got {classes}")
-        if solver_type == "ONECLASS_SVM":
-            rho = float(header.reals("rho", 1)[0])
-        features, bias = header.size("nr_feature"), float(header.reals("bias", 1)[0])
+        classes, labels = header.classes(solver_type, is_classifier=solver_type in CLASSIFIERS)
+        rho = header.real("rho") if solver_type == "ONECLASS_SVM" else None
+        features, bias = header.size("nr_feature"), header.real("bias")
         numbers = _count_functions(solver_type, classes)
         grammar = Grammar(numbers=numbers, name="weight", highest=-1, query_ids=False, ended=True)
         weights = read_all(file, path, grammar, header.line).numbers.T.copy()

@@ -69,9 +69,6 @@ class LibsvmModel:
         scale of the noise of a regression; None without probabilities.
       prob_b: float64 offsets of the sigmoids, or None.
       density_marks: float64 `[10]` for a one-class model with probabilities, or None.
-
-    Raises:
-      ValueError: unknown names or inconsistent shapes.
     """
 
     svm_type: str
@@ -183,17 +180,15 @@ def _read_fields(header: Header) -> dict[str, Any]:
     kernel_type = header.word("kernel_type", KERNEL_TYPES)
     fields: dict[str, Any] = {"svm_type": svm_type, "kernel_type": kernel_type}
     for key in KERNEL_TYPES[kernel_type]:
-        fields[key] = header.size(key) if key == "degree" else float(header.reals(key, 1)[0])
-    classes = header.size("nr_class", least=1)
-    if svm_type in CLASSIFIERS:
-        fields["labels"] = header.integers("label", classes)
+        fields[key] = header.size(key) if key == "degree" else header.real(key)
+    classes, labels = header.classes(svm_type, is_classifier=svm_type in CLASSIFIERS)
+    if labels is not None:
+        fields["labels"] = labels
         fields["num_support"] = header.integers("nr_sv", classes)
         if fields["num_support"].min() < 0:
             header.reject("nr_sv", f"must be >= 0, got {fields['num_support'].min()}")
         if classes == 1 and header.size("total_sv"):
             header.reject("total_sv", f"must be 0 for one class, got {header.size('total_sv')}")
-    elif classes != 2:
-        header.reject("nr_class", f"must be 2 for {svm_type}, got {classes}")
     pairs = classes * (classes - 1) // 2
     counts = {"rho": pairs, "probA": pairs, "probB": pairs, "prob_density_marks": _MARKS}
     for key, count in counts.items():

@@ -41,6 +41,10 @@ class Header:
                 self.reject(key, f"must be an integer, got {value!r:.50}")
         return np.array(values, np.int64)
 
+    def real(self, key: str) -> float:
+        """Returns the finite number of a key."""
+        return float(self.reals(key, 1)[0])
+
     def reals(self, key: str, count: int) -> np.ndarray:
         """Returns the `[count]` finite numbers of a key, in float64."""
         values = self._values(key, count)
@@ -55,6 +59,15 @@ class Header:
         if value < least:
             self.reject(key, f"must be >= {least}, got {value}")
         return value
+
+    def classes(self, kind: str, *, is_classifier: bool) -> tuple[int, np.ndarray | None]:
+        """Returns the number of classes, 2 if there are none, and the labels of a classifier."""
+        count = self.size("nr_class", least=1)
+        if is_classifier:
+            return count, self.integers("label", count)
+        if count != 2:
+            self.reject("nr_class", f"must be 2 for {kind}, got {count}")
+        return count, None
 
     def reject(self, key: str, problem: str) -> NoReturn:
         """Raises an `InputError` for the line of a key."""
