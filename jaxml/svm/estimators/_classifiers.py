@@ -324,21 +324,16 @@ class NuSVC(PairwiseClassifier):
 
     def _start(self, problems: DualProblems, last: np.ndarray | None) -> np.ndarray:
         # The upper bounds of the variables of each sign, 0 for the other sign.
-        sides = [np.where(problems.sign == sign, problems.upper, 0.0) for sign in (1, -1)]
+        sides = np.stack([np.where(problems.sign == y, problems.upper, 0.0) for y in (1, -1)])
         total = problems.upper.sum(-1, keepdims=True)
-        most = 2 * min((side.sum(-1, keepdims=True) / total).min() for side in sides)
+        most = 2 * (sides.sum(-1, keepdims=True) / total).min()
         if self.nu > most * (1 + 1e-12):
             raise InputError(
                 f"`nu` must be <= {most:.6g}, twice the fraction of the smaller class of a pair, "
                 f"got {self.nu}"
             )
-        positive, negative = (
-            feasible_start(
-                side, self.nu * total / 2, None if last is None else np.where(side > 0, last, 0.0)
-            )
-            for side in sides
-        )
-        return positive + negative
+        last = None if last is None else np.where(sides > 0, last, 0.0)
+        return feasible_start(sides, self.nu * total / 2, last).sum(0)
 
     def _scale(self, solution: KernelSolution) -> tuple[np.ndarray, np.ndarray]:
         margin = _margin(solution.threshold)

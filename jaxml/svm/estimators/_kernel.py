@@ -179,7 +179,7 @@ class KernelEstimator(BaseEstimator):
 
 
 def feasible_start(
-    upper: np.ndarray, total: np.ndarray | float, last: np.ndarray | None = None
+    upper: np.ndarray, total: np.ndarray | float, last: np.ndarray | None
 ) -> np.ndarray:
     """Returns variables that sum to `total` along the last axis.
 
