@@ -1,7 +1,7 @@
 """Text of numbers and of sparse rows, and headers of model files: lines of a key and its values."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BufferedIOBase
@@ -26,20 +26,13 @@ class Header:
     fields: dict[str, tuple[int, list[str]]]
     line: int
 
-    def word(self, key: str, allowed: Iterable[str]) -> str:
+    def word(self, key: str, allowed: Collection[str]) -> str:
         """Returns the word of a key."""
-        (value,) = self._values(key, 1)
-        if value not in allowed:
-            self.reject(key, f"must be one of {', '.join(allowed)}, got {value!r:.50}")
-        return value
+        return self._values(key, 1, f"one of {', '.join(allowed)}", lambda word: word in allowed)[0]
 
     def integers(self, key: str, count: int) -> np.ndarray:
         """Returns the `[count]` integers of a key."""
-        values = self._values(key, count)
-        for value in values:
-            if not _INTEGER.fullmatch(value):
-                self.reject(key, f"must be an integer, got {value!r:.50}")
-        return np.array(values, np.int64)
+        return np.array(self._values(key, count, "an integer", _INTEGER.fullmatch), np.int64)
 
     def real(self, key: str) -> float:
         """Returns the finite number of a key."""
@@ -47,11 +40,8 @@ class Header:
 
     def reals(self, key: str, count: int) -> np.ndarray:
         """Returns the `[count]` finite numbers of a key, in float64."""
-        values = self._values(key, count)
-        for value in values:
-            if not is_finite(value.encode()):
-                self.reject(key, f"must be a finite number, got {value!r:.50}")
-        return np.array(values, np.float64)
+        found = self._values(key, count, "a finite number", lambda word: is_finite(word.encode()))
+        return np.array(found, np.float64)
 
     def size(self, key: str, least: int = 0) -> int:
         """Returns the integer of a key that counts something."""
@@ -73,12 +63,15 @@ class Header:
         """Raises an `InputError` for the line of a key."""
         raise InputError(f"{self.path}, line {self.fields[key][0]}: {key} {problem}")
 
-    def _values(self, key: str, count: int) -> list[str]:
+    def _values(self, key: str, count: int, rule: str, is_valid: Callable[[str], Any]) -> list[str]:
         if key not in self.fields:
             raise InputError(f"{self.path}: {key} is missing before line {self.line}")
         values = self.fields[key][1]
         if len(values) != count:
             self.reject(key, f"must have {count} value{'s' * (count != 1)}, got {len(values)}")
+        for value in values:
+            if not is_valid(value):
+                self.reject(key, f"must be {rule}, got {value!r:.50}")
         return values
 
 
