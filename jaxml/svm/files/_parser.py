@@ -151,7 +151,7 @@ def _parse(text: bytes, grammar: Grammar) -> Rows:
     return rows._replace(indices=rows.indices.astype(np.int32))
 
 
-def _require(condition: bool) -> None:
+def _require(condition: bool | np.bool_) -> None:
     if not condition:
         raise ValueError
 
