@@ -194,8 +194,8 @@ class PairwiseClassifier(ClassifierMixin, KernelEstimator):
         folds = StratifiedKFold(min(_FOLDS, fewest), shuffle=True, random_state=self.random_state)
         model: Any = clone(self)
         model.set_params(probability=False, decision_function_shape="ovr", warm_start=False)
-        if isinstance(getattr(model, "class_weight", None), dict):
-            model.set_params(class_weight=dict(enumerate(self.class_weight_)))
+        if isinstance(getattr(model, "class_weight", None), dict):  # by label instead of by class
+            model.set_params(class_weight=dict(enumerate(getattr(self, "class_weight_", ()))))
         decisions = cross_val_predict(
             model,
             x,

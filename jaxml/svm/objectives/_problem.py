@@ -224,7 +224,7 @@ class KnownProducts:
     @property
     def shape(self) -> tuple[int, int]:
         """`(samples, samples)`."""
-        return (len(self.products),) * 2
+        return len(self.products), len(self.products)
 
     @property
     def dtype(self) -> Any:
