@@ -13,7 +13,6 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxml.errors import InputError, nearest
-from jaxml.losses._inputs import check_real as check_floating
 from jaxml.types import Array
 
 
@@ -82,6 +81,12 @@ def check_array(name: str, x: Any, shape: tuple[int | str, ...]) -> None:
         finite = bool(jnp.isfinite(x).all())
     if not finite:
         raise ValueError(f"`{name}` must be finite, got NaN or infinity")
+
+
+def check_floating(name: str, x: Any) -> None:
+    """Raises TypeError unless `x` is floating point."""
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"`{name}` must be floating point, got {x.dtype}")
 
 
 def check_shape(name: str, x: Any, shape: tuple[int | str, ...]) -> None:
