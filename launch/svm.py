@@ -17,6 +17,7 @@ from absl import flags
 from jaxml.config import user_path
 from jaxml.errors import InputError
 from launch import cache, cli
+from launch.support_vectors.config import SVMConfig
 
 TRAIN = flags.DEFINE_string("train", "", "training set")
 TEST = flags.DEFINE_string("test", "", "test set")
@@ -31,35 +32,17 @@ MODEL_OUT = flags.DEFINE_string(
 PREDICTIONS_OUT = flags.DEFINE_string("predictions_out", "", "output file for the predictions")
 RESULT = flags.DEFINE_string("result", "", "output file for the metrics as JSON")
 
-flags.DEFINE_string("kernel", "linear", "linear, rbf, poly or sigmoid")
-flags.DEFINE_float("C", 1.0, "penalty parameter")
-flags.DEFINE_string("gamma", "scale", "coefficient of rbf, poly, sigmoid: scale, auto or a number")
-flags.DEFINE_integer("degree", 3, "degree of poly")
-flags.DEFINE_float("coef0", 0.0, "constant of poly and sigmoid")
-flags.DEFINE_string(
-    "loss",
-    "",
-    "squared_hinge (default of one_vs_rest), hinge (default of one_vs_one), epsilon_insensitive or "
-    "squared_epsilon_insensitive",
-)
-flags.DEFINE_string("multiclass", "", "one_vs_rest for linear kernels, or one_vs_one")
-flags.DEFINE_float("epsilon", 0.1, "half the width of the insensitive tube of a regression")
-flags.DEFINE_string("penalty", "l2", "l2, or l1 for the linear squared hinge loss")
-flags.DEFINE_string(
-    "intercept",
-    "",
-    "penalized (default of one_vs_rest, as in liblinear), free (default of one_vs_one, as in "
-    "libsvm) or none",
-)
-flags.DEFINE_float(
-    "tolerance",
-    None,
-    "relative duality gap of linear estimators (default 1e-4), or violation of the optimality "
-    "conditions of kernel estimators (default 1e-3)",
-)
-flags.DEFINE_float("cache_size", 2000.0, "memory in MiB for rows of the kernel matrix")
-flags.DEFINE_integer("max_iter", None, "limit of steps or rounds")
-flags.DEFINE_string("scale", "none", "scaling of the features: none, min_max, standard or max_abs")
+_DEFINE: dict[Any, Any] = {
+    str: flags.DEFINE_string,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    int | None: flags.DEFINE_integer,
+    float | None: flags.DEFINE_float,
+}
+CONFIG = {
+    field.name: _DEFINE[field.type](field.name, field.default, field.metadata["help"])
+    for field in dataclasses.fields(SVMConfig)
+}
 
 
 def main() -> None:
@@ -68,12 +51,9 @@ def main() -> None:
     # These imports take seconds, so they come after the flags are parsed.
     from jaxml.training.signals import StopSignals
     from launch.support_vectors import experiment
-    from launch.support_vectors.config import SVMConfig
 
     _check_sources()
-    names = [field.name for field in dataclasses.fields(SVMConfig)]
-    values: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
-    config = SVMConfig(**values)
+    config = SVMConfig(**{name: flag.value for name, flag in CONFIG.items()})
     config.check()
     outputs = experiment.Outputs(*map(_path, (MODEL_OUT, PREDICTIONS_OUT, RESULT)))
     outputs.check(tested=bool(TEST.value or FEATURES_OF.value))

@@ -23,34 +23,18 @@ if TYPE_CHECKING:
     )
     from jaxml.svm.estimators import SVC, SVR, LinearSVC, LinearSVR, NuSVC, OneClassSVM
 
-_ESTIMATORS = {"SVC", "SVR", "LinearSVC", "LinearSVR", "NuSVC", "OneClassSVM"}
-
 __all__ = [
-    "SVC",
-    "SVR",
-    "LinearSVC",
-    "LinearSVR",
-    "NuSVC",
-    "OneClassSVM",
-    "calibration",
-    "estimators",
-    "files",
-    "grid",
-    "kernel",
-    "kernels",
-    "linear",
-    "nystroem",
-    "objectives",
-    "random_features",
+    "SVC", "SVR", "LinearSVC", "LinearSVR", "NuSVC", "OneClassSVM", "calibration", "estimators",
+    "files", "grid", "kernel", "kernels", "linear", "nystroem", "objectives", "random_features",
     "reductions",
-]
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ESTIMATORS:
-        return getattr(importlib.import_module("jaxml.svm.estimators"), name)
-    if name in __all__:
+    if name in __all__ and name.islower():  # a module, not a class
         return importlib.import_module(f"jaxml.svm.{name}")
+    if name in __all__:
+        return getattr(importlib.import_module("jaxml.svm.estimators"), name)
     raise AttributeError(f"module 'jaxml.svm' has no attribute {name!r}")
 
 

@@ -17,19 +17,7 @@ def blas_threads(count: int | None) -> AbstractContextManager[Any]:
 
 
 def for_each(function: Callable[[Any], Any], items: Iterable[Any], *, threads: bool = True) -> None:
-    """Calls a function with each item, in threads that use one BLAS thread each.
-
-    Args:
-      function: Called with each item. Exceptions propagate to the caller.
-      items: The arguments.
-      threads: If False, calls are made in order in the current thread.
-
-    Example:
-      >>> found = []
-      >>> for_each(found.append, range(3))
-      >>> sorted(found)
-      [0, 1, 2]
-    """
+    """Calls a function with each item, in threads of one BLAS thread each or, if not, in order."""
     items = list(items)
     if len(items) < 2 or not threads:
         for item in items:

@@ -1,7 +1,10 @@
-"""Argument checks of the support vector machines. Values that are being traced are not checked."""
+"""Checks of hyper-parameters and arrays; their errors name the argument, the rule and the value.
+
+Values that are being traced are not checked.
+"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -9,7 +12,53 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jaxml.errors import InputError, nearest
 from jaxml.types import Array
+
+
+def is_number(value: Any) -> bool:
+    """Returns whether a value is a real number; booleans are not."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> None:
+    """Raises `InputError` unless `value` is finite, > `above`, >= `least` and <= `most`."""
+    if is_number(value) and math.isfinite(value) and above < value and least <= value <= most:
+        return
+    bounds = [
+        f"{sign} {bound:g}"
+        for sign, bound in ((">", above), (">=", least), ("<=", most))
+        if math.isfinite(bound)
+    ]
+    rule = " ".join(["a finite number", " and ".join(bounds)]).rstrip()
+    raise InputError(f"`{name}` must be {rule}, got {value!r}")
+
+
+def check_integer(name: str, value: Any, least: int, *, rule: str = "") -> None:
+    """Raises `InputError` unless `value` is an integer >= `least`; `rule` names more choices."""
+    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_integer or value < least:
+        raise InputError(f"`{name}` must be {rule or f'an int >= {least}'}, got {value!r}")
+
+
+def check_num_classes(num_classes: int) -> None:
+    """Raises `InputError` for fewer than two classes."""
+    check_integer("num_classes", num_classes, 2)
+
+
+def check_choice(name: str, value: Any, known: Collection[str]) -> None:
+    """Raises `InputError` unless `value` is one of the known names."""
+    if value not in known:
+        raise InputError(
+            f"`{name}` must be one of {', '.join(known)}, got {value!r}{nearest(str(value), known)}"
+        )
 
 
 def check_scalar(name: str, value: Any, rule: str, holds: Callable[[float], bool]) -> None:
@@ -20,11 +69,6 @@ def check_scalar(name: str, value: Any, rule: str, holds: Callable[[float], bool
         )
     if not isinstance(value, Tracer) and not (math.isfinite(value) and holds(float(value))):
         raise ValueError(f"`{name}` must be {rule}, got {value}")
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Raises ValueError unless `value` is a finite scalar > 0."""
-    check_scalar(name, value, "a finite number > 0", lambda number: number > 0)
 
 
 def check_array(name: str, x: Any, shape: tuple[int | str, ...]) -> None:
@@ -59,12 +103,6 @@ def check_weights(name: str, weights: Any, size: int | str) -> None:
     check_array(name, weights, (size,))
     if not isinstance(weights, Tracer) and np.asarray(weights).min(initial=0.0) < 0:
         raise ValueError(f"`{name}` must be non-negative, got {np.asarray(weights).min()}")
-
-
-def check_num_classes(num_classes: int) -> None:
-    """Raises ValueError for fewer than two classes."""
-    if num_classes < 2:
-        raise ValueError(f"`num_classes` must be an int >= 2, got {num_classes}")
 
 
 def check_labels(labels: Any, num_classes: int, *, booleans: bool = False) -> None:

@@ -24,10 +24,10 @@ from sklearn.utils import check_X_y
 from jaxml.errors import InputError
 from jaxml.svm import kernel as kernel_solver
 from jaxml.svm import linear, reductions
-from jaxml.svm._checks import check_choice
+from jaxml.svm._validation import check_choice
 from jaxml.svm.estimators._fitted_kernel import FittedKernel, KernelSamples, fit_kernel
 from jaxml.svm.estimators._kernel import LARGEST
-from jaxml.svm.estimators._validation import encode_labels
+from jaxml.svm.estimators._weights import encode_labels
 from jaxml.svm.kernel import pair_problems
 from jaxml.svm.kernels import KERNELS
 from jaxml.svm.linear import LinearProblems, as_examples

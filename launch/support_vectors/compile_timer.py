@@ -11,9 +11,9 @@ _EVENTS = "/jax/core/compile/"
 
 @contextlib.contextmanager
 def compile_timer() -> Iterator[Callable[[], float]]:
-    """Measures the time JAX spends on tracing, lowering and compiling.
+    """Yields a function that returns JAX's seconds of tracing, lowering and compiling so far.
 
-    Yields a function that returns the seconds so far. Nested compilations count once.
+    Nested compilations count once.
 
     Example:
       >>> with compile_timer() as seconds:

@@ -1,19 +1,31 @@
 """Config of a support vector machine on the command line."""
 
 import contextlib
+import dataclasses
 import math
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from jaxml import svm
 from jaxml.errors import InputError, choose
-from jaxml.svm import SVC, SVR, LinearSVC, LinearSVR
-from launch.support_vectors.scaling import SCALES
 
-KERNELS = ("linear", "rbf", "poly", "sigmoid")
+if TYPE_CHECKING:
+    from jaxml.svm import SVC, SVR, LinearSVC, LinearSVR
+
 REGRESSION = ("epsilon_insensitive", "squared_epsilon_insensitive")
-LOSSES = ("squared_hinge", "hinge", *REGRESSION)
-INTERCEPTS = ("penalized", "free", "none")
-MULTICLASS = ("one_vs_rest", "one_vs_one")
+SCALES = ("none", "min_max", "standard", "max_abs")
+CHOICES = {
+    "kernel": ("linear", "rbf", "poly", "sigmoid"),
+    "loss": ("", "squared_hinge", "hinge", *REGRESSION),
+    "multiclass": ("", "one_vs_rest", "one_vs_one"),
+    "intercept": ("", "penalized", "free", "none"),
+    "penalty": ("l2", "l1"),
+    "scale": SCALES,
+}
+
+
+def _flag(default: Any, text: str) -> Any:
+    return dataclasses.field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
@@ -21,39 +33,36 @@ class SVMConfig:
     """An estimator and the scaling of its features; each field is a flag of `launch.svm`.
 
     An empty name or None selects the default of the estimator, see `filled`.
-
-    Attributes:
-      kernel: one of `KERNELS`.
-      C: penalty parameter, > 0.
-      gamma: coefficient of rbf, poly and sigmoid: scale, auto, or a number > 0.
-      degree: degree of poly, >= 0.
-      coef0: constant of poly and sigmoid.
-      loss: one of `LOSSES`.
-      multiclass: one_vs_rest, for linear kernels, or one_vs_one, which solves the dual.
-      epsilon: half the width of the insensitive tube of a regression, >= 0.
-      penalty: l2, or l1 for the linear squared hinge loss.
-      intercept: penalized, as in liblinear, free, as in libsvm, or none.
-      tolerance: relative duality gap of linear estimators; violation of the optimality conditions
-        of kernel estimators.
-      cache_size: memory in MiB for rows of the kernel matrix.
-      max_iter: limit of Newton steps of linear estimators, of rounds of kernel estimators.
-      scale: one of `launch.support_vectors.scaling.SCALES`.
     """
 
-    kernel: str = "linear"
-    C: float = 1.0
-    gamma: str = "scale"
-    degree: int = 3
-    coef0: float = 0.0
-    loss: str = ""
-    multiclass: str = ""
-    epsilon: float = 0.1
-    penalty: str = "l2"
-    intercept: str = ""
-    tolerance: float | None = None
-    cache_size: float = 2000.0
-    max_iter: int | None = None
-    scale: str = "none"
+    kernel: str = _flag("linear", "linear, rbf, poly or sigmoid")
+    C: float = _flag(1.0, "penalty parameter")
+    gamma: str = _flag("scale", "coefficient of rbf, poly, sigmoid: scale, auto or a number")
+    degree: int = _flag(3, "degree of poly")
+    coef0: float = _flag(0.0, "constant of poly and sigmoid")
+    loss: str = _flag(
+        "",
+        "squared_hinge (default of one_vs_rest), hinge (default of one_vs_one), "
+        "epsilon_insensitive or squared_epsilon_insensitive",
+    )
+    multiclass: str = _flag(
+        "", "one_vs_rest for linear kernels, or one_vs_one, which solves the dual"
+    )
+    epsilon: float = _flag(0.1, "half the width of the insensitive tube of a regression")
+    penalty: str = _flag("l2", "l2, or l1 for the linear squared hinge loss")
+    intercept: str = _flag(
+        "",
+        "penalized (default of one_vs_rest, as in liblinear), free (default of one_vs_one, as in "
+        "libsvm) or none",
+    )
+    tolerance: float | None = _flag(
+        None,
+        "relative duality gap of linear estimators (default 1e-4), or violation of the optimality "
+        "conditions of kernel estimators (default 1e-3)",
+    )
+    cache_size: float = _flag(2000.0, "memory in MiB for rows of the kernel matrix")
+    max_iter: int | None = _flag(None, "limit of Newton steps, or of rounds of kernel estimators")
+    scale: str = _flag("none", "scaling of the features: none, min_max, standard or max_abs")
 
     @property
     def is_regression(self) -> bool:
@@ -67,14 +76,7 @@ class SVMConfig:
 
     def check(self) -> None:
         """Raises `InputError` if a value is invalid, or inconsistent with another one."""
-        for name, known in (
-            ("kernel", KERNELS),
-            ("loss", ("", *LOSSES)),
-            ("multiclass", ("", *MULTICLASS)),
-            ("intercept", ("", *INTERCEPTS)),
-            ("penalty", ("l2", "l1")),
-            ("scale", SCALES),
-        ):
+        for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 choose(dict.fromkeys(filter(None, known)), getattr(self, name), f"--{name}")
         self._check_numbers()
@@ -83,7 +85,7 @@ class SVMConfig:
         elif self.penalty == "l1" and self.loss not in ("", "squared_hinge"):
             raise InputError(f"--loss must be squared_hinge for --penalty=l1, got {self.loss}")
 
-    def estimator(self) -> LinearSVC | LinearSVR | SVC | SVR:
+    def estimator(self) -> "LinearSVC | LinearSVR | SVC | SVR":
         """Returns the unfitted estimator."""
         self.check()
         full = self.filled()
@@ -95,16 +97,17 @@ class SVMConfig:
         if full.is_regression:
             options["epsilon"] = full.epsilon
         if full.is_linear:
-            options["fit_intercept"] = full.intercept != "none"
-            options["intercept_scaling"] = None if full.intercept == "free" else 1.0
+            options |= {
+                "loss": full.loss,
+                "fit_intercept": full.intercept != "none",
+                "intercept_scaling": None if full.intercept == "free" else 1.0,
+            }
             if full.is_regression:
-                return LinearSVR(loss=full.loss, **options)
-            return LinearSVC(full.penalty, full.loss, **options)
-        options |= {
-            name: getattr(full, name) for name in ("kernel", "degree", "coef0", "cache_size")
-        }
-        options["gamma"] = full._gamma()
-        return SVR(**options) if full.is_regression else SVC(**options)
+                return svm.LinearSVR(**options)
+            return svm.LinearSVC(full.penalty, **options)
+        names = ("kernel", "degree", "coef0", "cache_size")
+        options |= {name: getattr(full, name) for name in names} | {"gamma": full._gamma()}
+        return svm.SVR(**options) if full.is_regression else svm.SVC(**options)
 
     def filled(self) -> "SVMConfig":
         """Replaces empty names and None by the estimator's defaults."""
@@ -112,20 +115,24 @@ class SVMConfig:
         if not self.is_linear:
             defaults = ("hinge", "one_vs_one", "free", 1e-3, -1)
         names = ("loss", "multiclass", "intercept", "tolerance", "max_iter")
-        pairs = zip(names, defaults, strict=True)
-        return replace(self, **{name: getattr(self, name) or value for name, value in pairs})
+        values = {
+            name: getattr(self, name) or value for name, value in zip(names, defaults, strict=True)
+        }
+        return dataclasses.replace(self, **values)
 
     def _check_numbers(self) -> None:
         for name in ("C", "tolerance", "cache_size", "max_iter"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise InputError(f"--{name} must be > 0, got {value}")
-        for name in ("epsilon", "degree"):
+        for name, least, rule in (
+            ("epsilon", 0.0, "a finite number >= 0"),
+            ("degree", 0.0, "a finite number >= 0"),
+            ("coef0", -math.inf, "a finite number"),
+        ):
             value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise InputError(f"--{name} must be a finite number >= 0, got {value}")
-        if not math.isfinite(self.coef0):
-            raise InputError(f"--coef0 must be a finite number, got {self.coef0}")
+            if not (math.isfinite(value) and value >= least):
+                raise InputError(f"--{name} must be {rule}, got {value}")
         self._gamma()
 
     def _check_kernel(self) -> None:

@@ -24,11 +24,8 @@ from launch.support_vectors.tables import Table
 class Outputs:
     """Files to write at the end, or None; existing ones are replaced atomically.
 
-    Attributes:
-      model_out: model file of liblinear or libsvm. The ranges of scaled features are written next
-        to it, with the suffix `.range`, as by svm-scale.
-      predictions_out: one prediction per line.
-      result: metrics as JSON.
+    The ranges of scaled features are written next to `model_out`, with the suffix `.range`, as by
+    svm-scale. Predictions are one per line, and the result is metrics as JSON.
     """
 
     model_out: Path | None = None
@@ -59,17 +56,13 @@ def run(
       config: the config.
       train: training set.
       test: test set, or None.
-      cv: number of folds of a cross-validation before the fit, or 0.
+      cv: number of folds of a cross-validation before the fit, or 0. `KeyboardInterrupt` ends it.
       outputs: files to write.
       say: prints a line.
       stopped: whether to end at the best point so far.
 
     Returns:
       The metrics that are written to `outputs.result`.
-
-    Raises:
-      InputError: invalid config or data, or a file cannot be written.
-      KeyboardInterrupt: the cross-validation was stopped.
     """
     if outputs.model_out and train.zero_based and config.is_linear:
         raise InputError(
@@ -81,8 +74,7 @@ def run(
     for name, value in validated.items():
         say(f"{name} {value:.6g}")
     model = fit(config, train, say, stopped)
-    for line in _report(model.metrics, stopped()):
-        say(line)
+    _report(model.metrics, stopped(), say)
     samples, features = train.x.shape
     result = {"accuracy": None} | model.metrics | validated | {"interrupted": stopped()}
     result |= {"train": train.name, "samples": samples, "features": features}
@@ -93,13 +85,8 @@ def run(
 
 
 def run_model(path: Path, test: Path, *, outputs: Outputs, say: Say) -> dict[str, Any]:
-    """Predicts a test set by a model file and writes the outputs; see `fitted_model.load`.
-
-    Returns:
-      The metrics that are written to `outputs.result`.
-    """
-    model, table = load(path, test)
-    return _finish(model, table, {}, outputs, say)
+    """Predicts a test set by a model file, see `fitted_model.load`; otherwise as `run`."""
+    return _finish(*load(path, test), {}, outputs, say)
 
 
 def _finish(
@@ -119,15 +106,7 @@ def _finish(
 def cross_validate(
     config: SVMConfig, table: Table, folds: int, say: Say, stopped: Stopped
 ) -> dict[str, float]:
-    """Cross-validates a config on stratified folds, or on random folds for a regression.
-
-    Returns:
-      `cv_accuracy` over all samples, or `cv_rmse` for a regression.
-
-    Raises:
-      InputError: invalid config, data or number of folds.
-      KeyboardInterrupt: it was stopped.
-    """
+    """Returns `cv_accuracy` on stratified folds, or `cv_rmse` on random folds for a regression."""
     count = len(table.y)
     if not 2 <= folds <= count:
         raise InputError(f"--cv must be >= 2 and <= {count}, the number of samples, got {folds}")
@@ -150,17 +129,13 @@ def cross_validate(
 
 
 def predict(model: FittedModel, table: Table, out: Path | None, say: Say) -> dict[str, Any]:
-    """Predicts a test set, reports the score and writes the predictions to `out` if given.
-
-    Returns:
-      `accuracy`, or `rmse` for a regression, `test_samples` and `predict_seconds`.
-    """
+    """Predicts a test set, reports the score and writes the predictions to `out` if given."""
     start = time.perf_counter()
     found = model.predict(table.x)
     seconds = time.perf_counter() - start
     is_regression = not hasattr(model.estimator, "classes_")
-    if not is_regression and (note := _unknown_labels(model.estimator.classes_, table)):
-        say(note)
+    if not is_regression:
+        _report_unknown_labels(model.estimator.classes_, table, say)
     name, score = _score(is_regression, table.y, found)
     right = "" if is_regression else f" ({(found == table.y).sum()} of {len(found)})"
     say(f"test {name} {score:.6g}{right}")
@@ -180,22 +155,20 @@ def _describe(config: SVMConfig, table: Table) -> str:
 
 
 def _first(labels: np.ndarray) -> str:
-    return ", ".join(f"{label:.15g}" for label in labels[:10]) + (
-        ", ..." if len(labels) > 10 else ""
-    )
+    texts = [f"{label:.15g}" for label in labels[:10]]
+    return ", ".join([*texts, "..."] if len(labels) > 10 else texts)
 
 
-def _report(metrics: dict[str, Any], stopped: bool) -> list[str]:
-    gap = metrics["relative_gap"]
-    lines = [
-        f"primal {metrics['primal']:.10g}, dual {metrics['dual']:.10g}, relative gap {gap:.2e}",
+def _report(metrics: dict[str, Any], stopped: bool, say: Say) -> None:
+    gap = f"relative gap {metrics['relative_gap']:.2e}"
+    say(f"primal {metrics['primal']:.10g}, dual {metrics['dual']:.10g}, {gap}")
+    say(
         f"support vectors {metrics['n_support']}, iterations {metrics['n_iter']}, "
-        f"fit {metrics['fit_seconds']:.3f} s, compilation {metrics['compile_seconds']:.3f} s",
-    ]
+        f"fit {metrics['fit_seconds']:.3f} s, compilation {metrics['compile_seconds']:.3f} s"
+    )
     if not metrics["converged"]:
         cause = "stopped" if stopped else "not solved to the tolerance"
-        lines.append(f"{cause}: best point so far, relative gap {gap:.2e}")
-    return lines
+        say(f"{cause}: best point so far, {gap}")
 
 
 def _score(is_regression: bool, y: np.ndarray, found: np.ndarray) -> tuple[str, float]:
@@ -204,12 +177,10 @@ def _score(is_regression: bool, y: np.ndarray, found: np.ndarray) -> tuple[str, 
     return "accuracy", float((found == y).mean())
 
 
-def _unknown_labels(classes: np.ndarray, table: Table) -> str:
-    """Returns a note on labels that the training set lacks; empty if there are none."""
+def _report_unknown_labels(classes: np.ndarray, table: Table, say: Say) -> None:
     unknown = ~np.isin(table.y, classes)
-    if not unknown.any():
-        return ""
-    return (
-        f"note: {table.name}: {unknown.sum()} of {len(unknown)} samples have labels that the "
-        f"training set lacks, {_first(np.unique(table.y[unknown]))}; they count as errors"
-    )
+    if unknown.any():
+        say(
+            f"note: {table.name}: {unknown.sum()} of {len(unknown)} samples have labels that the "
+            f"training set lacks, {_first(np.unique(table.y[unknown]))}; they count as errors"
+        )

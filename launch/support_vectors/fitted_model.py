@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from jaxml.errors import InputError
-from jaxml.svm import files
+from jaxml.svm import LinearSVC, LinearSVR, files
 from jaxml.svm.files import LibsvmModel
 from jaxml.svm.kernel import KernelProgress
 from jaxml.svm.linear import LinearProgress
@@ -27,13 +27,9 @@ Stopped = Callable[[], bool]
 
 @dataclass(frozen=True)
 class FittedModel:
-    """A fitted estimator.
+    """A fitted estimator, the scaling of its features, and measurements of the fit.
 
-    Attributes:
-      estimator: estimator with scikit-learn's interface.
-      scaling: scaling of its features, or None.
-      metrics: measurements of the fit for the result.
-      zero_based: whether its first feature has index 0 in files.
+    With `zero_based`, its first feature has index 0 in files.
     """
 
     estimator: Any
@@ -47,14 +43,7 @@ class FittedModel:
 
 
 def fit(config: SVMConfig, table: Table, say: Say, stopped: Stopped) -> FittedModel:
-    """Scales the features and fits an estimator.
-
-    Args:
-      config: the config.
-      table: training set.
-      say: receives a line of progress, at most once a second.
-      stopped: whether to end at the best point so far.
-    """
+    """Scales the features and fits an estimator, with a line of progress at most once a second."""
     estimator = config.estimator()
     y = table.y if config.is_regression else table.classes()
     scaling = fit_scaling(config.scale, table.x)
@@ -86,17 +75,7 @@ def load(path: Path, test: Path) -> tuple[FittedModel, Table]:
     """Reads a model file, the file of ranges next to it if there is one, and a test set.
 
     As in libsvm, support vectors are 0 in features that only the test set has. Linear models ignore
-    such features.
-
-    Args:
-      path: the model file.
-      test: test set in libsvm's format.
-
-    Returns:
-      The model, and the test set with as many features.
-
-    Raises:
-      InputError: a file cannot be read, or the files are inconsistent.
+    such features. The test set gets as many features as the model.
     """
     model = files.read_model(path, zero_based=True)
     is_libsvm = isinstance(model, LibsvmModel)
@@ -160,11 +139,11 @@ def _line(progress: LinearProgress | KernelProgress) -> str:
 
 def _objectives(estimator: Any) -> dict[str, Any]:
     """Returns the objectives summed over all problems, and the state of convergence."""
-    primal = np.sum(estimator.objective_ if hasattr(estimator, "objective_") else estimator.primal_)
+    if isinstance(estimator, LinearSVC | LinearSVR):
+        primal, converged = estimator.objective_, estimator.converged_
+    else:
+        primal, converged = np.sum(estimator.primal_), estimator.fit_status_ == 0
     gap = np.sum(estimator.duality_gap_)
-    converged = getattr(estimator, "converged_", None)
-    if converged is None:
-        converged = estimator.fit_status_ == 0
     return {
         "primal": float(primal),
         "dual": float(primal - gap),

@@ -10,8 +10,8 @@ from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from jaxml.errors import InputError, choose
 from launch.outputs import write_text
+from launch.support_vectors.config import SCALES
 
-SCALES = ("none", "min_max", "standard", "max_abs")
 # Limit of bytes of sparse features that are made dense.
 LARGEST = 2**33
 
@@ -37,10 +37,7 @@ class Scaling:
     def apply(self, x: Any) -> Any:
         """Scales `[n, features]` dense or sparse features to float64.
 
-        The result is dense if zeros do not stay zero.
-
-        Raises:
-          InputError: sparse features would need more than `LARGEST` bytes.
+        The result is dense if zeros do not stay zero, and may then have at most `LARGEST` bytes.
         """
         differs = self.high != self.low
         width = np.where(differs, self.high - self.low, 1.0)
@@ -70,12 +67,9 @@ class Scaling:
     def write(self, path: Path, *, zero_based: bool = False) -> None:
         """Writes a file for `svm-scale -r`, whose first feature has index 0 or 1."""
         kept = np.flatnonzero(self.low != self.high)
-        rows = np.array([self.low[kept], self.high[kept]]).T.reshape(-1, 2)
-        lines = ["x", " ".join(shortest(np.array([self.lower, self.upper])))]
-        lines += [
-            f"{index} {' '.join(shortest(row))}"
-            for index, row in zip(kept + (not zero_based), rows, strict=True)
-        ]
+        columns = map(shortest, (self.low[kept], self.high[kept]))
+        rows = zip(map(str, kept + (not zero_based)), *columns, strict=True)
+        lines = ["x", " ".join(shortest(np.array([self.lower, self.upper]))), *map(" ".join, rows)]
         write_text(path, "\n".join([*lines, ""]))
 
 
@@ -87,10 +81,8 @@ def shortest(values: np.ndarray) -> list[str]:
 def fit_scaling(scale: str, x: Any) -> Scaling | None:
     """Fits a scaling to `[n, features]` dense or sparse features.
 
-    Args:
-      scale: "none", for which the result is None; "min_max", to [0, 1]; "standard", to mean 0 and
-        variance 1; or "max_abs", to [-1, 1] without an offset.
-      x: the features.
+    "min_max" scales to [0, 1], "standard" to mean 0 and variance 1, "max_abs" to [-1, 1] without an
+    offset; for "none" the result is None.
 
     Example:
       >>> scaling = fit_scaling("min_max", np.array([[1.0, 5.0], [3.0, 5.0]]))
@@ -111,29 +103,19 @@ def fit_scaling(scale: str, x: Any) -> Scaling | None:
 
 
 def read_scaling(path: Path, *, zero_based: bool = False) -> Scaling:
-    """Reads a file of svm-scale, whose first feature has index 0 or 1.
-
-    Features that the file omits become 0.
-
-    Raises:
-      InputError: the file cannot be read or is invalid.
-    """
+    """Reads a file of svm-scale, whose first feature has index 0 or 1; omitted ones become 0."""
     try:
         text = path.read_text()
         if text and not text.endswith("\n"):
             raise InputError(f"{path}: the file is truncated, its last line has no line break")
         head, bounds, *rows = text.splitlines()
         lower, upper = (float(word) for word in bounds.split())
-        ends: dict[int, list[float]] = {}
-        for row in rows:
-            index, *words = row.split()
-            least, most = map(float, words)
-            feature = int(index) - (not zero_based)
-            if not 0 <= feature < LARGEST // 16:
-                raise ValueError(index)
-            ends[feature] = [least, most]
-        low, high = np.zeros((2, max(ends, default=-1) + 1))
-        low[list(ends)], high[list(ends)] = np.array(list(ends.values())).reshape(-1, 2).T
+        table = np.array([row.split() for row in rows], np.float64).reshape(len(rows), 3)
+        index = table[:, 0] - (not zero_based)
+        if not ((index >= 0) & (index < LARGEST // 16) & (index % 1 == 0)).all():
+            raise ValueError(index)
+        low, high = np.zeros((2, int(index.max(initial=-1)) + 1))
+        low[index.astype(int)], high[index.astype(int)] = table[:, 1:].T
         if head != "x" or not np.isfinite([lower, upper, *low, *high]).all():
             raise ValueError(head)
     except InputError:

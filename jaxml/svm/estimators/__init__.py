@@ -3,10 +3,8 @@
 Public: the six estimators, which are also available as `jaxml.svm.SVC` and so on.
 """
 
+from jaxml.svm.estimators._classifiers import SVC, NuSVC
 from jaxml.svm.estimators._linear import LinearSVC, LinearSVR
-from jaxml.svm.estimators._nu_svc import NuSVC
-from jaxml.svm.estimators._one_class import OneClassSVM
-from jaxml.svm.estimators._svc import SVC
-from jaxml.svm.estimators._svr import SVR
+from jaxml.svm.estimators._single_output import SVR, OneClassSVM
 
 __all__ = ["SVC", "SVR", "LinearSVC", "LinearSVR", "NuSVC", "OneClassSVM"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxml.errors import InputError, nearest
 from jaxml.svm import kernels
-from jaxml.svm._checks import check_number, is_integer, is_number
+from jaxml.svm._validation import check_integer, check_number, is_number
 from jaxml.svm.kernel import HostExamples, HostKernel, padded_size, product_error, take
 from jaxml.svm.kernels import Kernel
 from jaxml.types import Array
@@ -24,16 +24,13 @@ _HOST_WORK = 2**28
 
 @dataclass(frozen=True)
 class FittedKernel:
-    """A kernel with numeric hyper-parameters, and the origin subtracted from the data.
+    """A kernel with numeric hyper-parameters, see `SVC`.
 
     Attributes:
       kernel: a name in `jaxml.svm.kernels.KERNELS`, "precomputed", or a callable.
       kind: "named"; "traced" for a callable that JAX can compile; "matrix" for a precomputed kernel
         or a callable that needs NumPy arrays.
       dtype: dtype of the samples on the device.
-      gamma: coefficient of poly, rbf and sigmoid.
-      coef0: constant of poly and sigmoid.
-      degree: degree of poly.
       origin: `[features]` mean of the data, or None. Subtracting it reduces rounding errors. It is
         set for rbf, which depends on differences only, and for a linear kernel with a free
         intercept, which absorbs the shift.
@@ -59,18 +56,13 @@ class FittedKernel:
         x = np.asarray(x, np.float64)
         return self.host_kernel.examples(x if self.origin is None else x - self.origin)
 
-    def rounding(self, rows: HostExamples, dtype: np.dtype) -> float:
-        """Bounds the absolute error of kernel entries computed in `dtype`.
-
-        The bound is an estimate for callables.
-        """
-        unit = float(np.finfo(dtype).eps) / 2
-        x = rows[0]
+    def rounding(self, rows: HostExamples) -> float:
+        """Bounds the absolute error of entries on the device; an estimate for callables."""
+        unit, x = float(np.finfo(self.device_dtype).eps) / 2, rows[0]
         if callable(self.kernel):
-            sample = x[:: max(1, len(x) // 64)]
-            return 64 * unit * float(np.abs(_call_in_double(self.kernel, sample, sample)).max())
+            return 64 * unit * self.host_kernel.max_entry(rows)
         radius = float(np.einsum("nf,nf->n", x, x).max(initial=0.0))
-        products = product_error(radius, x.shape[1], dtype)
+        products = product_error(radius, x.shape[1], self.device_dtype)
         if self.kernel == "linear":
             return products
         products *= self.gamma
@@ -113,7 +105,7 @@ class FittedKernel:
     def outputs(
         self, x: np.ndarray, vectors: np.ndarray, weights: np.ndarray, *, tolerance: float = 1e-3
     ) -> np.ndarray:
-        """Computes weighted sums of kernel values with the support vectors, in float64.
+        """Returns `[samples, outputs]` weighted sums of kernel values in float64.
 
         Args:
           x: `[samples, features]`, or `[samples, vectors]` kernel values for "precomputed".
@@ -125,7 +117,7 @@ class FittedKernel:
             return self.products(x, vectors).astype(np.float64) @ weights
         rows, held = self.host_rows(x), self.host_rows(vectors)
         work = len(x) * len(vectors) * (x.shape[1] + 64)
-        error = max(self.rounding(part, self.device_dtype) for part in (rows, held))
+        error = max(self.rounding(part) for part in (rows, held))
         error *= float(np.sqrt(np.square(weights).sum(0)).max(initial=0.0))
         if work <= _HOST_WORK or not error <= tolerance or not len(weights):
             return self.host_kernel.weighted_sums(rows, held, weights)
@@ -135,20 +127,17 @@ class FittedKernel:
         self, x: np.ndarray, vectors: np.ndarray, weights: np.ndarray
     ) -> np.ndarray:
         size = padded_size(len(weights), least=128)
-        vectors = np.pad(self.place(vectors), ((0, size - len(vectors)), (0, 0)))
-        if callable(self.kernel):
-            vectors[len(weights) :] = vectors[0]  # the callable may not be defined at zero
+        held = jnp.asarray(_repeat_last(self.place(vectors), size))
         fill = ((0, size - len(weights)), (0, 0))
-        device = [jnp.asarray(vectors), jnp.asarray(np.pad(weights, fill), self.device_dtype)]
+        factors = jnp.asarray(np.pad(weights, fill), self.device_dtype)
         most = max(128, min(4096, 1 << (_BLOCK // size).bit_length()))
-        out = np.zeros((len(x), weights.shape[1]))
+        found = []
         for start in range(0, len(x), most):
             part = self.place(x[start : start + most])
-            rows = np.minimum(np.arange(padded_size(len(part), least=128)), len(part) - 1)
-            products = kernels.matrix(self.function, jnp.asarray(part[rows]), device[0])
-            found = _weighted(products, device[1])
-            out[start : start + most] = np.asarray(found)[: len(part)]
-        return out
+            rows = jnp.asarray(_repeat_last(part, padded_size(len(part), least=128)))
+            sums = _weighted(kernels.matrix(self.function, rows, held), factors)
+            found.append(np.asarray(sums, np.float64)[: len(part)])
+        return np.concatenate(found)
 
 
 class KernelSamples:
@@ -166,7 +155,7 @@ class KernelSamples:
             return
         self.host_kernel = kernel.host_kernel
         self.host_examples = take(kernel.host_rows(x), index)
-        self.rounding = kernel.rounding(self.host_examples, kernel.device_dtype)
+        self.rounding = kernel.rounding(self.host_examples)
 
     def device_examples(self) -> Array:
         """Returns `[columns, ...]` samples for `device_kernel`."""
@@ -185,16 +174,9 @@ def fit_kernel(
     degree: int,
     free_intercept: bool = True,
 ) -> FittedKernel:
-    """Resolves the hyper-parameters of a kernel from data.
+    """Resolves the hyper-parameters of a kernel, those of `SVC`, from data.
 
-    Args:
-      kernel: as in `FittedKernel`.
-      x: `[samples, features]`, or a square matrix for "precomputed".
-      gamma: "scale", 1 / (features * variance); "auto", 1 / features; or a number.
-      coef0: constant of poly and sigmoid.
-      degree: degree of poly.
-      free_intercept: whether the intercept is unpenalized, so that the dual weights sum to 0 and a
-        linear kernel may be centered.
+    With a free intercept the dual weights sum to 0, so that a linear kernel may be centered.
     """
     dtype = jax.dtypes.canonicalize_dtype(x.dtype)
     if callable(kernel):
@@ -210,13 +192,17 @@ def fit_kernel(
             f"`kernel` must be one of {', '.join(known)} or a callable, "
             f"got {kernel!r}{nearest(str(kernel), known)}"
         )
-    if not is_integer(degree) or degree < 0:
-        raise InputError(f"`degree` must be an int >= 0, got {degree!r}")
+    check_integer("degree", degree, 0)
     check_number("coef0", coef0)
     centered = kernel == "rbf" or (kernel == "linear" and free_intercept)
     origin = x.mean(0, dtype=np.float64) if centered else None
     number = _resolve_gamma(gamma, x)
     return FittedKernel(kernel, "named", dtype, number, float(coef0), int(degree), origin)
+
+
+def _repeat_last(rows: np.ndarray, size: int) -> np.ndarray:
+    """Pads rows with the last one, because a callable may not be defined at zero."""
+    return np.pad(rows, ((0, size - len(rows)), (0, 0)), mode="edge")
 
 
 def _call_in_double(kernel: Callable[[Any, Any], Any], x: np.ndarray, z: np.ndarray) -> np.ndarray:

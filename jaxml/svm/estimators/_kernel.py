@@ -12,18 +12,11 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from jaxml.errors import InputError
 from jaxml.svm import kernel as kernel_solver
-from jaxml.svm._checks import check_number, is_integer
+from jaxml.svm._validation import check_integer, check_number
 from jaxml.svm.estimators._fitted_kernel import FittedKernel, KernelSamples, fit_kernel
-from jaxml.svm.estimators._validation import sample_weights
-from jaxml.svm.kernel import (
-    ColumnGroups,
-    DualProblems,
-    KernelProgress,
-    KernelSolution,
-    single_group,
-)
+from jaxml.svm.estimators._weights import sample_weights
+from jaxml.svm.kernel import ColumnGroups, DualProblems, KernelProgress, KernelSolution
 
 # Values on the device are float32 unless float64 is enabled.
 LARGEST = float(np.finfo(np.float32).max)
@@ -47,10 +40,12 @@ class KernelEstimator(BaseEstimator):
     _free_intercept: ClassVar[bool] = True
     # Maps the thresholds of a problem to the unit of the tolerance; None for the unit of the score.
     _score_scale: ClassVar[Any] = None
+    # The arrangement and the values of the variables of the last fit, if they are kept.
+    _variables = None
 
     def _start(self, problems: DualProblems, last: np.ndarray | None) -> np.ndarray | None:
         """Returns feasible variables to start from, given those of the last fit or None."""
-        raise NotImplementedError
+        return rescaled(last, problems.upper)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -73,28 +68,20 @@ class KernelEstimator(BaseEstimator):
     def _check(self) -> None:
         check_number("tol", self.tol, above=0)
         check_number("cache_size", self.cache_size, above=0)
-        if not is_integer(self.max_iter) or (self.max_iter < 1 and self.max_iter != -1):
-            raise InputError(f"`max_iter` must be -1 or an int >= 1, got {self.max_iter!r}")
+        if self.max_iter != -1:
+            check_integer("max_iter", self.max_iter, 1, rule="-1 or an int >= 1")
 
     def _read(self, X: Any, *, reset: bool, y: Any = "no_validation", **checks: Any) -> Any:
-        """Validates data; returns dense floating-point arrays."""
-        formats = False if self.kernel == "precomputed" else "csr"
-        checks = {"dtype": [np.float64, np.float32], "accept_sparse": formats, **checks}
-        found: Any = validate_data(self, X, y, reset=reset, **checks)
-        x, *rest = found if isinstance(found, tuple) else (found,)
-        x = x.toarray() if sparse.issparse(x) else x
-        return (x, *rest) if rest else x
+        """Validates floating-point data, which may be sparse."""
+        checks |= {"accept_sparse": False if self.kernel == "precomputed" else "csr"}
+        return validate_data(self, X, y, reset=reset, dtype=[np.float64, np.float32], **checks)
 
-    def _select(self, x: np.ndarray, given: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Drops the samples whose weight is not positive; sets `_used`, the indices of the others.
+    def _select(self, x: Any, given: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the dense samples of positive weight, or their kernel matrix, and the weights.
 
-        Args:
-          x: all samples, or their kernel matrix.
-          given: the sample weights as they were passed to `fit`.
-
-        Returns:
-          The samples and their weights.
+        Sets `_used`, their indices.
         """
+        x = x.toarray() if sparse.issparse(x) else x
         weights = sample_weights(given, len(x), negative=True)
         self.shape_fit_ = x.shape
         self._used = used = np.flatnonzero(weights)
@@ -103,7 +90,13 @@ class KernelEstimator(BaseEstimator):
         is_square = self.kernel == "precomputed" and x.shape[0] == x.shape[1]
         return x[np.ix_(used, used)] if is_square else x[used], weights[used]
 
-    def _fit_kernel(self, x: np.ndarray) -> None:
+    def _solve(
+        self, x: np.ndarray, columns: ColumnGroups, problems: DualProblems
+    ) -> tuple[KernelSolution, np.ndarray]:
+        """Solves dual problems, and sets the kernel, the objectives and the number of iterations.
+
+        Also returns the `[problems, columns]` signed weights of the samples in the output.
+        """
         self._kernel: FittedKernel = fit_kernel(
             self.kernel,
             x,
@@ -112,20 +105,15 @@ class KernelEstimator(BaseEstimator):
             degree=self.degree,
             free_intercept=self._free_intercept,
         )
-
-    def _solve(
-        self, x: np.ndarray, columns: ColumnGroups, problems: DualProblems
-    ) -> tuple[KernelSolution, np.ndarray]:
-        """Solves dual problems, and sets the objectives and the number of iterations.
-
-        Returns:
-          The solution, and the `[problems, columns]` signed weights of the samples in the output.
-        """
+        arrangement = (columns.index, problems.sign)
+        last = self._variables if self.warm_start else None
+        if last and not all(map(np.array_equal, last[0], arrangement)):
+            last = None  # it had other equality constraints
         solution = kernel_solver.solve(
             problems,
             KernelSamples(self._kernel, x, columns.examples),
             columns.starts,
-            start=self._start(problems, self._last_variables(columns, problems.sign)),
+            start=self._start(problems, last and last[1]),
             tolerance=float(self.tol),
             scale=self._score_scale,
             max_rounds=None if self.max_iter == -1 else int(self.max_iter),
@@ -139,17 +127,8 @@ class KernelEstimator(BaseEstimator):
         self.n_iter_ = solution.rounds
         self.fit_status_ = 0 if solution.converged else 1
         is_kept = self.warm_start or not solution.converged
-        self._variables = (columns.index, problems.sign, solution.value) if is_kept else None
+        self._variables = (arrangement, solution.value) if is_kept else None
         return solution, (problems.sign * solution.value).sum(1)
-
-    def _last_variables(self, columns: ColumnGroups, sign: np.ndarray) -> np.ndarray | None:
-        """Returns the variables of the last fit if it had the same equality constraints."""
-        last = getattr(self, "_variables", None) if self.warm_start else None
-        if last is None:
-            return None
-        index, last_sign, value = last
-        same = np.array_equal(index, columns.index) and np.array_equal(last_sign, sign)
-        return value if same else None
 
     def _warn(self, solution: KernelSolution) -> None:
         """Warns the caller of `fit` if a problem is not solved to the tolerance."""
@@ -169,8 +148,13 @@ class KernelEstimator(BaseEstimator):
             stacklevel=3,
         )
 
-    def _set_support(self, x: np.ndarray, rows: np.ndarray) -> None:
+    def _set_support(self, x: np.ndarray, labels: np.ndarray, coefficients: np.ndarray) -> None:
+        """Sets the support vectors, in the order of their labels, and their coefficients."""
+        rows = np.flatnonzero(coefficients.any(0))
+        rows = rows[np.argsort(labels[rows], kind="stable")]
+        self.dual_coef_ = coefficients[:, rows]
         self.support_ = self._used[rows].astype(np.int32)
+        self.n_support_ = np.bincount(labels[rows], minlength=labels.max() + 1).astype(np.int32)
         is_precomputed = self._kernel.kernel == "precomputed"
         self.support_vectors_ = np.empty((0, 0), x.dtype) if is_precomputed else x[rows]
 
@@ -184,6 +168,7 @@ class KernelEstimator(BaseEstimator):
         """Returns the `[samples, problems]` outputs of each problem, in float64."""
         check_is_fitted(self)
         x = self._read(X, reset=False)
+        x = x.toarray() if sparse.issparse(x) else x
         if self._kernel.kernel == "precomputed":
             x = x[:, self.support_]
         weights = self._problem_weights()
@@ -193,42 +178,8 @@ class KernelEstimator(BaseEstimator):
         return outputs + self.intercept_
 
 
-class SingleOutputEstimator(KernelEstimator):
-    """Base of the kernel estimators that solve one problem and have one real output."""
-
-    def _problem_weights(self) -> np.ndarray:
-        return self.dual_coef_.T
-
-    def _fit_output(
-        self, x: np.ndarray, sign: np.ndarray, linear: np.ndarray, upper: np.ndarray
-    ) -> KernelSolution:
-        """Solves the problem whose arrays are `[variables of a sample, samples]`.
-
-        Sets all fitted attributes but the intercept.
-        """
-        self._fit_kernel(x)
-        columns = single_group(len(x))
-        fill = ((0, 0), (0, columns.index.shape[1] - len(x)))
-        problems = DualProblems(
-            np.zeros((1, 1), int),
-            np.pad(sign, fill, mode="edge")[None],
-            np.pad(linear, fill, mode="edge")[None],
-            np.pad(upper, fill)[None],
-        )
-        solution, weight = self._solve(x, columns, problems)
-        by_sample = weight[0, : len(x)]
-        rows = np.flatnonzero(by_sample)
-        self._set_support(x, rows)
-        self.dual_coef_ = by_sample[None, rows]
-        self.n_support_ = np.array([len(rows)], np.int32)
-        for name in ("primal_", "dual_", "duality_gap_"):
-            setattr(self, name, float(getattr(self, name)[0]))
-        self.n_iter_ = int(np.max(self.n_iter_))
-        return solution
-
-
 def feasible_start(
-    upper: np.ndarray, total: np.ndarray | float, last: np.ndarray | None = None
+    upper: np.ndarray, total: np.ndarray | float, last: np.ndarray | None
 ) -> np.ndarray:
     """Returns variables that sum to `total` along the last axis.
 

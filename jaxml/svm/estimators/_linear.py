@@ -1,4 +1,4 @@
-"""Linear support vector classification and regression."""
+"""Linear support vector classification and regression, of dense or sparse features."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
@@ -8,10 +8,9 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from jaxml.errors import InputError
 from jaxml.svm import linear
-from jaxml.svm._checks import check_choice, check_number, is_integer
-from jaxml.svm.estimators._validation import class_weights, encode_labels, sample_weights
+from jaxml.svm._validation import check_choice, check_integer, check_number
+from jaxml.svm.estimators._weights import class_weights, encode_labels, sample_weights
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -24,6 +23,11 @@ class _LinearEstimator(BaseEstimator):
     warm_start: bool = False
     verbose: Any = False
 
+    # Overridden by the hyper-parameters of the estimators that have them.
+    loss = ""
+    penalty = "l2"
+    epsilon = 0.0
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -34,23 +38,13 @@ class _LinearEstimator(BaseEstimator):
         check_number("tol", self.tol, above=0)
         if self.intercept_scaling is not None:
             check_number("intercept_scaling", self.intercept_scaling, above=0)
-        if not is_integer(self.max_iter) or self.max_iter < 1:
-            raise InputError(f"`max_iter` must be an int >= 1, got {self.max_iter!r}")
+        check_integer("max_iter", self.max_iter, 1)
 
     def _read(self, X: Any, *, reset: bool, y: Any = "no_validation", **checks: Any) -> Any:
         dtypes = [np.float64, np.float32]
         return validate_data(self, X, y, reset=reset, accept_sparse="csr", dtype=dtypes, **checks)
 
-    def _solve(
-        self,
-        x: Any,
-        targets: np.ndarray,
-        weights: np.ndarray,
-        *,
-        loss: str,
-        penalty: str = "l2",
-        epsilon: float = 0.0,
-    ) -> linear.LinearFit:
+    def _solve(self, x: Any, targets: np.ndarray, weights: np.ndarray) -> linear.LinearFit:
         """Solves the problems of `targets` `[problems, samples]` and sets the shared attributes."""
         shape = len(targets), x.shape, issparse(x)
         last_shape, last_state = getattr(self, "_state", None) or (None, None)
@@ -59,10 +53,10 @@ class _LinearEstimator(BaseEstimator):
             x,
             targets,
             np.broadcast_to(self.C * weights, targets.shape),
-            loss=loss,
-            penalty=penalty,
-            epsilon=epsilon,
-            intercept_penalty=self._intercept_weight(penalty),
+            loss=self.loss,
+            penalty=self.penalty,
+            epsilon=self.epsilon,
+            intercept_penalty=self._intercept_penalty(),
             tolerance=self.tol,
             max_steps=self.max_iter,
             start=last_state if self.warm_start and shape == last_shape else None,
@@ -75,13 +69,13 @@ class _LinearEstimator(BaseEstimator):
         self.support_ = np.flatnonzero(found.certificate.variables.any(0))
         return found
 
-    def _intercept_weight(self, penalty: str) -> float:
+    def _intercept_penalty(self) -> float:
         """Returns the weight of the intercept's square in the objective, or magnitude for l1."""
         if not self.fit_intercept:
             return linear.NO_INTERCEPT
         if self.intercept_scaling is None:
             return 0.0
-        return 1 / float(self.intercept_scaling) ** (1 if penalty == "l1" else 2)
+        return 1 / float(self.intercept_scaling) ** (1 if self.penalty == "l1" else 2)
 
 
 @dataclass(eq=False, repr=False)
@@ -101,7 +95,6 @@ class LinearSVC(ClassifierMixin, _LinearEstimator):
       tol: largest duality gap relative to the primal objective, which bounds the relative excess of
         the objective over the optimum. scikit-learn's `tol` bounds the gradient.
       C: penalty parameter of the summed loss, > 0.
-      fit_intercept: whether to fit an intercept.
       intercept_scaling: s, > 0; the larger it is, the less the intercept is penalized. None leaves
         it unpenalized, as in libsvm.
       class_weight: factors of C as a dict from class to factor; "balanced" for factors inversely
@@ -111,7 +104,6 @@ class LinearSVC(ClassifierMixin, _LinearEstimator):
       verbose: whether to print the progress after each step, or a function that receives it.
 
     Attributes:
-      classes_: `[classes]`.
       coef_: `[classes, features]`, `[1, features]` for two classes.
       intercept_: `[classes]`, `[1]` for two classes.
       n_iter_: number of steps.
@@ -135,13 +127,7 @@ class LinearSVC(ClassifierMixin, _LinearEstimator):
     class_weight: Any = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fits the classifier.
-
-        Args:
-          X: `[samples, features]`, dense or sparse.
-          y: `[samples]` classes.
-          sample_weight: `[samples]` non-negative factors of C.
-        """
+        """Fits the classifier to `[samples]` classes; the weights are non-negative factors of C."""
         self._check()
         x, y = self._read(X, reset=True, y=y)
         self.classes_, labels = encode_labels(y)
@@ -150,8 +136,7 @@ class LinearSVC(ClassifierMixin, _LinearEstimator):
         positive = np.arange(len(self.classes_))[:, None] == labels
         if len(self.classes_) == 2:
             positive = positive[1:]
-        targets = np.where(positive, 1.0, -1.0)
-        found = self._solve(x, targets, weights, loss=self.loss, penalty=self.penalty)
+        found = self._solve(x, np.where(positive, 1.0, -1.0), weights)
         self.coef_, self.intercept_ = found.state.weights, found.state.intercept
         self.duality_gap_ = found.certificate.primal - found.certificate.dual
         return self
@@ -165,8 +150,7 @@ class LinearSVC(ClassifierMixin, _LinearEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """Predicts the `[samples]` classes with the highest decision values."""
         values = self.decision_function(X)
-        best = (values > 0).astype(int) if values.ndim == 1 else values.argmax(1)
-        return self.classes_[best]
+        return self.classes_[values.argmax(1) if values.ndim > 1 else (values > 0).astype(int)]
 
     def _check(self) -> None:
         super()._check()
@@ -193,7 +177,7 @@ class LinearSVR(RegressorMixin, _LinearEstimator):
       coef_: `[features]`.
       intercept_: `[1]`.
       duality_gap_: bound of the excess of the objective over the optimum.
-      Other attributes are those of `LinearSVC`, without `classes_`.
+      Other attributes are those of `LinearSVC`.
 
     Example:
       >>> from sklearn.datasets import load_diabetes
@@ -206,18 +190,11 @@ class LinearSVR(RegressorMixin, _LinearEstimator):
     loss: str = "epsilon_insensitive"
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fits the regressor.
-
-        Args:
-          X: `[samples, features]`, dense or sparse.
-          y: `[samples]` real targets.
-          sample_weight: `[samples]` non-negative factors of C.
-        """
+        """Fits the regressor to `[samples]` targets; the weights are non-negative factors of C."""
         self._check()
         x, y = self._read(X, reset=True, y=y, y_numeric=True)
         weights = sample_weights(sample_weight, x.shape[0])
-        targets = np.asarray(y, np.float64)[None]
-        found = self._solve(x, targets, weights, loss=self.loss, epsilon=self.epsilon)
+        found = self._solve(x, np.asarray(y, np.float64)[None], weights)
         self.coef_, self.intercept_ = found.state.weights[0], found.state.intercept
         self.duality_gap_ = float((found.certificate.primal - found.certificate.dual)[0])
         return self
@@ -229,6 +206,5 @@ class LinearSVR(RegressorMixin, _LinearEstimator):
 
     def _check(self) -> None:
         super()._check()
-        losses = ("epsilon_insensitive", "squared_epsilon_insensitive")
-        check_choice("loss", self.loss, losses)
+        check_choice("loss", self.loss, ("epsilon_insensitive", "squared_epsilon_insensitive"))
         check_number("epsilon", self.epsilon, least=0)

@@ -24,16 +24,6 @@ from jaxml.svm.files._libsvm_model import LibsvmModel
 from jaxml.svm.files._model_files import read_model, write_model
 
 __all__ = [
-    "Examples",
-    "Extent",
-    "LiblinearModel",
-    "LibsvmModel",
-    "read_example_blocks",
-    "read_examples",
-    "read_model",
-    "scan_examples",
-    "to_estimator",
-    "to_model",
-    "write_examples",
-    "write_model",
-]
+    "Examples", "Extent", "LiblinearModel", "LibsvmModel", "read_example_blocks", "read_examples",
+    "read_model", "scan_examples", "to_estimator", "to_model", "write_examples", "write_model",
+]  # fmt: skip

@@ -27,6 +27,7 @@ _CLASSIFIERS = {
     "L2R_L2LOSS_SVC_DUAL": ("squared_hinge", "l2"),
     "L2R_L1LOSS_SVC_DUAL": ("hinge", "l2"),
     "L1R_L2LOSS_SVC": ("squared_hinge", "l1"),
+    "MCSVM_CS": ("hinge", "l2"),
 }
 _REGRESSORS = {
     "L2R_L2LOSS_SVR": "squared_epsilon_insensitive",
@@ -40,23 +41,14 @@ _ESTIMATORS: dict[str, Any] = {
     "nu_svr": SVR,
     "one_class": OneClassSVM,
 }
-_KERNELS = {
-    "linear": "linear",
-    "poly": "polynomial",
-    "rbf": "rbf",
-    "sigmoid": "sigmoid",
-    "precomputed": "precomputed",
-}
 
 
 def to_model(estimator: LinearEstimator | KernelEstimator) -> LibsvmModel | LiblinearModel:
     """Converts a fitted estimator to a model that can be written to a file.
 
     Linear estimators become models of liblinear, kernel estimators models of libsvm. Probabilities
-    are omitted, because libsvm's are computed differently.
-
-    Raises:
-      InputError: the classes are not integers, or the kernel is a callable.
+    are omitted, because libsvm's are computed differently. Classes must be integers, and kernels
+    must not be callables.
 
     Example:
       >>> model = to_model(LinearSVC().fit([[0.0], [1.0]], [3, 5]))
@@ -92,19 +84,14 @@ def to_estimator(
     """
     if isinstance(model, LiblinearModel):
         return _from_liblinear(model)
-    if model.labels is not None and len(model.labels) == 1:
-        return _constant(int(model.labels[0]), max(num_features or 0, 1))
+    if model.labels is not None and len(model.labels) == 1:  # the training set had no other class
+        label = int(model.labels[0])
+        estimator = DummyClassifier(strategy="constant", constant=label)
+        return estimator.fit(np.zeros((1, max(num_features or 0, 1))), [label])
     return _from_libsvm(model, num_features)
 
 
-def _constant(label: int, num_features: int) -> DummyClassifier:
-    """Returns a classifier of one class, which libsvm fits if the training set has no other."""
-    estimator = DummyClassifier(strategy="constant", constant=label)
-    return estimator.fit(np.zeros((1, num_features)), [label])
-
-
 def _to_liblinear(estimator: LinearEstimator) -> LiblinearModel:
-    weights = np.atleast_2d(estimator.coef_)
     bias, bias_weights, labels = -1.0, None, None
     if estimator.fit_intercept:
         scaling = estimator.intercept_scaling
@@ -113,41 +100,39 @@ def _to_liblinear(estimator: LinearEstimator) -> LiblinearModel:
     if isinstance(estimator, LinearSVC):
         labels = _integers(estimator.classes_)
         labels = labels[::-1] if len(labels) == 2 else labels
-        kind = (estimator.loss, estimator.penalty)
-        solver = next(name for name, known in _CLASSIFIERS.items() if known == kind)
+        solver = _name(_CLASSIFIERS, (estimator.loss, estimator.penalty))
     else:
-        solver = next(name for name, known in _REGRESSORS.items() if known == estimator.loss)
-    return LiblinearModel(solver, weights, bias, bias_weights, labels)
+        solver = _name(_REGRESSORS, estimator.loss)
+    return LiblinearModel(solver, np.atleast_2d(estimator.coef_), bias, bias_weights, labels)
 
 
 def _from_liblinear(model: LiblinearModel) -> LinearEstimator:
-    weights, intercept = model.weights, model.intercept
     estimator: Any
     with_bias: dict[str, Any] = {"fit_intercept": model.bias_weights is not None}
     if model.bias > 0:
         with_bias["intercept_scaling"] = model.bias
+    functions = np.column_stack([model.weights, model.intercept])
     if model.solver_type in _REGRESSORS:
         estimator = LinearSVR(loss=_REGRESSORS[model.solver_type], **with_bias)
-        estimator.coef_, estimator.intercept_ = weights[0], intercept
-    elif model.solver_type in _CLASSIFIERS or model.solver_type == "MCSVM_CS":
-        loss, penalty = _CLASSIFIERS.get(model.solver_type, ("hinge", "l2"))
+        estimator.coef_ = functions[0, :-1]
+    elif model.labels is not None and model.solver_type in _CLASSIFIERS:
+        loss, penalty = _CLASSIFIERS[model.solver_type]
         estimator = LinearSVC(penalty, loss, **with_bias)
-        assert model.labels is not None
-        estimator.classes_ = np.sort(model.labels)
         order = np.argsort(model.labels)
-        if len(order) == 2:
-            sides = np.array([1.0, -1.0]) if len(weights) == 2 else np.array([1.0])
-            side = -1.0 if order[0] == 0 else 1.0  # the model's first class is positive, our second
-            weights, intercept = side * (sides @ weights)[None], side * (sides @ intercept)[None]
+        estimator.classes_ = model.labels[order]
+        if len(order) == 2:  # the second class against the first, in which a function may be absent
+            functions = np.pad(functions, ((0, 2 - len(functions)), (0, 0)))
+            functions = np.diff(functions[order], axis=0)
         else:
-            weights, intercept = weights[order], intercept[order]
-        estimator.coef_, estimator.intercept_ = weights, intercept
+            functions = functions[order]
+        estimator.coef_ = functions[:, :-1]
     else:
         raise InputError(
             f"`solver_type` must be that of a support vector classifier or regressor, "
             f"got {model.solver_type}"
         )
-    estimator.n_features_in_ = weights.shape[1]
+    estimator.intercept_ = functions[:, -1]
+    estimator.n_features_in_ = model.weights.shape[1]
     return estimator
 
 
@@ -155,7 +140,6 @@ def _to_libsvm(estimator: KernelEstimator) -> LibsvmModel:
     if callable(estimator.kernel):
         raise InputError("`kernel` must be a name to be written to a model file, got a callable")
     fitted = estimator._kernel
-    svm_type = next(name for name, kind in _ESTIMATORS.items() if type(estimator) is kind)
     coefficients, intercept = estimator.dual_coef_, estimator.intercept_
     fields: dict[str, Any] = {}
     if isinstance(estimator, SVC | NuSVC):
@@ -169,8 +153,8 @@ def _to_libsvm(estimator: KernelEstimator) -> LibsvmModel:
         vectors = np.asarray(estimator.support_vectors_, np.float64)
         fields["support_vectors"] = sparse.csr_array(vectors)
     return LibsvmModel(
-        svm_type,
-        _KERNELS[estimator.kernel],
+        _name(_ESTIMATORS, type(estimator)),
+        "polynomial" if estimator.kernel == "poly" else estimator.kernel,
         coefficients,
         -np.atleast_1d(intercept),
         degree=fitted.degree,
@@ -181,63 +165,28 @@ def _to_libsvm(estimator: KernelEstimator) -> LibsvmModel:
 
 
 def _from_libsvm(model: LibsvmModel, num_features: int | None) -> KernelEstimator:
-    kernel = next(name for name, known in _KERNELS.items() if known == model.kernel_type)
+    kernel = "poly" if model.kernel_type == "polynomial" else model.kernel_type
     kind = _ESTIMATORS[model.svm_type]
     estimator = kind(kernel=kernel, degree=model.degree, gamma=model.gamma, coef0=model.coef0)
     order = np.arange(model.coefficients.shape[1])
-    coefficients, intercept = model.coefficients, -model.rho
     estimator.n_support_ = np.array([len(order)], np.int32)
+    estimator.dual_coef_, estimator.intercept_ = model.coefficients, -model.rho
     if model.labels is not None and model.num_support is not None:
         classes = np.argsort(model.labels)
         owner = np.repeat(np.arange(len(classes)), model.num_support)
         order = np.concatenate([np.flatnonzero(owner == one) for one in classes])
-        coefficients, intercept = _sorted(coefficients[:, order], intercept, owner[order], classes)
         estimator.classes_ = model.labels[classes]
         estimator.n_support_ = model.num_support[classes].astype(np.int32)
-    estimator.dual_coef_, estimator.intercept_ = coefficients, intercept
+        estimator.dual_coef_, estimator.intercept_ = _sorted(model, classes, owner, order)
     if kind is OneClassSVM:
-        estimator.offset_ = -intercept
-    _set_kernel(estimator, model, order, kernel, num_features)
-    return estimator
-
-
-def _sorted(
-    coefficients: np.ndarray, intercept: np.ndarray, owner: np.ndarray, classes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reorders coefficients and intercepts by class, and changes the sign for two classes.
-
-    Args:
-      coefficients: `[classes - 1, vectors]`, with the vectors in the new order.
-      intercept: `[pairs]`.
-      owner: `[vectors]` old class index of each vector.
-      classes: `[classes]` old class indices in the new order.
-    """
-    count = len(classes)
-    old_pairs = {pair: number for number, pair in enumerate(reductions.pairs(count))}
-    found, offsets = np.zeros_like(coefficients), np.zeros_like(intercept)
-    for number, (first, second) in enumerate(reductions.pairs(count)):
-        old = int(classes[first]), int(classes[second])
-        side = 1.0 if old[0] < old[1] else -1.0
-        offsets[number] = side * intercept[old_pairs[min(old), max(old)]]
-        for own, other, slot in ((*old, second - 1), (*old[::-1], first)):
-            mine = owner == own
-            old_slot = other - 1 if other > own else other
-            found[slot, mine] = side * coefficients[old_slot, mine]
-    return (-found, -offsets) if count == 2 else (found, offsets)
-
-
-def _set_kernel(
-    estimator: Any, model: LibsvmModel, order: np.ndarray, kernel: str, num_features: int | None
-) -> None:
-    """Sets the support vectors and the fitted kernel."""
+        estimator.offset_ = -estimator.intercept_
     dtype = jax.dtypes.canonicalize_dtype(np.float64)
     if model.support is not None:
-        estimator.support_ = model.support[order]
-        estimator.support_vectors_ = np.empty((0, 0))
+        estimator.support_, estimator.support_vectors_ = model.support[order], np.empty((0, 0))
         least = int(estimator.support_.max(initial=-1)) + 1
         estimator.n_features_in_ = max(num_features or 0, least)
         estimator._kernel = FittedKernel(kernel, "matrix", dtype)
-        return
+        return estimator
     assert model.support_vectors is not None
     vectors = model.support_vectors[order].toarray()
     missing = max((num_features or 0) - vectors.shape[1], 0)
@@ -248,6 +197,37 @@ def _set_kernel(
     estimator._kernel = FittedKernel(
         kernel, "named", dtype, model.gamma, model.coef0, model.degree, origin
     )
+    return estimator
+
+
+def _sorted(
+    model: LibsvmModel, classes: np.ndarray, owner: np.ndarray, order: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the coefficients and intercepts of sorted classes, the second of two positive.
+
+    Args:
+      model: a classifier.
+      classes: `[classes]` the model's class indices in the new order.
+      owner: `[vectors]` the model's class index of each vector.
+      order: `[vectors]` the vectors in the new order.
+    """
+    pairs = reductions.pairs(len(classes))
+    number_of = {pair: number for number, pair in enumerate(pairs)}
+    found, intercepts = np.zeros_like(model.coefficients), np.zeros_like(model.rho)
+    for number, (first, second) in enumerate(pairs):
+        old = int(classes[first]), int(classes[second])
+        side = 1.0 if old[0] < old[1] else -1.0
+        intercepts[number] = -side * model.rho[number_of[min(old), max(old)]]
+        for own, other, row in ((*old, second - 1), (*old[::-1], first)):
+            mine = owner == own
+            found[row, mine] = side * model.coefficients[other - (other > own), mine]
+    side = -1.0 if len(classes) == 2 else 1.0
+    return side * found[:, order], side * intercepts
+
+
+def _name(table: dict[str, Any], value: Any) -> str:
+    """Returns the first name of a value."""
+    return next(name for name, known in table.items() if known == value)
 
 
 def _integers(classes: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ comments and `qid`.
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,8 +20,8 @@ from scipy import sparse
 
 from jaxml.errors import InputError
 from jaxml.svm.files._compression import open_file, write_file
-from jaxml.svm.files._formatting import format_rows, shortest
 from jaxml.svm.files._parser import LARGEST_INDEX, Grammar, Rows, join, read_rows, to_matrix
+from jaxml.svm.files._text import format_rows, shortest
 
 _BLOCK_ROWS = 4096
 
@@ -48,8 +48,7 @@ class Extent:
     """Size of a file.
 
     Attributes:
-      rows: number of examples.
-      num_features: number of features, the largest index counted from 1.
+      num_features: the largest index, counted from 1.
       entries: number of stored features.
       zero_based: whether the first feature has index 0.
       query_ids: whether examples have a query id.
@@ -85,7 +84,6 @@ def read_examples(
       dtype: float32 or float64, of the features.
 
     Raises:
-      ValueError: `num_features` < 1, or another `dtype`.
       InputError: the file cannot be read or has no examples, the query ids are missing, or a line
         is not a label, an optional `qid`, and finite features of increasing indices in range.
 
@@ -101,11 +99,9 @@ def read_examples(
       array([[0.5, 0. , 2. ],
              [0. , 1. , 0. ]])
     """
-    rows = join(list(_read(path, num_features, zero_based, dtype)))
-    lowest = int(rows.indices.min(initial=LARGEST_INDEX))
-    largest = int(rows.indices.max(initial=-1))
-    zero_based = _settle_base(path, num_features, zero_based, lowest, largest)
-    return _to_examples(path, rows, num_features, zero_based, query_id, dtype)
+    source = _Source(path, num_features, zero_based, query_id, dtype)
+    rows = join(list(source.blocks()))
+    return source.settled(*_index_range(rows)).examples(rows)
 
 
 def read_example_blocks(
@@ -128,12 +124,16 @@ def read_example_blocks(
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     path = Path(folder) / "train"
       ...     _ = path.write_text("+1 1:0.5 3:2\n-1 2:1\n+1 1:4\n")
-      ...     [block.x.shape for block in read_example_blocks(path, 2)]
-      [(2, 3), (1, 3)]
+      ...     scan_examples(path).rows, [b.x.shape for b in read_example_blocks(path, 2)]
+      (3, [(2, 3), (1, 3)])
     """
     if rows < 1:
         raise ValueError(f"`rows` must be >= 1, got {rows}")
-    return _blocks(path, rows, num_features, zero_based, query_id, dtype)
+    source = _Source(path, num_features, zero_based, query_id, dtype)
+    if num_features is None or zero_based is None:
+        extent = scan_examples(path, num_features=num_features, zero_based=zero_based)
+        source = replace(source, num_features=extent.num_features, zero_based=extent.zero_based)
+    return map(source.examples, _rebatch(source.blocks(), rows))
 
 
 def scan_examples(
@@ -142,26 +142,17 @@ def scan_examples(
     r"""Validates a data set and returns its size, holding one block in memory.
 
     Arguments and errors are those of `read_examples`.
-
-    Example:
-      >>> import tempfile
-      >>> with tempfile.TemporaryDirectory() as folder:
-      ...     path = Path(folder) / "train"
-      ...     _ = path.write_text("+1 1:0.5 3:2\n-1 2:1\n")
-      ...     scan_examples(path)
-      Extent(rows=2, num_features=3, entries=3, zero_based=False, query_ids=False)
     """
+    source = _Source(path, num_features, zero_based)
     examples, entries, lowest, largest, query_ids = 0, 0, LARGEST_INDEX, -1, False
-    for block in _read(path, num_features, zero_based, np.float64):
+    for block in source.blocks():
         examples += len(block.counts)
         entries += len(block.indices)
-        lowest = int(block.indices.min(initial=lowest))
-        largest = int(block.indices.max(initial=largest))
+        lowest, largest = _index_range(block, lowest, largest)
         query_ids = block.query_ids is not None
-    zero_based = _settle_base(path, num_features, zero_based, lowest, largest)
-    if num_features is None:
-        num_features = max(largest + zero_based, 0)
-    return Extent(examples, num_features, entries, zero_based, query_ids)
+    base = source.settled(lowest, largest).zero_based is True
+    width = max(largest + base, 0) if num_features is None else num_features
+    return Extent(examples, width, entries, base, query_ids)
 
 
 def write_examples(
@@ -189,8 +180,6 @@ def write_examples(
         comments.
 
     Raises:
-      TypeError: `x` or `y` are not real numbers.
-      ValueError: inconsistent shapes, or values out of range.
       InputError: the file cannot be written; an existing one is left unchanged.
 
     Example:
@@ -223,67 +212,61 @@ def write_examples(
     write_file(path, itertools.chain(comments, text))
 
 
-def _read(
-    path: Path, num_features: int | None, zero_based: bool | None, dtype: type[np.floating]
-) -> Iterator[Rows]:
-    """Reads at least one block of rows, with as many checks as the arguments allow."""
-    if num_features is not None and num_features < 1:
-        raise ValueError(f"`num_features` must be >= 1, got {num_features}")
-    if dtype not in (np.float32, np.float64):
-        raise ValueError(f"`dtype` must be float32 or float64, got {dtype}")
-    highest = LARGEST_INDEX if num_features is None else num_features - bool(zero_based)
-    grammar = Grammar(
-        lowest=int(zero_based is False), highest=min(highest, LARGEST_INDEX), dtype=dtype
-    )
-    empty = True
-    with open_file(path) as file:
-        for rows in read_rows(file, path, grammar):
-            empty = False
-            yield rows
-    if empty:
-        raise InputError(f"{path}: there must be at least one example")
+@dataclass(frozen=True)
+class _Source:
+    """A file, with the arguments of `read_examples`."""
+
+    path: Path
+    num_features: int | None
+    zero_based: bool | None
+    query_id: bool = False
+    dtype: type[np.floating] = np.float64
+
+    def __post_init__(self) -> None:
+        if self.num_features is not None and self.num_features < 1:
+            raise ValueError(f"`num_features` must be >= 1, got {self.num_features}")
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"`dtype` must be float32 or float64, got {self.dtype}")
+
+    def blocks(self) -> Iterator[Rows]:
+        """Reads at least one block of rows, with as many checks as the arguments allow."""
+        highest = LARGEST_INDEX
+        if self.num_features is not None:
+            highest = min(highest, self.num_features - bool(self.zero_based))
+        lowest = int(self.zero_based is False)
+        grammar = Grammar(lowest=lowest, highest=highest, dtype=self.dtype)
+        empty = True
+        with open_file(self.path) as file:
+            for rows in read_rows(file, self.path, grammar):
+                empty = False
+                yield rows
+        if empty:
+            raise InputError(f"{self.path}: there must be at least one example")
+
+    def settled(self, lowest: int, largest: int) -> "_Source":
+        """Sets whether the file is zero-based, given the range of its indices."""
+        if self.zero_based is not None:
+            return self
+        found = replace(self, zero_based=lowest == 0)
+        if lowest == 0 and self.num_features == largest:
+            # The largest index is out of range for a zero-based file; reading again names the line.
+            for _ in found.blocks():
+                pass
+        return found
+
+    def examples(self, rows: Rows) -> Examples:
+        """Returns the examples of rows of a settled source."""
+        if self.query_id and rows.query_ids is None:
+            raise InputError(f"{self.path}: lines must have a qid for query_id=True")
+        zero_based = self.zero_based is True
+        x = to_matrix(rows, int(not zero_based), self.num_features, self.dtype)
+        query_ids = rows.query_ids if self.query_id else None
+        return Examples(x, rows.numbers[:, 0], query_ids, zero_based)
 
 
-def _settle_base(
-    path: Path, num_features: int | None, zero_based: bool | None, lowest: int, largest: int
-) -> bool:
-    """Returns whether a file is zero-based, given the range of its indices."""
-    if zero_based is not None:
-        return zero_based
-    if lowest == 0 and num_features == largest:
-        # The largest index is out of range for a zero-based file; reading again names the line.
-        for _ in _read(path, num_features, True, np.float64):
-            pass
-    return lowest == 0
-
-
-def _to_examples(
-    path: Path,
-    rows: Rows,
-    num_features: int | None,
-    zero_based: bool,
-    query_id: bool,
-    dtype: type[np.floating],
-) -> Examples:
-    if query_id and rows.query_ids is None:
-        raise InputError(f"{path}: lines must have a qid for query_id=True")
-    x = to_matrix(rows, int(not zero_based), num_features, dtype)
-    return Examples(x, rows.numbers[:, 0], rows.query_ids if query_id else None, zero_based)
-
-
-def _blocks(
-    path: Path,
-    rows: int,
-    num_features: int | None,
-    zero_based: bool | None,
-    query_id: bool,
-    dtype: type[np.floating],
-) -> Iterator[Examples]:
-    if num_features is None or zero_based is None:
-        extent = scan_examples(path, num_features=num_features, zero_based=zero_based)
-        num_features, zero_based = extent.num_features, extent.zero_based
-    for block in _rebatch(_read(path, num_features, zero_based, dtype), rows):
-        yield _to_examples(path, block, num_features, zero_based, query_id, dtype)
+def _index_range(rows: Rows, lowest: int = LARGEST_INDEX, largest: int = -1) -> tuple[int, int]:
+    """Returns the lowest and the largest index, of these rows and of those before them."""
+    return int(rows.indices.min(initial=lowest)), int(rows.indices.max(initial=largest))
 
 
 def _rebatch(blocks: Iterator[Rows], rows: int) -> Iterator[Rows]:

@@ -10,9 +10,8 @@ import numpy as np
 
 from jaxml.errors import InputError
 from jaxml.svm.files._compression import open_file, write_file
-from jaxml.svm.files._formatting import shortest
-from jaxml.svm.files._header import read_header
 from jaxml.svm.files._parser import Grammar, read_all
+from jaxml.svm.files._text import format_header, join_columns, read_header
 
 CLASSIFIERS = (
     *("L2R_LR", "L2R_L2LOSS_SVC_DUAL", "L2R_L2LOSS_SVC", "L2R_L1LOSS_SVC_DUAL", "MCSVM_CS"),
@@ -42,9 +41,6 @@ class LiblinearModel:
       bias_weights: float64 `[functions]` weights of the constant feature, or None.
       labels: int64 `[classes]`; None for regression and one-class models.
       rho: offset of `ONECLASS_SVM`, otherwise None.
-
-    Raises:
-      ValueError: unknown names or inconsistent shapes.
     """
 
     solver_type: str
@@ -91,15 +87,9 @@ def read(path: Path) -> LiblinearModel:
     with open_file(path) as file:
         header = read_header(file, path, _KEYS, "w")
         solver_type = header.word("solver_type", SOLVER_TYPES)
-        classes = header.size("nr_class", least=1)
-        labels, rho = None, None
-        if solver_type in CLASSIFIERS:
-            labels = header.integers("label", classes)
-        elif classes != 2:
-            header.reject("nr_class", f"must be 2 for {solver_type}, got {classes}")
-        if solver_type == "ONECLASS_SVM":
-            rho = float(header.reals("rho", 1)[0])
-        features, bias = header.size("nr_feature"), float(header.reals("bias", 1)[0])
+        classes, labels = header.classes(solver_type, is_classifier=solver_type in CLASSIFIERS)
+        rho = header.real("rho") if solver_type == "ONECLASS_SVM" else None
+        features, bias = header.size("nr_feature"), header.real("bias")
         numbers = _count_functions(solver_type, classes)
         grammar = Grammar(numbers=numbers, name="weight", highest=-1, query_ids=False, ended=True)
         weights = read_all(file, path, grammar, header.line).numbers.T.copy()
@@ -118,15 +108,16 @@ def write(path: Path, model: LiblinearModel) -> None:
     weights = model.weights
     if model.bias_weights is not None:
         weights = np.concatenate([weights, model.bias_weights[:, None]], axis=1)
-    text = [f"solver_type {model.solver_type}", f"nr_class {_count_classes(model)}"]
-    if model.labels is not None:
-        text.append(" ".join(["label", *map(str, model.labels.tolist())]))
-    text += [f"nr_feature {model.weights.shape[1]}", f"bias {shortest(np.array([model.bias]))[0]}"]
-    if model.rho is not None:
-        text.append(f"rho {shortest(np.array([model.rho]))[0]}")
-    columns = zip(*map(shortest, weights), strict=True)
-    text += ["w", *(" ".join(row) for row in columns), ""]
-    write_file(path, ["\n".join(text).encode()])
+    fields = (
+        ("solver_type", model.solver_type),
+        ("nr_class", _count_classes(model)),
+        ("label", model.labels),
+        ("nr_feature", model.weights.shape[1]),
+        ("bias", model.bias),
+        ("rho", model.rho),
+    )
+    rows = "".join(f"{row}\n" for row in join_columns(weights))
+    write_file(path, [format_header(fields, "w"), rows.encode()])
 
 
 def _count_classes(model: LiblinearModel) -> int:

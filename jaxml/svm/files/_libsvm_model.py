@@ -3,7 +3,6 @@
 Reference: `svm_save_model` and `svm_load_model` of libsvm 3.37, which define the format.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ from scipy import sparse
 
 from jaxml.errors import InputError
 from jaxml.svm.files._compression import open_file, write_file
-from jaxml.svm.files._formatting import format_rows, shortest
-from jaxml.svm.files._header import Header, read_header
 from jaxml.svm.files._parser import LARGEST_INDEX, Grammar, Rows, read_all, to_matrix
+from jaxml.svm.files._text import Header, format_header, format_rows, join_columns, read_header
 
 CLASSIFIERS = ("c_svc", "nu_svc")
 SVM_TYPES = (*CLASSIFIERS, "one_class", "epsilon_svr", "nu_svr")
@@ -64,18 +62,13 @@ class LibsvmModel:
         precomputed kernel.
       support: int64 `[vectors]` indices of the support vectors for a precomputed kernel, from 0;
         otherwise None.
-      degree: degree of the polynomial kernel.
-      gamma: coefficient of the polynomial, rbf and sigmoid kernels.
-      coef0: constant of the polynomial and sigmoid kernels.
+      degree, gamma, coef0: hyper-parameters of the kernel, see `SVC`.
       labels: int64 `[classes]`; None without classes.
       num_support: int64 `[classes]` number of support vectors; None without classes.
       prob_a: float64 slopes of the sigmoids of the probabilities, in the shape of `rho`, or the
         scale of the noise of a regression; None without probabilities.
       prob_b: float64 offsets of the sigmoids, or None.
       density_marks: float64 `[10]` for a one-class model with probabilities, or None.
-
-    Raises:
-      ValueError: unknown names or inconsistent shapes.
     """
 
     svm_type: str
@@ -149,12 +142,19 @@ def read(path: Path, *, num_features: int | None = None, zero_based: bool = Fals
 
 def write(path: Path, model: LibsvmModel, *, zero_based: bool = False) -> None:
     """Writes a model file that libsvm reads, with all digits of each number."""
-    heads = [" ".join(row) for row in zip(*map(shortest, model.coefficients), strict=True)]
+    fields = (
+        ("svm_type", model.svm_type),
+        ("kernel_type", model.kernel_type),
+        *((key, getattr(model, key)) for key in KERNEL_TYPES[model.kernel_type]),
+        ("nr_class", len(model.coefficients) + 1),
+        ("total_sv", model.coefficients.shape[1]),
+        *((key, getattr(model, name)) for key, name in _NAMES.items()),
+    )
     x, first = model.support_vectors, 0 if zero_based else 1
     if x is None:
         x, first = sparse.csr_array(np.asarray(model.support)[:, None] + 1.0), 0
-    header = "".join(f"{key} {value}".rstrip() + "\n" for key, value in _header(model))
-    write_file(path, [header.encode(), b"SV\n", format_rows(heads, x, first)])
+    rows = format_rows(join_columns(model.coefficients), x, first)
+    write_file(path, [format_header(fields, "SV"), rows])
 
 
 def _shapes(model: LibsvmModel) -> dict[str, tuple[int, ...] | None]:
@@ -180,17 +180,15 @@ def _read_fields(header: Header) -> dict[str, Any]:
     kernel_type = header.word("kernel_type", KERNEL_TYPES)
     fields: dict[str, Any] = {"svm_type": svm_type, "kernel_type": kernel_type}
     for key in KERNEL_TYPES[kernel_type]:
-        fields[key] = header.size(key) if key == "degree" else float(header.reals(key, 1)[0])
-    classes = header.size("nr_class", least=1)
-    if svm_type in CLASSIFIERS:
-        fields["labels"] = header.integers("label", classes)
+        fields[key] = header.size(key) if key == "degree" else header.real(key)
+    classes, labels = header.classes(svm_type, is_classifier=svm_type in CLASSIFIERS)
+    if labels is not None:
+        fields["labels"] = labels
         fields["num_support"] = header.integers("nr_sv", classes)
         if fields["num_support"].min() < 0:
             header.reject("nr_sv", f"must be >= 0, got {fields['num_support'].min()}")
         if classes == 1 and header.size("total_sv"):
             header.reject("total_sv", f"must be 0 for one class, got {header.size('total_sv')}")
-    elif classes != 2:
-        header.reject("nr_class", f"must be 2 for {svm_type}, got {classes}")
     pairs = classes * (classes - 1) // 2
     counts = {"rho": pairs, "probA": pairs, "probB": pairs, "prob_density_marks": _MARKS}
     for key, count in counts.items():
@@ -205,16 +203,3 @@ def _read_support(path: Path, rows: Rows) -> np.ndarray:
     if not good:
         raise InputError(f"{path}: lines after SV must have 0:index, with an index >= 1")
     return rows.values.astype(np.int64) - 1
-
-
-def _header(model: LibsvmModel) -> Iterator[tuple[str, str]]:
-    """Yields the keys and values of the header in libsvm's order."""
-    yield "svm_type", model.svm_type
-    yield "kernel_type", model.kernel_type
-    for key in KERNEL_TYPES[model.kernel_type]:
-        yield key, shortest(np.array([getattr(model, key)]))[0]
-    yield "nr_class", str(len(model.coefficients) + 1)
-    yield "total_sv", str(model.coefficients.shape[1])
-    for key, name in _NAMES.items():
-        if getattr(model, name) is not None:
-            yield key, " ".join(shortest(getattr(model, name)))

@@ -16,13 +16,9 @@ def read_model(
 
     Args:
       path: the file.
-      num_features: number of features of the data. libsvm's files do not store it; None for as many
-        as the largest index needs. liblinear's files do, and it must be equal.
+      num_features: number of features of the data, at least 1. libsvm's files do not store it; None
+        for as many as the largest index needs. liblinear's files do, and it must be equal.
       zero_based: whether the first feature has index 0 in a file of libsvm.
-
-    Raises:
-      ValueError: `num_features` < 1.
-      InputError: the file cannot be read, is invalid, or has another number of features.
 
     Example:
       >>> import tempfile
@@ -54,14 +50,8 @@ def write_model(
 ) -> None:
     """Writes a model file that libsvm or liblinear reads, with all digits of each number.
 
-    Args:
-      path: the file.
-      model: the model.
-      zero_based: whether the first feature gets index 0 in a file of libsvm.
-
-    Raises:
-      ValueError: a number is not finite.
-      InputError: the file cannot be written; an existing one is left unchanged.
+    Numbers must be finite. With `zero_based`, the first feature gets index 0 in a file of libsvm.
+    An existing file is left unchanged if writing fails.
 
     Example:
       >>> import tempfile

@@ -33,21 +33,13 @@ _KIND[list(b"+-.eE")] = _PART_OF_NUMBER
 
 
 class Rows(NamedTuple):
-    """Parsed rows, with the indices of the file.
+    """Parsed rows, with the indices of the file."""
 
-    Attributes:
-      numbers: float64 `[rows, numbers]` leading numbers.
-      query_ids: int64 `[rows]`, or None.
-      counts: int64 `[rows]` number of entries of each row.
-      indices: int32 `[entries]`, increasing within each row.
-      values: float64 `[entries]`, finite.
-    """
-
-    numbers: np.ndarray
-    query_ids: np.ndarray | None
-    counts: np.ndarray
-    indices: np.ndarray
-    values: np.ndarray
+    numbers: np.ndarray  # float64 `[rows, numbers]`: the leading ones
+    query_ids: np.ndarray | None  # int64 `[rows]`
+    counts: np.ndarray  # int64 `[rows]`: the number of entries
+    indices: np.ndarray  # int32 `[entries]`, increasing within each row
+    values: np.ndarray  # float64 `[entries]`, finite
 
 
 @dataclass(frozen=True)
@@ -74,22 +66,16 @@ class Grammar:
 
 
 def read_rows(file: BufferedIOBase, path: Path, grammar: Grammar, line: int = 1) -> Iterator[Rows]:
-    """Reads the rest of a file in blocks of at least one row.
+    """Reads the rest of a file, from the given line on, in blocks of at least one row.
 
-    Args:
-      file: file opened for reading.
-      path: its name, for messages.
-      grammar: rules of a row.
-      line: number of the next line.
-
-    Raises:
-      InputError: a line is not a valid row; the message names file, line and token.
+    The `InputError` for an invalid row names file, line and token.
     """
     for text in whole_lines(file, path, ended=grammar.ended):
-        rows = _parse(text, grammar)
-        if rows is None:
-            _raise_error(text, grammar, path, line)
-        elif len(rows.counts):
+        try:
+            rows = _parse(text, grammar)
+        except ValueError:
+            raise _error(text, grammar, path, line) from None
+        if len(rows.counts):
             yield rows
             grammar = replace(grammar, query_ids=rows.query_ids is not None)
         line += text.count(b"\n")
@@ -122,11 +108,7 @@ def to_matrix(
 ) -> sparse.csr_array:
     """Returns the entries of rows as a `[rows, num_features]` matrix.
 
-    Args:
-      rows: parsed rows.
-      first: index of the first feature in the file, 0 or 1.
-      num_features: width of the matrix; None for the width that the largest index needs.
-      dtype: dtype of the matrix.
+    The first feature has index `first` in the file; by default the largest index is the last one.
     """
     indices = rows.indices - first
     ends = np.concatenate([[0], np.cumsum(rows.counts)])
@@ -143,59 +125,46 @@ def is_finite(token: bytes, dtype: type[np.floating] = np.float64) -> bool:
         return bool(_NUMBER.fullmatch(token) and np.isfinite(dtype(float(token))))
 
 
-def _parse(text: bytes, grammar: Grammar) -> Rows | None:
-    """Parses whole lines; returns None if one of them is invalid."""
+def _parse(text: bytes, grammar: Grammar) -> Rows:
+    """Parses whole lines; raises ValueError if one of them is invalid."""
     text = _COMMENT.sub(b"", text) if b"#" in text else text
     with_query = grammar.query_ids is not False and b"qid:" in text
     # A query id is parsed as the value of a first index.
     fields = _split(text.replace(b"qid:", b"000:") if with_query else text)
     counts = _count_entries(fields, grammar.numbers)
-    if counts is None:
-        return None
-    parsed = _parse_numbers(fields)
+    values, is_digits = _parse_numbers(fields)
     index = np.flatnonzero(fields.is_index)
-    if parsed is None or not parsed.digits[index].all():
-        return None
+    _require(is_digits[index].all())
     query_ids = None
     if with_query:
-        query_ids = _query_ids(text, fields, parsed, counts, fields.first + grammar.numbers)
-        if query_ids is None:
-            return None
+        first = fields.first + grammar.numbers
+        queries = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("q")) + 1
+        _require((counts > 0).all() and np.array_equal(fields.starts[first], queries))
+        _require(is_digits[first + 1].all())
+        query_ids = values[first + 1].astype(np.int64)
         index = np.delete(index, np.cumsum(counts) - counts)
         counts = counts - 1
-    elif grammar.query_ids and len(counts):
-        return None
-    leading = fields.first[:, None] + np.arange(grammar.numbers)
-    indices = parsed.values[index].astype(np.int64)
-    rows = Rows(parsed.values[leading], query_ids, counts, indices, parsed.values[index + 1])
-    return rows._replace(indices=indices.astype(np.int32)) if _in_bounds(rows, grammar) else None
+    _require(with_query or not grammar.query_ids or not len(counts))
+    leading = values[fields.first[:, None] + np.arange(grammar.numbers)]
+    rows = Rows(leading, query_ids, counts, values[index].astype(np.int64), values[index + 1])
+    _require(_in_bounds(rows, grammar))
+    return rows._replace(indices=rows.indices.astype(np.int32))
+
+
+def _require(condition: bool | np.bool_) -> None:
+    if not condition:
+        raise ValueError
 
 
 class _Fields(NamedTuple):
-    """Tokens between separators.
-
-    Attributes:
-      raw: bytes of the text, between two line breaks.
-      kind: kind of each byte.
-      starts: start of each field.
-      ends: end of each field.
-      is_index: whether a colon follows.
-      first: first field of each line that has one.
-    """
+    """The bytes of a text between two line breaks, and its tokens between separators."""
 
     raw: np.ndarray
-    kind: np.ndarray
+    kind: np.ndarray  # of each byte
     starts: np.ndarray
     ends: np.ndarray
-    is_index: np.ndarray
-    first: np.ndarray
-
-
-class _Parsed(NamedTuple):
-    """The value of each field, and whether it consists of digits only."""
-
-    values: np.ndarray
-    digits: np.ndarray
+    is_index: np.ndarray  # whether a colon follows
+    first: np.ndarray  # the first field of each line that has one
 
 
 def _split(text: bytes) -> _Fields:
@@ -215,14 +184,14 @@ def _split(text: bytes) -> _Fields:
     )
 
 
-def _count_entries(fields: _Fields, numbers: int) -> np.ndarray | None:
-    """Counts the entries of each row; returns None if a row is not numbers and then entries."""
+def _count_entries(fields: _Fields, numbers: int) -> np.ndarray:
+    """Counts the entries of each row, which must be numbers and then entries."""
     index = np.flatnonzero(fields.is_index)
     per_row = np.diff(fields.first, append=len(fields.starts)) - numbers
     counts = per_row // 2
     # Each field is a leading number, an index, or the value directly after an index and its colon.
     # Counting them shows that they are in this order.
-    whole = (
+    _require(
         (counts >= 0).all()
         and (per_row % 2 == 0).all()
         and counts.sum() == len(index) == np.count_nonzero(fields.raw == ord(":"))
@@ -231,13 +200,12 @@ def _count_entries(fields: _Fields, numbers: int) -> np.ndarray | None:
         and (fields.starts[index + 1] == fields.ends[index] + 1).all()
         and not fields.is_index[fields.first[:, None] + np.arange(numbers)].any()
     )
-    return counts if whole else None
+    return counts
 
 
-def _parse_numbers(fields: _Fields) -> _Parsed | None:
-    """Parses all fields as numbers; returns None if that fails."""
-    if fields.kind.max() == _ELSE:
-        return None
+def _parse_numbers(fields: _Fields) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the value of each field, and whether it consists of digits only."""
+    _require(fields.kind.max() != _ELSE)
     lengths = fields.ends - fields.starts
     digits = lengths <= _MOST_DIGITS
     others = np.flatnonzero(fields.kind == _PART_OF_NUMBER)
@@ -246,20 +214,9 @@ def _parse_numbers(fields: _Fields) -> _Parsed | None:
     values[digits] = _parse_digits(fields.raw, fields.starts[digits], lengths[digits])
     if not digits.all():
         decimals = _parse_decimals(fields, np.repeat(~digits, lengths))
-        if decimals is None or len(decimals) != np.count_nonzero(~digits):
-            return None
+        _require(len(decimals) == np.count_nonzero(~digits))
         values[~digits] = decimals
-    return _Parsed(values, digits)
-
-
-def _query_ids(
-    text: bytes, fields: _Fields, parsed: _Parsed, counts: np.ndarray, at: np.ndarray
-) -> np.ndarray | None:
-    """Returns the query ids, or None if they are not the first entries."""
-    queries = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("q")) + 1
-    if not ((counts > 0).all() and np.array_equal(fields.starts[at], queries)):
-        return None
-    return parsed.values[at + 1].astype(np.int64) if parsed.digits[at + 1].all() else None
+    return values, digits
 
 
 def _parse_digits(raw: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -272,21 +229,17 @@ def _parse_digits(raw: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> n
     return values
 
 
-def _parse_decimals(fields: _Fields, chosen: np.ndarray) -> np.ndarray | None:
+def _parse_decimals(fields: _Fields, chosen: np.ndarray) -> np.ndarray:
     """Parses the fields whose bytes are chosen with NumPy's text parser."""
     text = np.full_like(fields.raw, ord(" "))
     places = np.flatnonzero(fields.kind != _SEPARATOR)[chosen]
     text[places] = fields.raw[places]
-    try:
-        return np.fromstring(text.tobytes(), sep=" ")
-    except ValueError:
-        return None
+    return np.fromstring(text.tobytes(), sep=" ")
 
 
 def _in_bounds(rows: Rows, grammar: Grammar) -> bool:
     """Returns whether indices increase within their bounds and numbers are finite."""
-    growing = np.diff(rows.indices) > 0
-    ends = np.cumsum(rows.counts)
+    growing, ends = np.diff(rows.indices) > 0, np.cumsum(rows.counts)
     with np.errstate(over="ignore"):
         values = rows.values.astype(grammar.dtype)
     growing[ends[(ends > 0) & (ends < len(rows.indices))] - 1] = True
@@ -299,17 +252,16 @@ def _in_bounds(rows: Rows, grammar: Grammar) -> bool:
     )
 
 
-def _raise_error(text: bytes, grammar: Grammar, path: Path, line: int) -> None:
-    """Raises an error for the first invalid line of a text that `_parse` has rejected."""
+def _error(text: bytes, grammar: Grammar, path: Path, line: int) -> Exception:
+    """Returns an error for the first invalid line of a text that `_parse` has rejected."""
     for number, content in enumerate(text.split(b"\n"), line):
         tokens = _COMMENT.sub(b"", content).split()
         if not tokens:
             continue
-        problem = _problem(tokens, grammar)
-        if problem:
-            raise InputError(f"{path}, line {number}: {problem}")
+        if problem := _problem(tokens, grammar):
+            return InputError(f"{path}, line {number}: {problem}")
         grammar = replace(grammar, query_ids=_has_query(tokens[grammar.numbers :]))
-    raise AssertionError(f"{path}: accepted line by line, but not as a block")
+    return AssertionError(f"{path}: accepted line by line, but not as a block")
 
 
 def _problem(tokens: list[bytes], grammar: Grammar) -> str | None:
@@ -334,10 +286,8 @@ def _problem_of_entries(entries: list[bytes], grammar: Grammar) -> str | None:
     previous = -1
     for token in entries:
         if grammar.highest < 0:
-            plural = "s" * (grammar.numbers != 1)
-            return (
-                f"line must end after {grammar.numbers} {grammar.name}{plural}, got {_show(token)}"
-            )
+            count = f"{grammar.numbers} {grammar.name}{'s' * (grammar.numbers != 1)}"
+            return f"line must end after {count}, got {_show(token)}"
         digits, colon, value = token.partition(b":")
         if not (colon and _INDEX.fullmatch(digits)):
             return f"feature must be index:value, got {_show(token)}"

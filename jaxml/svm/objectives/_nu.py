@@ -48,9 +48,6 @@ class OneClass(Problem):
     def best_offsets(self, outputs: Array) -> tuple[Array, ...]:
         return (box.quantile(outputs, self.costs(outputs), _mass(self, outputs)),)
 
-    def bounds(self, alpha: Array) -> tuple[Array, Array]:
-        return jnp.zeros_like(alpha), self.costs(alpha)
-
     def equalities(self, alpha: Array) -> Equalities:
         return jnp.ones_like(alpha)[None], _mass(self, alpha)[None]
 
@@ -106,9 +103,6 @@ class NuClassification(Problem):
         )
         return (zero - one) / 2, (zero + one) / 2
 
-    def bounds(self, alpha: Array) -> tuple[Array, Array]:
-        return jnp.zeros_like(alpha), self.costs(alpha)
-
     def equalities(self, alpha: Array) -> Equalities:
         signs = signs_of(self.labels, alpha.dtype)
         members = jnp.stack([signs == -1, signs == 1]).astype(alpha.dtype)
@@ -146,7 +140,6 @@ class NuRegression(Problem):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.check_array("targets", self.targets, ("samples",))
         _check_nu(self.nu)
 
     def cost(self, outputs: Array, intercept: Scalar, epsilon: Scalar) -> Array:
@@ -170,19 +163,8 @@ class NuRegression(Problem):
     def gain(self, alpha: Array) -> Array:
         return jnp.vdot(alpha, self.targets)
 
-    def bounds(self, alpha: Array) -> tuple[Array, Array]:
-        costs = self.costs(alpha)
-        return -costs, costs
-
-    def equalities(self, alpha: Array) -> Equalities:
-        return jnp.ones_like(alpha)[None], jnp.zeros(1, alpha.dtype)
-
     def excess(self, alpha: Array) -> Array:
         return jnp.abs(alpha).sum() - _mass(self, alpha)
-
-    def products(self, alpha: Array) -> Array:
-        validation.check_precision(alpha=alpha, targets=self.targets)
-        return super().products(alpha)
 
     def check_separable(self, function: str) -> None:
         rule = f"must be Regression at the best epsilon for {function}"

@@ -1,4 +1,7 @@
-"""Primal, dual, and the measures of optimality between them, for every `Problem`."""
+"""Primal, dual, and the measures of optimality between them, for every `Problem`.
+
+The package's docstring describes the arguments that the functions share.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -22,15 +25,8 @@ def primal(problem: Problem, weights: Weights, *offsets: Offset) -> Value:
 
     .. math:: P(w, b) = \tfrac12 |w|^2 + \text{cost}(x w, b)
 
-    The intercept counts as a weight where it is penalized; `penalty="l1"` sums magnitudes.
-
-    Args:
-      problem: with samples `x`.
-      weights: `[features]`, or `[features, classes]`.
-      *offsets: as of `cost`.
-
-    Returns:
-      A scalar, in float32 at least.
+    The intercept counts as a weight where it is penalized; `penalty="l1"` sums magnitudes. Requires
+    samples `x`.
 
     Example:
       >>> x, labels = jnp.array([[1.0], [3.0], [-1.0]]), jnp.array([1, 1, 0])
@@ -41,31 +37,20 @@ def primal(problem: Problem, weights: Weights, *offsets: Offset) -> Value:
     x = problem.linear_samples("primal")
     validation.check_array("weights", weights, (x.shape[1], *weights.shape[1:2]))
     weights, x = inputs.at_least_float32(weights, x)
-    outputs = x @ weights
-    value = cost(problem, outputs, *offsets)
     counted: list[Array] = [weights]
     if problem.bias == "penalized" and offsets:
         b = jnp.asarray(offsets[0]).astype(weights.dtype)
         counted.append(jnp.broadcast_to(b, weights.shape[1:]))
-    if problem.penalty == "l1":
-        return value + regularizers.l1(counted, strength=1.0, select=_every)
-    return value + regularizers.l2(counted, strength=0.5, select=_every)
+    norm, strength = (regularizers.l1, 1.0) if problem.penalty == "l1" else (regularizers.l2, 0.5)
+    penalty = norm(counted, strength=strength, select=lambda *_: True)
+    return cost(problem, x @ weights, *offsets) + penalty
 
 
 def cost(problem: Problem, outputs: Outputs, *offsets: Offset) -> Value:
     r"""Computes the data term of the primal: C times the weighted sum of the losses.
 
-    The outputs may come from anywhere, for example from a network.
-
-    Args:
-      problem: needs neither `x` nor `gram`.
-      outputs: `[samples]`, or `[samples, classes]`: :math:`\langle w, \phi(x_i) \rangle`.
-      *offsets: the intercept (default 0) of `Classification`, `Regression` and `Multiclass`
-        (there `[classes]`); rho of `OneClass`; the intercept and rho of `NuClassification`; the
-        intercept and epsilon of `NuRegression`.
-
-    Returns:
-      A scalar, in float32 at least. At the kink of a hinge the gradient is the mean of the slopes.
+    The outputs may come from anywhere, for example from a network. At the kink of a hinge the
+    gradient is the mean of the slopes.
 
     Example:
       >>> problem = Classification(jnp.array([1, 1, 0]), C=2.0, loss="hinge")
@@ -78,21 +63,9 @@ def cost(problem: Problem, outputs: Outputs, *offsets: Offset) -> Value:
 
 
 def dual(problem: Problem, alpha: Outputs) -> Value:
-    """Computes the dual objective, a lower bound of the primal where alpha is feasible.
+    """Computes the dual objective, a lower bound of the primal where `infeasibility` is 0.
 
-    Args:
-      problem: with `x` or `gram`, unless the penalty is "l1".
-      alpha: `[samples]`, or `[samples, classes]`, in float32 or float64 like the data; feasible
-        where `infeasibility` is 0.
-
-    Returns:
-      A scalar of alpha's dtype.
-
-    Example:
-      >>> x, labels = jnp.array([[1.0], [-1.0]]), jnp.array([1, 0])
-      >>> problem = Classification(labels, C=1.0, loss="hinge", x=x)
-      >>> float(dual(problem, jnp.array([0.5, 0.5])))
-      0.5
+    Requires `x` or `gram`, unless the penalty is "l1".
     """
     _check_variables(problem, alpha)
     if problem.penalty == "l1":
@@ -104,20 +77,9 @@ def dual(problem: Problem, alpha: Outputs) -> Value:
 def kernel_primal(problem: Problem, alpha: Outputs, *offsets: Offset) -> Value:
     r"""Computes the primal at the weights :math:`w = \sum_i \beta_i \phi(x_i)` of a dual point.
 
-    Args:
-      problem: with `x` or `gram`, and the penalty "l2".
-      alpha: as of `dual`; not necessarily feasible.
-      *offsets: as of `cost`. By default the best ones, without gradients (by the envelope theorem
-        those of the primal are right), or the sum of beta where the intercept is penalized.
-
-    Returns:
-      A scalar of alpha's dtype.
-
-    Example:
-      >>> x, labels = jnp.array([[1.0], [-1.0]]), jnp.array([1, 0])
-      >>> problem = Classification(labels, C=1.0, loss="hinge", x=x)
-      >>> float(kernel_primal(problem, jnp.array([0.5, 0.5])))
-      0.5
+    Requires `x` or `gram`, and the penalty "l2"; alpha need not be feasible. The offsets are by
+    default the best ones, without gradients (by the envelope theorem those of the primal are
+    right), or the sum of beta where the intercept is penalized.
 
     Reference: Chapelle, "Training a support vector machine in the primal", 2007.
     """
@@ -134,12 +96,7 @@ def kernel_primal(problem: Problem, alpha: Outputs, *offsets: Offset) -> Value:
 def best_offsets(problem: Problem, outputs: Outputs) -> tuple[Value, ...]:
     """Returns the offsets of least cost, ignoring their penalty; found by bisection.
 
-    Args:
-      problem: needs neither `x` nor `gram`; not `Multiclass`.
-      outputs: `[samples]`, without offsets.
-
-    Returns:
-      Scalars in float32 at least: the `*offsets` of `cost`. No gradients pass through them.
+    No gradients pass through them. Not for `Multiclass`.
 
     Example:
       >>> problem = Classification(jnp.array([1, 0]), C=1.0)
@@ -160,14 +117,6 @@ def dual_point(problem: Problem, outputs: Outputs, *offsets: Offset) -> Outputs:
     For a squared hinge the optimal outputs give the optimal variables. They are within their
     bounds; `project` establishes the equality constraints.
 
-    Args:
-      problem: needs neither `x` nor `gram`.
-      outputs: as of `cost`.
-      *offsets: as of `cost`.
-
-    Returns:
-      The shape of `outputs`, in float32 at least.
-
     Example:
       >>> problem = Classification(jnp.array([1, 0]), C=1.0)
       >>> dual_point(problem, jnp.array([0.5, 2.0])).tolist()
@@ -183,20 +132,7 @@ def duality_gap(problem: Problem, alpha: Outputs, weights: Weights, *offsets: Of
 
     .. math:: P(w, b) - D(\alpha) \ge P(w, b) - \min P \ge 0
 
-    Args:
-      problem: with samples `x`.
-      alpha: feasible, as of `dual`.
-      weights: as of `primal`, of alpha's dtype.
-      *offsets: as of `cost`.
-
-    Returns:
-      A scalar of alpha's dtype, non-negative up to rounding.
-
-    Example:
-      >>> x, labels = jnp.array([[1.0], [-1.0]]), jnp.array([1, 0])
-      >>> problem = Classification(labels, C=1.0, loss="hinge", x=x)
-      >>> float(duality_gap(problem, jnp.array([0.5, 0.5]), jnp.array([0.5]), 0.0))
-      0.625
+    Requires samples `x`, and alpha to be feasible. Non-negative up to rounding.
 
     Reference: Boyd and Vandenberghe, "Convex optimization", 2004, chapter 5.
     """
@@ -206,22 +142,7 @@ def duality_gap(problem: Problem, alpha: Outputs, weights: Weights, *offsets: Of
 
 
 def kernel_duality_gap(problem: Problem, alpha: Outputs, *offsets: Offset) -> Value:
-    """Computes the duality gap at the weights of a dual point, see `kernel_primal`.
-
-    Args:
-      problem: with `x` or `gram`, and the penalty "l2".
-      alpha: feasible, as of `dual`.
-      *offsets: as of `kernel_primal`.
-
-    Returns:
-      A scalar of alpha's dtype, non-negative up to rounding.
-
-    Example:
-      >>> x, labels = jnp.array([[1.0], [-1.0]]), jnp.array([1, 0])
-      >>> problem = Classification(labels, C=1.0, loss="hinge", x=x)
-      >>> float(kernel_duality_gap(problem, jnp.array([0.25, 0.25])))
-      0.75
-    """
+    """Computes the duality gap at the weights of a feasible dual point, see `kernel_primal`."""
     return kernel_primal(problem, alpha, *offsets) - dual(problem, alpha)
 
 
@@ -237,19 +158,8 @@ def kkt_residual(problem: Problem, alpha: Outputs) -> Value:
     penalized or absent) the largest projected gradient. liblinear compares the range of the latter
     with its tolerance, of which this is between one half and one.
 
-    Args:
-      problem: with `x` or `gram`; not `NuRegression` (use `Regression` with its optimal tube), nor
-        `Multiclass` with a free intercept.
-      alpha: within its bounds, as of `dual`.
-
-    Returns:
-      A scalar of alpha's dtype in the unit of the outputs, non-negative; 0 at the optimum.
-
-    Example:
-      >>> x, labels = jnp.array([[1.0], [-1.0]]), jnp.array([1, 0])
-      >>> problem = Classification(labels, C=1.0, loss="hinge", x=x)
-      >>> float(kkt_residual(problem, jnp.array([0.25, 0.25])))
-      1.0
+    It is in the unit of the outputs, and 0 at the optimum. Requires `x` or `gram`. Not for
+    `NuRegression` (use `Regression` with its optimal tube), nor `Multiclass` with a free intercept.
 
     References: Chang and Lin, "LIBSVM: a library for support vector machines", 2011; Keerthi et
     al., "A sequential dual method for large scale multi-class linear SVMs", 2008.
@@ -259,7 +169,8 @@ def kkt_residual(problem: Problem, alpha: Outputs) -> Value:
     _check_variables(problem, alpha)
     slopes = problem.coefficients(problem.penalized_products(alpha))
     rates = jax.grad(problem.gain)(alpha) - slopes
-    kink = jnp.where(alpha == 0, jnp.asarray(problem.kink).astype(alpha.dtype), 0.0)
+    # Where a dual variable is 0, the edges of the tube make the slope of the dual fall by epsilon.
+    kink = jnp.where(alpha == 0, jnp.asarray(problem.epsilon).astype(alpha.dtype), 0.0)
 
     def violation(
         up: Array, down: Array, alpha: Array, bounds: tuple[Array, Array], equalities: Equalities
@@ -279,14 +190,9 @@ def kkt_residual(problem: Problem, alpha: Outputs) -> Value:
 
 
 def infeasibility(problem: Problem, alpha: Outputs) -> Value:
-    """Computes the largest violation of the dual's constraints.
+    """Computes the largest violation of the dual's constraints; 0 where alpha is feasible.
 
-    Args:
-      problem: with samples `x` where the penalty is "l1", else it needs neither `x` nor `gram`.
-      alpha: `[samples]`, or `[samples, classes]`, floating point.
-
-    Returns:
-      A scalar, non-negative; 0 where alpha is feasible.
+    Requires samples `x` for the penalty "l1".
 
     Example:
       >>> problem = Classification(jnp.array([1, 0]), C=1.25, loss="hinge")
@@ -306,13 +212,8 @@ def infeasibility(problem: Problem, alpha: Outputs) -> Value:
 def project(problem: Problem, alpha: Outputs) -> Outputs:
     """Returns the nearest feasible dual point; for the penalty "l1" that of "l2", scaled down.
 
-    Args:
-      problem: with samples `x` where the penalty is "l1", else it needs neither `x` nor `gram`;
-        not `NuRegression`, nor `Multiclass` with a free intercept.
-      alpha: `[samples]`, or `[samples, classes]`, floating point.
-
-    Returns:
-      The shape and dtype of alpha: within the bounds, with the required sums up to rounding.
+    Required sums hold up to rounding. Requires samples `x` for the penalty "l1". Not for
+    `NuRegression`, nor `Multiclass` with a free intercept.
 
     Example:
       >>> problem = Classification(jnp.array([1, 0, 0]), C=1.0, loss="hinge")
@@ -355,9 +256,3 @@ def _signed(signs: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
     """Returns the bounds of `signs * alpha`: 0 where the sign is 0."""
     low = jnp.where(signs > 0, lower, jnp.where(signs < 0, -upper, 0.0))
     return low, jnp.where(signs > 0, upper, jnp.where(signs < 0, -lower, 0.0))
-
-
-def _every(path: object, leaf: object) -> bool:
-    """Selects every weight."""
-    del path, leaf
-    return True

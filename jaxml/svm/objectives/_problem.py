@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from flax import struct
 from jax import lax
 
-from jaxml import errors
 from jaxml.svm import _validation as validation
 from jaxml.svm.objectives import box
 from jaxml.types import Array, Bool, Float, Integer
@@ -18,7 +17,7 @@ Scalar = float | Float[Array, ""]
 Labels = Integer[Array, " samples"] | Bool[Array, " samples"]
 Equalities = tuple[Array, Array] | None
 
-BIASES: dict[str, None] = dict.fromkeys(("free", "penalized", "none"))
+BIASES = ("free", "penalized", "none")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,6 +42,8 @@ class Problem:
     # Overridden by the fields of the formulations that have them.
     bias = "free"
     penalty = "l2"
+    loss = ""
+    epsilon = 0.0
     _static: ClassVar[tuple[str, ...]] = ()
 
     # The primal less the norm, a function of outputs in float32 at least and the offsets.
@@ -54,8 +55,15 @@ class Problem:
     def __post_init__(self) -> None:
         if self.x is not None and self.gram is not None:
             raise ValueError("`x` must be None where `gram` is given, got both")
-        validation.check_positive("C", getattr(self, "C", 1.0))
-        errors.choose(BIASES, self.bias, "`bias`")
+        validation.check_scalar(
+            "C", getattr(self, "C", 1.0), "a finite number > 0", lambda number: number > 0
+        )
+        validation.check_choice("bias", self.bias, BIASES)
+        if (targets := getattr(self, "targets", None)) is not None:
+            validation.check_array("targets", targets, ("samples",))
+        if (class_weight := getattr(self, "class_weight", None)) is not None:
+            num_classes = getattr(self, "num_classes", 2)
+            validation.check_weights("class_weight", class_weight, num_classes)
         size = self.num_samples
         if size is None:
             return
@@ -68,18 +76,20 @@ class Problem:
 
     def tree_flatten(self) -> tuple[list[Any], tuple[Any, ...]]:
         """Returns the leaves and the static fields."""
-        names = [field.name for field in dataclasses.fields(self)]
-        leaves = [getattr(self, name) for name in names if name not in self._static]
+        leaves = [getattr(self, name) for name in self._leaves()]
         return leaves, tuple(getattr(self, name) for name in self._static)
 
     @classmethod
     def tree_unflatten(cls, static: tuple[Any, ...], leaves: Any) -> Self:
         """Rebuilds a problem without its checks: the leaves may be anything."""
         problem = object.__new__(cls)
-        names = [f.name for f in dataclasses.fields(cls) if f.name not in cls._static]
-        vars(problem).update(zip(names, leaves, strict=True))
+        vars(problem).update(zip(cls._leaves(), leaves, strict=True))
         vars(problem).update(zip(cls._static, static, strict=True))
         return problem
+
+    @classmethod
+    def _leaves(cls) -> list[str]:
+        return [f.name for f in dataclasses.fields(cls) if f.name not in cls._static]
 
     @property
     def num_samples(self) -> int | None:
@@ -95,9 +105,9 @@ class Problem:
         return (self.num_samples or "samples",)
 
     @property
-    def kink(self) -> Any:
-        """The drop of the dual's slope where a variable is 0."""
-        return 0.0
+    def is_squared(self) -> bool:
+        """Returns whether the loss is squared, so that the dual has a quadratic for a bound."""
+        return self.loss.startswith("squared")
 
     def costs(self, like: Array) -> Float[Array, " samples"]:
         """Returns C times the weights of each sample, for the samples and dtype of an array."""
@@ -119,13 +129,26 @@ class Problem:
         return jnp.zeros((), alpha.dtype)
 
     def bounds(self, alpha: Array) -> tuple[Array, Array]:
-        """Returns the lower and upper bounds of the dual variables."""
-        raise NotImplementedError
+        """Returns the bounds of the dual variables; those of a regression have either sign."""
+        upper = self.reach(alpha)
+        return -upper if hasattr(self, "targets") else jnp.zeros_like(alpha), upper
+
+    def reach(self, alpha: Array) -> Float[Array, " samples"]:
+        """Returns the costs; for a squared loss infinity, but 0 for samples without cost."""
+        costs = self.costs(alpha)
+        return jnp.where(costs > 0, jnp.inf, 0.0).astype(costs.dtype) if self.is_squared else costs
+
+    def smoothing(self, alpha: Array) -> Array:
+        r"""Returns the dual's quadratic for a squared loss, :math:`\sum_i \alpha_i^2 / 4 c_i`."""
+        costs = 4 * self.costs(alpha).reshape(-1, *(1,) * (alpha.ndim - 1))
+        counted = costs > 0  # the variables of samples without cost are 0
+        return jnp.vdot(alpha, jnp.where(counted, alpha / jnp.where(counted, costs, 1.0), 0.0))
 
     def equalities(self, alpha: Array) -> Equalities:
         r"""Returns signs `[m, samples]` and totals `[m]`: :math:`\sum_i s_{ki} \alpha_i = t_k`."""
-        del alpha
-        return None
+        if self.bias != "free":
+            return None
+        return self.coefficients(jnp.ones_like(alpha))[None], jnp.zeros(1, alpha.dtype)
 
     def excess(self, alpha: Array) -> Array:
         """Returns the violation of constraints other than the bounds and the equalities."""
@@ -157,6 +180,8 @@ class Problem:
     def products(self, alpha: Array) -> Array:
         """Returns `K beta`; raises unless the data has the precision of `alpha`."""
         beta = self.coefficients(alpha)
+        if (targets := getattr(self, "targets", None)) is not None:
+            validation.check_precision(alpha=alpha, targets=targets)
         if self.gram is not None:
             validation.check_precision(alpha=alpha, gram=self.gram)
             return self.gram @ beta
@@ -183,13 +208,10 @@ class Problem:
 
 @struct.dataclass
 class KnownProducts:
-    """A Gram matrix known by one product, for solvers that keep it up to date.
+    """A Gram matrix known by one product, `K beta`, for solvers that keep it up to date.
 
     The objectives, gap and residual then cost a few sums over the samples. The product is a
     constant, so gradients with respect to the dual variables are wrong.
-
-    Attributes:
-      products: `K beta`, `[samples]` or `[samples, classes]`, for the coefficients in use.
 
     Example:
       >>> import jax.numpy as jnp
@@ -202,7 +224,7 @@ class KnownProducts:
     @property
     def shape(self) -> tuple[int, int]:
         """`(samples, samples)`."""
-        return self.products.shape[0], self.products.shape[0]
+        return len(self.products), len(self.products)
 
     @property
     def dtype(self) -> Any:
@@ -219,17 +241,6 @@ def shifted(outputs: Array, intercept: Any) -> Array:
     """Returns outputs with an intercept."""
     intercept = jnp.asarray(intercept).astype(outputs.dtype)
     return outputs + (jnp.broadcast_to(intercept, outputs.shape) if intercept.ndim else intercept)
-
-
-def ratio(values: Array, costs: Array) -> Array:
-    """Returns `values / costs`, and 0 for samples without cost."""
-    counted = costs > 0
-    return jnp.where(counted, values / jnp.where(counted, costs, 1.0), 0.0)
-
-
-def upper_bounds(costs: Array, *, squared: bool) -> Array:
-    """Returns the costs; for a squared loss infinity, but 0 for samples without cost."""
-    return jnp.where(costs > 0, jnp.inf, 0.0).astype(costs.dtype) if squared else costs
 
 
 def signs_of(labels: Array, dtype: Any) -> Array:

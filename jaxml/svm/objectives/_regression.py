@@ -5,13 +5,13 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
-from jaxml import errors, losses
+from jaxml import losses
 from jaxml.losses import _inputs as inputs
 from jaxml.svm import _validation as validation
-from jaxml.svm.objectives._problem import Equalities, Problem, Scalar, ratio, shifted, upper_bounds
+from jaxml.svm.objectives._problem import Problem, Scalar, shifted
 from jaxml.types import Array, Float
 
-SQUARED = {"epsilon_insensitive": False, "squared_epsilon_insensitive": True}
+LOSSES = ("epsilon_insensitive", "squared_epsilon_insensitive")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,17 +52,16 @@ class Regression(Problem):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.check_array("targets", self.targets, ("samples",))
-        errors.choose(SQUARED, self.loss, "`loss`")
+        validation.check_choice("loss", self.loss, LOSSES)
         _check_epsilon(self.epsilon)
 
-    @property
-    def kink(self) -> Any:
-        return self.epsilon
-
     def cost(self, outputs: Array, intercept: Scalar = 0.0) -> Array:
-        outputs, squared = shifted(outputs, intercept), SQUARED[self.loss]
-        values = epsilon_insensitive(outputs, self.targets, epsilon=self.epsilon, squared=squared)
+        values = epsilon_insensitive(
+            shifted(outputs, intercept),
+            self.targets,
+            epsilon=self.epsilon,
+            squared=self.is_squared,
+        )
         return jnp.sum(values * self.costs(values))
 
     def best_offsets(self, outputs: Array) -> tuple[Array, ...]:
@@ -73,22 +72,7 @@ class Regression(Problem):
         width = jnp.asarray(self.epsilon).astype(alpha.dtype)
         # Written with signs, the gradient at 0 is the middle one.
         value = jnp.vdot(alpha, self.targets - width * jnp.sign(alpha))
-        if not SQUARED[self.loss]:
-            return value
-        return value - jnp.vdot(alpha, ratio(alpha, 4 * self.costs(alpha)))
-
-    def bounds(self, alpha: Array) -> tuple[Array, Array]:
-        upper = upper_bounds(self.costs(alpha), squared=SQUARED[self.loss])
-        return -upper, upper
-
-    def equalities(self, alpha: Array) -> Equalities:
-        if self.bias != "free":
-            return None
-        return jnp.ones_like(alpha)[None], jnp.zeros(1, alpha.dtype)
-
-    def products(self, alpha: Array) -> Array:
-        validation.check_precision(alpha=alpha, targets=self.targets)
-        return super().products(alpha)
+        return value - self.smoothing(alpha) if self.is_squared else value
 
 
 def epsilon_insensitive(

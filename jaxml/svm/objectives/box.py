@@ -18,16 +18,10 @@ def project(point: Vector, lower: Vector, upper: Vector, total: Scalar = 0.0) ->
       \arg\min_c \tfrac12 |c - p|^2 \text{ with } l \le c \le u, \sum_i c_i = t
       \quad = \quad \operatorname{clip}(p - \mu, l, u)
 
-    Bisection brackets the multiplier mu until its active set is right; then mu is solved for.
+    Bisection brackets the multiplier mu until its active set is right; then mu is solved for, so
+    that gradients are those of the projection.
 
-    Args:
-      point: `[n]`, p.
-      lower: `[n]`, at most 0, may be -inf.
-      upper: `[n]`, non-negative, may be inf.
-      total: t, non-negative and at most the sum of the upper bounds.
-
-    Returns:
-      `[n]` in the dtype of the point, with the gradients of the projection.
+    The bounds :math:`l \le 0 \le u` may be infinite, and t is between 0 and the sum of u.
 
     Example:
       >>> ones = jnp.ones(3)
@@ -71,18 +65,9 @@ def violation(
       \quad\text{or}\quad
       \max(0, \max_{c_i < u_i} d_i^+, -\min_{c_i > l_i} d_i^-)
 
-    where one entry must fall as another rises (`pairs`), or where each moves alone.
-
-    Args:
-      up: `[n]`, the derivative for a rising entry, d+.
-      down: `[n]`, the derivative for a falling entry, d-; differs from `up` at a kink.
-      point: `[n]`, c, within its bounds.
-      lower: `[n]`.
-      upper: `[n]`.
-      pairs: whether the sum of the entries is fixed.
-
-    Returns:
-      A scalar, non-negative; 0 at the maximum, and where nothing can move.
+    with `pairs`, where one entry must fall as another rises, or where each moves alone. It is 0 at
+    the maximum, and where nothing can move. The derivatives for a rising and for a falling entry,
+    `up` and `down`, differ at a kink.
 
     Example:
       >>> rates = jnp.array([1.0, 3.0])
@@ -100,17 +85,11 @@ def violation(
 
 
 def quantile(values: Vector, weights: Vector, mass: Scalar) -> Float[Array, ""]:
-    r"""Returns the value below which the weights sum to a mass.
+    r"""Returns the value below which the weights sum to a mass, without gradients.
 
     .. math:: \arg\min_\rho -m \rho + \sum_i v_i \max(0, \rho - z_i)
 
-    Args:
-      values: `[n]`, z.
-      weights: `[n]`, v, of their dtype, non-negative.
-      mass: m, > 0 and at most the sum of the weights.
-
-    Returns:
-      A scalar of the values' dtype, without gradients.
+    The weights v are non-negative, and the mass m is positive and at most their sum.
 
     Example:
       >>> round(float(quantile(jnp.array([3.0, 1.0, 2.0]), jnp.array([1.0, 1.0, 5.0]), 1.5)), 5)
@@ -132,13 +111,8 @@ def quantile(values: Vector, weights: Vector, mass: Scalar) -> Float[Array, ""]:
 def bisect(increasing: Callable[[Array], Array], low: Array, high: Array) -> Array:
     """Returns the root of an increasing function of a scalar, to the precision of the dtype.
 
-    Args:
-      increasing: maps a scalar to a scalar.
-      low: a point where it is at most 0.
-      high: a point where it is at least 0.
-
-    Returns:
-      A scalar in the dtype of the ends; the upper end of an interval of roots.
+    The function is at most 0 at `low`, and at least 0 at `high`. Of an interval of roots, it is the
+    upper end.
 
     Example:
       >>> round(float(bisect(lambda x: x**3 - 8, jnp.array(0.0), jnp.array(5.0))), 5)

@@ -9,12 +9,29 @@ from typing import Any
 
 import numpy as np
 import scipy.optimize
+import sklearn.metrics.pairwise
 
+from jaxml.svm import objectives
 from tests import properties
 from tests.svm import oracles
 
 # Values alone: their slopes are those of primal and dual, and a residual's jump at the bounds.
 check = functools.partial(properties.check, by="NumPy, SciPy", bfloat16=None, vmap=False, grads=0)
+
+
+def kernel(x):
+    return sklearn.metrics.pairwise.rbf_kernel(x, gamma=0.5)
+
+
+def check_gaps(posed, names, w, b, alpha, x, *rest, linear, kernels, penalty=None, **kinds):
+    """Checks a linear model's gap, and a kernel's gap and residual, at one alpha."""
+    functions = (objectives.kernel_duality_gap, objectives.kkt_residual)
+    for function, reference in zip(functions, kernels, strict=True):
+        posed_for_gram = posed(function, f"alpha gram {names}")
+        check(posed_for_gram, alpha, kernel(x), *rest, reference=reference, **kinds)
+    kinds |= {"penalty": penalty} if penalty else {}
+    gap_of_weights = posed(objectives.duality_gap, f"weights intercept alpha x {names}")
+    check(gap_of_weights, w, b, alpha, x, *rest, reference=linear, **kinds)
 
 
 def steepest(value, point, moves, allowed, step=2.0**-7):

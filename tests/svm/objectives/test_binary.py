@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import scipy.optimize
 import sklearn.linear_model
-import sklearn.metrics.pairwise
 import sklearn.svm
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +20,7 @@ from jaxml.svm.objectives import Classification, KnownProducts
 from tests import properties, references
 from tests.svm import oracles
 from tests.svm.objectives import definitions
+from tests.svm.objectives.definitions import kernel
 
 WEIGHTS = "C sample_weight class_weight"
 LOSSES, BIASES = ["hinge", "squared_hinge"], ["free", "penalized", "none"]
@@ -46,10 +46,6 @@ def problem(rows=7, features=3, seed=0):
     labels = (x[:, 0] + rng.normal(scale=0.7, size=rows) > 0).astype(np.int32)
     labels[:2] = 0, 1
     return x, labels, rng.uniform(0.2, 1.5, size=rows), rng
-
-
-def kernel(x):
-    return sklearn.metrics.pairwise.rbf_kernel(x, gamma=0.5)
 
 
 @pytest.mark.parametrize(
@@ -262,18 +258,10 @@ def test_gaps_and_residuals_are_those_of_their_definitions(loss, bias):
     x, labels, _, rng = problem()
     weights = np.array(0.5), DYADIC, CLASS_WEIGHT
     alpha = definitions.corners(oracles.costs(labels, *weights))
-    for function, reference in [
-        (objectives.kernel_duality_gap, definitions.kernel_gap),
-        (objectives.kkt_residual, definitions.residual),
-    ]:
-        definitions.check(
-            posed(function, f"alpha gram labels {WEIGHTS}"), alpha, kernel(x), labels, *weights,
-            reference=reference, loss=loss, bias=bias,
-        )  # fmt: skip
-    definitions.check(
-        posed(objectives.duality_gap, f"weights intercept alpha x labels {WEIGHTS}"),
-        rng.normal(size=3), np.array(0.3), alpha, x, labels, *weights,
-        reference=definitions.gap, loss=loss, bias=bias, penalty="l1" if bias == "none" else "l2",
+    definitions.check_gaps(
+        posed, f"labels {WEIGHTS}", rng.normal(size=3), np.array(0.3), alpha, x, labels, *weights,
+        linear=definitions.gap, kernels=(definitions.kernel_gap, definitions.residual),
+        loss=loss, bias=bias, penalty="l1" if bias == "none" else "l2",
     )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import sklearn.metrics.pairwise
 import sklearn.svm
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +16,7 @@ from jaxml.svm.objectives import NuClassification, NuRegression, OneClass, box
 from tests import properties, references
 from tests.svm import oracles
 from tests.svm.objectives import definitions
+from tests.svm.objectives.definitions import kernel
 
 NU = "nu sample_weight"
 
@@ -31,10 +31,6 @@ def problem(rows=7, seed=0):
     labels = (x[:, 0] + rng.normal(scale=0.7, size=rows) > 0).astype(np.int32)
     labels[:4] = 0, 1, 0, 1
     return x, labels, rng.uniform(0.2, 1.5, size=rows), rng
-
-
-def kernel(x):
-    return sklearn.metrics.pairwise.rbf_kernel(x, gamma=0.5)
 
 
 def test_the_primals_are_the_textbooks():

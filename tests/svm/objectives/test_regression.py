@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-import sklearn.metrics.pairwise
 import sklearn.svm
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +17,7 @@ from jaxml.svm.objectives import KnownProducts, Regression
 from tests import properties, references
 from tests.svm import oracles
 from tests.svm.objectives import definitions
+from tests.svm.objectives.definitions import kernel
 
 LOSSES = ["epsilon_insensitive", "squared_epsilon_insensitive"]
 BIASES = ["free", "penalized", "none"]
@@ -40,10 +40,6 @@ def problem(rows=7, features=3, seed=0):
     x = rng.normal(size=(rows, features))
     targets = np.sin(x[:, 0]) + x[:, 1] + 0.5 + rng.normal(scale=0.3, size=rows)
     return x, targets, rng.uniform(0.2, 1.5, size=rows), rng
-
-
-def kernel(x):
-    return sklearn.metrics.pairwise.rbf_kernel(x, gamma=0.5)
 
 
 @pytest.mark.parametrize("squared", [False, True])
@@ -157,18 +153,10 @@ def test_gaps_and_residuals_are_those_of_their_definitions(loss, bias):
     weight = np.array([1.0, 0.5, 2.0, 0.25, 1.0, 0.25, 0.0])
     rest = np.array(0.5), np.array(0.25), weight
     beta = definitions.corners(0.5 * weight, signed=True)
-    for function, reference in [
-        (objectives.kernel_duality_gap, definitions.svr_kernel_gap),
-        (objectives.kkt_residual, definitions.svr_residual),
-    ]:
-        definitions.check(
-            posed(function, f"alpha gram targets {REST}"), beta, kernel(x), targets, *rest,
-            reference=reference, loss=loss, bias=bias,
-        )  # fmt: skip
-    definitions.check(
-        posed(objectives.duality_gap, f"weights intercept alpha x targets {REST}"),
-        rng.normal(size=3), np.array(0.3), beta, x, targets, *rest,
-        reference=definitions.svr_gap, loss=loss, bias=bias,
+    definitions.check_gaps(
+        posed, f"targets {REST}", rng.normal(size=3), np.array(0.3), beta, x, targets, *rest,
+        linear=definitions.svr_gap, kernels=(definitions.svr_kernel_gap, definitions.svr_residual),
+        loss=loss, bias=bias,
     )  # fmt: skip
     if bias == "none":
         definitions.check(

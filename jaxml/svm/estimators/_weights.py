@@ -1,4 +1,4 @@
-"""Validation of labels, sample weights and class weights."""
+"""Classes, sample weights and class weights."""
 
 from typing import Any
 
@@ -8,15 +8,11 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from jaxml.errors import InputError
-from jaxml.svm._checks import is_number
+from jaxml.svm._validation import is_number
 
 
 def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the sorted classes and the index of each sample's class.
-
-    Raises:
-      ValueError: the labels are not discrete, or all the same.
-    """
+    """Returns the sorted classes, at least two, and the index of each sample's class."""
     check_classification_targets(y)
     classes, labels = np.unique(y, return_inverse=True)
     if len(classes) < 2:
@@ -25,12 +21,10 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sample_weights(given: Any, num_samples: int, *, negative: bool = False) -> np.ndarray:
-    """Returns `[num_samples]` weights in float64, of which at least one is positive.
+    """Returns weights in float64, of which at least one is positive.
 
-    Args:
-      given: None for ones, a number for all samples, or an array.
-      num_samples: number of samples.
-      negative: whether negative weights are allowed; they count as 0.
+    They are given by None for ones, a number, or an array. If `negative` is set, negative weights
+    are allowed and count as 0.
     """
     if given is None or is_number(given):
         given = np.full(num_samples, 1.0 if given is None else given)
@@ -45,38 +39,29 @@ def sample_weights(given: Any, num_samples: int, *, negative: bool = False) -> n
     return np.maximum(weights, 0.0)
 
 
-def class_totals(classes: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Returns the `[classes]` sums of the sample weights, which must be positive."""
-    totals = np.bincount(labels, weights, minlength=len(classes)).astype(np.float64)
+def check_class_totals(classes: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> None:
+    """Raises `InputError` unless each class has a positive total weight."""
+    totals = np.bincount(labels, weights, minlength=len(classes))
     if not totals.all():
         raise InputError(
             "`sample_weight` must be > 0 for a sample of each class, "
             f"got 0 for all of class {classes[totals.argmin()]}"
         )
-    return totals
 
 
 def class_weights(
     setting: Any, classes: np.ndarray, labels: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """Returns the factor of C for each class.
+    """Returns the factor of C for each class, given scikit-learn's `class_weight`.
 
     A sample of weight k counts as k samples, so "balanced" is
     `sum(sample_weight) / (num_classes * sum(sample_weight of the class))`. scikit-learn's kernel
     SVMs count samples without their weights there.
-
-    Args:
-      setting: None, "balanced" or a dict from class to factor.
-      classes: `[classes]`, sorted.
-      labels: `[samples]` indices of the classes.
-      weights: `[samples]` sample weights.
     """
-    totals = class_totals(classes, labels, weights)
-    if isinstance(setting, str) and setting == "balanced":
-        factors = totals.sum() / (len(classes) * totals)
-    else:
-        found = compute_class_weight(setting, classes=classes, y=classes[labels])
-        factors = np.asarray(found, np.float64)
+    check_class_totals(classes, labels, weights)
+    y = classes[labels]
+    found = compute_class_weight(setting, classes=classes, y=y, sample_weight=weights)
+    factors = np.asarray(found, np.float64)
     if not (np.isfinite(factors) & (factors > 0)).all():
         raise InputError(f"`class_weight` must have finite factors > 0, got {setting!r}")
     return factors
