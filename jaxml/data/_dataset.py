@@ -4,6 +4,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from jaxml.data._images import Images
 from jaxml.errors import InputError
 
 
@@ -11,11 +12,12 @@ class Split(NamedTuple):
     """Examples with their targets.
 
     Attributes:
-      inputs: uint8 images `[n, height, width, channels]`, or float32 features `[n, features]`.
+      inputs: uint8 images `[n, height, width, channels]`, or float32 features `[n, features]`; or
+        images that are decoded when they are read.
       targets: int32 labels `[n]`, or float32 values `[n]`.
     """
 
-    inputs: np.ndarray
+    inputs: np.ndarray | Images
     targets: np.ndarray
 
 
@@ -26,11 +28,15 @@ class Dataset(NamedTuple):
       train: the training split.
       test: the test split, used for evaluation only.
       num_classes: number of classes; 0 for real-valued targets.
+      test_name: name of the test split in reports, "test" or "validation".
+      class_names: names of the classes, where they are known.
     """
 
     train: Split
     test: Split
     num_classes: int
+    test_name: str = "test"
+    class_names: tuple[str, ...] = ()
 
     def hold_out(self, size: int) -> Self:
         """Replaces the test split by the last `size` training examples, unless `size` is 0.
@@ -46,6 +52,7 @@ class Dataset(NamedTuple):
             )
         if not size:
             return self
+        assert isinstance(self.train.inputs, np.ndarray)
         train = Split(*(array[:-size] for array in self.train))
         held_out = Split(*(array[-size:] for array in self.train))
-        return self._replace(train=train, test=held_out)
+        return self._replace(train=train, test=held_out, test_name="validation")
