@@ -15,7 +15,7 @@ import numpy as np
 from jaxml.data._dataset import Split
 from jaxml.data._images import Images
 
-__all__ = ["Draw", "draw_steps", "host_part", "load", "stream"]
+__all__ = ["Draw", "draw_steps", "host_part", "in_order", "load", "stream"]
 
 _CHUNK = 16  # examples that a thread decodes at a time, at most
 _BATCHES_AHEAD = 2  # at least
@@ -104,12 +104,29 @@ def stream(
         pool.shutdown(cancel_futures=True)
 
 
+def in_order(split: Split, size: int, *, workers: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields a split in its own order, without randomness; the last batch may be smaller.
+
+    Args:
+      split: examples with arrays or `Images` as inputs.
+      size: number of examples of a batch.
+      workers: see `stream`.
+    """
+    count = len(split.targets)
+    parts = [range(start, min(start + size, count)) for start in range(0, count, size)]
+    if isinstance(split.inputs, np.ndarray):
+        for part in parts:
+            yield split.inputs[part.start : part.stop], split.targets[part.start : part.stop]
+    else:
+        yield from stream(
+            split, ([Draw(index) for index in part] for part in parts), workers=workers
+        )
+
+
 def load(split: Split, *, workers: int) -> Split:
     """Reads a whole split into memory, without randomness."""
-    draws = [Draw(index) for index in range(len(split.targets))]
-    batches = (draws[start : start + _CHUNK] for start in range(0, len(draws), _CHUNK))
-    parts = zip(*stream(split, batches, workers=workers), strict=True)
-    return Split(*(np.concatenate(arrays) for arrays in parts))
+    batches = in_order(split, _CHUNK, workers=workers)
+    return Split(*(np.concatenate(arrays) for arrays in zip(*batches, strict=True)))
 
 
 def _allocate(split: Split, draws: Sequence[Draw]) -> tuple[np.ndarray, np.ndarray]:
