@@ -9,7 +9,7 @@
 """
 
 from jaxml.data import augment, decode, pipeline, sources, stream
-from jaxml.data._dataset import Dataset, Split
+from jaxml.data._dataset import Dataset, Split, StreamedDataset, StreamedSplit
 from jaxml.data._digest import digests
 from jaxml.data._images import Images
 from jaxml.data._load import fitting_sample, load_dataset, num_workers
@@ -21,6 +21,8 @@ __all__ = [
     "Dataset",
     "Images",
     "Split",
+    "StreamedDataset",
+    "StreamedSplit",
     "augment",
     "decode",
     "digests",

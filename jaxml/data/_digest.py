@@ -4,14 +4,14 @@ import hashlib
 
 import numpy as np
 
-from jaxml.data._dataset import Dataset
+from jaxml.data._dataset import Dataset, StreamedDataset
 from jaxml.data._images import Images
 
 _SAMPLE_BYTES = 2**28  # of a larger array, a sample is digested, in less than a second
 _BLOCKS = 1024
 
 
-def digests(dataset: Dataset) -> dict[str, str]:
+def digests(dataset: Dataset | StreamedDataset) -> dict[str, str]:
     """Returns the dtype, the shape and a digest of each array of a data set.
 
     Of arrays larger than 256 MiB, 1,024 evenly spaced blocks are digested; of

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxml.config import DataConfig, user_path
 from jaxml.data import stream
-from jaxml.data._dataset import Dataset, Split
+from jaxml.data._dataset import Dataset, StreamedDataset, StreamedSplit
 from jaxml.data._images import Damage, Images, Preparation, read_image
 from jaxml.data.sources import DATASETS, SOURCES
 from jaxml.data.sources.table import Columns, Table, create_tables
@@ -15,7 +15,7 @@ from jaxml.errors import InputError, choose
 _DEFAULT_FRACTION = 0.1  # held out of a set without splits
 
 
-def load_dataset(config: DataConfig, *, seed: int = 0) -> Dataset:
+def load_dataset(config: DataConfig, *, seed: int = 0) -> Dataset | StreamedDataset:
     """Loads the data set that a config names, or lists its images to decode them during training.
 
     Args:
@@ -23,7 +23,7 @@ def load_dataset(config: DataConfig, *, seed: int = 0) -> Dataset:
       seed: seed of the random crops.
 
     Returns:
-      The data set before `Dataset.hold_out`. Its inputs are arrays or `Images`.
+      The data set, without `config.validation_size`.
 
     Raises:
       InputError: a setting or file is wrong.
@@ -46,20 +46,19 @@ def load_dataset(config: DataConfig, *, seed: int = 0) -> Dataset:
     shape = read_image(train, plain, damage, 0)[0].shape
     train_images = Images(train, cropped, damage, shape)
     test_images = Images(test, plain, damage, shape)
-    dataset = Dataset(
-        Split(train_images, train.labels[train.rows]),
-        Split(test_images, test.labels[test.rows]),
+    streamed = StreamedDataset(
+        StreamedSplit(train_images, train.labels[train.rows]),
+        StreamedSplit(test_images, test.labels[test.rows]),
         len(class_names),
         name,
         class_names,
+        damage,
     )
     if config.stream:
-        return dataset
+        return streamed
     workers = num_workers(config)
-    return dataset._replace(
-        train=stream.load(dataset.train, workers=workers),
-        test=stream.load(dataset.test, workers=workers),
-    )
+    loaded, test_loaded = (stream.load(s, workers=workers) for s in (streamed.train, streamed.test))
+    return Dataset(loaded, test_loaded, len(class_names), name, class_names)
 
 
 def num_workers(config: DataConfig) -> int:

@@ -13,6 +13,7 @@ Raises:
 """
 
 import functools
+import importlib
 import io
 import math
 import struct
@@ -211,7 +212,6 @@ def _pillow() -> Any:
 @functools.cache
 def _simplejpeg() -> Any:
     try:
-        import simplejpeg
+        return importlib.import_module("simplejpeg")
     except ImportError:
         return None
-    return simplejpeg

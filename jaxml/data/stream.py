@@ -6,14 +6,13 @@ decoders release the interpreter lock, so threads are as fast as processes, and 
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxml.data._dataset import Split
-from jaxml.data._images import Images
+from jaxml.data._dataset import Split, StreamedSplit
 
 __all__ = ["Draw", "draw_steps", "host_part", "in_order", "load", "stream"]
 
@@ -25,11 +24,11 @@ class Draw(NamedTuple):
     """An example to read.
 
     Attributes:
-      index: index in the split.
+      example: index in the split.
       epoch: epoch of its random crop; None is the center.
     """
 
-    index: int
+    example: int
     epoch: int | None = None
 
 
@@ -69,14 +68,14 @@ def draw_steps(
 
 
 def stream(
-    split: Split, batches: Iterable[Sequence[Draw]], *, workers: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    split: StreamedSplit, batches: Iterable[Sequence[Draw]], *, workers: int
+) -> Generator[tuple[np.ndarray, np.ndarray]]:
     """Yields the inputs and targets of batches, read ahead by threads.
 
     Closing the iterator ends the threads; each finishes the few examples that it has begun.
 
     Args:
-      split: examples with `Images` as inputs.
+      split: the examples.
       batches: the examples of each batch.
       workers: number of threads; 0 reads in the calling thread.
     """
@@ -104,45 +103,45 @@ def stream(
         pool.shutdown(cancel_futures=True)
 
 
-def in_order(split: Split, size: int, *, workers: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def in_order(
+    split: Split | StreamedSplit, size: int, *, workers: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields a split in its own order, without randomness; the last batch may be smaller.
 
     Args:
-      split: examples with arrays or `Images` as inputs.
+      split: the examples.
       size: number of examples of a batch.
       workers: see `stream`.
     """
     count = len(split.targets)
     parts = [range(start, min(start + size, count)) for start in range(0, count, size)]
-    if isinstance(split.inputs, np.ndarray):
+    if isinstance(split, Split):
         for part in parts:
             yield split.inputs[part.start : part.stop], split.targets[part.start : part.stop]
     else:
         yield from stream(
-            split, ([Draw(index) for index in part] for part in parts), workers=workers
+            split, ([Draw(example) for example in part] for part in parts), workers=workers
         )
 
 
-def load(split: Split, *, workers: int) -> Split:
+def load(split: StreamedSplit, *, workers: int) -> Split:
     """Reads a whole split into memory, without randomness."""
     batches = in_order(split, _CHUNK, workers=workers)
     return Split(*(np.concatenate(arrays) for arrays in zip(*batches, strict=True)))
 
 
-def _allocate(split: Split, draws: Sequence[Draw]) -> tuple[np.ndarray, np.ndarray]:
+def _allocate(split: StreamedSplit, draws: Sequence[Draw]) -> tuple[np.ndarray, np.ndarray]:
     shape = (len(draws), *split.inputs.shape[1:])
     return np.empty(shape, split.inputs.dtype), np.empty(len(draws), split.targets.dtype)
 
 
 def _fill(
-    split: Split, draws: Sequence[Draw], batch: tuple[np.ndarray, np.ndarray], part: slice
+    split: StreamedSplit, draws: Sequence[Draw], batch: tuple[np.ndarray, np.ndarray], part: slice
 ) -> None:
     """Reads a part of a batch into its place."""
     inputs, targets = batch
-    images = split.inputs
-    assert isinstance(images, Images)
     for place in range(*part.indices(len(draws))):
-        inputs[place], found = images.read(*draws[place])
+        inputs[place], found = split.inputs.read(*draws[place])
         targets[place] = split.targets[found]
 
 

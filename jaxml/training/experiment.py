@@ -15,7 +15,15 @@ import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxml.config import Config
-from jaxml.data import Dataset, Images, Split, digests, fitting_sample, load_dataset
+from jaxml.data import (
+    Dataset,
+    Images,
+    Split,
+    StreamedDataset,
+    digests,
+    fitting_sample,
+    load_dataset,
+)
 from jaxml.errors import InputError
 from jaxml.io import memory
 from jaxml.models import create_model
@@ -96,7 +104,7 @@ class Experiment:
     keys: Keys
     train_data: Batch
     eval_data: Batch
-    streamed: Dataset | None
+    streamed: StreamedDataset | None
     eval_split: str
     data_digests: Mapping[str, str]
     class_names: tuple[str, ...]
@@ -114,8 +122,7 @@ class Experiment:
     @property
     def damage(self) -> Mapping[str, str]:
         """Messages about the damaged images that were replaced so far, by name."""
-        inputs = self.streamed.train.inputs if self.streamed else None
-        return inputs.damage.messages if isinstance(inputs, Images) else {}
+        return self.streamed.damage.messages if self.streamed else {}
 
     def __str__(self) -> str:
         return (
@@ -139,7 +146,8 @@ def create_experiment(config: Config) -> Experiment:
     create_model(config.model, num_classes=1)  # reports a mistake before the data are read
     dataset = load_dataset(config.data, seed=config.seed)
     data_digests = digests(dataset)
-    dataset = dataset.hold_out(config.data.validation_size)
+    if isinstance(dataset, Dataset):
+        dataset = dataset.hold_out(config.data.validation_size)
     num_devices = len(jax.devices())
     sizes = _create_sizes(config, dataset, num_devices)
     schedule = create_schedule(
@@ -150,9 +158,8 @@ def create_experiment(config: Config) -> Experiment:
     replicated = NamedSharding(mesh, PartitionSpec())
     keys = Keys(*jax.device_put(jax.random.split(jax.random.key(config.seed), 3), replicated))
     normalizer = _fit_normalizer(config, dataset.train.inputs)
-    streams = isinstance(dataset.train.inputs, Images)
     train_data = eval_data = Batch(*map(jax.numpy.zeros, (0, 0)))
-    if not streams:
+    if isinstance(dataset, Dataset):
         train_data = Batch(*jax.device_put(tuple(dataset.train), replicated))
         padded = _pad(dataset.test, sizes.eval_batch_size)
         eval_data = Batch(*jax.device_put(tuple(padded), replicated))
@@ -177,7 +184,7 @@ def create_experiment(config: Config) -> Experiment:
         keys=keys,
         train_data=train_data,
         eval_data=eval_data,
-        streamed=dataset if streams else None,
+        streamed=dataset if isinstance(dataset, StreamedDataset) else None,
         eval_split=dataset.test_name,
         data_digests=data_digests,
         class_names=dataset.class_names,
@@ -189,14 +196,14 @@ def create_experiment(config: Config) -> Experiment:
     )
 
 
-def _create_sizes(config: Config, dataset: Dataset, num_devices: int) -> Sizes:
+def _create_sizes(config: Config, dataset: Dataset | StreamedDataset, num_devices: int) -> Sizes:
     train_count, eval_count = len(dataset.train.targets), len(dataset.test.targets)
     batch_size = config.batch_size or train_count
     _validation.check_batch_sizes(config, batch_size, train_count, num_devices)
     steps_per_epoch = train_count // batch_size
     num_steps = steps_per_epoch * config.num_epochs
     _validation.check_num_steps(config, num_steps)
-    one = jax.default_backend() == "cpu" or isinstance(dataset.train.inputs, Images)
+    one = jax.default_backend() == "cpu" or isinstance(dataset, StreamedDataset)
     default = 1 if one else steps_per_epoch
     padded_count = eval_count + -eval_count % num_devices
     return Sizes(
@@ -239,8 +246,9 @@ def _fit_normalizer(config: Config, inputs: np.ndarray | Images) -> Normalizer:
             f"got {name!r}"
         )
     try:
-        has_statistics = name not in ("per_image", "unit")
-        return NORMALIZERS[name].fit(fitting_sample(inputs) if has_statistics else inputs)
+        if name in ("per_image", "unit"):  # they have no statistics
+            return NORMALIZERS[name].fit(np.empty(0))
+        return NORMALIZERS[name].fit(fitting_sample(inputs))
     except ValueError as error:
         raise InputError(
             f"config.data.normalization must suit {config.data.name}, got {name!r}: {error}"

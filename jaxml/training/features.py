@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxml.config import Config
-from jaxml.data import Split, load_dataset, num_workers, stream
+from jaxml.data import Dataset, Split, StreamedSplit, load_dataset, num_workers, stream
 from jaxml.errors import InputError, choose
 from jaxml.models import intermediate_shapes, intermediates
 from jaxml.normalize import Normalizer
@@ -62,11 +62,11 @@ def extract_features(
     return np.concatenate(features)[:count], np.concatenate(targets)
 
 
-def _examples(config: Config, split: str) -> Split:
+def _examples(config: Config, split: str) -> Split | StreamedSplit:
     """Loads a split of the data of a run, divided as in the run."""
     dataset = load_dataset(config.data)
     splits = {"train": dataset.train, dataset.test_name: dataset.test}
-    if config.data.validation_size:
+    if config.data.validation_size and isinstance(dataset, Dataset):
         divided = dataset.hold_out(config.data.validation_size)
         splits |= {"train": divided.train, "validation": divided.test}
     return choose(splits, split, "--split")

@@ -1,14 +1,14 @@
 """The data of training and evaluation steps: the whole set on the devices, or streamed batches."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxml.data import Split, num_workers, stream
+from jaxml.data import StreamedSplit, num_workers, stream
 from jaxml.data.stream import Draw
 from jaxml.training.experiment import Experiment
 from jaxml.types import Array, Batch, Key
@@ -82,7 +82,7 @@ def train_feed(
     tell()
 
 
-def eval_feed(experiment: Experiment) -> Iterator[tuple[int, Batch]]:
+def eval_feed(experiment: Experiment) -> Generator[tuple[int, Batch]]:
     """Yields the first example of each evaluation step, and its data."""
     count, size = experiment.sizes.eval_count, experiment.sizes.eval_batch_size
     starts = range(0, count, size)
@@ -100,7 +100,9 @@ def eval_feed(experiment: Experiment) -> Iterator[tuple[int, Batch]]:
             yield start, _to_devices(batch, experiment.sharded, (size,))
 
 
-def _batches(experiment: Experiment, split: Split, draws: Iterator[Sequence[Draw]]) -> Any:
+def _batches(
+    experiment: Experiment, split: StreamedSplit, draws: Iterator[Sequence[Draw]]
+) -> Generator[tuple[np.ndarray, np.ndarray]]:
     return stream.stream(split, draws, workers=num_workers(experiment.config.data))
 
 
@@ -113,7 +115,7 @@ def _stacked(experiment: Experiment) -> NamedSharding:
     return NamedSharding(experiment.sharded.mesh, PartitionSpec(None, *experiment.sharded.spec))
 
 
-def _abstract(split: Split, leading: tuple[int, ...], sharding: NamedSharding) -> Batch:
+def _abstract(split: StreamedSplit, leading: tuple[int, ...], sharding: NamedSharding) -> Batch:
     def one(array: Any) -> Any:
         shape = (*leading, *array.shape[1:])
         return jax.ShapeDtypeStruct(shape, array.dtype, sharding=sharding)

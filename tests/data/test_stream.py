@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxml.config import DataConfig
-from jaxml.data import load_dataset, pipeline, stream
+from jaxml.data import Dataset, StreamedDataset, load_dataset, pipeline, stream
 from jaxml.data.stream import Draw
 from jaxml.errors import InputError
 from tests.data.sources import formats
@@ -38,6 +38,12 @@ def _write(folder, kind, data):
     return DataConfig(name=name, dir=str(folder), max_damaged=0)
 
 
+def _load(config, *, seed=0):
+    dataset = load_dataset(config, seed=seed)
+    assert isinstance(dataset, StreamedDataset)
+    return dataset
+
+
 def _order(epoch):
     return np.asarray(ORDER(jnp.int32(epoch)))
 
@@ -55,7 +61,7 @@ def _assert_equal(batches, expected):
 
 @pytest.mark.parametrize("kind", formats.WRITERS)
 def test_the_batches_of_every_format_are_those_of_the_arrays_in_memory(kind, data, tmp_path):
-    dataset = load_dataset(_write(tmp_path / "set", kind, data))
+    dataset = _load(_write(tmp_path / "set", kind, data))
     expected = []
     for step in range(10):  # more than three epochs
         chosen = _order(step // 3)[step % 3 * BATCH :][:BATCH]
@@ -73,12 +79,12 @@ def test_the_batches_of_every_format_are_those_of_the_arrays_in_memory(kind, dat
 def test_the_batches_do_not_depend_on_the_number_of_workers(workers, data, tmp_path):
     config = _write(tmp_path / "set", "folder", data)
     config.image_size, config.smallest_crop = 4, 0.2
-    split = load_dataset(config, seed=1).train
+    split = _load(config, seed=1).train
     _assert_equal(_batches(split, workers=workers), _batches(split, workers=4))
 
 
 def test_the_parts_of_three_hosts_make_the_global_batch(data, tmp_path):
-    split = load_dataset(_write(tmp_path / "set", "tar", data)).train
+    split = _load(_write(tmp_path / "set", "tar", data)).train
     hosts = [
         _batches(split, part=stream.host_part(BATCH, host=host, num_hosts=3)) for host in range(3)
     ]
@@ -92,14 +98,14 @@ def test_the_parts_of_three_hosts_make_the_global_batch(data, tmp_path):
 def test_a_resumed_stream_begins_with_the_batches_that_are_left(data, tmp_path):
     config = _write(tmp_path / "set", "folder", data)
     config.image_size, config.smallest_crop = 4, 0.2
-    split = load_dataset(config).train
+    split = _load(config).train
     _assert_equal(_batches(split, steps=range(4, 10)), _batches(split)[4:])
 
 
 def test_random_crops_depend_on_seed_epoch_and_example_alone(data, tmp_path):
     config = _write(tmp_path / "set", "folder", data)
     config.image_size, config.smallest_crop = 4, 0.2
-    first, second = (load_dataset(config, seed=seed).train.inputs for seed in (0, 1))
+    first, second = (_load(config, seed=seed).train.inputs for seed in (0, 1))
     image = first.read(5, 2)[0]
     np.testing.assert_array_equal(first.read(5, 2)[0], image)
     for other in (second.read(5, 2), first.read(5, 3), first.read(5, None)):
@@ -112,13 +118,13 @@ def test_an_epoch_visits_every_example_at_most_once(data, tmp_path):
     )
     drawn = [draw for step in draws for draw in step]
     for epoch in (0, 1):
-        indices = [index for index, of in drawn if of == epoch]
+        indices = [example for example, of in drawn if of == epoch]
         assert len(indices) == len(set(indices)) == 24
         assert set(indices) <= set(range(COUNT))
 
 
 def test_an_error_of_a_worker_ends_the_stream_and_its_threads(data, tmp_path):
-    split = load_dataset(_write(tmp_path / "set", "folder", data)).train
+    split = _load(_write(tmp_path / "set", "folder", data)).train
     for path in (tmp_path / "set/train/cat").iterdir():
         path.write_bytes(b"")
     begin = time.monotonic()
@@ -129,7 +135,7 @@ def test_an_error_of_a_worker_ends_the_stream_and_its_threads(data, tmp_path):
 
 
 def test_closing_a_stream_ends_its_threads(data, tmp_path):
-    split = load_dataset(_write(tmp_path / "set", "folder", data)).train
+    split = _load(_write(tmp_path / "set", "folder", data)).train
     endless = iter(lambda: [Draw(0)] * BATCH, None)
     with closing(stream.stream(split, endless, workers=3)) as batches:
         next(batches)
@@ -145,7 +151,7 @@ def test_a_damaged_image_is_replaced_by_the_next_and_its_label(data, tmp_path):
     config = _write(tmp_path / "set", "folder", data)
     (tmp_path / "set/train/ant/00003.png").write_text("no image")
     config.max_damaged = 1
-    split = load_dataset(config).train
+    split = _load(config).train
     images, targets = _batches(split, order=lambda _: np.arange(COUNT))[0]
     expected = [0, 1, 2, 4, 4, 5, 6, 7]
     np.testing.assert_array_equal(images, data.images[expected])
@@ -161,5 +167,6 @@ def test_reading_the_whole_set_once_gives_arrays(data, tmp_path):
     config = _write(tmp_path / "set", "folder", data)
     config.stream = False
     dataset = load_dataset(config)
+    assert isinstance(dataset, Dataset)
     np.testing.assert_array_equal(dataset.train.inputs, data.images, strict=True)
     np.testing.assert_array_equal(dataset.train.targets, data.labels.astype(np.int32), strict=True)

@@ -33,7 +33,8 @@ def parse(record: bytes) -> dict[str, list[Value]]:
       {'label': [3], 'image': [b'jpeg']}
     """
     features: dict[str, list[Value]] = {}
-    for entry in _messages(memoryview(record), 1, 1):
+    all_features = _messages(memoryview(record), 1)
+    for entry in (entry for message in all_features for entry in _messages(message, 1)):
         key, feature = b"", memoryview(b"")
         for number, value in _fields(entry):
             if number == 1:
@@ -96,12 +97,10 @@ def _values(feature: memoryview) -> list[Value]:
     return values
 
 
-def _messages(message: memoryview, *path: int) -> Iterator[memoryview]:
-    """Yields the messages in the nested fields with the given numbers."""
+def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    """Yields the messages in the fields with a number."""
     for number, value in _fields(message):
-        if number == path[0] and len(path) > 1:
-            yield from _messages(_message(value), *path[1:])
-        elif number == path[0]:
+        if number == wanted:
             yield _message(value)
 
 

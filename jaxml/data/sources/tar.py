@@ -68,7 +68,9 @@ def _build(path: Path, *, label_column: str) -> Index:
         key = min(incomplete)
         missing = "a label (.cls or .json)" if key in images else "an image"
         raise InputError(f"{path}: example {key.removeprefix('/')!r} must have {missing}")
-    return create_index([(name, labels[key], *at) for key, (name, *at) in images.items()])
+    return create_index(
+        [(name, labels[key], start, size) for key, (name, start, size) in images.items()]
+    )
 
 
 def _check_end(path: Path, offset: int) -> None:
