@@ -59,18 +59,23 @@ def center_crop(content: Content, size: tuple[int, int], *, fraction: float = 1.
       content: the image.
       size: height and width of the result.
       fraction: the image is resized so that the result is this fraction of its height or width, and
-        at most this fraction of the other.
+        at most this fraction of the other. Sizes are rounded as in torchvision.
     """
     height, width = size
 
     def crop() -> np.ndarray:
         image = _open(content)
-        scale = max(height / image.height, width / image.width) / fraction
-        resized = (max(round(image.width * scale), width), max(round(image.height * scale), height))
+        if height * image.width >= width * image.height:
+            resized_height = round(height / fraction)
+            resized_width = max(image.width * resized_height // image.height, width)
+        else:
+            resized_width = round(width / fraction)
+            resized_height = max(image.height * resized_width // image.width, height)
         decoded = image.decode(1)
-        if resized != (image.width, image.height):
-            decoded = decoded.resize(resized, _pillow().Resampling.BILINEAR)
-        left, top = (resized[0] - width) // 2, (resized[1] - height) // 2
+        if (resized_width, resized_height) != (image.width, image.height):
+            size = (resized_width, resized_height)
+            decoded = decoded.resize(size, _pillow().Resampling.BILINEAR)
+        left, top = round((resized_width - width) / 2), round((resized_height - height) / 2)
         return np.asarray(decoded.crop((left, top, left + width, top + height)))
 
     return _decoded(crop, content)

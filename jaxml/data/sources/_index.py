@@ -18,6 +18,7 @@ import numpy as np
 from jaxml.data.sources._find import readable
 from jaxml.data.sources.lists import parse_labels
 from jaxml.data.sources.table import Content, Records
+from jaxml.errors import InputError
 from jaxml.io import atomic
 
 _VERSION = 1
@@ -108,6 +109,8 @@ def _cached(path: Path, build: Callable[[Path], Index], kind: str) -> Index:
     with contextlib.suppress(*unusable), np.load(cache) as arrays:
         return Index(**arrays)
     index = build(path)
+    if not len(index.names):
+        raise InputError(f"{path}: must contain examples, got none")
     content = io.BytesIO()
     np.savez(content, **index._asdict())
     with contextlib.suppress(OSError):  # the cache only saves time

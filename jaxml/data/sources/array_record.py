@@ -68,9 +68,12 @@ def _build(path: Path, *, columns: Columns) -> Index:
 def _open(path: Path, options: str) -> Any:
     module = require("array_record.python.array_record_module", "array-record")
     try:
-        return module.ArrayRecordReader(str(path), options)
+        reader = module.ArrayRecordReader(str(path), options)
     except (RuntimeError, ValueError, IndexError) as error:
         raise _damaged(path, error) from None
+    if not reader.ok():
+        raise InputError(f"{path}: is cut short or corrupt (it does not end with an index)")
+    return reader
 
 
 def _read(reader: Any, numbers: list[int], where: str) -> list[bytes]:
