@@ -45,6 +45,8 @@ def load_dataset(config: DataConfig, *, seed: int = 0) -> Dataset | StreamedData
     damage = Damage(config.max_damaged)
     shape = read_image(train, plain, damage, 0)[0].shape
     train_images = Images(train, cropped, damage, shape)
+    if size is None:
+        train_images.sample(8)  # reports images of several sizes before the run starts
     test_images = Images(test, plain, damage, shape)
     streamed = StreamedDataset(
         StreamedSplit(train_images, train.labels[train.rows]),

@@ -101,7 +101,9 @@ def read_bytes(path: Path, offset: int, size: int) -> bytes:
 def _cached(path: Path, build: Callable[[Path], Index], kind: str) -> Index:
     with readable(path):
         status = path.stat()
-    identity = (str(path.resolve()), status.st_size, status.st_mtime_ns, kind, _VERSION)
+    # A shard that is checked before it is renamed has the index of its final name.
+    place = path.resolve().with_name(path.name.removeprefix(atomic.PARTIAL))
+    identity = (str(place), status.st_size, status.st_mtime_ns, kind, _VERSION)
     name = hashlib.sha256(repr(identity).encode()).hexdigest()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     cache = Path(base, "jaxml", "indexes", f"{name}.npz")
