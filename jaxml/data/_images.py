@@ -32,10 +32,22 @@ class Preparation(NamedTuple):
             return decode.full_size(content)
         if self.smallest_crop is None or epoch is None:
             return decode.center_crop(content, self.size, fraction=self.center_fraction)
-        generator = np.random.default_rng((self.seed, epoch, index))
+        generator = self._generator(index, epoch)
         return decode.random_resized_crop(
             content, self.size, generator, smallest=self.smallest_crop
         )
+
+    def box(
+        self, content: decode.Content, index: int, epoch: int
+    ) -> tuple[int, int, int, int] | None:
+        """Returns the left, upper, right and lower edge of the random crop, if there is one."""
+        if self.size is None or self.smallest_crop is None:
+            return None
+        generator = self._generator(index, epoch)
+        return decode.random_box(content, generator, smallest=self.smallest_crop)
+
+    def _generator(self, index: int, epoch: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, epoch, index))
 
 
 class Damage:
@@ -108,6 +120,11 @@ class Images:
                 f"{_in_words(self.example_shape)} before"
             )
         return image, found
+
+    def locate(self, index: int, epoch: int) -> tuple[int, tuple[int, int, int, int] | None]:
+        """Returns the index of the image that `read` returns, and the edges of its crop."""
+        _, found = self.read(index, epoch)
+        return found, self.preparation.box(self.table[found].content, found, epoch)
 
     def sample(self, count: int) -> np.ndarray:
         """Reads at most `count` evenly spaced images, without randomness."""

@@ -25,7 +25,7 @@ import numpy as np
 
 from jaxml.data._optional import require
 
-__all__ = ["DamagedError", "center_crop", "full_size", "random_resized_crop"]
+__all__ = ["DamagedError", "center_crop", "full_size", "random_box", "random_resized_crop"]
 
 Content = bytes | np.ndarray
 
@@ -106,7 +106,7 @@ def random_resized_crop(
 
     def crop() -> np.ndarray:
         image = _open(content)
-        left, top, right, bottom = _random_box(image, generator, smallest)
+        left, top, right, bottom = _draw_box(image, generator, smallest)
         fits = [
             s for s in _SCALES if (right - left) // s >= width and (bottom - top) // s >= height
         ]
@@ -118,7 +118,16 @@ def random_resized_crop(
     return _decoded(crop, content)
 
 
-def _random_box(
+def random_box(
+    content: Content, generator: np.random.Generator, *, smallest: float
+) -> tuple[int, int, int, int]:
+    """Returns the left, upper, right and lower edge of the crop of `random_resized_crop`."""
+    box = _decoded(lambda: np.asarray(_draw_box(_open(content), generator, smallest)))
+    left, top, right, bottom = box.tolist()
+    return left, top, right, bottom
+
+
+def _draw_box(
     image: _Image, generator: np.random.Generator, smallest: float
 ) -> tuple[int, int, int, int]:
     """Draws the left, upper, right and lower edge of a crop."""

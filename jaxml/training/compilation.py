@@ -181,7 +181,7 @@ def _train_steps(
         step_key = jax.random.fold_in(key, state.step)
         if batch is None:
             batch = _take_batch(experiment, data, order, index)
-        dropout_key, batch = _augment(experiment, batch, step_key)
+        dropout_key, batch = augment_batch(experiment, batch, step_key)
         sums = jax.tree.map(
             lambda total, zero: jnp.where(index == 0, zero, total),
             state.metrics,
@@ -199,7 +199,7 @@ def _take_batch(experiment: Experiment, data: Batch, order: Array, index: Array)
     return pipeline.take_batch(data, order, index, batch_size=experiment.sizes.batch_size)
 
 
-def _augment(experiment: Experiment, batch: Batch, key: Key) -> tuple[Key, Batch]:
+def augment_batch(experiment: Experiment, batch: Batch, key: Key) -> tuple[Key, Batch]:
     """Returns a key for dropout, and the augmented batch, sharded over the devices."""
     images, targets = lax.with_sharding_constraint(batch, experiment.sharded)
     crop_key, flip_key, dropout_key = jax.random.split(key, 3)
@@ -233,5 +233,5 @@ def _batch_moments(
         batch = jax.tree.map(lambda array: array[0], data)
     else:
         batch = _take_batch(experiment, data, order, index)
-    dropout_key, batch = _augment(experiment, batch, step_key)
+    dropout_key, batch = augment_batch(experiment, batch, step_key)
     return batch_moments(dropout_key, experiment.learner, state, batch)

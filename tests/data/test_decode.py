@@ -104,7 +104,7 @@ def test_an_image_of_the_wanted_size_is_unchanged():
 @pytest.mark.usefixtures("_decoder")
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_a_random_crop_is_the_resized_part_of_the_image(kind, monkeypatch):
-    monkeypatch.setattr(decode, "_random_box", lambda *_: (40, 30, 340, 290))
+    monkeypatch.setattr(decode, "_draw_box", lambda *_: (40, 30, 340, 290))
     generator = np.random.default_rng(0)
     found = decode.random_resized_crop(ENCODED[kind], (64, 64), generator, smallest=0.1)
     image = Image.open(io.BytesIO(ENCODED[kind]))
@@ -136,7 +136,7 @@ def test_both_decoders_crop_alike(monkeypatch):
 def test_the_area_of_the_crops_is_uniform():
     image = decode._Image(400, 400, lambda _: None)
     generator = np.random.default_rng(0)
-    boxes = np.asarray([decode._random_box(image, generator, 0.2) for _ in range(2000)])
+    boxes = np.asarray([decode._draw_box(image, generator, 0.2) for _ in range(2000)])
     left, top, right, bottom = boxes.T
     assert boxes.min() >= 0
     assert max(right.max(), bottom.max()) <= 400
@@ -152,7 +152,7 @@ def test_the_area_of_the_crops_is_uniform():
 
 def test_a_narrow_image_is_cropped_at_its_center():
     image = decode._Image(10, 1000, lambda _: None)
-    assert decode._random_box(image, np.random.default_rng(0), 1.0) == (0, 493, 10, 506)
+    assert decode._draw_box(image, np.random.default_rng(0), 1.0) == (0, 493, 10, 506)
 
 
 @pytest.mark.usefixtures("_decoder")

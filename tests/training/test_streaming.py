@@ -9,7 +9,9 @@ import jax
 import numpy as np
 import pytest
 
+from jaxml import config as settings
 from jaxml.config import CheckpointConfig, DataConfig
+from jaxml.data import DATASETS
 from jaxml.errors import InputError
 from jaxml.training.compilation import jit_steps
 from jaxml.training.evaluation import evaluate
@@ -17,6 +19,7 @@ from jaxml.training.experiment import create_experiment
 from jaxml.training.features import extract_features
 from jaxml.training.feed import train_feed
 from jaxml.training.initialize import initial_state
+from jaxml.training.inspect import inspect_batch
 from jaxml.training.loop import train_and_evaluate
 from jaxml.training.restore import evaluate_checkpoint
 from jaxml.training.signals import Interrupted
@@ -35,7 +38,14 @@ def photos(tmp_path_factory):
 
 
 def _config(photos, **changes):
-    data = DataConfig(name="folder", dir=str(photos), image_size=8, smallest_crop=0.3, flip=True)
+    data = DataConfig(
+        name="folder",
+        dir=str(photos),
+        image_size=8,
+        smallest_crop=0.3,
+        crop_padding=1,
+        flip=True,
+    )
     return tiny.config(
         batch_size=8,
         eval_batch_size=4,
@@ -71,9 +81,10 @@ def test_the_streamed_batches_are_those_of_the_set_on_the_devices(photos):
 @pytest.mark.parametrize("calls", [1, 3, 5])
 def test_a_stopped_run_resumes_to_the_same_bits(photos, tmp_path, monkeypatch, calls):
     whole = train_and_evaluate(_config(photos, workers=2), tmp_path / "whole")
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+    with monkeypatch.context() as patch:
         training_calls.after(patch, calls, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        train_and_evaluate(_config(photos, workers=3), tmp_path / "run")
+        with pytest.raises(Interrupted):
+            train_and_evaluate(_config(photos, workers=3), tmp_path / "run")
     resumed = train_and_evaluate(_config(photos, workers=0), tmp_path / "run")
     assert resumed["params_sha256"] == whole["params_sha256"]
     assert json.loads((tmp_path / "run/classes.json").read_text()) == list(formats.CLASS_NAMES)
@@ -104,3 +115,35 @@ def test_a_run_reports_the_images_that_it_replaced(tmp_path, capsys):
     config.data.max_damaged = 1
     with pytest.raises(InputError, match=r"max_damaged must be at least 2 .* got 1"):
         train_and_evaluate(config, tmp_path / "other")
+
+
+def test_the_batch_of_a_step_is_shown_as_it_was_trained_on(photos, tmp_path):
+    config = _config(photos)
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    (workdir / "config.json").write_text(settings.to_json(config))
+    examples, inputs = inspect_batch(workdir, step=4)
+    experiment = create_experiment(config)
+    with train_feed(experiment, jit_steps(experiment).epoch_order, first_step=3) as data:
+        images = [np.asarray(data(1).inputs[0]) for _ in range(2)][1]
+    for example, image, shown in zip(examples, images, inputs, strict=True):
+        padded = np.pad(image, ((1, 1), (1, 1), (0, 0)))
+        crops = [padded[top : top + 8, left : left + 8] for top in range(3) for left in range(3)]
+        assert any(np.array_equal(shown, c) or np.array_equal(shown, c[:, ::-1]) for c in crops)
+        folder = example.name.split("/")[1]
+        assert folder == example.label
+        left, top, right, bottom = example.box
+        assert 0 <= left < right <= 10
+        assert 0 <= top < bottom <= 10
+    with pytest.raises(InputError, match=r"--step must be in \[0, 9\), got 9"):
+        inspect_batch(workdir, step=9)
+
+
+def test_the_batch_of_a_set_in_memory_is_shown_by_index(tmp_path):
+    (tmp_path / "config.json").write_text(settings.to_json(tiny.config(batch_size=4)))
+    examples, inputs = inspect_batch(tmp_path, step=1)
+    assert inputs.shape == (4, 8, 8, 1)
+    digits = DATASETS["digits"](tmp_path).train
+    assert [str(digits.targets[shown.example]) for shown in examples] == [
+        shown.label for shown in examples
+    ]
