@@ -28,11 +28,11 @@ def main() -> None:
     from jaxml.training.inspect import inspect_batch  # imports JAX, so after the flags
 
     examples, inputs = inspect_batch(user_path(WORKDIR.value), STEP.value)
+    if out is not None:
+        _write_grid(out, inputs)
     for number, (example, label, name, box) in enumerate(examples):
         crop = f"  crop {','.join(map(str, box))}" if box else ""
         print(f"{number:4}  example {example:7}  label {label}  {name}{crop}".rstrip())
-    if out is not None:
-        _write_grid(out, inputs)
 
 
 def _write_grid(path: Path, images: np.ndarray) -> None:

@@ -150,9 +150,11 @@ def _draw_box(
 
 def _decoded(decode: Callable[[], np.ndarray], content: Content = b"") -> np.ndarray:
     """Calls a function, and turns the errors of a damaged image into a DamagedError."""
-    bomb = _pillow().DecompressionBombError
+    bomb, unidentified = _pillow().DecompressionBombError, _pillow().UnidentifiedImageError
     try:
         image = decode()
+    except unidentified:
+        raise DamagedError("the file is not an image") from None
     except (OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError) as error:
         raise DamagedError(" ".join(str(error).split())[:200]) from None
     except (ArithmeticError, MemoryError, struct.error, zlib.error, bomb) as error:

@@ -160,9 +160,9 @@ def test_a_narrow_image_is_cropped_at_its_center():
     ("content", "reason"),
     [
         (b"", "the file is empty"),
-        (b"hello", "cannot identify image file"),
+        (b"hello", "the file is not an image"),
         (ENCODED["JPEG"][:5000], "image file is truncated"),
-        (ENCODED["JPEG"][:100], "cannot identify|truncated|Truncated"),
+        (ENCODED["JPEG"][:100], "not an image|truncated|Truncated"),
         (ENCODED["PNG"][:5000], "truncated|[Uu]nexpected"),
         (ENCODED["WEBP"][:5000], "."),
         (ENCODED["GIF"][:5000], "truncated"),

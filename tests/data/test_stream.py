@@ -157,7 +157,7 @@ def test_a_damaged_image_is_replaced_by_the_next_and_its_label(data, tmp_path):
     np.testing.assert_array_equal(images, data.images[expected])
     np.testing.assert_array_equal(targets, data.labels[expected])
     (message,) = split.inputs.damage.messages.values()
-    assert message.startswith("image 3 'train/ant/00003.png' is damaged: cannot identify image")
+    assert message.startswith("image 3 'train/ant/00003.png' is damaged: the file is not an image")
     (tmp_path / "set/train/ant/00004.png").unlink()
     with pytest.raises(InputError, match=r"00004.png' is damaged: No such file .* got 1"):
         _batches(split)
