@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+import threading
 
 import jax
 import numpy as np
@@ -78,13 +79,28 @@ def test_the_streamed_batches_are_those_of_the_set_on_the_devices(photos):
     assert metrics[0]["count"] == 7
 
 
-@pytest.mark.parametrize("calls", [1, 3, 5])
-def test_a_stopped_run_resumes_to_the_same_bits(photos, tmp_path, monkeypatch, calls):
+class Killed(BaseException):
+    """Stands for a process that is gone."""
+
+
+def _kill():
+    raise Killed
+
+
+def _terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("calls", "act", "error"), [(1, _terminate, Interrupted), (4, _kill, Killed)]
+)
+def test_a_stopped_run_resumes_to_the_same_bits(photos, tmp_path, monkeypatch, calls, act, error):
     whole = train_and_evaluate(_config(photos, workers=2), tmp_path / "whole")
     with monkeypatch.context() as patch:
-        training_calls.after(patch, calls, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        with pytest.raises(Interrupted):
+        training_calls.after(patch, calls, act)
+        with pytest.raises(error):
             train_and_evaluate(_config(photos, workers=3), tmp_path / "run")
+    assert not [t for t in threading.enumerate() if t.name.startswith("jaxml-data")]
     resumed = train_and_evaluate(_config(photos, workers=0), tmp_path / "run")
     assert resumed["params_sha256"] == whole["params_sha256"]
     assert json.loads((tmp_path / "run/classes.json").read_text()) == list(formats.CLASS_NAMES)
