@@ -2,7 +2,17 @@
 
 `DATASETS` maps the names of published sets to functions that load a whole set into memory.
 `SOURCES` maps the names of formats to functions that list the examples of a set, whose images are
-then read one by one (see `table`).
+then read one by one (see `table`):
+
+- `folder`: a folder of images for each class, `train/cat/1.jpg`.
+- `list`: `train.csv`, `train.tsv` or `train.jsonl` with paths and labels.
+- `tar`: WebDataset shards `train-00000.tar`.
+- `tfrecord`, `array_record`: shards of `tf.train.Example`, `train.tfrecord-00000-of-00002`.
+- `parquet`: `train-00000-of-00001.parquet` as Hugging Face's `datasets` writes them.
+- `arrays`: `train.npz`, or `train_images.npy` and `train_labels.npy`.
+
+`val` or `test` in place of `train` is the split that is evaluated. Files of other names are one set,
+of which a part is held out.
 """
 
 from collections.abc import Callable, Mapping
