@@ -65,7 +65,10 @@ def load_dataset(config: DataConfig, *, seed: int = 0) -> Dataset | StreamedData
 
 def num_workers(config: DataConfig) -> int:
     """Returns the number of threads that decode images."""
-    return len(os.sched_getaffinity(0)) if config.workers is None else config.workers
+    if config.workers is not None:
+        return config.workers
+    available = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
+    return len(available(0))
 
 
 def _create_splits(config: DataConfig) -> tuple[Table, Table, str, tuple[str, ...]]:

@@ -192,7 +192,7 @@ def _open_jpeg(content: bytes) -> _Image | None:
     simplejpeg = _simplejpeg()
     if simplejpeg is None:
         return None
-    if b"Exif\0\0" in content[: 2**16]:
+    if content.find(b"Exif\0\0", 0, 2**16) >= 0:
         orientation = _pillow().open(io.BytesIO(content)).getexif().get(_ORIENTATION, 1)
         if orientation != 1:
             return None

@@ -28,7 +28,7 @@ def find_files(directory: Path, names: Sequence[str], suffixes: Sequence[str]) -
 
 
 @contextlib.contextmanager
-def readable(path: Path) -> Iterator[None]:
+def readable(path: Path | str) -> Iterator[None]:
     """Turns an OSError into an InputError that names the path."""
     try:
         yield

@@ -32,27 +32,30 @@ def list_examples(directory: Path, names: Sequence[str], columns: Columns) -> Re
     root = next((root for root in roots if root.is_dir()), None)
     if root is None:
         return None
-    classes = sorted(entry.name for entry in _scan(root) if entry.is_dir())
+    with readable(root):
+        classes = sorted(entry.name for entry in _scan(root) if entry.is_dir())
     if names and not classes:
         raise InputError(f"{root}: must contain a folder for each class, got none")
     paths: list[str] = []
     labels: list[str] = []
     for name in classes:
-        images = sorted(_images(Path(root, name), ()))
+        images = sorted(_images(str(root / name), ()))
         if not images:
             raise InputError(
                 f"{root / name}: must contain images ({', '.join(SUFFIXES)}), got an empty class"
             )
-        paths += (os.path.relpath(image, directory) for image in images)
+        paths += images
         labels += [name] * len(images)
+    start = len(str(directory)) if str(directory) != "." else 0
 
     def read(index: int) -> bytes:
-        return (directory / paths[index]).read_bytes()
+        return Path(directory, example_names[index]).read_bytes()
 
-    return Records(paths, np.asarray(labels), read, tuple(classes)) if classes else None
+    example_names = [path[start:].lstrip("/") for path in paths]
+    return Records(example_names, np.asarray(labels), read, tuple(classes)) if classes else None
 
 
-def _images(folder: Path, parents: tuple[str, ...]) -> Iterator[str]:
+def _images(folder: str, parents: tuple[str, ...]) -> Iterator[str]:
     """Yields the paths of the images in a folder and in the folders below it."""
     place = os.path.realpath(folder)
     if place in parents:
@@ -61,12 +64,12 @@ def _images(folder: Path, parents: tuple[str, ...]) -> Iterator[str]:
         with readable(folder):  # a link to itself cannot be followed
             is_folder = entry.is_dir()
         if is_folder:
-            yield from _images(Path(entry.path), (*parents, place))
+            yield from _images(entry.path, (*parents, place))
         elif entry.name.lower().endswith(SUFFIXES):
             yield entry.path
 
 
-def _scan(folder: Path) -> list[os.DirEntry[str]]:
+def _scan(folder: Path | str) -> list[os.DirEntry[str]]:
     """Returns the visible entries of a folder."""
     with readable(folder), os.scandir(folder) as entries:
         return [entry for entry in entries if not entry.name.startswith(".")]

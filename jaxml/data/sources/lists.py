@@ -43,10 +43,10 @@ def list_examples(directory: Path, names: Sequence[str], columns: Columns) -> Re
     path = lists[0]
     paths, labels = [], []
     for where, row in _rows(path):
-        missing = [column for column in columns if row.get(column) in (None, "")]
-        if missing:
-            known = ", ".join(repr(name) for name in row if name is not None)
-            raise InputError(f"{where}: must have a column {missing[0]!r}, got {known}")
+        for column in columns:
+            if row.get(column) in (None, ""):
+                known = ", ".join(repr(name) for name in row if row[name] and name is not None)
+                raise InputError(f"{where}: must have a value of {column!r}, got {known}")
         paths.append(str(row[columns.image]))
         labels.append(str(row[columns.label]))
 

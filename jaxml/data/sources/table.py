@@ -111,8 +111,8 @@ class Table:
     def digest(self) -> str:
         """Returns a digest of the names and labels, without reading the images."""
         digest = hashlib.sha256(self.records.digest.encode())
-        for row in self.rows:
-            digest.update(f"{self.records.names[row]}\0{self.labels[row]}\n".encode())
+        digest.update("\n".join(self.records.names[row] for row in self.rows.tolist()).encode())
+        digest.update(self.labels[self.rows].tobytes())
         return digest.hexdigest()
 
     def split(self, fraction: float, seed: int) -> tuple[Self, Self]:
