@@ -25,7 +25,7 @@ def main() -> None:
         raise InputError("--workdir must be given")
     out = user_path(OUT.value) if OUT.value else None
     check_output("--out", out)
-    from jaxml.training.inspect import inspect_batch  # imports JAX, so after the flags
+    from jaxml.training import inspect_batch  # imports JAX, so after the flags
 
     examples, inputs = inspect_batch(user_path(WORKDIR.value), STEP.value)
     if out is not None:

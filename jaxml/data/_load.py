@@ -89,6 +89,10 @@ def _create_splits(config: DataConfig) -> tuple[Table, Table, str, tuple[str, ..
                 f"evaluation, got {fraction} of {len(train)} examples"
             )
         return rest, held_out, "validation", class_names
+    if name is None and len(tables) == 1:
+        raise InputError(
+            "config.data.validation_fraction must not be 0 for a set without val and test splits"
+        )
     if name is None:
         raise InputError(
             f"config.data.eval_split must be a split of {str(directory)!r}, which has "

@@ -75,7 +75,10 @@ def train_feed(
         def take(num_steps: int) -> Batch:
             steps = [next(batches) for _ in range(num_steps)]
             tell()
-            stacked = (np.stack(arrays) for arrays in zip(*steps, strict=True))
+            if num_steps == 1:
+                stacked = (array[None] for array in steps[0])  # without a copy
+            else:
+                stacked = (np.stack(arrays) for arrays in zip(*steps, strict=True))
             return _to_devices(stacked, _stacked(experiment), (num_steps, sizes.batch_size))
 
         yield take
