@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxml.data import decode
+from jaxml.data._optional import MissingPackageError
 from jaxml.data.sources.table import Table
 from jaxml.errors import InputError
 
@@ -154,6 +155,8 @@ def read_image(
         found = (index + offset) % len(table)
         try:
             return preparation.apply(table[found].content, found, epoch), found
+        except MissingPackageError:
+            raise
         except (decode.DamagedError, OSError, InputError) as error:
             name, reason = table.name(found), getattr(error, "strerror", None) or error
             damage.add(name, f"image {found} {name!r} is damaged: {reason}")

@@ -1,7 +1,8 @@
 """Batches of a set that does not fit into memory, decoded by threads while the device computes.
 
 A batch is a function of the examples that are asked for, whatever the number of threads. The
-decoders release the interpreter lock, so threads are as fast as processes, and share their memory.
+decoders release the interpreter lock, so threads decode in parallel, and nothing is copied between
+processes.
 """
 
 import math

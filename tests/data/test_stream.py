@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from jaxml.config import DataConfig
-from jaxml.data import Dataset, StreamedDataset, load_dataset, pipeline, stream
+from jaxml.data import Dataset, StreamedDataset, decode, load_dataset, pipeline, stream
+from jaxml.data._optional import require
 from jaxml.data.stream import Draw
 from jaxml.errors import InputError
 from tests.data.sources import formats
@@ -161,6 +162,13 @@ def test_a_damaged_image_is_replaced_by_the_next_and_its_label(data, tmp_path):
     (tmp_path / "set/train/ant/00004.png").unlink()
     with pytest.raises(InputError, match=r"00004.png' is damaged: No such file .* got 1"):
         _batches(split)
+
+
+def test_a_missing_decoder_is_not_taken_for_damage(data, tmp_path, monkeypatch):
+    config = _write(tmp_path / "set", "folder", data)
+    monkeypatch.setattr(decode, "_pillow", lambda: require("no_such_module", "pillow"))
+    with pytest.raises(InputError, match=r"^these data need the package pillow"):
+        load_dataset(config)
 
 
 def test_reading_the_whole_set_once_gives_arrays(data, tmp_path):
