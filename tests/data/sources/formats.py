@@ -184,12 +184,12 @@ def tfrecord(records: Sequence[bytes]) -> bytes:
         crc = crc32c(content)
         return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
-    content = b""
+    parts = []
     for record in records:
         length = struct.pack("<Q", len(record))
-        content += length + struct.pack("<I", checksum(length))
-        content += record + struct.pack("<I", checksum(record))
-    return content
+        parts += [length, struct.pack("<I", checksum(length))]
+        parts += [record, struct.pack("<I", checksum(record))]
+    return b"".join(parts)
 
 
 def crc32c(content: bytes) -> int:
