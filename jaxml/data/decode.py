@@ -107,10 +107,8 @@ def random_resized_crop(
     def crop() -> np.ndarray:
         image = _open(content)
         left, top, right, bottom = _draw_box(image, generator, smallest)
-        fits = [
-            s for s in _SCALES if (right - left) // s >= width and (bottom - top) // s >= height
-        ]
-        decoded = image.decode(fits[0] if fits else 1)
+        most = min((right - left) // width, (bottom - top) // height)
+        decoded = image.decode(next((scale for scale in _SCALES if scale <= most), 1))
         x, y = decoded.width / image.width, decoded.height / image.height
         box = (left * x, top * y, min(right * x, decoded.width), min(bottom * y, decoded.height))
         return np.asarray(decoded.resize((width, height), _pillow().Resampling.BILINEAR, box))

@@ -111,6 +111,7 @@ def test_random_crops_depend_on_seed_epoch_and_example_alone(data, tmp_path):
     np.testing.assert_array_equal(first.read(5, 2)[0], image)
     for other in (second.read(5, 2), first.read(5, 3), first.read(5, None)):
         assert not np.array_equal(other[0], image)
+    assert not np.array_equal(second.read(5, 2)[0], first.read(5, 3)[0])
 
 
 def test_an_epoch_visits_every_example_at_most_once(data, tmp_path):
@@ -150,17 +151,17 @@ def _workers():
 
 def test_a_damaged_image_is_replaced_by_the_next_and_its_label(data, tmp_path):
     config = _write(tmp_path / "set", "folder", data)
-    (tmp_path / "set/train/ant/00003.png").write_text("no image")
+    (tmp_path / "set/train/ant/00008.png").write_text("no image")  # the next is a bee
     config.max_damaged = 1
     split = _load(config).train
-    images, targets = _batches(split, order=lambda _: np.arange(COUNT))[0]
-    expected = [0, 1, 2, 4, 4, 5, 6, 7]
+    images, targets = _batches(split, order=lambda _: np.arange(5, COUNT))[0]
+    expected = [5, 6, 7, 9, 9, 10, 11, 12]
     np.testing.assert_array_equal(images, data.images[expected])
     np.testing.assert_array_equal(targets, data.labels[expected])
     (message,) = split.inputs.damage.messages.values()
-    assert message.startswith("image 3 'train/ant/00003.png' is damaged: the file is not an image")
-    (tmp_path / "set/train/ant/00004.png").unlink()
-    with pytest.raises(InputError, match=r"00004.png' is damaged: No such file .* got 1"):
+    assert message.startswith("image 8 'train/ant/00008.png' is damaged: the file is not an image")
+    (tmp_path / "set/train/bee/00009.png").unlink()
+    with pytest.raises(InputError, match=r"00009.png' is damaged: No such file .* got 1"):
         _batches(split)
 
 

@@ -222,6 +222,7 @@ def test_a_file_that_is_cut_short_is_an_error(kind, place, data):
             tables, _ = _tables(place, kind)
         except InputError as error:
             assert str(path) in str(error)  # noqa: PT017
+            assert kind != "array_record" or "is cut short or corrupt" in str(error)  # noqa: PT017
         else:  # a tar file ends with some thousand zeros
             assert kind == "tar"
             assert len(tables["train"]) == 12
