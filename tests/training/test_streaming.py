@@ -148,6 +148,7 @@ def test_the_batch_of_a_step_is_shown_as_it_was_trained_on(photos, tmp_path):
         assert any(np.array_equal(shown, c) or np.array_equal(shown, c[:, ::-1]) for c in crops)
         folder = example.name.split("/")[1]
         assert folder == example.label
+        assert example.box is not None
         left, top, right, bottom = example.box
         assert 0 <= left < right <= 10
         assert 0 <= top < bottom <= 10

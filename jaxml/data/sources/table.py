@@ -111,7 +111,7 @@ class Table:
     def digest(self) -> str:
         """Returns a digest of the names and labels, without reading the images."""
         digest = hashlib.sha256(self.records.digest.encode())
-        digest.update("\n".join(self.records.names[row] for row in self.rows.tolist()).encode())
+        digest.update("\n".join(map(self.name, range(len(self)))).encode())
         digest.update(self.labels[self.rows].tobytes())
         return digest.hexdigest()
 
@@ -162,16 +162,23 @@ def create_tables(
         raise InputError(
             f"config.data.dir must contain a training split, got {str(directory)!r} with {kinds}"
         )
+    for split, records in splits.items():
+        if not len(records.names):
+            raise InputError(
+                f"config.data.dir must contain {split} examples, got {str(directory)!r} with none"
+            )
     class_names = _class_names(splits["train"], directory)
-    return {
-        split: Table(records, _number(records, class_names, split), np.arange(len(records.names)))
-        for split, records in splits.items()
-    }, class_names
+    are_names = splits["train"].labels.dtype.kind != "i"
+    tables = {}
+    for split, records in splits.items():
+        if are_names:  # those of another split may look like numbers
+            records = records._replace(labels=_names(records))
+        numbers = _number(records, class_names, split)
+        tables[split] = Table(records, numbers, np.arange(len(records.names)))
+    return tables, class_names
 
 
 def _class_names(train: Records, directory: Path) -> tuple[str, ...]:
-    if not len(train.labels):
-        raise InputError(f"config.data.dir must contain training examples, got {str(directory)!r}")
     if train.class_names:
         names = train.class_names
     elif train.labels.dtype.kind == "i":
@@ -186,13 +193,17 @@ def _class_names(train: Records, directory: Path) -> tuple[str, ...]:
     return names
 
 
+def _names(records: Records) -> np.ndarray:
+    """Returns the labels as class names."""
+    labels, names = records.labels, records.class_names
+    if labels.dtype.kind == "i" and names and labels.min() >= 0 and labels.max() < len(names):
+        return np.asarray(names)[labels]
+    return labels.astype(str)
+
+
 def _number(records: Records, class_names: tuple[str, ...], split: str) -> np.ndarray:
     """Returns the class number of each example."""
-    labels = records.labels
-    if labels.dtype.kind == "i" and records.class_names:  # numbers of the split's own classes
-        outside = (labels < 0) | (labels >= len(records.class_names))
-        if not outside.any():
-            labels = np.asarray(records.class_names)[labels]
+    labels = _names(records) if records.class_names else records.labels
     if labels.dtype.kind == "i":
         known = (labels >= 0) & (labels < len(class_names))
         numbers = labels

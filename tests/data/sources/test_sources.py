@@ -88,6 +88,12 @@ def test_validation_labels_keep_the_numbers_of_the_training_classes(place):
     assert class_names == ("ant", "cat", "dog")
     assert tables["train"].labels.tolist() == [2, 1, 0]
     assert tables["val"].labels.tolist() == [2]
+    (place / "train.tsv").write_text("image\tlabel\na.png\t1\nb.png\tx\nc.png\t0\n")
+    (place / "val.jsonl").write_text('{"image": "d.png", "label": 1}\n')
+    tables, class_names = _tables(place, "list")
+    assert (class_names, tables["val"].labels.tolist()) == (("0", "1", "x"), [1])
+    (place / "train.tsv").write_text("image\tlabel\na.png\t1\nb.png\tx\nc.png\tz\n")
+    assert _tables(place, "list")[0]["val"].labels.tolist() == [0]
     (place / "val.jsonl").write_text('{"image": "d.png", "label": "cow"}\n')
     assert "d.png: the label must be one of the 3 classes of the training split, got cow" in (
         _message(place, "list")
@@ -272,6 +278,12 @@ def test_a_record_that_is_no_example_is_an_error(place):
     pytest.importorskip("google_crc32c")
     (place / "train.tfrecord").write_bytes(formats.tfrecord([b"\x0a\xffabc"]))
     assert "must be a tf.train.Example (a field is cut short)" in _message(place, "tfrecord")
+
+
+def test_a_split_without_examples_is_an_error(place):
+    (place / "train.csv").write_text("image,label\na,0\nb,1\n")
+    (place / "val.csv").write_text("image,label\n")
+    assert "must contain val examples" in _message(place, "list")
 
 
 def test_lists_that_are_no_text_are_errors(place):
