@@ -19,6 +19,11 @@ def train() -> None:
     _run("train")
 
 
+def convert() -> None:
+    """Runs `launch.convert`."""
+    _run("convert")
+
+
 def evaluate() -> None:
     """Runs `launch.evaluate`."""
     _run("evaluate")
@@ -32,6 +37,11 @@ def export() -> None:
 def models() -> None:
     """Runs `launch.models`."""
     _run("models")
+
+
+def show_batch() -> None:
+    """Runs `launch.show_batch`."""
+    _run("show_batch")
 
 
 def svm() -> None:

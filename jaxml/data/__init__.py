@@ -1,13 +1,35 @@
 """Data sets, the order in which training visits them, and augmentation.
 
-- `sources`: readers of data sets; `DATASETS` maps a name to a function `(directory) -> Dataset`.
+- `sources`: readers of data sets, selected by name: `DATASETS` are loaded as a whole, the images of
+  `SOURCES` are decoded during training.
+- `decode`: decoding, cropping and resizing of images on the host.
 - `pipeline`: the data order and the batches, pure functions of the seed and the step.
+- `stream`: batches of sets that do not fit into memory, decoded by threads.
 - `augment`: random transformations of a batch of images, on the device.
 """
 
-from jaxml.data import augment, pipeline, sources
-from jaxml.data._dataset import Dataset, Split
+from jaxml.data import augment, decode, pipeline, sources, stream
+from jaxml.data._dataset import Dataset, Split, StreamedDataset, StreamedSplit
 from jaxml.data._digest import digests
-from jaxml.data.sources import DATASETS
+from jaxml.data._images import Images
+from jaxml.data._load import fitting_sample, load_dataset, num_workers
+from jaxml.data.sources import DATASETS, SOURCES
 
-__all__ = ["DATASETS", "Dataset", "Split", "augment", "digests", "pipeline", "sources"]
+__all__ = [
+    "DATASETS",
+    "SOURCES",
+    "Dataset",
+    "Images",
+    "Split",
+    "StreamedDataset",
+    "StreamedSplit",
+    "augment",
+    "decode",
+    "digests",
+    "fitting_sample",
+    "load_dataset",
+    "num_workers",
+    "pipeline",
+    "sources",
+    "stream",
+]

@@ -4,16 +4,18 @@ import hashlib
 
 import numpy as np
 
-from jaxml.data._dataset import Dataset
+from jaxml.data._dataset import Dataset, StreamedDataset
+from jaxml.data._images import Images
 
 _SAMPLE_BYTES = 2**28  # of a larger array, a sample is digested, in less than a second
 _BLOCKS = 1024
 
 
-def digests(dataset: Dataset) -> dict[str, str]:
+def digests(dataset: Dataset | StreamedDataset) -> dict[str, str]:
     """Returns the dtype, the shape and a digest of each array of a data set.
 
-    Of arrays larger than 256 MiB, 1,024 evenly spaced blocks are digested.
+    Of arrays larger than 256 MiB, 1,024 evenly spaced blocks are digested; of
+    images that are decoded when they are read, the names and labels are.
 
     Returns:
       Strings such as `"uint8[60000,28,28,1] 9e107d9d372bb682"`, by the name of the array.
@@ -26,16 +28,20 @@ def digests(dataset: Dataset) -> dict[str, str]:
     """
     arrays = {
         f"{split} {name}": array
-        for split, examples in (("training", dataset.train), ("test", dataset.test))
+        for split, examples in (("training", dataset.train), (dataset.test_name, dataset.test))
         for name, array in examples._asdict().items()
     }
     described = {name: _describe(array) for name, array in arrays.items()}
     return described | {"number of classes": str(dataset.num_classes)}
 
 
-def _describe(array: np.ndarray) -> str:
+def _describe(array: np.ndarray | Images) -> str:
     shape = ",".join(map(str, array.shape))
-    return f"{array.dtype}[{shape}] {_digest(np.ascontiguousarray(array))[:16]}"
+    if isinstance(array, Images):
+        digest = array.table.digest()
+    else:
+        digest = _digest(np.ascontiguousarray(array))
+    return f"{array.dtype}[{shape}] {digest[:16]}"
 
 
 def _digest(array: np.ndarray) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jaxml.training.export import export_weights
     from jaxml.training.features import extract_features
     from jaxml.training.initialize import initial_state, read_weights
+    from jaxml.training.inspect import inspect_batch
     from jaxml.training.loop import train_and_evaluate
     from jaxml.training.objective import Objective, create_objective
     from jaxml.training.restore import evaluate_checkpoint, restore_checkpoint
@@ -38,6 +39,7 @@ __all__ = [
     "export_weights",
     "extract_features",
     "initial_state",
+    "inspect_batch",
     "jit_steps",
     "read_weights",
     "restore_checkpoint",
@@ -53,6 +55,7 @@ _MODULES = {
     "export": ("export_weights",),
     "features": ("extract_features",),
     "initialize": ("initial_state", "read_weights"),
+    "inspect": ("inspect_batch",),
     "loop": ("train_and_evaluate",),
     "objective": ("Objective", "create_objective"),
     "restore": ("evaluate_checkpoint", "restore_checkpoint"),

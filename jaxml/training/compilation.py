@@ -18,7 +18,7 @@ from jax import lax
 
 from jaxml.data import augment, pipeline
 from jaxml.io import memory
-from jaxml.training import _validation
+from jaxml.training import _validation, feed
 from jaxml.training.experiment import Experiment, Sizes
 from jaxml.training.objective import Metrics
 from jaxml.training.steps import TrainState, batch_moments, eval_step, train_step
@@ -122,13 +122,15 @@ def compile_steps(experiment: Experiment, lengths: Collection[int], *, init: boo
         names.insert(1, "batch_moments")
     with ThreadPoolExecutor() as pool:
 
-        def submit(function: Any, name: str) -> Any:
-            return pool.submit(function.lower(*arguments[name]).compile)
+        def submit(function: Any, arguments: tuple[Any, ...]) -> Any:
+            return pool.submit(function.lower(*arguments).compile)
 
-        longest_first = sorted(steps.train, reverse=True)
-        training = {length: submit(steps.train[length], "train") for length in longest_first}
-        initialization = submit(steps.init, "init") if init else None
-        others = {name: submit(getattr(steps, name), name) for name in names}
+        training = {
+            length: submit(steps.train[length], _train_arguments(experiment, length))
+            for length in sorted(steps.train, reverse=True)  # the longest first
+        }
+        initialization = submit(steps.init, arguments["init"]) if init else None
+        others = {name: submit(getattr(steps, name), arguments[name]) for name in names}
     train = {length: future.result() for length, future in training.items()}
     compiled = {name: future.result() for name, future in others.items()}
     created = memory.of_arrays(experiment.abstract_state) if init else 0
@@ -142,20 +144,25 @@ def compile_steps(experiment: Experiment, lengths: Collection[int], *, init: boo
 
 
 def _example_arguments(experiment: Experiment) -> dict[str, tuple[Any, ...]]:
-    """Returns arguments, or their shapes, of each function that is compiled ahead of time."""
-    state, data, keys = experiment.abstract_state, experiment.train_data, experiment.keys
-    number = experiment.replicate(0)
-    order = jax.ShapeDtypeStruct(
-        (experiment.sizes.train_count,), jnp.int32, sharding=experiment.replicated
-    )
+    """Returns arguments, or their shapes, of the functions that are compiled ahead of time."""
+    keys, number = experiment.keys, experiment.replicate(0)
+    state, data, order, key = _train_arguments(experiment, 1)
     return {
         "init": (keys.init, experiment.normalizer),
         "epoch_order": (keys.order, number),
-        "train": (state, data, order, keys.step),
         "zero_metrics": (),
-        "evaluate": (state, state.metrics, experiment.eval_data, number),
-        "batch_moments": (state, data, order, number, keys.step),
+        "evaluate": (state, state.metrics, feed.abstract_eval_data(experiment), number),
+        "batch_moments": (state, data, order, number, key),
     }
+
+
+def _train_arguments(experiment: Experiment, num_steps: int) -> tuple[TrainState, Batch, Any, Key]:
+    """Returns arguments, or their shapes, of a training function."""
+    order = jax.ShapeDtypeStruct(
+        (experiment.sizes.train_count,), jnp.int32, sharding=experiment.replicated
+    )
+    data = feed.abstract_train_data(experiment, num_steps)
+    return experiment.abstract_state, data, order, experiment.keys.step
 
 
 def _train_steps(
@@ -168,11 +175,14 @@ def _train_steps(
 ) -> tuple[TrainState, Metrics]:
     """Takes steps of one epoch; returns the state and the stacked metrics of the steps."""
     learner = experiment.learner
+    streamed = data if experiment.streamed else None
 
-    def body(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
+    def body(state: TrainState, batch: Batch | None) -> tuple[TrainState, Metrics]:
         index = state.step % experiment.sizes.steps_per_epoch
         step_key = jax.random.fold_in(key, state.step)
-        dropout_key, batch = _augmented_batch(experiment, data, order, index, step_key)
+        if batch is None:
+            batch = _take_batch(experiment, data, order, index)
+        dropout_key, batch = augment_batch(experiment, batch, step_key)
         sums = jax.tree.map(
             lambda total, zero: jnp.where(index == 0, zero, total),
             state.metrics,
@@ -181,16 +191,17 @@ def _train_steps(
         return train_step(dropout_key, learner, state.replace(metrics=sums), batch)
 
     if num_steps > 1:
-        return lax.scan(body, state, length=num_steps)
-    state, metrics = body(state, None)
+        return lax.scan(body, state, streamed, length=num_steps)
+    state, metrics = body(state, jax.tree.map(lambda array: array[0], streamed))
     return state, jax.tree.map(lambda total: total[None], metrics)
 
 
-def _augmented_batch(
-    experiment: Experiment, data: Batch, order: Array, index: Array, key: Key
-) -> tuple[Key, Batch]:
-    """Returns a key for dropout, and one augmented training batch, sharded over the devices."""
-    batch = pipeline.take_batch(data, order, index, batch_size=experiment.sizes.batch_size)
+def _take_batch(experiment: Experiment, data: Batch, order: Array, index: Array) -> Batch:
+    return pipeline.take_batch(data, order, index, batch_size=experiment.sizes.batch_size)
+
+
+def augment_batch(experiment: Experiment, batch: Batch, key: Key) -> tuple[Key, Batch]:
+    """Returns a key for dropout, and the augmented batch, sharded over the devices."""
     images, targets = lax.with_sharding_constraint(batch, experiment.sharded)
     crop_key, flip_key, dropout_key = jax.random.split(key, 3)
     config = experiment.config.data
@@ -206,7 +217,9 @@ def _evaluate_batch(
 ) -> Metrics:
     """Adds the metrics of the evaluation batch that begins at `start`."""
     size, count = experiment.sizes.eval_batch_size, experiment.sizes.eval_count
-    batch = Batch(*(lax.dynamic_slice_in_dim(array, start, size) for array in data))
+    batch = data
+    if not experiment.streamed:
+        batch = Batch(*(lax.dynamic_slice_in_dim(array, start, size) for array in data))
     mask = start + jnp.arange(size, dtype=jnp.int32) < count
     batch, mask = lax.with_sharding_constraint((batch, mask), experiment.sharded)
     return metrics.merge(eval_step(experiment.learner, state, batch, mask))
@@ -217,5 +230,9 @@ def _batch_moments(
 ) -> PyTree:
     """Computes the batch-normalization statistics of one training batch of an epoch."""
     step_key = jax.random.fold_in(key, index)
-    dropout_key, batch = _augmented_batch(experiment, data, order, index, step_key)
+    if experiment.streamed:
+        batch = jax.tree.map(lambda array: array[0], data)
+    else:
+        batch = _take_batch(experiment, data, order, index)
+    dropout_key, batch = augment_batch(experiment, batch, step_key)
     return batch_moments(dropout_key, experiment.learner, state, batch)

@@ -1,9 +1,12 @@
 """Evaluation of a training state on the evaluation set."""
 
+import contextlib
+
 import jax
 
 from jaxml.training.compilation import StepFunctions
 from jaxml.training.experiment import Experiment
+from jaxml.training.feed import eval_feed, train_feed
 from jaxml.training.steps import TrainState, eval_variables
 from jaxml.types import PyTree
 
@@ -14,9 +17,9 @@ def evaluate(
     """Computes the metrics over the whole evaluation set; each example counts once."""
     state = reestimate_statistics(experiment, steps, state)
     metrics = steps.zero_metrics()
-    for start in range(0, experiment.sizes.eval_count, experiment.sizes.eval_batch_size):
-        number = experiment.replicate(start)
-        metrics = steps.evaluate(state, metrics, experiment.eval_data, number)
+    with contextlib.closing(eval_feed(experiment)) as feed:
+        for start, data in feed:
+            metrics = steps.evaluate(state, metrics, data, experiment.replicate(start))
     return experiment.learner.objective.compute(jax.device_get(metrics))
 
 
@@ -41,13 +44,13 @@ def reestimate_statistics(
     averaging = experiment.learner.averaging
     if not (averaging.reestimates and state.batch_stats and int(state.average.count)):
         return state
-    keys, data = experiment.keys, experiment.train_data
-    num_batches = experiment.sizes.steps_per_epoch
+    keys, num_batches = experiment.keys, experiment.sizes.steps_per_epoch
     order, total = steps.epoch_order(keys.order, experiment.replicate(0)), None
-    for index in range(num_batches):
-        number = experiment.replicate(index)
-        moments = steps.batch_moments(state, data, order, number, keys.step)
-        total = moments if total is None else steps.add_moments(total, moments)
+    with train_feed(experiment, steps.epoch_order, first_step=0) as data:
+        for index in range(num_batches):
+            number = experiment.replicate(index)
+            moments = steps.batch_moments(state, data(1), order, number, keys.step)
+            total = moments if total is None else steps.add_moments(total, moments)
     mean = jax.tree.map(lambda leaf: leaf / num_batches, total)
     variables = {**state.average.variables, "batch_stats": mean}
     return state.replace(average=state.average.replace(variables=variables))

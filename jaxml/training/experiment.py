@@ -14,9 +14,17 @@ import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxml.config import Config, user_path
-from jaxml.data import DATASETS, Dataset, Split, digests
-from jaxml.errors import InputError, choose
+from jaxml.config import Config
+from jaxml.data import (
+    Dataset,
+    Images,
+    Split,
+    StreamedDataset,
+    digests,
+    fitting_sample,
+    load_dataset,
+)
+from jaxml.errors import InputError
 from jaxml.io import memory
 from jaxml.models import create_model
 from jaxml.normalize import NORMALIZERS, Normalizer
@@ -74,10 +82,13 @@ class Experiment:
       schedule: learning rate at each step.
       normalizer: input normalization, fitted on the training set.
       keys: PRNG keys.
-      train_data: the training set, replicated over the devices.
-      eval_data: the evaluation set, padded to a multiple of the evaluation batch.
+      train_data: the training set, replicated over the devices; empty if it is streamed.
+      eval_data: the evaluation set, padded to a multiple of the evaluation batch; empty if it is
+        streamed.
+      streamed: the data set if its batches are streamed (see `jaxml.training.feed`), or None.
       eval_split: name of the evaluation set, "test" or "validation".
       data_digests: description and digest of each array of the data set, by name.
+      class_names: names of the classes, where they are known.
       input_shape: shape of one normalized example.
       create_state: `(key, normalizer) -> state` before the first step; not jitted.
       abstract_state: shapes, dtypes and shardings of the state.
@@ -93,8 +104,10 @@ class Experiment:
     keys: Keys
     train_data: Batch
     eval_data: Batch
+    streamed: StreamedDataset | None
     eval_split: str
     data_digests: Mapping[str, str]
+    class_names: tuple[str, ...]
     input_shape: tuple[int, ...]
     create_state: Callable[[Key, Normalizer], TrainState]
     abstract_state: TrainState
@@ -105,6 +118,11 @@ class Experiment:
     def device(self) -> str:
         """Number and kind of the devices."""
         return f"{self.replicated.mesh.size} x {jax.devices()[0].device_kind}"
+
+    @property
+    def damage(self) -> Mapping[str, str]:
+        """Messages about the damaged images that were replaced so far, by name."""
+        return self.streamed.damage.messages if self.streamed else {}
 
     def __str__(self) -> str:
         return (
@@ -125,11 +143,11 @@ def create_experiment(config: Config) -> Experiment:
     """
     if jax.config.values["jax_disable_jit"]:
         raise InputError("JAX_DISABLE_JIT must be 0, got 1: the steps are compiled")
-    load = choose(DATASETS, config.data.name, "config.data.name")
     create_model(config.model, num_classes=1)  # reports errors before the data are read
-    dataset = load(user_path(config.data.dir))
+    dataset = load_dataset(config.data, seed=config.seed)
     data_digests = digests(dataset)
-    dataset = dataset.hold_out(config.data.validation_size)
+    if isinstance(dataset, Dataset):
+        dataset = dataset.hold_out(config.data.validation_size)
     num_devices = len(jax.devices())
     sizes = _create_sizes(config, dataset, num_devices)
     schedule = create_schedule(
@@ -140,14 +158,19 @@ def create_experiment(config: Config) -> Experiment:
     replicated = NamedSharding(mesh, PartitionSpec())
     keys = Keys(*jax.device_put(jax.random.split(jax.random.key(config.seed), 3), replicated))
     normalizer = _fit_normalizer(config, dataset.train.inputs)
-    train_data = Batch(*jax.device_put(tuple(dataset.train), replicated))
-    eval_split = _pad(dataset.test, sizes.eval_batch_size)
-    _validation.check_augmentation(config.data, dataset.train.inputs.shape[1:])
+    train_data = eval_data = Batch(*map(jax.numpy.zeros, (0, 0)))
+    if isinstance(dataset, Dataset):
+        train_data = Batch(*jax.device_put(tuple(dataset.train), replicated))
+        padded = _pad(dataset.test, sizes.eval_batch_size)
+        eval_data = Batch(*jax.device_put(tuple(padded), replicated))
+    example_shape = dataset.train.inputs.shape[1:]
+    _validation.check_augmentation(config.data, example_shape)
 
     def create_state(key: Key, normalizer: Normalizer) -> TrainState:
-        return TrainState.create(key, learner, normalizer, train_data.inputs.shape[1:])
+        return TrainState.create(key, learner, normalizer, example_shape)
 
-    input_shape = jax.eval_shape(normalizer.apply, train_data.inputs).shape[1:]
+    example = jax.ShapeDtypeStruct((1, *example_shape), dataset.train.inputs.dtype)
+    input_shape = jax.eval_shape(normalizer.apply, example).shape[1:]
     with _validation.input_shape_errors(config, input_shape):
         state = jax.eval_shape(create_state, keys.init, normalizer)
     _validation.check_memory(config, memory.of_arrays(state), "the state")
@@ -160,9 +183,11 @@ def create_experiment(config: Config) -> Experiment:
         normalizer=normalizer,
         keys=keys,
         train_data=train_data,
-        eval_data=Batch(*jax.device_put(tuple(eval_split), replicated)),
-        eval_split="validation" if config.data.validation_size else "test",
+        eval_data=eval_data,
+        streamed=dataset if isinstance(dataset, StreamedDataset) else None,
+        eval_split=dataset.test_name,
         data_digests=data_digests,
+        class_names=dataset.class_names,
         input_shape=input_shape,
         create_state=create_state,
         abstract_state=_abstract(state, replicated),
@@ -171,14 +196,15 @@ def create_experiment(config: Config) -> Experiment:
     )
 
 
-def _create_sizes(config: Config, dataset: Dataset, num_devices: int) -> Sizes:
+def _create_sizes(config: Config, dataset: Dataset | StreamedDataset, num_devices: int) -> Sizes:
     train_count, eval_count = len(dataset.train.targets), len(dataset.test.targets)
     batch_size = config.batch_size or train_count
     _validation.check_batch_sizes(config, batch_size, train_count, num_devices)
     steps_per_epoch = train_count // batch_size
     num_steps = steps_per_epoch * config.num_epochs
     _validation.check_num_steps(config, num_steps)
-    default = 1 if jax.default_backend() == "cpu" else steps_per_epoch
+    one = jax.default_backend() == "cpu" or isinstance(dataset, StreamedDataset)
+    default = 1 if one else steps_per_epoch
     padded_count = eval_count + -eval_count % num_devices
     return Sizes(
         batch_size=batch_size,
@@ -212,7 +238,7 @@ def _create_learner(
     )
 
 
-def _fit_normalizer(config: Config, inputs: np.ndarray) -> Normalizer:
+def _fit_normalizer(config: Config, inputs: np.ndarray | Images) -> Normalizer:
     name = config.data.normalization
     if inputs.ndim != 4 and name in ("per_image", "unit"):
         raise InputError(
@@ -220,7 +246,9 @@ def _fit_normalizer(config: Config, inputs: np.ndarray) -> Normalizer:
             f"images, got {name!r}"
         )
     try:
-        return NORMALIZERS[name].fit(inputs)
+        if name in ("per_image", "unit"):  # they have no statistics
+            return NORMALIZERS[name].fit(np.empty(0))
+        return NORMALIZERS[name].fit(fitting_sample(inputs))
     except ValueError as error:
         raise InputError(
             f"config.data.normalization must suit {config.data.name}, got {name!r}: {error}"

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxml.config import Config
-from jaxml.data import DATASETS, Split
+from jaxml.data import Dataset, Split, StreamedSplit, load_dataset, num_workers, stream
 from jaxml.errors import InputError, choose
 from jaxml.models import intermediate_shapes, intermediates
 from jaxml.normalize import Normalizer
@@ -57,17 +57,19 @@ def extract_features(
     # A batch is sharded over the devices; both sizes are multiples of their number.
     size = min(config.eval_batch_size, count + -count % experiment.replicated.mesh.size)
     features = []
-    for start in range(0, count, size):
-        batch = _padded(examples.inputs[start : start + size], size)
-        features.append(np.asarray(run(jax.device_put(batch, experiment.sharded))))
-    return np.concatenate(features)[:count], examples.targets
+    targets = []
+    for inputs, labels in stream.in_order(examples, size, workers=num_workers(config.data)):
+        batch = jax.device_put(_padded(inputs, size), experiment.sharded)
+        features.append(np.asarray(run(batch)))
+        targets.append(labels)
+    return np.concatenate(features)[:count], np.concatenate(targets)
 
 
-def _examples(config: Config, split: str) -> Split:
-    """Loads a split of a run's data, with the run's validation set."""
-    dataset = DATASETS[config.data.name](Path(config.data.dir))
-    splits = {"train": dataset.train, "test": dataset.test}
-    if config.data.validation_size:
+def _examples(config: Config, split: str) -> Split | StreamedSplit:
+    """Loads a split of the data of a run, divided as in the run."""
+    dataset = load_dataset(config.data)
+    splits = {"train": dataset.train, dataset.test_name: dataset.test}
+    if config.data.validation_size and isinstance(dataset, Dataset):
         divided = dataset.hold_out(config.data.validation_size)
         splits |= {"train": divided.train, "validation": divided.test}
     return choose(splits, split, "--split")

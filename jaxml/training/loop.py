@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,13 +21,14 @@ from jaxml.training.compilation import StepFunctions, call_lengths, compile_step
 from jaxml.training.digest import sha256
 from jaxml.training.evaluation import evaluate
 from jaxml.training.experiment import Experiment, create_experiment
+from jaxml.training.feed import train_feed
 from jaxml.training.initialize import initial_state, read_weights
 from jaxml.training.origin import Origin
 from jaxml.training.recorder import Recorder
 from jaxml.training.signals import Interrupted, StopSignals
 from jaxml.training.steps import TrainState
 from jaxml.training.workdir import CHECKPOINTS, Workdir, check_workdir, open_workdir
-from jaxml.types import PyTree
+from jaxml.types import Batch, PyTree
 
 Metrics = dict[str, int | float]
 
@@ -67,6 +68,8 @@ def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
             )
         ) as checkpoints,
     ):
+        if experiment.class_names:
+            files.write_classes(experiment.class_names)
         result = files.read_result()
         if result and is_finished(result, experiment, checkpoints):
             display.say(f"the run in {workdir} is finished")
@@ -168,7 +171,8 @@ def train(
     warn = display.say if config.checkpoint.on_failure == "continue" else None
     recorder = Recorder(files, checkpoints, start.origin, warn)
     profile = Profile(parse_steps(config.profile), files.profile, display.say)
-    with StopSignals() as signals, display.live(step), contextlib.closing(profile):
+    feed = train_feed(experiment, start.steps.epoch_order, step, display.say)
+    with StopSignals() as signals, display.live(step), contextlib.closing(profile), feed as data:
         announce(experiment, start, display)
         files.rewind_metrics(step, display.say)
         meter = Meter(
@@ -181,7 +185,7 @@ def train(
         reporters = Reporters(display, meter, profile)
         try:
             state, metrics = take_steps(
-                experiment, start.steps, start.state, recorder, reporters, signals
+                experiment, start.steps, start.state, data, recorder, reporters, signals
             )
         except DivergedError as error:
             saved = checkpoints.steps()
@@ -210,6 +214,7 @@ def take_steps(
     experiment: Experiment,
     steps: StepFunctions,
     state: TrainState,
+    data: Callable[[int], Batch],
     recorder: Recorder,
     reporters: Reporters,
     signals: StopSignals,
@@ -231,7 +236,7 @@ def take_steps(
             meter.start_epoch()
         count = min(sizes.steps_per_call, sizes.steps_per_epoch - index)
         profile.before_call(step, count, state)
-        state, step_metrics = steps.train[count](state, experiment.train_data, order, keys.step)
+        state, step_metrics = steps.train[count](state, data(count), order, keys.step)
         step += count
         profile.after_call(step, state, partial(steps.train_hlo, count))
         meter.add(step, step_metrics)
@@ -301,6 +306,7 @@ def summarize(
         "train_seconds": clock.train_seconds,
         "compile_seconds": start.steps.compile_seconds,
         "images_per_second": clock.images_per_second,
+        **({"damaged_images": list(experiment.damage.values())} if experiment.damage else {}),
         "params_sha256": sha256({"params": state.params, "batch_stats": state.batch_stats}),
         "device": experiment.device,
         "jax": jax.__version__,

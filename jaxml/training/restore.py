@@ -76,4 +76,6 @@ def evaluate_checkpoint(workdir: Path, checkpoint: str = "newest") -> dict[str, 
       The step and its metrics.
     """
     experiment, step, state = restore_checkpoint(workdir, checkpoint)
-    return {"step": step, **evaluate(experiment, jit_steps(experiment), state)}
+    metrics = evaluate(experiment, jit_steps(experiment), state)
+    damaged = {"damaged_images": len(experiment.damage)} if experiment.damage else {}
+    return {"step": step, **metrics, **damaged}

@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +16,7 @@ LOCK = ".lock"
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 RESULT = "result.json"
+CLASSES = "classes.json"
 CHECKPOINTS = "checkpoints"
 PROFILE = "profile"
 
@@ -117,6 +118,14 @@ class Workdir:
         text, path = to_json(config), self.path / CONFIG
         if not path.exists() or path.read_bytes() != text.encode():
             self._write(CONFIG, text)
+
+    def write_classes(self, names: Sequence[str]) -> None:
+        """Writes the names of the classes, in the order of their numbers, to `classes.json`.
+
+        Raises:
+          SaveError: they cannot be written.
+        """
+        self._write(CLASSES, json.dumps(list(names), indent=2, ensure_ascii=False) + "\n")
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Writes `result.json`.

@@ -133,6 +133,8 @@ def test_settings_that_do_not_affect_the_parameters_may_change():
         "eval_every_epochs": 2,
         "eval_batch_size": 9,
         "data.dir": "elsewhere",
+        "data.workers": 3,
+        "data.max_damaged": 0,
         "checkpoint.every_steps": 7,
         "checkpoint.keep": 5,
         "checkpoint.on_failure": "continue",

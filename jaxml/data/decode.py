@@ -1,0 +1,231 @@
+"""Decodes, crops and resizes images on the host.
+
+Encoded images are decoded by their content, whatever the name of the file: JPEG by simplejpeg if it
+is installed, everything else by Pillow, with equal results. The orientation in the EXIF metadata is
+applied, and greyscale, palette, CMYK, 16-bit and transparent images become RGB as in
+`PIL.Image.Image.convert("RGB")`. Of an animation, the first frame is taken. Arrays are images that
+are decoded already, and keep their channels.
+
+All results are uint8 `[height, width, channels]`. The decoders release the interpreter lock.
+
+Raises:
+  DamagedError: from every function, if an image cannot be decoded.
+"""
+
+import functools
+import importlib
+import io
+import math
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxml.data._optional import require
+
+__all__ = ["DamagedError", "center_crop", "full_size", "random_box", "random_resized_crop"]
+
+Content = bytes | np.ndarray
+
+_ORIENTATION = 0x0112  # EXIF tag
+_SCALES = (8, 4, 2)  # by which the JPEG decoder can reduce an image
+
+
+class DamagedError(ValueError):
+    """An image cannot be read or decoded."""
+
+
+class _Image(NamedTuple):
+    """An image that is not decoded yet; `decode(scale)` decodes it, reduced by 1, 2, 4 or 8."""
+
+    width: int
+    height: int
+    decode: Callable[[int], Any]
+
+
+def full_size(content: Content) -> np.ndarray:
+    """Decodes an image in its own size."""
+    if isinstance(content, np.ndarray):
+        return content
+    return _decoded(lambda: np.asarray(_open(content).decode(1)))
+
+
+def center_crop(content: Content, size: tuple[int, int], *, fraction: float = 1.0) -> np.ndarray:
+    """Resizes an image with antialiasing and crops its center.
+
+    Args:
+      content: the image.
+      size: height and width of the result.
+      fraction: the image is resized so that the result is this fraction of its height or width, and
+        at most this fraction of the other. Sizes are rounded as in torchvision.
+    """
+    height, width = size
+
+    def crop() -> np.ndarray:
+        image = _open(content)
+        if height * image.width >= width * image.height:
+            resized_height = round(height / fraction)
+            resized_width = max(image.width * resized_height // image.height, width)
+        else:
+            resized_width = round(width / fraction)
+            resized_height = max(image.height * resized_width // image.width, height)
+        decoded = image.decode(1)
+        if (resized_width, resized_height) != (image.width, image.height):
+            size = (resized_width, resized_height)
+            decoded = decoded.resize(size, _pillow().Resampling.BILINEAR)
+        left, top = round((resized_width - width) / 2), round((resized_height - height) / 2)
+        return np.asarray(decoded.crop((left, top, left + width, top + height)))
+
+    return _decoded(crop, content)
+
+
+def random_resized_crop(
+    content: Content,
+    size: tuple[int, int],
+    generator: np.random.Generator,
+    *,
+    smallest: float,
+) -> np.ndarray:
+    """Crops a random part of an image and resizes it with antialiasing.
+
+    A JPEG is decoded at a reduced size if the crop then still has at least the size of the result.
+
+    Args:
+      content: the image.
+      size: height and width of the result.
+      generator: source of randomness.
+      smallest: smallest area of the crop, as a fraction of the image. The area is uniform, and the
+        logarithm of the aspect ratio is uniform between those of 3/4 and 4/3.
+
+    References:
+      Szegedy et al., "Going deeper with convolutions", 2014, section 6.
+    """
+    height, width = size
+
+    def crop() -> np.ndarray:
+        image = _open(content)
+        left, top, right, bottom = _draw_box(image, generator, smallest)
+        most = min((right - left) // width, (bottom - top) // height)
+        decoded = image.decode(next((scale for scale in _SCALES if scale <= most), 1))
+        x, y = decoded.width / image.width, decoded.height / image.height
+        box = (left * x, top * y, min(right * x, decoded.width), min(bottom * y, decoded.height))
+        return np.asarray(decoded.resize((width, height), _pillow().Resampling.BILINEAR, box))
+
+    return _decoded(crop, content)
+
+
+def random_box(
+    content: Content, generator: np.random.Generator, *, smallest: float
+) -> tuple[int, int, int, int]:
+    """Returns the left, upper, right and lower edge of the crop of `random_resized_crop`."""
+    box = _decoded(lambda: np.asarray(_draw_box(_open(content), generator, smallest)))
+    left, top, right, bottom = box.tolist()
+    return left, top, right, bottom
+
+
+def _draw_box(
+    image: _Image, generator: np.random.Generator, smallest: float
+) -> tuple[int, int, int, int]:
+    """Draws the left, upper, right and lower edge of a crop."""
+    area = image.width * image.height
+    least, largest = math.log(3 / 4), math.log(4 / 3)
+    for _ in range(10):
+        target = area * generator.uniform(smallest, 1)
+        ratio = math.exp(generator.uniform(least, largest))
+        width, height = round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
+        if 0 < width <= image.width and 0 < height <= image.height:
+            left = int(generator.integers(image.width - width + 1))
+            top = int(generator.integers(image.height - height + 1))
+            return left, top, left + width, top + height
+    # The image is too wide or too high for these ratios.
+    width = min(image.width, round(image.height * 4 / 3))
+    height = min(image.height, round(image.width * 4 / 3))
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return left, top, left + width, top + height
+
+
+def _decoded(decode: Callable[[], np.ndarray], content: Content = b"") -> np.ndarray:
+    """Calls a function, and turns the errors of a damaged image into a DamagedError."""
+    bomb, unidentified = _pillow().DecompressionBombError, _pillow().UnidentifiedImageError
+    try:
+        image = decode()
+    except unidentified:
+        raise DamagedError("the file is not an image") from None
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError) as error:
+        raise DamagedError(" ".join(str(error).split())[:200]) from None
+    except (ArithmeticError, MemoryError, struct.error, zlib.error, bomb) as error:
+        raise DamagedError(" ".join(str(error).split())[:200]) from None
+    if isinstance(content, np.ndarray) and image.ndim == 2:
+        return image[..., None]
+    return image
+
+
+def _open(content: Content) -> _Image:
+    pillow = _pillow()
+    if isinstance(content, np.ndarray):
+        image = pillow.fromarray(content[..., 0] if content.shape[2] == 1 else content)
+        return _Image(image.width, image.height, lambda _: image)
+    if not content:
+        raise DamagedError("the file is empty")
+    if content.startswith(b"\xff\xd8\xff") and (found := _open_jpeg(content)) is not None:
+        return found
+    image = pillow.open(io.BytesIO(content))
+    width, height = image.size
+    if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
+        width, height = height, width
+    return _Image(width, height, lambda scale: _decode_with_pillow(content, scale))
+
+
+def _decode_with_pillow(content: bytes, scale: int) -> Any:
+    image = _pillow().open(io.BytesIO(content))
+    if scale > 1:  # has an effect on JPEG only
+        image.draft(None, (image.width // scale, image.height // scale))
+    return require("PIL.ImageOps", "pillow").exif_transpose(image).convert("RGB")
+
+
+def _open_jpeg(content: bytes) -> _Image | None:
+    """Opens a JPEG with simplejpeg; None leaves it to Pillow."""
+    simplejpeg = _simplejpeg()
+    if simplejpeg is None:
+        return None
+    if content.find(b"Exif\0\0", 0, 2**16) >= 0:
+        orientation = _pillow().open(io.BytesIO(content)).getexif().get(_ORIENTATION, 1)
+        if orientation != 1:
+            return None
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(content)
+    except ValueError:
+        return None
+    if space not in ("YCbCr", "Gray"):
+        return None
+
+    def decode(scale: int) -> Any:
+        try:
+            pixels = simplejpeg.decode_jpeg(
+                content,
+                fastdct=False,
+                fastupsample=False,
+                min_factor=scale,
+                min_height=height // scale,
+                min_width=width // scale,
+            )
+        except ValueError:  # Pillow decides whether it is damaged
+            return _decode_with_pillow(content, scale)
+        return _pillow().fromarray(pixels)
+
+    return _Image(width, height, decode)
+
+
+@functools.cache
+def _pillow() -> Any:
+    return require("PIL.Image", "pillow")
+
+
+@functools.cache
+def _simplejpeg() -> Any:
+    try:
+        return importlib.import_module("simplejpeg")
+    except ImportError:
+        return None

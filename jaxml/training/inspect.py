@@ -1,0 +1,79 @@
+"""The examples of any step of a run, also of a finished one, as the network sees them."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxml.data import Images
+from jaxml.errors import InputError
+from jaxml.training.compilation import augment_batch, jit_steps
+from jaxml.training.experiment import Experiment, create_experiment
+from jaxml.training.feed import train_feed
+from jaxml.training.workdir import read_config
+from jaxml.types import Batch
+
+
+class ShownExample(NamedTuple):
+    """An example of a training batch.
+
+    Attributes:
+      example: index in the training set, of the image that replaces it if it is damaged.
+      label: name or number of its class, or its target.
+      name: name of its file or record, if it is streamed.
+      box: left, upper, right and lower edge of its random resized crop, if there is one.
+    """
+
+    example: int
+    label: str
+    name: str = ""
+    box: tuple[int, int, int, int] | None = None
+
+
+def inspect_batch(workdir: Path, step: int) -> tuple[list[ShownExample], np.ndarray]:
+    """Returns the examples of a training step, and their augmented inputs.
+
+    Args:
+      workdir: folder of the run; nothing in it is changed.
+      step: index of the step, from 0.
+
+    Raises:
+      InputError: there is no such run or step, or its data have changed place.
+    """
+    experiment = create_experiment(read_config(workdir))
+    sizes, keys = experiment.sizes, experiment.keys
+    if not 0 <= step < sizes.num_steps:
+        raise InputError(f"--step must be in [0, {sizes.num_steps}), got {step}")
+    epoch, index = divmod(step, sizes.steps_per_epoch)
+    epoch_order = jit_steps(experiment).epoch_order
+    order = np.asarray(epoch_order(keys.order, experiment.replicate(epoch)))
+    chosen = order[index * sizes.batch_size :][: sizes.batch_size]
+    with train_feed(experiment, epoch_order, step) as data:
+        taken = data(1)
+    if experiment.streamed:
+        batch = Batch(*(array[0] for array in taken))
+    else:
+        batch = Batch(*(array[chosen] for array in taken))
+    augment = jax.jit(lambda batch, key: augment_batch(experiment, batch, key)[1].inputs)
+    inputs = np.asarray(augment(batch, jax.random.fold_in(keys.step, step)))
+    labels = [_label(experiment, target) for target in np.asarray(batch.targets)]
+    if experiment.streamed is None:
+        examples = map(ShownExample, chosen.tolist(), labels)
+    else:
+        images = experiment.streamed.train.inputs
+        examples = (
+            _describe(images, example, epoch, label)
+            for example, label in zip(chosen.tolist(), labels, strict=True)
+        )
+    return list(examples), inputs
+
+
+def _label(experiment: Experiment, target: np.generic) -> str:
+    names = experiment.class_names
+    return names[int(target)] if names else str(target)
+
+
+def _describe(images: Images, example: int, epoch: int, label: str) -> ShownExample:
+    found, box = images.locate(example, epoch)
+    return ShownExample(found, label, images.table.name(found), box)
