@@ -14,6 +14,7 @@ from typing import Any
 
 from absl import flags
 
+from jaxml import _cpu
 from jaxml.config import user_path
 from jaxml.errors import InputError
 from launch import cache, cli
@@ -64,6 +65,7 @@ flags.DEFINE_string("scale", "none", "scaling of the features: none, min_max, st
 
 def main() -> None:
     """Fits and predicts as the flags say."""
+    _cpu.tune(os.environ)
     cache.keep_compiled(cache.user_folder(os.environ), os.environ)
     # These imports take seconds, so they come after the flags are parsed.
     from jaxml.training.signals import StopSignals

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jaxml import _cpu
 from jaxml.config import Config, user_path
 from jaxml.data import DATASETS, Dataset, Split, digests
 from jaxml.errors import InputError, choose
@@ -125,6 +126,7 @@ def create_experiment(config: Config) -> Experiment:
     """
     if jax.config.values["jax_disable_jit"]:
         raise InputError("JAX_DISABLE_JIT must be 0, got 1: the steps are compiled")
+    _cpu.configure(onednn=config.cpu.onednn)
     load = choose(DATASETS, config.data.name, "config.data.name")
     create_model(config.model, num_classes=1)  # reports a mistake before the data are read
     dataset = load(user_path(config.data.dir))
