@@ -13,7 +13,7 @@ LAUNCHERS = sorted((ROOT / "launch").glob("*.py"))
 
 # Each package may import those above it and those in its own line.
 ORDER = [
-    {"errors", "io", "types"},
+    {"_process", "errors", "io", "types"},
     {"_cpu"},
     {"activations", "initializers", "layers", "losses", "normalize", "regularizers"},
     {"metrics", "predictions", "svm"},

@@ -1,7 +1,7 @@
 """Proves once per build of jaxlib and model of CPU that a fast path works, in a child process.
 
-The child has a time limit, as an unknown XLA flag ends its process and a broken call might never
-return. It runs `_child`, with every fast path switched off, so it starts no child of its own.
+An unknown XLA flag ends the process, and a broken call might never return. The child runs `_child`
+with every fast path switched off, so it starts no child of its own.
 
 Each outcome is a JSON file in `$XDG_CACHE_HOME/jaxml/cpu` (`~/.cache` by default). The name of the
 file depends on everything that the outcome does. A failure is tried again after a day, as it may be
@@ -17,7 +17,6 @@ import logging
 import os
 import platform
 import re
-import subprocess
 import sys
 import tempfile
 import threading
@@ -25,12 +24,13 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxml import _process
 from jaxml._cpu import _switches
 
 LIMIT_S = 120.0
 FAILURE_LASTS_S = 24 * 3600.0
-_MODULE = ("-m", "jaxml._cpu._child")
-PASSED = "passed"  # last word of a child
+_PROGRAM = ("-m", "jaxml._cpu._child")
+PASSED = "passed"  # output of a child
 # Properties of a CPU in /proc/cpuinfo that select the instructions of a program.
 _CPU = re.compile(
     r"(vendor_id|cpu family|model|model name|stepping|flags|Features|CPU \w+)\s*:.*", re.ASCII
@@ -129,31 +129,13 @@ def _write(name: str, found: Outcome) -> None:
 
 def _try(name: str) -> str:
     """Runs the child process, and returns the reason of a failure or an empty string."""
-    if not sys.executable or getattr(sys, "frozen", False):
-        return "Python cannot start a child process"
     try:
-        child = subprocess.run(  # noqa: S603 (runs this package)
-            [sys.executable, "-P", *_MODULE, name],
-            env=_child_environment(name),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=LIMIT_S,
-            start_new_session=True,  # Ctrl-C is not a failure
-            check=False,
+        output = _process.run(
+            [*_PROGRAM, name], limit_s=LIMIT_S, environment=_child_environment(name)
         )
-    except subprocess.TimeoutExpired:
-        return f"the child process took more than {LIMIT_S:g} s"
-    except OSError as error:
-        return f"the child process did not start: {error}"
-    if child.returncode == 0 and child.stdout.split()[-1:] == [PASSED]:
-        return ""
-    lines = [line for line in child.stderr.splitlines() if line.strip()]
-    # XLA prints its message before a stack trace, Python after it.
-    fatal = [line for line in lines if re.match(r"F\d{4} ", line)] or lines[-1:]
-    said = " ".join(fatal[0].split())[:300] if fatal else "no message"
-    return f"the child process ended with status {child.returncode}: {said}"
+    except _process.ChildError as error:
+        return str(error)
+    return "" if output == PASSED else "the child process did not finish"
 
 
 def _child_environment(name: str) -> dict[str, str]:
@@ -163,7 +145,6 @@ def _child_environment(name: str) -> dict[str, str]:
     return kept | {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": name if name.startswith("--") else "",
-        "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path),
         _switches.ONEDNN: "0",
         _switches.XLA_FLAGS: "0",
     }
