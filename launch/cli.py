@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from logging import getLogger
 from pathlib import Path
 from typing import cast
 
@@ -42,6 +43,7 @@ def run(main: Callable[[], None], *, config: str | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):  # a path may have characters that they cannot encode
         cast(io.TextIOWrapper, stream).reconfigure(errors="backslashreplace")
     logging.set_verbosity(logging.ERROR)  # the progress notes of libraries
+    getLogger("jaxml").setLevel(logging.WARNING)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # and the warnings of XLA
     try:
         app.run(lambda _: main(), flags_parser=lambda argv: parse(argv, config))

@@ -14,9 +14,9 @@ convolution is compiled, the flags before a launcher starts JAX. The outcomes ar
 that fails is not used, and one line is logged. `config.cpu` and the environment variables
 `JAXML_ONEDNN=0` and `JAXML_XLA_FLAGS=0` switch them off.
 
-Delete this package when XLA's own convolutions on a CPU are as fast: remove the folder, its tests
-and the lines that name `_cpu` elsewhere. To see what remains, compare
-`python -m launch.bench --peers=plain_flax` with both variables set to 0 and without.
+Delete this package when XLA's own convolutions on a CPU are as fast, which
+`python -m launch.bench --peers=plain_flax` shows with both variables set to 0 and without. Remove
+the folder, its tests, `launch/doctor.py` and the lines that name `_cpu` elsewhere.
 
 Importing this package does not import JAX.
 """

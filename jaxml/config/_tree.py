@@ -292,7 +292,7 @@ class CheckpointConfig(Settings):
 
 @dataclasses.dataclass
 class CpuConfig(Settings):
-    """Faster paths on a CPU, each used only where it proved itself; see jaxml._cpu."""
+    """Fast paths of a CPU; each is used only where it has proved itself."""
 
     onednn: bool = setting(True, "Lets the convolutions of a single CPU device call oneDNN.")
     xla_flags: bool = setting(True, "Adds the XLA flags to launch.train that speed up a CPU.")
