@@ -21,6 +21,7 @@ the folder, its tests, `launch/doctor.py` and the lines that name `_cpu` elsewhe
 Importing this package does not import JAX.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -31,8 +32,8 @@ from jaxml._cpu._tuning import tune
 __all__ = ["accelerate", "configure", "report", "tune"]
 
 
-def accelerate(convolve: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorates the convolution of `jaxml.layers`; see `jaxml._cpu._convolution.accelerate`."""
+def accelerate(move_excess_padding: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a decorator for the convolution of `jaxml.layers`; see `_convolution.accelerate`."""
     from jaxml._cpu import _convolution  # imports JAX
 
-    return _convolution.accelerate(convolve)
+    return functools.partial(_convolution.accelerate, move_excess_padding)

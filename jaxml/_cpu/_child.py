@@ -64,7 +64,7 @@ def main(name: str) -> None:
             error = np.max(np.abs(got - value)) / np.max(np.abs(value))
             if got.shape != value.shape or not error <= TOLERANCE:
                 sys.exit(f"wrong {label} of a convolution: relative error {error:.1e}, {case}")
-    sys.stdout.write(_proof.PASSED)
+    sys.stdout.write(f"{_proof.PASSED}\n")
 
 
 def example(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -22,13 +22,15 @@ from jaxml.types import Array
 LEAST_PRODUCTS = 2**24
 
 
-def accelerate(convolve: Callable[..., Array]) -> Callable[..., Array]:
+def accelerate(
+    move_excess_padding: Callable[..., Any], convolve: Callable[..., Array]
+) -> Callable[..., Array]:
     """Decorates a convolution, which remains in use where no faster one is known.
 
     Args:
+      move_excess_padding: see `jaxml.layers._padding`.
       convolve: `(x, kernel, strides, pads, dilation, groups) -> y` with images
-        `[batch, *spatial, in]`, a kernel `[*window, in / groups, out]` and paddings in
-        `[0, dilation * (window - 1)]`.
+        `[batch, *spatial, in]` and a kernel `[*window, in / groups, out]`.
 
     Returns:
       A function with the same arguments and equal values.
@@ -36,30 +38,20 @@ def accelerate(convolve: Callable[..., Array]) -> Callable[..., Array]:
 
     @functools.wraps(convolve)
     def accelerated(
-        x: Array,
-        kernel: Array,
-        strides: Sequence[int],
-        pads: Sequence[tuple[int, int]],
-        dilation: Sequence[int],
-        groups: int,
+        x: Array, kernel: Array, strides: Any, pads: Any, dilation: Any, groups: int
     ) -> Array:
-        plain = max(dilation) == groups == 1 and kernel.ndim == 4
-        sizes_are_known = all(isinstance(size, int) for size in x.shape)  # not those of an export
-        if not (plain and sizes_are_known and jax.default_backend() == "cpu"):
-            return convolve(x, kernel, strides, pads, dilation, groups)
-        if max(x.shape[1:-1]) < min(kernel.shape[:2]):
-            return convolve_small_images(x, kernel, strides=strides, pads=pads)
-        # Within `shard_map`, arrays vary along mesh axes, which XLA's convolution keeps track of.
-        if jax.sharding.get_abstract_mesh().manual_axes:
-            return convolve(x, kernel, strides, pads, dilation, groups)
-        (top, bottom), (left, right) = pads
-        geometry = Geometry(
-            (x.shape[1], x.shape[2]),
-            (kernel.shape[0], kernel.shape[1]),
-            (strides[0], strides[1]),
-            ((top, bottom), (left, right)),
-        )
-        return _conv_p.bind(x, kernel, geometry=geometry)
+        plain = kernel.ndim == 4 and max(dilation) == groups == 1
+        sizes_are_known = all(isinstance(size, int) for size in x.shape)  # not so in some exports
+        if plain and sizes_are_known and jax.default_backend() == "cpu":
+            window = kernel.shape[:2]
+            if max(x.shape[1:-1]) < min(window):
+                return convolve_small_images(x, kernel, strides=strides, pads=pads)
+            # Within `shard_map`, arrays vary along mesh axes, which only XLA's convolution handles.
+            if not jax.sharding.get_abstract_mesh().manual_axes:
+                x, pads = move_excess_padding(x, window, strides, pads, dilation)
+                geometry = Geometry(x.shape[1:3], window, tuple(strides), tuple(pads))
+                return _conv_p.bind(x, kernel, geometry=geometry)
+        return convolve(x, kernel, strides, pads, dilation, groups)
 
     return accelerated
 

@@ -67,7 +67,6 @@ def conv(
     first = x.ndim - 1 - len(window)
     pads = explicit_padding(padding, x.shape[first:-1], window, strides, dilation)
     images = x.reshape(math.prod(x.shape[:first]), *x.shape[first:])
-    images, pads = move_excess_padding(images, window, strides, pads, dilation)
     y = _convolve(images, kernel, strides, pads, dilation, groups)
     return add_bias(y.reshape(*x.shape[:first], *y.shape[1:]), bias)
 
@@ -111,7 +110,7 @@ def _check_channels(x: Array, kernel: Array, groups: int) -> None:
         )
 
 
-@_cpu.accelerate
+@_cpu.accelerate(move_excess_padding)
 def _convolve(
     x: Array,
     kernel: Array,
@@ -120,6 +119,7 @@ def _convolve(
     dilation: Sequence[int],
     groups: int,
 ) -> Array:
+    x, pads = move_excess_padding(x, kernel.shape[:-2], strides, pads, dilation)
     axes = "DHW"[-len(strides) :]
     return lax.conv_general_dilated(
         x,
