@@ -243,3 +243,14 @@ def test_an_export_with_images_of_a_symbolic_size():
     for shape in ((2, 5, 3, 4), (1, 8, 9, 4)):
         x = example(shape, (3, 3))[0]
         references.assert_close(program.call(x, kernel), conv(x, kernel, padding=1), 1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_images_smaller_than_the_kernel_take_a_matrix_product(size):
+    x, kernel = example((4, size, size, 8), (3, 3))
+    program = jax.make_jaxpr(partial(conv, padding=1))(x, kernel)
+    names = {equation.primitive.name for equation in program.jaxpr.eqns}
+    assert "dot_general" in names
+    assert not names & {"conv_general_dilated", "conv_on_cpu"}
+    expected = references.conv(*references.float64([x, kernel]), strides=1, pads=((1, 1), (1, 1)))
+    references.assert_close(conv(x, kernel, padding=1), expected, 2e-6)
