@@ -9,6 +9,7 @@ due to a machine that was busy or out of memory. A file that cannot be read or w
 another proof.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -83,6 +84,14 @@ def cache_file(name: str) -> Path | None:
     return Path(home) / "jaxml" / "cpu" / f"{label}-{_identity()[:16]}.json"
 
 
+def forget(name: str) -> None:
+    """Forgets an outcome, so that the fast path is tried again."""
+    _outcome.cache_clear()
+    if file := cache_file(name):
+        with contextlib.suppress(OSError):
+            file.unlink()
+
+
 @functools.cache
 def _outcome(name: str) -> Outcome:
     found = _read(name)
@@ -144,6 +153,7 @@ def _child_environment(name: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
     return kept | {
         "JAX_PLATFORMS": "cpu",
+        "JAX_TRACEBACK_FILTERING": "off",  # its notes would follow the message
         "XLA_FLAGS": name if name.startswith("--") else "",
         _switches.ONEDNN: "0",
         _switches.XLA_FLAGS: "0",

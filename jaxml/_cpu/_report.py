@@ -28,8 +28,7 @@ def _off(variable: str) -> str:
 
 
 def _state(name: str, *, again: bool) -> str:
-    file = _proof.cache_file(name)
-    if again and file:
-        file.unlink(missing_ok=True)
+    if again:
+        _proof.forget(name)
     reason = _proof.outcome(name).reason
-    return f"{f'off: {reason}' if reason else 'on'} (cached in {file})"
+    return f"{f'off: {reason}' if reason else 'on'} (cached in {_proof.cache_file(name)})"
