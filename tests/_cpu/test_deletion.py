@@ -11,6 +11,8 @@ ROOT = Path(__file__).parent.parent.parent
 PROGRAM = """
 import importlib, jax, jax.numpy as jnp, jaxml, pathlib, sys
 from absl import flags
+from jaxml.config import ModelConfig
+from jaxml.models import MODELS, abstract_variables
 from jaxml.training.loop import train_and_evaluate
 from tests import tiny
 
@@ -27,7 +29,9 @@ value, gradients = jax.jit(jax.value_and_grad(lambda *a: conv(*a).sum(), (0, 1))
 assert abs(value / (64 * 32 * 16 * 22**2) - 1) < 1e-6, value  # 22 taps in the 8 rows
 assert gradients[0].shape == x.shape
 assert conv(x[:, :2, :2], kernel).shape == (64, 2, 2, 32)
-result = train_and_evaluate(tiny.config(num_epochs=1), pathlib.Path(sys.argv[1]) / "run")
+assert abstract_variables(MODELS["resnet_tiny"](num_classes=10), (8, 8, 1))["params"]
+config = tiny.config(num_epochs=1, model=ModelConfig("mlp", hidden_features=(4,)))
+result = train_and_evaluate(config, pathlib.Path(sys.argv[1]) / "run")
 assert result["steps"] == 3, result
 """
 

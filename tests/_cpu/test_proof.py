@@ -19,12 +19,13 @@ UNKNOWN = "--xla_no_such_flag=1"
 WITHOUT_CALL = """
 from jaxml._cpu import _child, _onednn
 _onednn._TARGET = "__no_such_target"
+_child.CASES = _child.CASES[:1]
 _child.main("onednn")
 """
 WRONG = """
-import jax, sys
 from jaxml._cpu import _child, _onednn
 convolve = _onednn.convolve
+_child.CASES = _child.CASES[:1]
 _onednn.convolve = lambda *a, **kw: convolve(*a, **kw) * (1 + {error})
 _child.main("onednn")
 """
@@ -88,12 +89,11 @@ def test_a_jaxlib_without_the_call(monkeypatch, caplog):
     assert "\n" not in line
 
 
-@pytest.mark.parametrize(("error", "works"), [(1e-3, False), (float("nan"), False), (0.0, True)])
-def test_a_jaxlib_whose_call_computes_wrong_values(monkeypatch, error, works):
-    simulate(monkeypatch, WRONG.format(error=f"float('{error}')"))
+@pytest.mark.parametrize("error", ["1e-3", "float('nan')"])
+def test_a_jaxlib_whose_call_computes_wrong_values(monkeypatch, error):
+    simulate(monkeypatch, WRONG.format(error=error))
     reason = _proof.outcome("onednn").reason
-    assert (reason == "") == works
-    assert works or "wrong value of a convolution: relative error" in reason
+    assert "wrong value of a convolution: relative error" in reason
 
 
 def test_an_xla_that_rejects_a_flag():
@@ -234,9 +234,7 @@ def test_the_report_shows_each_path_and_tries_again(children, monkeypatch):
     states = dict(_cpu.report())
     count = children.count
     assert len(states) == 1 + len(_cpu._tuning.FLAGS)
-    assert all(
-        state.startswith("on (") for name, state in states.items() if name[0] == "-"
-    )
+    assert all(state.startswith("on (") for name, state in states.items() if name[0] == "-")
     list(_cpu.report())
     assert children.count == count
     children.error = "it ended"
