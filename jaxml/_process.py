@@ -7,8 +7,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# XLA and Python print these lines before a stack trace; exceptions end with their message.
-_FATAL = re.compile(r"F\d{4} |Fatal Python error")
+# Lines with a message, which a stack trace may follow: of XLA, of Python, of an exception.
+_MESSAGES = [
+    re.compile(p) for p in (r"F\d{4} ", "Fatal Python error", r"[\w.]+(Error|Exception): ")
+]
 
 
 class ChildError(Exception):
@@ -48,8 +50,17 @@ def run(program: Sequence[str], *, limit_s: float, environment: Mapping[str, str
     except OSError as error:
         raise ChildError(f"the child process did not start: {error}") from None
     if child.returncode:
-        lines = [line for line in child.stderr.splitlines() if line.strip()]
-        said = [line for line in lines if _FATAL.match(line)] or lines[-1:] or ["no message"]
-        message = " ".join(said[0].split())[:300]
+        message = _message(child.stderr)
         raise ChildError(f"the child process ended with status {child.returncode}: {message}")
     return child.stdout
+
+
+def _message(text: str) -> str:
+    """Returns the line that says why a process ended.
+
+    >>> _message("Traceback (most recent call last):\\n  ...\\nValueError: wrong\\nfile.cc:425")
+    'ValueError: wrong'
+    """
+    lines = [line for line in text.splitlines() if line.strip()] or ["no message"]
+    said = [line for pattern in _MESSAGES for line in lines if pattern.match(line)]
+    return " ".join((said or lines)[-1].split())[:300]

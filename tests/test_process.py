@@ -41,7 +41,7 @@ def test_a_child_that_takes_too_long_is_killed():
     [
         ("import os; os.abort()", "status -6: no message"),
         ("import faulthandler, os; faulthandler.enable(); os.abort()", "Fatal Python error: Abort"),
-        ("raise ValueError('a\\nb')", "status 1: b"),
+        ("raise ValueError('a\\nb')", "status 1: ValueError: a"),
         ("import sys; sys.exit('x' * 1000)", f"status 1: {'x' * 300}"),
         ("import sys; sys.stderr.write('note\\nF1127 12:00 stop\\n  @ 0x0'); sys.exit(3)", "F1127"),
     ],
