@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 # Lines with a message, which a stack trace may follow: of XLA, of Python, of an exception.
-_MESSAGES = [
-    re.compile(p) for p in (r"F\d{4} ", "Fatal Python error", r"[\w.]+(Error|Exception): ")
-]
+_MESSAGE = re.compile(r"F\d{4} |Fatal Python error|[\w.]+(Error|Exception): ")
 
 
 class ChildError(Exception):
@@ -56,11 +54,11 @@ def run(program: Sequence[str], *, limit_s: float, environment: Mapping[str, str
 
 
 def _message(text: str) -> str:
-    """Returns the line that says why a process ended.
+    r"""Returns the line that says why a process ended.
 
-    >>> _message("Traceback (most recent call last):\\n  ...\\nValueError: wrong\\nfile.cc:425")
+    >>> _message("Traceback (most recent call last):\n  ...\nValueError: wrong\nfile.cc:425")
     'ValueError: wrong'
     """
     lines = [line for line in text.splitlines() if line.strip()] or ["no message"]
-    said = [line for pattern in _MESSAGES for line in lines if pattern.match(line)]
+    said = [line for line in lines if _MESSAGE.match(line)]
     return " ".join((said or lines)[-1].split())[:300]
