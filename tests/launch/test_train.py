@@ -81,7 +81,9 @@ def test_a_finished_run_is_extended_by_its_folder_and_num_epochs(whole, tmp_path
         _start(f"--workdir={tmp_path / 'run'}", "--config.num_epochs=13", "--config.batch_size=128")
     )
     assert status == 0, err
-    assert "extended from 12 to 13 epochs: after step 132, the cosine schedule is that of a run" in out
+    assert (
+        "extended from 12 to 13 epochs: after step 132, the cosine schedule is that of a run" in out
+    )
     assert "resuming from step 132\n" in out
     assert json.loads((tmp_path / "run/result.json").read_text())["steps"] == 143
 
