@@ -43,13 +43,14 @@ def accelerate(
         plain = kernel.ndim == 4 and max(dilation) == groups == 1
         sizes_are_known = all(isinstance(size, int) for size in x.shape)  # not so in some exports
         if plain and sizes_are_known and jax.default_backend() == "cpu":
-            window = kernel.shape[:2]
+            window: Any = kernel.shape[:2]
             if max(x.shape[1:-1]) < min(window):
                 return convolve_small_images(x, kernel, strides=strides, pads=pads)
             # Within `shard_map`, arrays vary along mesh axes, which only XLA's convolution handles.
             if not jax.sharding.get_abstract_mesh().manual_axes:
                 x, pads = move_excess_padding(x, window, strides, pads, dilation)
-                geometry = Geometry(x.shape[1:3], window, tuple(strides), tuple(pads))
+                image: Any = x.shape[1:3]
+                geometry = Geometry(image, window, tuple(strides), tuple(pads))
                 return _conv_p.bind(x, kernel, geometry=geometry)
         return convolve(x, kernel, strides, pads, dilation, groups)
 

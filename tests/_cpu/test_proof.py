@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jaxml import _cpu, _process
-from jaxml._cpu import _child, _proof
+from jaxml._cpu import _child, _proof, _tuning
 
 FLAG = "--xla_cpu_enable_fast_math=false"
 UNKNOWN = "--xla_no_such_flag=1"
@@ -153,6 +153,7 @@ def test_concurrent_threads_start_one_child(children):
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"reason": "", "time": []}', "\0"])
 def test_a_corrupt_outcome_is_tried_again(children, content):
     file = _proof.cache_file(FLAG)
+    assert file
     file.parent.mkdir(parents=True)
     file.write_text(content)
     assert _proof.flag_works(FLAG)
@@ -230,10 +231,10 @@ def test_an_outcome_belongs_to_a_build_and_a_cpu(monkeypatch):
 
 
 def test_the_report_shows_each_path_and_tries_again(children, monkeypatch):
-    monkeypatch.setattr(_cpu._tuning, "has_accelerator", lambda: False)
+    monkeypatch.setattr(_tuning, "has_accelerator", lambda: False)
     states = dict(_cpu.report())
     count = children.count
-    assert len(states) == 1 + len(_cpu._tuning.FLAGS)
+    assert len(states) == 1 + len(_tuning.FLAGS)
     assert all(state.startswith("on (") for name, state in states.items() if name[0] == "-")
     list(_cpu.report())
     assert children.count == count

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxml import _cpu
+from jaxml._cpu import _tuning
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -30,7 +30,7 @@ def facts(done):
 
 
 def test_it_shows_versions_devices_and_fast_paths(tmp_path):
-    if _cpu._tuning.has_accelerator():
+    if _tuning.has_accelerator():
         pytest.skip("an accelerator has no fast paths of a CPU")
     done = doctor(tmp_path)
     shown = facts(done)
@@ -38,7 +38,7 @@ def test_it_shows_versions_devices_and_fast_paths(tmp_path):
     assert shown["jaxlib"].strip() == importlib.metadata.version("jaxlib")
     assert shown["devices"].strip() == "0: cpu"
     files = list((tmp_path / "jaxml/cpu").iterdir())
-    for name in (*_cpu._tuning.FLAGS, "oneDNN convolution"):
+    for name in (*_tuning.FLAGS, "oneDNN convolution"):
         assert shown[name].strip().startswith("on (cached in ")
         assert sum(str(file) in shown[name] for file in files) == 1
 
@@ -54,7 +54,7 @@ def test_a_fast_path_that_fails_is_off_and_logged_in_one_line(tmp_path):
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
     )
     shown = facts(done)
-    for name in _cpu._tuning.FLAGS:
+    for name in _tuning.FLAGS:
         assert "off: the child process ended with status -6" in shown[name]
         assert sum(f"{name}=" in line for line in done.stderr.splitlines()) == 1
 
