@@ -104,4 +104,4 @@ def _campaign() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, tune=False)
+    cli.run(main)

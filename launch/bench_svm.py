@@ -225,4 +225,4 @@ def _find(folder: Path, pattern: str) -> Path:
 
 
 if __name__ == "__main__":
-    cli.run(main, tune=False)
+    cli.run(main)

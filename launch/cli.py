@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from logging import getLogger
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +17,7 @@ from jaxml import config as settings
 from jaxml.config import Config, user_path
 from jaxml.errors import InputError, JaxmlError, nearest
 from jaxml.training.signals import Interrupted
-from launch import cache, cpu
+from launch import cache
 
 ROOT = Path(__file__).resolve().parent.parent
 # What to type for a launcher: a wheel has console scripts, and its `launch` is not on the path.
@@ -32,20 +33,18 @@ ENVIRONMENT = re.compile(
 )
 
 
-def run(main: Callable[[], None], *, config: str | None = None, tune: bool = True) -> None:
+def run(main: Callable[[], None], *, config: str | None = None) -> None:
     """Parses the flags and calls `main`; reports an input error in one line, with status 2.
 
     Args:
       main: the command, which reads its flags.
       config: default config file; None for a command without a config.
-      tune: whether to tune memory and XLA (see `launch.cpu`).
     """
     for stream in (sys.stdout, sys.stderr):  # a path may have characters that they cannot encode
         cast(io.TextIOWrapper, stream).reconfigure(errors="backslashreplace")
     logging.set_verbosity(logging.ERROR)  # the progress notes of libraries
+    getLogger("jaxml").setLevel(logging.WARNING)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # and the warnings of XLA
-    if tune:
-        cpu.tune(os.environ)
     try:
         app.run(lambda _: main(), flags_parser=lambda argv: parse(argv, config))
     except BrokenPipeError:  # the reader of the output has ended, for example `head`

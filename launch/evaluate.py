@@ -1,7 +1,10 @@
 """Evaluates a checkpoint of a run: python -m launch.evaluate --workdir=DIR --checkpoint=best."""
 
+import os
+
 from absl import flags
 
+from jaxml import _cpu
 from jaxml.config import user_path
 from launch import cli
 
@@ -11,6 +14,7 @@ CHECKPOINT = flags.DEFINE_string("checkpoint", "newest", "newest, best, or the n
 
 def main() -> None:
     """Prints the metrics on the evaluation set of the run."""
+    _cpu.tune(os.environ)
     from jaxml.training import evaluate_checkpoint  # imports JAX, so after the flags
 
     for name, value in evaluate_checkpoint(user_path(WORKDIR.value), CHECKPOINT.value).items():

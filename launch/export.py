@@ -3,8 +3,11 @@
 A model card with the config and the metrics of the run is written next to it.
 """
 
+import os
+
 from absl import flags
 
+from jaxml import _cpu
 from jaxml.config import user_path
 from jaxml.errors import InputError
 from launch import cli
@@ -22,6 +25,7 @@ NAMES = flags.DEFINE_enum(
 
 def main() -> None:
     """Exports the weights and prints the model card."""
+    _cpu.tune(os.environ)
     for flag in (WORKDIR, OUT):
         if not flag.value:
             raise InputError(f"--{flag.name} must be given")

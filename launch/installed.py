@@ -29,6 +29,11 @@ def evaluate() -> None:
     _run("evaluate")
 
 
+def doctor() -> None:
+    """Runs `launch.doctor`."""
+    _run("doctor")
+
+
 def export() -> None:
     """Runs `launch.export`."""
     _run("export")

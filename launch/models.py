@@ -4,10 +4,12 @@ Multiply-adds and activations are counted over the convolutions and dense layers
 program, for one image; activations are their memory in float32.
 """
 
+import os
 from typing import Any
 
 from absl import flags
 
+from jaxml import _cpu
 from jaxml.errors import InputError, choose
 from launch import cli
 
@@ -25,6 +27,7 @@ NUM_CLASSES = flags.DEFINE_integer(
 
 def main() -> None:
     """Prints a table of networks or layers."""
+    _cpu.tune(os.environ)
     from jaxml import models  # imports JAX, so after the flags
 
     if MODEL.value:

@@ -14,6 +14,7 @@ from typing import Any
 
 from absl import flags
 
+from jaxml import _cpu
 from jaxml.config import user_path
 from jaxml.errors import InputError
 from launch import cache, cli
@@ -47,6 +48,7 @@ CONFIG = {
 
 def main() -> None:
     """Fits and predicts as the flags say."""
+    _cpu.tune(os.environ)
     cache.keep_compiled(cache.user_folder(os.environ), os.environ)
     # These imports take seconds, so they come after the flags are parsed.
     from jaxml.training.signals import StopSignals

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from absl import flags
 
+from jaxml import _cpu
 from jaxml import config as settings
 from jaxml.config import Config, user_path
 from jaxml.errors import SaveError
@@ -35,6 +36,7 @@ def main() -> None:
         workdir = user_path(f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
     resume = f"{cli.COMMAND.format('train')} --workdir={shlex.quote(str(workdir))}"
     print(f"run in {workdir}; to resume it: {resume}", flush=True)
+    _cpu.tune(os.environ, xla_flags=config.cpu.xla_flags)
     gc.set_threshold(50_000)  # tracing creates many objects, few of them garbage
     cache.keep_compiled(workdir.absolute().parent / ".compiled", os.environ)
     from jaxml.training import train_and_evaluate  # imports JAX, which reads the environment

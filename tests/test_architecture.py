@@ -13,7 +13,8 @@ LAUNCHERS = sorted((ROOT / "launch").glob("*.py"))
 
 # Each package may import those above it and those in its own line.
 ORDER = [
-    {"errors", "io", "types"},
+    {"_process", "errors", "io", "types"},
+    {"_cpu"},
     {"activations", "initializers", "layers", "losses", "normalize", "regularizers"},
     {"metrics", "predictions", "svm"},
     {"config"},
@@ -97,6 +98,7 @@ def test_importing_jaxml_imports_nothing_else():
 def test_the_public_packages_are_those_of_the_folder():
     import jaxml
 
-    assert set(jaxml.__all__) == {_package(path) for path in PACKAGE} - {"__init__"}
+    public = {name for name in map(_package, PACKAGE) if not name.startswith("_")}
+    assert set(jaxml.__all__) == public
     with pytest.raises(AttributeError, match="module 'jaxml' has no attribute 'keras'"):
         jaxml.keras  # noqa: B018

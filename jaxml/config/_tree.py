@@ -356,6 +356,14 @@ class CheckpointConfig(Settings):
 
 
 @dataclasses.dataclass
+class CpuConfig(Settings):
+    """Fast paths of a CPU; each is used only where it has proved itself."""
+
+    onednn: bool = setting(True, "Lets the convolutions of a single CPU device call oneDNN.")
+    xla_flags: bool = setting(True, "Adds the XLA flags to launch.train that speed up a CPU.")
+
+
+@dataclasses.dataclass
 class Config(Settings):
     """The config of a run.
 
@@ -410,3 +418,4 @@ class Config(Settings):
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     average: AverageConfig = dataclasses.field(default_factory=AverageConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+    cpu: CpuConfig = dataclasses.field(default_factory=CpuConfig)

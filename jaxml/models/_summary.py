@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.extend.core import jaxprs_in_params
+from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from jaxml.types import PyTree
 
@@ -122,7 +122,8 @@ def _cost(program: Any) -> tuple[int, int]:
             (contracted, _), _ = parameters["dimension_numbers"]
             terms = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
         size = equation.outvars[0].aval.size if terms else 0
-        costs = [(terms * size, size), *map(_cost, jaxprs_in_params(parameters))]
+        inner = [p for p in jax.tree.leaves(parameters) if isinstance(p, Jaxpr | ClosedJaxpr)]
+        costs = [(terms * size, size), *map(_cost, inner)]
         repeats = parameters["length"] if name == "scan" else 1
         multiply_adds += repeats * sum(cost[0] for cost in costs)
         outputs += repeats * sum(cost[1] for cost in costs)

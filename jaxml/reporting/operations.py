@@ -2,21 +2,16 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
+from jaxml import _process
+from jaxml.reporting import _trace
+
 TOP = 10  # operations in a report
-
-
-class Span(NamedTuple):
-    """One execution of an operation; times are in nanoseconds."""
-
-    start: int
-    end: int
-    name: str
 
 
 class Operation(NamedTuple):
@@ -29,27 +24,6 @@ class Operation(NamedTuple):
 
     shape: str
     path: str
-
-
-def self_times(spans: Iterable[Span]) -> Counter[str]:
-    """Computes the self time of each operation.
-
-    Overlapping intervals are attributed to the innermost operation, so a loop does not include its
-    body.
-
-    >>> self_times([Span(0, 9, "while"), Span(1, 3, "add"), Span(4, 8, "conv"), Span(9, 10, "add")])
-    Counter({'conv': 4, 'while': 3, 'add': 3})
-    """
-    times: Counter[str] = Counter()
-    running: list[Span] = []
-    for span in sorted(spans, key=lambda span: (span.start, -span.end)):
-        while running and running[-1].end <= span.start:
-            running.pop()
-        if running:
-            times[running[-1].name] -= min(running[-1].end, span.end) - span.start
-        times[span.name] += span.end - span.start
-        running.append(span)
-    return times
 
 
 def parse_operations(text: str) -> dict[str, Operation]:
@@ -81,10 +55,14 @@ def report(folder: Path, steps: range, text: str) -> Iterator[str]:
     """
     view = "XProf and Perfetto can show it"
     files = sorted(folder.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
-    if not files or not hasattr(jax.profiler, "ProfileData"):
-        yield f"this version of jax cannot read the trace; {view}"
+    if not files:
+        yield "the profiler wrote no trace"
         return
-    times = _read(jax.profiler.ProfileData.from_file(str(files[-1])), _module_name(text))
+    try:
+        times = _trace.read_self_times(files[-1], _module_name(text))
+    except _process.ChildError as error:
+        yield f"the trace cannot be read: {error}; {view}"
+        return
     if not times.total():
         yield f"the trace has no operations of this device; {view}"
         return
@@ -105,21 +83,6 @@ def _table(
         row = f"{name:{width}}  {operation.shape:{shape_width}}  {operation.path}".rstrip()
         yield f"{time / milliseconds:10.3f} ms {time / whole:6.1%}  {row}"
     yield f"{rest / milliseconds:10.3f} ms {rest / whole:6.1%}  {len(times) - len(top)} others"
-
-
-def _read(data: Any, module: str) -> Counter[str]:
-    """Sums the self times of a program's operations over all devices and threads of a trace."""
-    times: Counter[str] = Counter()
-    for plane in data.planes:
-        for line in plane.lines:
-            spans = []
-            for event in line.events:
-                stats = dict(event.stats)
-                if "hlo_op" in stats and stats.get("hlo_module") == module:
-                    start, end = event.start_ns, event.start_ns + event.duration_ns
-                    spans.append(Span(round(start), round(end), stats["hlo_op"]))
-            times += self_times(spans)
-    return times
 
 
 def _module_name(text: str) -> str:

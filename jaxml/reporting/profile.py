@@ -1,6 +1,7 @@
 """Profiles some steps of a run: writes a trace and reports the slowest operations."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ class Profile:
 
     A call is profiled as a whole: calls of another length are another program, which may differ in
     the last bits.
+    A profiler that fails is reported in one line, and the run continues.
     """
 
     def __init__(self, steps: range, folder: Path, say: Callable[[str], None]) -> None:
@@ -30,8 +32,9 @@ class Profile:
     def close(self) -> None:
         """Ends a trace that an error or a signal cut short; it is kept but not reported."""
         if self._first is not None:
-            jax.profiler.stop_trace()
             self._first = None
+            with self._reporting_errors():
+                jax.profiler.stop_trace()
 
     def before_call(self, step: int, count: int, state: Any) -> None:
         """Starts a trace if the next call takes a step of the range.
@@ -46,8 +49,9 @@ class Profile:
             jax.block_until_ready(state)
             options = jax.profiler.ProfileOptions()
             options.python_tracer_level = 0  # it slows down the run
-            jax.profiler.start_trace(self._folder, profiler_options=options)
-            self._first = step
+            with self._reporting_errors():
+                jax.profiler.start_trace(self._folder, profiler_options=options)
+                self._first = step
 
     def after_call(self, step: int, state: Any, text: Callable[[], str]) -> None:
         """Ends the trace and reports it, if the call took the last step of the range.
@@ -60,8 +64,16 @@ class Profile:
         if self._first is None or step < self._steps.stop:
             return
         jax.block_until_ready(state)
-        jax.profiler.stop_trace()
         steps, self._first = range(self._first, step), None
-        self._say(f"steps {steps.start} to {steps.stop - 1} are profiled in {self._folder}")
-        for line in operations.report(self._folder, steps, text()):
-            self._say(line)
+        with self._reporting_errors():
+            jax.profiler.stop_trace()
+            self._say(f"steps {steps.start} to {steps.stop - 1} are profiled in {self._folder}")
+            for line in operations.report(self._folder, steps, text()):
+                self._say(line)
+
+    @contextlib.contextmanager
+    def _reporting_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError, ValueError) as error:
+            self._say(f"the profiler failed: {' '.join(str(error).split())[:300]}")

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jaxml import _cpu
 from jaxml.config import Config
 from jaxml.data import (
     Dataset,
@@ -143,6 +144,7 @@ def create_experiment(config: Config) -> Experiment:
     """
     if jax.config.values["jax_disable_jit"]:
         raise InputError("JAX_DISABLE_JIT must be 0, got 1: the steps are compiled")
+    _cpu.configure(onednn=config.cpu.onednn)
     create_model(config.model, num_classes=1)  # reports errors before the data are read
     dataset = load_dataset(config.data, seed=config.seed)
     data_digests = digests(dataset)

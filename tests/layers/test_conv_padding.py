@@ -4,8 +4,6 @@ XLA's convolution on a CPU reads uninitialised memory where the padding before a
 negative, and the padding of a derivative can be. The cases are drawn once, by seed.
 """
 
-import sys
-import types
 from functools import partial
 from typing import Any
 
@@ -14,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxml._cpu import _convolution
 from jaxml.layers import conv, conv_transpose, depthwise_conv
 from tests import references
 
-CONV, ONEDNN = (sys.modules[f"jaxml.layers.{name}"] for name in ("_conv", "_conv_on_cpu"))
 ON_CPU = pytest.mark.skipif(jax.default_backend() != "cpu", reason="the fault is XLA's on a CPU")
 
 
@@ -202,14 +200,13 @@ def test_derivatives_and_transposed_convolution_with_any_padding(case):
     "name", ["before only", "result smaller than its padding", "window larger than the image"]
 )
 def test_the_same_by_xlas_convolution(monkeypatch, name):
-    elsewhere = types.SimpleNamespace(**{**vars(jax), "default_backend": lambda: "gpu"})
-    monkeypatch.setattr(CONV, "jax", elsewhere)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     check(CASES[name])
 
 
 @ON_CPU
 def test_the_same_by_onednn(monkeypatch):
-    monkeypatch.setattr(ONEDNN, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(_convolution, "LEAST_PRODUCTS", 0)
     check(CASES["before more"])
 
 
@@ -266,7 +263,7 @@ def test_many_convolutions(monkeypatch, block):
         if seed % 3 == 0:
             *others, channels, _, _ = case
             case = (*others, channels, channels * (1 + seed % 2), channels)
-        monkeypatch.setattr(ONEDNN, "LEAST_PRODUCTS", 0 if seed % 2 else 2**24)
+        monkeypatch.setattr(_convolution, "LEAST_PRODUCTS", 0 if seed % 2 else 2**24)
         try:
             check(case, jit=references.plain_jit)
             if seed % 3 == 0:

@@ -7,7 +7,9 @@ import re
 import jax
 import pytest
 
-from jaxml.reporting.operations import Operation, Span, parse_operations, self_times
+from jaxml.reporting import _trace
+from jaxml.reporting._trace import Span, self_times
+from jaxml.reporting.operations import Operation, parse_operations, report
 from jaxml.reporting.profile import Profile
 from jaxml.training.loop import train_and_evaluate
 from tests import tiny
@@ -142,9 +144,53 @@ def test_a_run_goes_on_with_another_profile_and_past_it_with_none(plain, tmp_pat
     assert json.loads((tmp_path / "config.json").read_text())["profile"] == "1:3"
 
 
-def test_a_trace_that_cannot_be_read_is_left_for_other_tools(plain, tmp_path, monkeypatch, capsys):
-    monkeypatch.delattr(jax.profiler, "ProfileData")
+READERS = {
+    "aborts": ("import os; os.abort()", "the child process ended with status -6: no message"),
+    "hangs": ("import time; time.sleep(60)", "the child process took more than 1 s"),
+    "stops early": ("print('{')", "the child process did not finish"),
+    "is missing": ("from jax.profiler import NoData", "the child process ended with status 1: Imp"),
+}
+
+
+@pytest.mark.parametrize(("code", "message"), READERS.values(), ids=READERS)
+def test_a_trace_that_cannot_be_read_costs_one_line(code, message, tmp_path, monkeypatch):
+    (tmp_path / "x.xplane.pb").touch()
+    monkeypatch.setattr(_trace, "_PROGRAM", ("-c", code))
+    if "sleep" in code:
+        monkeypatch.setattr(_trace, "LIMIT_S", 1)
+    (line,) = report(tmp_path, range(1), "HloModule jit_step")
+    assert line.startswith(f"the trace cannot be read: {message}")
+    assert line.endswith("; XProf and Perfetto can show it")
+
+
+def test_a_run_whose_trace_cannot_be_read_is_the_same_run(plain, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(_trace, "_PROGRAM", ("-c", "import os; os.abort()"))
     config = tiny.config(profile="0:1")
     assert train_and_evaluate(config, tmp_path)["params_sha256"] == plain
-    message = "this version of jax cannot read the trace; XProf and Perfetto can show it"
-    assert message in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert output.count("the trace cannot be read") == 1
+    assert len(list((tmp_path / "profile").rglob("*.xplane.pb"))) == 1
+
+
+def test_no_trace_costs_one_line(tmp_path):
+    assert list(report(tmp_path, range(1), "")) == ["the profiler wrote no trace"]
+
+
+@pytest.mark.parametrize("failing", ["start_trace", "stop_trace"])
+@pytest.mark.parametrize("error", [RuntimeError("busy\nnow"), OSError(28, "No space left")])
+def test_a_profiler_that_fails_costs_one_line(traces, tmp_path, monkeypatch, failing, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(jax.profiler, failing, fail)
+    lines = []
+    with contextlib.closing(Profile(range(1), tmp_path, lines.append)) as profile:
+        profile.before_call(0, 1, ())
+        profile.after_call(1, (), str)
+    (line,) = lines
+    assert line.startswith("the profiler failed: ")
+    assert "\n" not in line
+    lines.clear()
+    with contextlib.closing(Profile(range(2), tmp_path, lines.append)) as profile:
+        profile.before_call(0, 1, ())  # cut short
+    assert len(lines) == 1

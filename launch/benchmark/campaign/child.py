@@ -6,14 +6,14 @@ import os
 import sys
 from pathlib import Path
 
-from launch import cpu
+from jaxml import _cpu
 from launch.benchmark.campaign.report import Report
 
 
 def main() -> None:
     """Runs the function; exits with status 1 if a measurement failed."""
     function, order = sys.argv[1], json.loads(sys.argv[2])
-    cpu.tune(os.environ)
+    _cpu.tune(os.environ)
     report = Report(
         Path(order["file"]),
         seconds=order["seconds"],

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import jax
 
+from jaxml import _cpu
 from jaxml.config import DataConfig
-from launch import cpu
 from launch.benchmark import competitors
 from launch.benchmark.campaign.report import Report
 from launch.benchmark.campaign.timing import measure
@@ -91,7 +91,7 @@ def _prepare(variant: Variant, task: Task) -> Prepared:
         return competitors.prepare(variant.name, task)
     from launch.benchmark.competitors import ours  # in the process that computes
 
-    cpu.tune(os.environ)
+    _cpu.tune(os.environ)
     data = DataConfig(normalization="per_channel", crop_padding=4, flip=True)
     take = ours.epoch(ours.model_config(task), task, data, steps_per_call=variant.steps_per_call)
     device = jax.devices()[0].device_kind

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxml import layers
+from jaxml import _cpu, layers
 from jaxml.config import Config, DataConfig, LossConfig, ModelConfig, OptimConfig
 from jaxml.data import DATASETS, Dataset, Split
 from jaxml.errors import InputError
@@ -24,14 +24,13 @@ from jaxml.training.initialize import initial_state
 from jaxml.training.objective import create_objective
 from jaxml.training.steps import Learner, TrainState, train_step
 from jaxml.types import Batch
-from launch import cpu
 from launch.benchmark import ceilings, convolutions
 from launch.benchmark.task import Operation, Prepared, Task, random_images
 
 
 def prepare(name: str, task: Task) -> Prepared:
     """Prepares a task; "jaxml_scan" runs identical blocks as a loop."""
-    cpu.tune(os.environ)
+    _cpu.tune(os.environ)
     if task.devices > 1:
         jax.config.update("jax_num_cpu_devices", task.devices)
     if len(jax.devices()) < task.devices:

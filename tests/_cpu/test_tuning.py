@@ -1,4 +1,4 @@
-"""What is asked of XLA and the C library, and what is left to the user."""
+"""The flags that XLA is given, the memory that the C library keeps, and the user's choices."""
 
 import importlib.metadata
 import importlib.util
@@ -8,17 +8,18 @@ import sys
 
 import pytest
 
-from launch import cpu
+from jaxml import _cpu
+from jaxml._cpu import _proof, _tuning
 
-FUSION, HEAP = (f"{flag}={value}" for flag, value in cpu.FLAGS.items())
+FUSION, HEAP = (f"{flag}={value}" for flag, value in _tuning.FLAGS.items())
 # Prints the MiB that stay with the process when 144 are freed on a thread as those of XLA, then 144
 # on the main one.
 PROGRAM = """
 import ctypes, os, sys, threading
-from launch import cpu
+from jaxml import _cpu
 
 if sys.argv[1] == "tuned":
-    cpu.tune(os.environ)
+    _cpu.tune(os.environ)
 
 library = ctypes.CDLL(None)
 library.malloc.restype = ctypes.c_void_p
@@ -48,8 +49,10 @@ print(held() - before)
 
 @pytest.fixture
 def machine(monkeypatch):
-    def machine(*, jaxlib="0.10.2", plugins=(), libtpu=None):
-        monkeypatch.setattr(importlib.metadata, "version", lambda name: jaxlib)
+    """Simulates the plugins of JAX, and an XLA that works with some of the flags."""
+
+    def machine(*, works=(FUSION, HEAP), plugins=(), libtpu=None):
+        monkeypatch.setattr(_proof, "flag_works", lambda flag: flag in works)
         monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: plugins)
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: libtpu)
 
@@ -67,25 +70,42 @@ def machine(monkeypatch):
         ),
     ],
 )
-def test_what_the_user_set_is_left_as_it_is(machine, before, after):
+def test_flags_of_the_user_are_kept(machine, before, after):
     machine()
-    cpu.tune(before)
+    _cpu.tune(before)
     assert before["XLA_FLAGS"] == after
 
 
-@pytest.mark.parametrize(
-    "kind", [{"jaxlib": "0.11.0"}, {"plugins": ("jax_cuda13_plugin",)}, {"libtpu": "libtpu"}]
-)
-def test_nothing_is_asked_of_other_versions_and_accelerators(machine, kind):
+@pytest.mark.parametrize(("works", "after"), [([HEAP], {"XLA_FLAGS": HEAP}), ([], {})])
+def test_flags_that_do_not_work_are_not_added(machine, works, after):
+    machine(works=works)
+    environment = {}
+    _cpu.tune(environment)
+    assert environment == after
+
+
+@pytest.mark.parametrize("kind", [{"plugins": ("jax_cuda13_plugin",)}, {"libtpu": "libtpu"}])
+def test_accelerators_get_no_flags(machine, kind):
     machine(**kind)
     environment = {}
-    cpu.tune(environment)
+    _cpu.tune(environment)
     assert not environment
 
 
-def test_the_installed_xla_knows_the_flags():
+@pytest.mark.parametrize("value", ["0", "false", "Off"])
+def test_the_environment_and_the_config_switch_the_flags_off(machine, value):
+    machine()
+    environment = {"JAXML_XLA_FLAGS": value}
+    _cpu.tune(environment)
+    _cpu.tune(environment, xla_flags=False)
+    assert environment == {"JAXML_XLA_FLAGS": value}
+    _cpu.tune(environment := {}, xla_flags=False)
+    assert not environment
+
+
+def test_the_installed_xla_knows_the_flags_that_are_added():
     code = (
-        "import os\nfrom launch import cpu\ncpu.tune(os.environ)\n"
+        "import os\nfrom jaxml import _cpu\n_cpu.tune(os.environ)\n"
         "import jax\nprint(jax.numpy.ones(3).sum())"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

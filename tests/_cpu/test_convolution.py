@@ -1,6 +1,5 @@
 """Convolution by oneDNN: values and gradients in float64, and where a program may not call it."""
 
-import sys
 from functools import partial
 
 import jax
@@ -10,18 +9,18 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxml import _cpu
+from jaxml._cpu import _convolution, _maps, _proof
 from jaxml.layers import conv
-from jaxml.layers._conv_on_cpu import conv_on_cpu
 from tests import references
 
-module = sys.modules[conv_on_cpu.__module__]
 pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="oneDNN is for CPUs")
 
 
 @pytest.fixture
 def any_size(monkeypatch):
     """Small convolutions call oneDNN, too; such programs cannot be kept."""
-    monkeypatch.setattr(module, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(_convolution, "LEAST_PRODUCTS", 0)
     jax.config.update("jax_enable_compilation_cache", False)
     compilation_cache.reset_cache()
     yield
@@ -70,7 +69,7 @@ CASES = {
 @pytest.mark.parametrize("block_bytes", [None, 4 * 10 * 8 * 9 * 5], ids=["one block", "blocks"])
 def test_values_and_gradients(monkeypatch, shape, window, strides, padding, block_bytes):
     if block_bytes:
-        monkeypatch.setattr(module, "BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr(_maps, "BLOCK_BYTES", block_bytes)
     x, kernel = example(shape, window)
     pads = references.explicit_padding(shape[1:3], window, strides, padding)
     y = references.conv(*references.float64([x, kernel]), strides=strides, pads=pads)
@@ -178,7 +177,7 @@ def test_small_convolutions_and_their_gradients_are_for_xla():
         program = jax.jit(with_gradients(strides=2, padding=1)).lower(x, kernel, cotangent)
         return program.as_text().count("__onednn$convolution")
 
-    least = module.LEAST_PRODUCTS // (8 * 8 * 3 * 3 * 16 * 32)
+    least = _convolution.LEAST_PRODUCTS // (8 * 8 * 3 * 3 * 16 * 32)
     assert calls(least) == 0
     assert calls(least + 1) > 1
 
@@ -194,12 +193,55 @@ def test_a_program_for_many_devices_does_not_call_it():
 
 
 @pytest.mark.usefixtures("any_size")
-def test_a_version_that_was_not_tried_does_not_call_it(monkeypatch):
-    tried = module.TESTED
-    monkeypatch.setattr(module, "TESTED", set())
-    module._is_tested.cache_clear()
+def test_the_config_and_the_environment_switch_it_off(monkeypatch):
     x, kernel = example((2, 5, 5, 3), (3, 3))
-    assert "onednn" not in lowered(x, kernel)
-    monkeypatch.setattr(module, "TESTED", tried)
-    module._is_tested.cache_clear()
     assert "onednn" in lowered(x, kernel)
+    _cpu.configure(onednn=False)
+    try:
+        assert "onednn" not in lowered(x, kernel)
+    finally:
+        _cpu.configure(onednn=True)
+    monkeypatch.setenv("JAXML_ONEDNN", "0")
+    assert "onednn" not in lowered(x, kernel)
+    monkeypatch.delenv("JAXML_ONEDNN")
+    assert "onednn" in lowered(x, kernel)
+
+
+@pytest.mark.usefixtures("any_size")
+def test_a_machine_where_it_fails_does_not_call_it(monkeypatch):
+    x, kernel = map(jnp.asarray, example((2, 5, 5, 3), (3, 3)))
+    expected = conv(x, kernel)
+    monkeypatch.setattr(_proof, "outcome", lambda name: _proof.Outcome("wrong", 0.0))
+    assert "onednn" not in lowered(x, kernel)
+    references.assert_close(jax.jit(lambda *a: conv(*a))(x, kernel), expected, 1e-6)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_an_export_with_a_symbolic_batch(platform):
+    """The loss of a large convolution and its gradients."""
+    (batch,) = jax.export.symbolic_shape("b")
+    shapes = (batch, 16, 16, 16), (3, 3, 16, 16)
+    arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    loss = jax.value_and_grad(
+        lambda x, kernel: jnp.sum(conv(x, kernel, strides=2, padding=1) ** 2), argnums=(0, 1)
+    )
+    program = jax.export.export(jax.jit(loss), platforms=[platform])(*arguments)
+    assert program.platforms == (platform,)
+    assert str(program.in_avals[0].shape[0]) == "b"
+    assert "onednn" not in program.mlir_module()
+    if platform == "cpu":
+        for size in (1, 9):
+            x, kernel = example((size, 16, 16, 16), (3, 3), out=16)
+            references.assert_trees_close(program.call(x, kernel), loss(x, kernel), 2e-6)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_images_smaller_than_the_kernel_take_a_matrix_product(size):
+    x, kernel = example((4, size, size, 8), (3, 3))
+    program = jax.make_jaxpr(partial(conv, padding=1))(x, kernel)
+    names = {equation.primitive.name for equation in program.jaxpr.eqns}
+    assert "dot_general" in names
+    assert not names & {"conv_general_dilated", "conv_on_cpu"}
+    expected = references.conv(*references.float64([x, kernel]), strides=1, pads=((1, 1), (1, 1)))
+    y = conv(jnp.asarray(x), jnp.asarray(kernel), padding=1)
+    references.assert_close(y, expected, 2e-6)

@@ -1,0 +1,143 @@
+"""The child process of a proof: compares tiny convolutions with float64 NumPy.
+
+`python -m jaxml._cpu._child onednn` calls oneDNN. With an XLA flag as its argument, the program
+computes by XLA, which reads the flag from the environment. It prints "passed" if all values agree.
+"""
+
+import sys
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import lax
+
+from jaxml._cpu import _maps, _proof
+from jaxml._cpu._geometry import Geometry, Pads
+
+# Largest error relative to the largest value. The sums have at most 1000 products; in float32 their
+# errors are below 1e-6, in TensorFloat-32 and bfloat16 above 1e-4.
+TOLERANCE = 2e-5
+
+
+class Case(NamedTuple):
+    """A convolution with its gradients; oneDNN is called without dilation and groups."""
+
+    images: tuple[int, int, int, int]
+    window: tuple[int, int]
+    out: int
+    strides: tuple[int, int] = (1, 1)
+    pads: Pads = ((0, 0), (0, 0))
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+
+CASES = [
+    Case((8, 9, 8, 3), (3, 3), 16, pads=((1, 1), (1, 1))),
+    Case((9, 6, 7, 16), (3, 3), 32, pads=((1, 1), (1, 1))),
+    Case((8, 4, 4, 64), (3, 3), 64, pads=((1, 1), (1, 1))),
+    Case((8, 8, 9, 16), (3, 3), 16, (2, 2), ((0, 1), (1, 1))),
+    Case((8, 9, 7, 16), (1, 1), 32, (2, 2)),
+    Case((8, 5, 6, 16), (1, 1), 8),
+    Case((8, 7, 8, 16), (5, 2), 8, (1, 3), ((4, 0), (1, 0))),
+    Case((8, 14, 13, 3), (7, 7), 16, (2, 2), ((3, 3), (2, 3))),
+    Case((8, 8, 9, 16), (3, 3), 16, (1, 1), ((2, 1), (2, 2)), dilation=(2, 2)),
+    Case((8, 7, 6, 16), (3, 3), 32, (2, 1), ((1, 1), (0, 1)), groups=4),
+    Case((8, 7, 6, 16), (3, 3), 16, (1, 1), ((1, 1), (1, 1)), groups=16),
+]
+
+
+def main(name: str) -> None:
+    """Compares all cases; exits with a message if a value is wrong."""
+    by_onednn = name == "onednn"
+    cases = [c for c in CASES if not by_onednn or (max(c.dilation) == c.groups == 1)]
+    arguments = [example(case) for case in cases]
+
+    @jax.jit
+    def compute(arguments: Any) -> Any:
+        maps = onednn if by_onednn else xla
+        return [maps(case, *arrays) for case, arrays in zip(cases, arguments, strict=True)]
+
+    results = jax.device_get(compute(arguments))
+    for case, arrays, found in zip(cases, arguments, results, strict=True):
+        wanted = reference(case, *(array.astype(np.float64) for array in arrays))
+        for label, got, value in zip(("value", "image", "kernel"), found, wanted, strict=True):
+            error = np.max(np.abs(got - value)) / np.max(np.abs(value))
+            if got.shape != value.shape or not error <= TOLERANCE:
+                sys.exit(f"wrong {label} of a convolution: relative error {error:.1e}, {case}")
+    sys.stdout.write(f"{_proof.PASSED}\n")
+
+
+def example(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draws the images, the kernel and the gradient of the result."""
+    rng = np.random.default_rng(0)
+    batch, *image, channels = case.images
+    result = [
+        (size + sum(pad) - (taps - 1) * spread - 1) // step + 1
+        for size, pad, taps, spread, step in zip(
+            image, case.pads, case.window, case.dilation, case.strides, strict=True
+        )
+    ]
+    kernel = (*case.window, channels // case.groups, case.out)
+    x, kernel, gradient = (
+        rng.normal(size=shape).astype(np.float32)
+        for shape in (case.images, kernel, (batch, *result, case.out))
+    )
+    return x, kernel, gradient
+
+
+def onednn(case: Case, x: Any, kernel: Any, gradient: Any) -> Any:
+    """Returns the result of a convolution and both gradients, by oneDNN."""
+    geometry = Geometry(case.images[1:3], case.window, case.strides, case.pads)
+    return (
+        _maps.conv_by_onednn(x, kernel, geometry=geometry),
+        _maps.image_gradient_by_onednn(gradient, kernel, geometry=geometry),
+        _maps.kernel_gradient_by_onednn(x, gradient, geometry=geometry),
+    )
+
+
+def xla(case: Case, x: Any, kernel: Any, gradient: Any) -> Any:
+    """Returns the result of a convolution and both gradients, by XLA."""
+
+    def conv(x: Any, kernel: Any) -> Any:
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            case.strides,
+            case.pads,
+            rhs_dilation=case.dilation,
+            dimension_numbers=_maps.LAYOUT,
+            feature_group_count=case.groups,
+        )
+
+    y, vjp = jax.vjp(conv, x, kernel)
+    return y, *vjp(gradient)
+
+
+def reference(case: Case, x: Any, kernel: Any, gradient: Any) -> tuple[Any, Any, Any]:
+    """Returns the result of a convolution and both gradients, as sums over the taps."""
+
+    def grouped(array: Any) -> Any:
+        return array.reshape(*array.shape[:-1], case.groups, -1)
+
+    padded = grouped(np.pad(x, [(0, 0), *case.pads, (0, 0)]))
+    kernel, gradient = grouped(kernel), grouped(gradient)
+    y, of_padded, of_kernel = map(np.zeros_like, (gradient, padded, kernel))
+    for tap in np.ndindex(*case.window):
+        rows, columns = (
+            slice(t * spread, t * spread + step * (count - 1) + 1, step)
+            for t, spread, step, count in zip(
+                tap, case.dilation, case.strides, gradient.shape[1:3], strict=True
+            )
+        )
+        pixels = padded[:, rows, columns]
+        y += np.einsum("nhwgi,igo->nhwgo", pixels, kernel[tap])
+        of_padded[:, rows, columns] += np.einsum("nhwgo,igo->nhwgi", gradient, kernel[tap])
+        of_kernel[tap] = np.einsum("nhwgi,nhwgo->igo", pixels, gradient)
+    (top, _), (left, _) = case.pads
+    of_x = of_padded[:, top : top + case.images[1], left : left + case.images[2]]
+    of_x, of_kernel, y = (array.reshape(*array.shape[:-2], -1) for array in (of_x, of_kernel, y))
+    return y, of_x, of_kernel
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
