@@ -13,7 +13,8 @@ import pytest
 from jaxml.errors import InputError
 from jaxml.weights import _torch_file
 from tests.data.sources.test_array_pickle import ascii_name, text
-from tests.weights.test_torch_file import as_numpy, check_message
+from tests.weights.refusals import check_message
+from tests.weights.test_torch_file import as_numpy
 
 torch = pytest.importorskip("torch")
 
