@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,12 @@ ROUNDING = {"float32": 2.0**-24, "bfloat16": 2.0**-8}
 
 # Compiles in half the time; the arithmetic is the same up to the order of sums.
 plain_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+# XLA's defaults, which the suite changes (see conftest.py), for tests of rounding errors.
+_OPTIMIZED = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+optimized_jit = functools.partial(
+    jax.jit, compiler_options=None if os.environ.get("JAXML_TESTS_OPTIMIZED") else _OPTIMIZED
+)
 
 
 def assert_close(actual: Any, expected: Any, rtol: float = 1e-5, name: str = "") -> None:

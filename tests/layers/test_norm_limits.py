@@ -35,7 +35,7 @@ def by_formula(x, cotangent, axes, floor):
     return y, slope / np.sqrt(square)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(references.optimized_jit, static_argnums=0)
 def value_and_pull(function, x, cotangent):
     y, pull = jax.vjp(function, x)
     return y, pull(cotangent)[0]
@@ -81,7 +81,7 @@ def test_a_batch_is_normalized_up_to_the_rounding_of_its_mean():
         assert error.max() < 1e-5 * np.abs(expected).max()
 
 
-@jax.jit
+@references.optimized_jit
 def batch_norm(x):
     mean, variance = layers.moments(x, (0, 1, 2))
     return layers.batch_normalization(x, mean, variance, None, None, EPSILON)
