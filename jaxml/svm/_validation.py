@@ -86,7 +86,7 @@ def check_array(name: str, x: Any, shape: tuple[int | str, ...]) -> None:
 def check_floating(name: str, x: Any) -> None:
     """Raises TypeError unless `x` is floating point."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"`{name}` must be floating point, got {x.dtype}")
+        raise TypeError(f"`{name}` must be floating-point, got {x.dtype}")
 
 
 def check_shape(name: str, x: Any, shape: tuple[int | str, ...]) -> None:
