@@ -172,5 +172,5 @@ def test_arrays_of_other_shapes_and_dtypes_are_errors():
         message = "`x` must be [..., inputs] for frequencies (3, 2), got (5, 4)"
         with pytest.raises(ValueError, match=re.escape(message)):
             fourier_features(jnp.zeros((5, 4)), jnp.zeros((3, 2)))
-        with pytest.raises(TypeError, match="`x` must be floating point, got int32"):
+        with pytest.raises(TypeError, match="`x` must be floating-point, got int32"):
             fourier_features(jnp.zeros((5, 3), jnp.int32), jnp.zeros((3, 2)))
