@@ -68,11 +68,11 @@ SAME_NAME = {
             (
                 (jax.nn.log_softmax(IMPOSSIBLE), SOFT),
                 0.25 * np.log(0.25 * (1 + np.exp(-1))) + 0.75 * np.log(0.75 * (1 + np.e)),
-                "it is 0 rather than NaN for a class that is impossible in both distributions",
+                "For a class that is impossible in both distributions, this function returns 0",
             )
         ],
         {
-            "log_predictions": "takes log-probabilities, for which this function returns the same",
+            "log_predictions": "takes log-probabilities, which are normalised logits, and returns",
             "axis": "The classes are always the last axis",
             "where": "`where` masks whole examples",
         },
