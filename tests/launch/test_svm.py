@@ -139,7 +139,7 @@ def test_an_interrupted_fit_keeps_its_best_point(tmp_path):
     assert found["interrupted"]
     assert not found["converged"]
     assert re.search(r"best point so far, relative gap \S+\n", out)
-    assert found["primal"] <= printed
+    assert found["primal"] <= printed * (1 + 1e-7)  # it is printed with eight digits
     assert found["accuracy"] > 0.8
     assert (tmp_path / "model").read_text().startswith("solver_type L2R_L1LOSS_SVC_DUAL\n")
 
