@@ -7,19 +7,20 @@ import zlib
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
+from jaxml.io import cache
+
 FOLDER = "JAX_COMPILATION_CACHE_DIR"
 # Even the small programs at the start of a run take longer to compile than to read.
 LEAST_SECONDS = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 CHECKED = ".checked"
 
 
-def user_folder(environment: Mapping[str, str]) -> Path:
-    """Returns the cache folder of commands that have no folder of their own."""
-    home = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "jaxml" / "compiled"
+def user_folder(environment: Mapping[str, str]) -> Path | None:
+    """Returns the cache folder of commands that have no folder of their own, if there is one."""
+    return cache.folder("compiled", environment)
 
 
-def keep_compiled(folder: Path, environment: MutableMapping[str, str]) -> None:
+def keep_compiled(folder: Path | None, environment: MutableMapping[str, str]) -> None:
     """Caches compiled programs in a folder, unless JAX's own variables are set.
 
     JAX executes the programs that it finds there, so a folder is only used if it belongs to this
@@ -30,7 +31,7 @@ def keep_compiled(folder: Path, environment: MutableMapping[str, str]) -> None:
       folder: cache folder, created when the first program is compiled.
       environment: `os.environ`; JAX must not have been imported yet.
     """
-    if FOLDER not in environment and _is_own(folder):
+    if FOLDER not in environment and folder is not None and _is_own(folder):
         environment[FOLDER] = str(folder.absolute())
         environment.setdefault(LEAST_SECONDS, "0")
     if used := environment.get(FOLDER):

@@ -19,7 +19,6 @@ import os
 import platform
 import re
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import NamedTuple
 
 from jaxml import _process
 from jaxml._cpu import _switches
+from jaxml.io import atomic, cache
 
 LIMIT_S = 120.0
 FAILURE_LASTS_S = 24 * 3600.0
@@ -76,12 +76,11 @@ def outcome(name: str) -> Outcome:
 
 def cache_file(name: str) -> Path | None:
     """Returns the file with the outcome of a fast path; None for a user without a home folder."""
-    try:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError:
+    folder = cache.folder("cpu")
+    if folder is None:
         return None
     label = re.sub(r"\W+", "-", name).strip("-")
-    return Path(home) / "jaxml" / "cpu" / f"{label}-{_identity()[:16]}.json"
+    return folder / f"{label}-{_identity()[:16]}.json"
 
 
 def forget(name: str) -> None:
@@ -124,16 +123,9 @@ def _write(name: str, found: Outcome) -> None:
     file = cache_file(name)
     if file is None:
         return
-    partial = None
-    try:
+    with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=file.parent)
-        with os.fdopen(handle, "w") as stream:
-            json.dump({"path": name, **found._asdict()}, stream)
-        Path(partial).replace(file)
-    except OSError:
-        if partial:
-            Path(partial).unlink(missing_ok=True)
+        atomic.write(file, json.dumps({"path": name, **found._asdict()}).encode())
 
 
 def _try(name: str) -> str:

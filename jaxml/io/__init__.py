@@ -1,5 +1,5 @@
-"""Safe input and output: atomic writes, unpickling without running code, memory limits."""
+"""Input and output: atomic writes, safe unpickling, cache folders, memory limits."""
 
-from jaxml.io import atomic, memory, unpickle
+from jaxml.io import atomic, cache, memory, unpickle
 
-__all__ = ["atomic", "memory", "unpickle"]
+__all__ = ["atomic", "cache", "memory", "unpickle"]

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-import jax
+from typing import TYPE_CHECKING, Any
 
 from jaxml.errors import InputError
-from jaxml.types import PyTree
+
+if TYPE_CHECKING:
+    from jaxml.types import PyTree
 
 __all__ = [
     "available_on",
@@ -82,6 +82,7 @@ def available_on_host(
 def of_program(compiled: Any) -> int:
     """Returns the bytes per device that a compiled program allocates in addition to its inputs.
 
+    >>> import jax
     >>> of_program(jax.jit(lambda x: x + 1).lower(jax.numpy.zeros(1024)).compile())
     4096
     """
@@ -92,8 +93,10 @@ def of_program(compiled: Any) -> int:
     return analysis.temp_size_in_bytes + outputs
 
 
-def of_arrays(tree: PyTree) -> int:
+def of_arrays(tree: "PyTree") -> int:
     """Returns the total bytes of a tree of arrays or `jax.ShapeDtypeStruct`s."""
+    import jax  # here, as code that runs before JAX starts imports `jaxml.io`
+
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 

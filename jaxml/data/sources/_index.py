@@ -7,7 +7,6 @@ or the modification time of its shard changes.
 import contextlib
 import hashlib
 import io
-import os
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from jaxml.data.sources._find import readable
 from jaxml.data.sources.lists import parse_labels
 from jaxml.data.sources.table import Content, Records
 from jaxml.errors import InputError
-from jaxml.io import atomic
+from jaxml.io import atomic, cache
 
 _VERSION = 1
 
@@ -105,17 +104,24 @@ def _cached(path: Path, build: Callable[[Path], Index], kind: str) -> Index:
     place = path.resolve().with_name(path.name.removeprefix(atomic.PARTIAL))
     identity = (str(place), status.st_size, status.st_mtime_ns, kind, _VERSION)
     name = hashlib.sha256(repr(identity).encode()).hexdigest()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    cache = Path(base, "jaxml", "indexes", f"{name}.npz")
+    folder = cache.folder("indexes")
+    if folder is None:
+        return _build(path, build)
+    file = folder / f"{name}.npz"
     unusable = (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile)
-    with contextlib.suppress(*unusable), np.load(cache) as arrays:
+    with contextlib.suppress(*unusable), np.load(file) as arrays:
         return Index(**arrays)
-    index = build(path)
-    if not len(index.names):
-        raise InputError(f"{path}: must contain examples, got none")
+    index = _build(path, build)
     content = io.BytesIO()
     np.savez(content, **index._asdict())
     with contextlib.suppress(OSError):  # the cache only saves time
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write(cache, content.getvalue())
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic.write(file, content.getvalue())
+    return index
+
+
+def _build(path: Path, build: Callable[[Path], Index]) -> Index:
+    index = build(path)
+    if not len(index.names):
+        raise InputError(f"{path}: must contain examples, got none")
     return index
