@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 
 from jaxml._cpu import _maps, _proof
-from jaxml._cpu._geometry import Geometry, Pads
+from jaxml._cpu._geometry import Geometry, Pads, result_shape
 
 # Largest error relative to the largest value. The sums have at most 1000 products; in float32 their
 # errors are below 1e-6, in TensorFloat-32 and bfloat16 above 1e-4.
@@ -71,12 +71,7 @@ def example(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draws the images, the kernel and the gradient of the result."""
     rng = np.random.default_rng(0)
     batch, *image, channels = case.images
-    result = [
-        (size + sum(pad) - (taps - 1) * spread - 1) // step + 1
-        for size, pad, taps, spread, step in zip(
-            image, case.pads, case.window, case.dilation, case.strides, strict=True
-        )
-    ]
+    result = result_shape(image, case.window, case.strides, case.pads, case.dilation)
     kernel = (*case.window, channels // case.groups, case.out)
     x, kernel, gradient = (
         rng.normal(size=shape).astype(np.float32)

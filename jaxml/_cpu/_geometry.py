@@ -1,5 +1,6 @@
 """Sizes of a convolution and of its gradients."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
@@ -51,6 +52,22 @@ class Geometry(NamedTuple):
             )
         )
         return rows, columns
+
+
+def result_shape(
+    image: Sequence[int],
+    window: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+) -> list[int]:
+    """Returns the spatial shape of the result of a convolution with a dilated window."""
+    return [
+        (size + sum(pad) - (taps - 1) * spread - 1) // step + 1
+        for size, taps, step, pad, spread in zip(
+            image, window, strides, pads, dilation, strict=True
+        )
+    ]
 
 
 class Tiles(NamedTuple):

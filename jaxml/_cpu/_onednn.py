@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import jax
 
+from jaxml._cpu._geometry import result_shape
 from jaxml.types import Array
 
 _TARGET = "__onednn$convolution"
@@ -25,12 +26,7 @@ def convolve(
     rank = len(strides)
     window = kernel.shape[:rank]
     dilation = dilation or (1,) * rank
-    result = [
-        (size + sum(pad) - (taps - 1) * spread - 1) // step + 1
-        for size, pad, taps, spread, step in zip(
-            x.shape[1:-1], pads, window, dilation, strides, strict=True
-        )
-    ]
+    result = result_shape(x.shape[1:-1], window, strides, pads, dilation)
     data = {
         "batch_dim": "0",
         "feature_dim": str(rank + 1),

@@ -19,8 +19,8 @@ def report(*, again: bool = False) -> Iterator[tuple[str, str]]:
     flags_off = _off(_switches.XLA_FLAGS)
     if _tuning.has_accelerator():
         flags_off = "off: JAX has a plugin for an accelerator"
-    for name, flag in _tuning.flags(_tuning.FLAGS):
-        yield name, flags_off or _state(flag, again=again)
+    for flag in _tuning.XLA_OPTIONS:
+        yield _tuning.name_of(flag), flags_off or _state(flag, again=again)
 
 
 def _off(variable: str) -> str:

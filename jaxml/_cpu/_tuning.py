@@ -2,22 +2,22 @@
 
 import importlib.metadata
 import importlib.util
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import MutableMapping
 
 from jaxml._cpu import _proof, _switches
 from jaxml._cpu._memory import LARGEST_HEAP, keep_freed_memory
 
-FLAGS = {
+XLA_OPTIONS = (
     # By default jaxlib 0.10 computes convolutions with YNNPACK, which from 32 channels on has half
     # the speed of Eigen. YNNPACK is faster for reductions, so those keep it. This makes a step of
     # ResNet-20 a quarter faster. Passed as a compiler option of `jax.jit`, the setting would be
     # added to the default instead of replacing it.
-    "--xla_cpu_experimental_ynn_fusion_type": "reduce",
+    "--xla_cpu_experimental_ynn_fusion_type=reduce",
     # Otherwise the temporary buffers of a program are a single allocation, 300 MB for a step of
     # ResNet-20 with 128 images. Two allocations of this size fit into a heap of glibc, together
     # with small ones in between, such as those of a profiler.
-    "--xla_multiheap_size_constraint_per_heap": str(LARGEST_HEAP * 3 // 8),
-}
+    f"--xla_multiheap_size_constraint_per_heap={LARGEST_HEAP * 3 // 8}",
+)
 
 
 def tune(environment: MutableMapping[str, str], *, xla_flags: bool = True) -> None:
@@ -33,15 +33,15 @@ def tune(environment: MutableMapping[str, str], *, xla_flags: bool = True) -> No
     if not xla_flags or has_accelerator() or not _switches.is_on(_switches.XLA_FLAGS, environment):
         return
     given = environment.get("XLA_FLAGS", "")
-    missing = [flag for name, flag in flags(FLAGS) if name not in given]
+    missing = [flag for flag in XLA_OPTIONS if name_of(flag) not in given]
     added = [flag for flag in missing if _proof.flag_works(flag)]
     if added:
         environment["XLA_FLAGS"] = " ".join(filter(None, [given, *added]))
 
 
-def flags(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yields the name of each flag and the flag with its value."""
-    return ((name, f"{name}={value}") for name, value in values.items())
+def name_of(flag: str) -> str:
+    """Returns a flag without its value."""
+    return flag.partition("=")[0]
 
 
 def has_accelerator() -> bool:

@@ -234,7 +234,7 @@ def test_the_report_shows_each_path_and_tries_again(children, monkeypatch):
     monkeypatch.setattr(_tuning, "has_accelerator", lambda: False)
     states = dict(_cpu.report())
     count = children.count
-    assert len(states) == 1 + len(_tuning.FLAGS)
+    assert len(states) == 1 + len(_tuning.XLA_OPTIONS)
     assert all(state.startswith("on (") for name, state in states.items() if name[0] == "-")
     list(_cpu.report())
     assert children.count == count

@@ -11,7 +11,7 @@ import pytest
 from jaxml import _cpu
 from jaxml._cpu import _proof, _tuning
 
-FUSION, HEAP = (f"{flag}={value}" for flag, value in _tuning.FLAGS.items())
+FUSION, HEAP = _tuning.XLA_OPTIONS
 # Prints the MiB that stay with the process when 144 are freed on a thread as those of XLA, then 144
 # on the main one.
 PROGRAM = """

@@ -38,7 +38,7 @@ def test_it_shows_versions_devices_and_fast_paths(tmp_path):
     assert shown["jaxlib"].strip() == importlib.metadata.version("jaxlib")
     assert shown["devices"].strip() == "0: cpu"
     files = list((tmp_path / "jaxml/cpu").iterdir())
-    for name in (*_tuning.FLAGS, "oneDNN convolution"):
+    for name in (*map(_tuning.name_of, _tuning.XLA_OPTIONS), "oneDNN convolution"):
         assert shown[name].strip().startswith("on (cached in ")
         assert sum(str(file) in shown[name] for file in files) == 1
 
@@ -54,7 +54,7 @@ def test_a_fast_path_that_fails_is_off_and_logged_in_one_line(tmp_path):
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
     )
     shown = facts(done)
-    for name in _tuning.FLAGS:
+    for name in map(_tuning.name_of, _tuning.XLA_OPTIONS):
         assert "off: the child process ended with status -6" in shown[name]
         assert sum(f"{name}=" in line for line in done.stderr.splitlines()) == 1
 
