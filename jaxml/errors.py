@@ -37,6 +37,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
+def one_line(error: Exception, most: int | None = None) -> str:
+    r"""Returns the message of an error as one line, of at most `most` characters.
+
+    >>> one_line(ValueError("wrong\n  value"))
+    'wrong value'
+    """
+    return " ".join(str(error).split())[:most]
+
+
 def choose(table: Mapping[str, T], name: str, setting: str) -> T:
     """Returns the entry of a table.
 

@@ -15,7 +15,7 @@ from ml_collections import config_flags
 
 from jaxml import config as settings
 from jaxml.config import Config, user_path
-from jaxml.errors import InputError, JaxmlError, nearest
+from jaxml.errors import InputError, JaxmlError, nearest, one_line
 from jaxml.training.signals import Interrupted
 from launch import cache
 
@@ -78,7 +78,7 @@ def explain(error: Exception, environment: Mapping[str, str]) -> str | None:
       >>> explain(FileNotFoundError(2, "No such file or directory", "x"), {})
       'x: No such file or directory'
     """
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if isinstance(error, JaxmlError):
         return _with_notes(error)
     if isinstance(error, OSError) and error.filename is not None:

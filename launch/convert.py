@@ -67,6 +67,7 @@ def _write(
     path: Path, table: Any, part: range, class_names: tuple[str, ...], pool: ThreadPoolExecutor
 ) -> list[str]:
     """Writes one shard; returns a message about each damaged image, which is left out."""
+    from jaxml.data._images import describe_damage
     from jaxml.data.decode import DamagedError
     from jaxml.data.shards import Encoded, encode, write_shard
 
@@ -75,7 +76,7 @@ def _write(
             content, label, _ = table[index]
             image = encode(content, max_side=MAX_SIDE.value or None, quality=QUALITY.value)
         except (DamagedError, OSError, InputError) as error:
-            return f"image {index} {table.name(index)!r} is damaged: {error}"
+            return describe_damage(table, index, error)
         return Encoded(image, class_names[label])
 
     converted = list(pool.map(convert, part))

@@ -158,9 +158,14 @@ def read_image(
         except MissingPackageError:
             raise
         except (decode.DamagedError, OSError, InputError) as error:
-            name, reason = table.name(found), getattr(error, "strerror", None) or error
-            damage.add(name, f"image {found} {name!r} is damaged: {reason}")
+            damage.add(table.name(found), describe_damage(table, found, error))
     raise InputError(f"config.data.dir must contain an undamaged image, got {len(table)} damaged")
+
+
+def describe_damage(table: Table, index: int, error: Exception) -> str:
+    """Returns a message about a damaged image."""
+    reason = getattr(error, "strerror", None) or error
+    return f"image {index} {table.name(index)!r} is damaged: {reason}"
 
 
 def _in_words(shape: tuple[int, ...]) -> str:

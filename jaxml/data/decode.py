@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxml.data._optional import require
+from jaxml.errors import one_line
 
 __all__ = ["DamagedError", "center_crop", "full_size", "random_box", "random_resized_crop"]
 
@@ -154,9 +155,9 @@ def _decoded(decode: Callable[[], np.ndarray], content: Content = b"") -> np.nda
     except unidentified:
         raise DamagedError("the file is not an image") from None
     except (OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError) as error:
-        raise DamagedError(" ".join(str(error).split())[:200]) from None
+        raise DamagedError(one_line(error, 200)) from None
     except (ArithmeticError, MemoryError, struct.error, zlib.error, bomb) as error:
-        raise DamagedError(" ".join(str(error).split())[:200]) from None
+        raise DamagedError(one_line(error, 200)) from None
     if isinstance(content, np.ndarray) and image.ndim == 2:
         return image[..., None]
     return image

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from jaxml.errors import one_line
 from jaxml.reporting import operations
 
 
@@ -76,4 +77,4 @@ class Profile:
         try:
             yield
         except (OSError, RuntimeError, ValueError) as error:
-            self._say(f"the profiler failed: {' '.join(str(error).split())[:300]}")
+            self._say(f"the profiler failed: {one_line(error, 300)}")

@@ -13,6 +13,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxml.errors import InputError, nearest
+from jaxml.losses import _inputs as inputs
 from jaxml.types import Array
 
 
@@ -73,7 +74,7 @@ def check_scalar(name: str, value: Any, rule: str, holds: Callable[[float], bool
 
 def check_array(name: str, x: Any, shape: tuple[int | str, ...]) -> None:
     """Raises unless `x` is floating point, finite and of a shape; a string matches any size."""
-    check_floating(name, x)
+    inputs.check_real(name, x)
     check_shape(name, x, shape)
     if isinstance(x, Tracer) or not isinstance(x, Array | np.ndarray):
         return
@@ -81,12 +82,6 @@ def check_array(name: str, x: Any, shape: tuple[int | str, ...]) -> None:
         finite = bool(jnp.isfinite(x).all())
     if not finite:
         raise ValueError(f"`{name}` must be finite, got NaN or infinity")
-
-
-def check_floating(name: str, x: Any) -> None:
-    """Raises TypeError unless `x` is floating point."""
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"`{name}` must be floating-point, got {x.dtype}")
 
 
 def check_shape(name: str, x: Any, shape: tuple[int | str, ...]) -> None:

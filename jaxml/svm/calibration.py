@@ -92,7 +92,7 @@ def calibrated_probabilities(
       >>> [[f"{p:.2f}" for p in row] for row in probabilities]
       [['0.50', '0.50'], ['0.18', '0.82']]
     """
-    validation.check_floating("slopes", slopes)
+    inputs.check_real("slopes", slopes)
     _check_decision(decision)
     validation.check_shape("slopes", slopes, (2,) if decision.ndim == 1 else ())
     (wide,) = inputs.at_least_float32(decision)
@@ -177,7 +177,7 @@ def _keep_predicted(probabilities: Array, predicted: Array) -> Array:
 
 
 def _check_decision(decision: Array) -> None:
-    validation.check_floating("decision", decision)
+    inputs.check_real("decision", decision)
     if decision.ndim not in (1, 2) or (decision.ndim == 2 and decision.shape[1] < 2):
         rule = "have shape (samples,), or (samples, classes) with at least two classes"
         raise ValueError(f"`decision` must {rule}, got {decision.shape}")

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxml import predictions
+from jaxml.losses import _inputs as inputs
 from jaxml.losses import _labels as labelling
 from jaxml.svm import _validation as validation
 from jaxml.types import Array, Float, Integer
@@ -138,7 +139,7 @@ def _ends(num_classes: int) -> tuple[Array, Array]:
 
 
 def _check_decisions(decisions: Array, num_classes: int) -> None:
-    validation.check_floating("decisions", decisions)
+    inputs.check_real("decisions", decisions)
     count = len(pairs(num_classes))
     if not decisions.ndim or decisions.shape[-1] != count:
         rule = f"must have shape (..., {count}) for {num_classes} classes"

@@ -10,7 +10,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
-from jaxml.errors import InputError
+from jaxml.errors import InputError, one_line
 from jaxml.training.digest import sha256
 
 
@@ -83,7 +83,7 @@ def damage(path: Path) -> str:
 
 
 def _corrupt(path: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    reason = one_line(error, 200) or type(error).__name__
     return InputError(f"{path}: is corrupt ({reason})")
 
 

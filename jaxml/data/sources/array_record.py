@@ -18,7 +18,7 @@ from jaxml.data.sources import _example
 from jaxml.data.sources._find import find_files
 from jaxml.data.sources._index import Index, create_index, index_shards
 from jaxml.data.sources.table import Columns, Records
-from jaxml.errors import InputError
+from jaxml.errors import InputError, one_line
 
 __all__ = ["list_examples"]
 
@@ -84,5 +84,5 @@ def _read(reader: Any, numbers: list[int], where: str) -> list[bytes]:
 
 
 def _damaged(where: Path | str, error: Exception) -> InputError:
-    detail = " ".join(str(error).split())[:200]
+    detail = one_line(error, 200)
     return InputError(f"{where}: is cut short or corrupt ({detail})")

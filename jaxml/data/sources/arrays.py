@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxml.data.sources._find import find_files, readable
 from jaxml.data.sources.table import Columns, Records
-from jaxml.errors import InputError
+from jaxml.errors import InputError, one_line
 
 __all__ = ["list_examples"]
 
@@ -72,7 +72,7 @@ def _map(path: Path) -> dict[str, np.ndarray]:
                     for member in archive.infolist()
                 }
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        detail = " ".join(str(error).split())
+        detail = one_line(error)
         raise InputError(f"{path}: must hold NumPy arrays of numbers ({detail})") from None
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxml.data._dataset import Dataset, Split
 from jaxml.data.sources import _array_pickle
-from jaxml.errors import InputError
+from jaxml.errors import InputError, one_line
 
 __all__ = ["CIFAR10", "CIFAR100", "Layout", "load", "load_cifar10", "load_cifar100"]
 
@@ -147,7 +147,7 @@ def _read_tarball(path: Path, layout: Layout) -> dict[str, tuple[str, bytes]]:
             while stream.read(2**20):  # to the end of the gzip stream, where its checksum is
                 pass
     except (tarfile.TarError, EOFError, MemoryError, OSError, OverflowError, zlib.error) as error:
-        detail = " ".join(str(error).split())
+        detail = one_line(error)
         raise InputError(f"{path}: the tarball is cut short or corrupt ({detail})") from None
     missing = [name for name in layout.images if name not in contents]
     if missing:

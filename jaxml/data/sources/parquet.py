@@ -21,7 +21,7 @@ from jaxml.data._optional import require
 from jaxml.data.sources._find import find_files
 from jaxml.data.sources.lists import parse_labels
 from jaxml.data.sources.table import Columns, Records
-from jaxml.errors import InputError
+from jaxml.errors import InputError, one_line
 
 __all__ = ["list_examples"]
 
@@ -76,7 +76,7 @@ def _open(path: Path, columns: Columns) -> Any:
     try:
         file = module.ParquetFile(path, memory_map=True)
     except (OSError, ValueError) as error:
-        detail = " ".join(str(error).split())[:200]
+        detail = one_line(error, 200)
         raise InputError(f"{path}: must be a Parquet file ({detail})") from None
     known = file.schema_arrow.names
     for column in columns:

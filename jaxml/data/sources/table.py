@@ -12,14 +12,13 @@ from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
+from jaxml.data.decode import Content
 from jaxml.errors import InputError
 
 __all__ = ["SPLITS", "Columns", "Example", "Records", "Source", "Table", "create_tables"]
 
 # The names that files and folders of a split may have.
 SPLITS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}
-
-Content = bytes | np.ndarray
 
 
 class Columns(NamedTuple):

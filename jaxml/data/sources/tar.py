@@ -18,7 +18,7 @@ from jaxml.data.sources import folder
 from jaxml.data.sources._find import find_files
 from jaxml.data.sources._index import Index, create_index, index_shards, read_bytes
 from jaxml.data.sources.table import Columns, Records
-from jaxml.errors import InputError
+from jaxml.errors import InputError, one_line
 
 __all__ = ["list_examples"]
 
@@ -59,7 +59,7 @@ def _build(path: Path, *, label_column: str) -> Index:
                     images[key] = (member.name, member.offset_data, member.size)
             _check_end(path, shard.offset)
     except (tarfile.TarError, EOFError, OSError) as error:
-        detail = " ".join(str(error).split())
+        detail = one_line(error)
         raise InputError(
             f"{path}: must be an uncompressed tar file, but is cut short or corrupt ({detail})"
         ) from None
