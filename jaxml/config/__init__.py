@@ -1,6 +1,7 @@
 """The config of a run: a typed tree of settings, with checks, parsing and JSON."""
 
 from jaxml.config._checks import check, check_name, fields, is_optional, rule
+from jaxml.config._data import DataConfig
 from jaxml.config._json import (
     assign,
     describe,
@@ -10,14 +11,13 @@ from jaxml.config._json import (
     to_json,
     value,
 )
+from jaxml.config._node import LARGEST_INT
 from jaxml.config._parsing import parse_steps, user_path
 from jaxml.config._tree import (
-    LARGEST_INT,
     AverageConfig,
     CheckpointConfig,
     Config,
     CpuConfig,
-    DataConfig,
     LossConfig,
     ModelConfig,
     OptimConfig,

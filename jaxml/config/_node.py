@@ -13,6 +13,8 @@ from jaxml.errors import InputError
 
 T = TypeVar("T")
 
+LARGEST_INT = 2**31 - 1  # XLA counts steps and units in int32
+
 
 def setting(
     default: T,
