@@ -11,7 +11,7 @@ from jaxml.types import Array, Bool, Float, Integer
 
 
 class RocAuc(sums.Sums):
-    """Area under the ROC curve from histograms of the probabilities of each class.
+    """Computes the area under the ROC curve from histograms of the probabilities of each class.
 
     A positive and a negative example in the same bin count as a tie, so the area is exact for
     probabilities rounded to bins, and otherwise off by at most half the fraction of such pairs.

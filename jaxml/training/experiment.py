@@ -160,11 +160,12 @@ def create_experiment(config: Config) -> Experiment:
     replicated = NamedSharding(mesh, PartitionSpec())
     keys = Keys(*jax.device_put(jax.random.split(jax.random.key(config.seed), 3), replicated))
     normalizer = _fit_normalizer(config, dataset.train.inputs)
-    train_data = eval_data = Batch(*map(jax.numpy.zeros, (0, 0)))
     if isinstance(dataset, Dataset):
         train_data = Batch(*jax.device_put(tuple(dataset.train), replicated))
         padded = _pad(dataset.test, sizes.eval_batch_size)
         eval_data = Batch(*jax.device_put(tuple(padded), replicated))
+    else:
+        train_data = eval_data = Batch(*map(jax.numpy.zeros, (0, 0)))
     example_shape = dataset.train.inputs.shape[1:]
     _validation.check_augmentation(config.data, example_shape)
 

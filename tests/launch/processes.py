@@ -41,6 +41,19 @@ def finish(*arguments: str, cache: Path) -> tuple[int, str]:
     return process.returncode, output
 
 
+def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs a launcher to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
 def outcome(workdir: Path) -> tuple[str, list[dict[str, float]]]:
     """The digest of the parameters of a finished run, and its metrics without the speeds."""
     result = json.loads((workdir / "result.json").read_text())

@@ -1,10 +1,6 @@
 """Conversion of images to shards."""
 
 import io
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +11,7 @@ from jaxml.data.shards import Encoded, encode, write_shard
 from jaxml.data.sources.table import Columns, create_tables
 from jaxml.errors import InputError
 from tests.data.sources import formats
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.launch import processes
 
 
 @pytest.fixture(autouse=True)
@@ -32,16 +27,8 @@ def photos(tmp_path):
 
 
 def _convert(photos, *arguments):
-    command = [sys.executable, "-m", "launch.convert", "--config.data.name=folder"]
-    return subprocess.run(
-        [*command, f"--config.data.dir={photos}", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    data = ("--config.data.name=folder", f"--config.data.dir={photos}")
+    return processes.run("launch.convert", *data, *arguments)
 
 
 @pytest.mark.parametrize("kind", ["tar", "array_record"])

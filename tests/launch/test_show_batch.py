@@ -1,10 +1,5 @@
 """The batch of a step, as a person asks for it."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,8 +10,7 @@ from jaxml.errors import InputError
 from launch import show_batch
 from tests import tiny
 from tests.data.sources import formats
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.launch import processes
 
 
 def test_the_files_of_a_batch_are_printed_and_drawn(tmp_path):
@@ -27,15 +21,7 @@ def test_the_files_of_a_batch_are_printed_and_drawn(tmp_path):
     config = settings.to_json(tiny.config(batch_size=3, data=data))
     (workdir / "config.json").write_text(config)
     flags = (f"--workdir={workdir}", "--step=1", f"--out={out}")
-    done = subprocess.run(
-        [sys.executable, "-m", "launch.show_batch", *flags],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = processes.run("launch.show_batch", *flags)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert len(lines) == 3

@@ -234,7 +234,7 @@ class _Stall:
 
 
 def _default_size(num_problems: int) -> int:
-    """The size of working sets: smaller if many problems are solved at once."""
+    """Returns the size of working sets, which is smaller for many concurrent problems."""
     return 1024 if num_problems == 1 else max(128, 2 ** round(math.log2(4096 / num_problems)))
 
 

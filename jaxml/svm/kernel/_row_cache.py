@@ -88,7 +88,7 @@ class RowCache:
 
 
 def _block_sizes(row_bytes: int) -> tuple[int, int]:
-    """The numbers of rows computed at once: few sizes, so that few programs are compiled."""
+    """Returns the sizes of blocks of rows; there are two, so that few programs are compiled."""
     most = _MAX_BYTES.get(jax.default_backend(), _MAX_BYTES["other"])
     largest = 2 ** int(np.log2(np.clip((most - 1) // row_bytes, 64, 1024)))
     return largest, largest // 4

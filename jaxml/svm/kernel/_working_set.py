@@ -1,4 +1,4 @@
-"""Compiled steps of the device solver: the working sets of many dual problems at once.
+"""Compiled steps of the device solver, vectorized over the working sets of dual problems.
 
 A step moves two variables of one constraint, such that the constraint holds. Pairs are taken from a
 working set, whose part of the kernel matrix fits the cache of the processor; the scores of all

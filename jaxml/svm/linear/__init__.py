@@ -1,4 +1,4 @@
-"""Linear support vector machines, trained to a verified duality gap, many problems at once.
+"""Linear support vector machines: solves many problems together, to a verified duality gap.
 
 `fit` solves problems over the same examples by `solve`, and verifies the solutions in float64 by
 `certify`.
