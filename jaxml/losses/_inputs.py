@@ -10,8 +10,8 @@ from jax import lax
 from jaxml.types import Array
 
 
-def check_real(name: str, x: Array) -> None:
-    """Raises a TypeError unless `x` is floating-point."""
+def check_real(name: str, x: Any) -> None:
+    """Raises a TypeError unless `x`, an array or anything with a `dtype`, is floating-point."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"`{name}` must be floating-point, got {x.dtype}")
 
