@@ -5,7 +5,7 @@ import ctypes
 import gc
 import os
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -15,28 +15,17 @@ import pytest
 from hypothesis import settings
 
 import tests.typecheck  # noqa: F401 (used by name in pyproject.toml)
+from tests import quick_compilation
 
-# Many tests compile the same small programs, and so do the worker processes: share a cache.
+# Many tests compile the same small programs, and so do the worker processes: share a cache. A
+# folder that the variable names is kept, and saves a third of the time of later runs.
 _CACHE = "JAXML_TESTS_CACHE"
 if _CACHE not in os.environ:
     os.environ[_CACHE] = tempfile.mkdtemp(prefix="jaxml-tests-")
     atexit.register(shutil.rmtree, os.environ[_CACHE], ignore_errors=True)
 
-# Compilation dominates the suite, and these flags halve its time. XLA reads them once, so that
-# they do not reach the processes that tests start. `JAXML_TESTS_OPTIMIZED=1` tests XLA's defaults.
-_OPTIMIZED = "JAXML_TESTS_OPTIMIZED"
-_QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-
-
-def _accepts_flags():
-    """Returns whether XLA knows the flags; it ends the process at an unknown one."""
-    environment = {**os.environ, "XLA_FLAGS": _QUICK, "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", "import jax; jax.devices()"]
-    return subprocess.run(command, env=environment, capture_output=True).returncode == 0
-
-
-if _OPTIMIZED not in os.environ:
-    os.environ[_OPTIMIZED] = "" if _accepts_flags() else "1"
+if quick_compilation.OPTIMIZED not in os.environ:
+    os.environ[quick_compilation.OPTIMIZED] = "" if quick_compilation.is_accepted() else "1"
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -45,14 +34,10 @@ jax.config.update("jax_compilation_cache_dir", os.environ[_CACHE])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
-if not os.environ[_OPTIMIZED]:
-    _flags = os.environ.get("XLA_FLAGS")
-    os.environ["XLA_FLAGS"] = f"{_QUICK} {_flags or ''}"
-    jax.devices()
-    if _flags is None:
-        del os.environ["XLA_FLAGS"]
-    else:
-        os.environ["XLA_FLAGS"] = _flags
+with pytest.MonkeyPatch.context() as _patch:
+    for _name, _value in quick_compilation.environment().items():
+        _patch.setenv(_name, _value)
+    jax.devices()  # XLA reads its flags once, so that they do not reach the processes of tests
 
 settings.register_profile("suite", deadline=None, max_examples=15, derandomize=True)
 settings.load_profile("suite")
@@ -82,21 +67,32 @@ def _release_programs():
         ctypes.CDLL(None).malloc_trim(0)  # glibc keeps freed memory otherwise
 
 
+@pytest.fixture
+def default_hangup():
+    """Lets SIGHUP end this process and those that a test starts, which nohup prevents."""
+    previous = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, previous)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Deselects the tests marked large unless `--large` is given."""
-    if config.getoption("--large"):
+    """Deselects the tests marked large unless `--large` is given.
+
+    It also records whether the tests cover every public function: those of the whole suite do, and
+    those that are not marked slow.
+    """
+    found = {item.path.name for item in items}
+    written = {path.name for path in Path(__file__).parent.rglob("test_*.py")}
+    option = config.option
+    config.stash[_whole] = (
+        found >= written and not option.keyword and option.markexpr in ("", "not slow")
+    )
+    if option.large:
         return
     large = [item for item in items if item.get_closest_marker("large")]
     config.hook.pytest_deselected(items=large)
     items[:] = [item for item in items if item not in large]
-
-
-def pytest_collection_finish(session):
-    """Records whether the whole suite is collected."""
-    found = {item.path.name for item in session.items}
-    written = {path.name for path in Path(__file__).parent.rglob("test_*.py")}
-    whole = found >= written and not session.config.option.keyword
-    session.config.stash[_whole] = whole
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import quick_compilation
+
 ROOT = Path(__file__).parent.parent.parent
 TINY = ("--model=resnet_tiny", "--image_size=8", "--repeats=2")
 
@@ -17,7 +19,10 @@ def _run(*arguments, **environment):
     return subprocess.run(
         [sys.executable, "-m", "launch.bench", *map(str, arguments)],
         cwd=ROOT,
-        env=os.environ | {"PYTHONWARNINGS": "ignore"} | environment,
+        env=os.environ
+        | quick_compilation.environment()
+        | {"PYTHONWARNINGS": "ignore"}
+        | environment,
         capture_output=True,
         text=True,
         check=False,

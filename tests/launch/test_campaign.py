@@ -12,6 +12,7 @@ import pytest
 from launch.benchmark.campaign import conductor
 from launch.benchmark.campaign.plan import PARTS, Part, Plan
 from launch.benchmark.campaign.report import Report
+from tests import quick_compilation
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -20,7 +21,7 @@ def _run(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "launch.bench", "--what=campaign", *map(str, arguments)],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | quick_compilation.environment() | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

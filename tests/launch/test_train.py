@@ -119,6 +119,7 @@ def test_a_terminated_run_says_how_to_go_on(tmp_path):
     )
 
 
+@pytest.mark.usefixtures("default_hangup")
 def test_a_signal_before_the_first_step_ends_the_process_in_one_line(tmp_path):
     for signum in (signal.SIGINT, signal.SIGHUP):
         process = _start(*TINY, f"--workdir={tmp_path}")

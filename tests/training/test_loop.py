@@ -103,6 +103,7 @@ def test_a_killed_run_ends_in_the_same_bits(whole, tmp_path, monkeypatch, steps)
     assert _lines(tmp_path) == _lines(whole[0])
 
 
+@pytest.mark.usefixtures("default_hangup")
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stopped_run_saves_and_goes_on_within_the_epoch(
     whole, tmp_path, monkeypatch, signum, capsys

@@ -11,6 +11,7 @@ import pytest
 
 from launch.benchmark.competitors import COMPETITORS, unsupported_reason
 from launch.benchmark.task import Task
+from tests import quick_compilation
 
 ROOT = Path(__file__).parent.parent.parent.parent
 TASK = Task("train_step", "resnet_tiny", 2, 8, 10, images=5)
@@ -36,7 +37,7 @@ CONVOLUTIONS = [
 
 def _do(name, *ways):
     code = CODE.format(name=name, ways=ways, task=TASK)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | quick_compilation.environment() | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
     )

@@ -32,7 +32,7 @@ def test_small_problems_are_solved_and_their_gaps_are_true(name):
 def test_the_device_and_the_certificate_agree_with_float64(name, monkeypatch):
     monkeypatch.setattr(_solve, "_HOST_SECONDS", 0.0)
     monkeypatch.setattr(_solve, "_HOPELESS", np.inf)
-    check(name, range(100, 106), dtype=np.float32)
+    check(name, range(100, 102), dtype=np.float32)
 
 
 @pytest.mark.large
