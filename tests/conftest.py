@@ -79,9 +79,12 @@ def default_hangup():
 def pytest_collection_modifyitems(config, items):
     """Deselects the tests marked large unless `--large` is given.
 
-    It also records whether the tests cover every public function: those of the whole suite do, and
-    those that are not marked slow.
+    It also marks the examples of whole networks slow, and records whether the tests must cover
+    every public function: those of the whole suite do, and so do those that are not slow.
     """
+    for item in items:
+        if isinstance(item, pytest.DoctestItem) and item.path.parent.name == "models":
+            item.add_marker("slow")
     found = {item.path.name for item in items}
     written = {path.name for path in Path(__file__).parent.rglob("test_*.py")}
     option = config.option

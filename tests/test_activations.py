@@ -73,6 +73,7 @@ def public(name):
     return getattr(activations, "gelu" if name == "gelu_exact" else name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_each_is_its_formula(name):
     def reference(x, **_):
@@ -93,6 +94,7 @@ def torch_functions():
     return {name: names.get(name) or getattr(f, name) for name in NAMES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_torch_agrees_in_values_and_gradients(name):
     torch = pytest.importorskip("torch")
@@ -117,6 +119,7 @@ def keras():
     return pytest.importorskip("keras")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_keras_agrees_where_it_means_the_same(name, keras):
     theirs = {
@@ -132,6 +135,7 @@ def test_keras_agrees_where_it_means_the_same(name, keras):
     properties.agree(public(name), actual, expected, by="Keras", rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_parameters_have_their_meaning():
     x = values()
     for slope in (0.0, 0.2, 1.5):
@@ -145,6 +149,7 @@ def test_parameters_have_their_meaning():
             x / alpha, 1.0) * alpha, by="NumPy, SciPy", vmap=False, alpha=alpha)  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 @pytest.mark.parametrize("axis", [0, -2, (0, -1), None])
 def test_any_axis_may_be_normalised(name, axis):
@@ -157,6 +162,7 @@ def test_any_axis_may_be_normalised(name, axis):
     )
 
 
+@pytest.mark.slow
 def test_masked_entries_are_left_out_of_the_softmax():
     x, where = values(), np.random.default_rng(0).random((2, 3, 4)) > 0.4
     where[0, 0] = True
@@ -199,6 +205,7 @@ def prelu(x, slope):
     return np.stack([leaky(x[..., c], slope[c]) for c in range(len(slope))], axis=-1)
 
 
+@pytest.mark.slow
 @settings(max_examples=5)
 @given(arrays.array_shapes(min_dims=1, max_dims=3, max_side=3))
 def test_prelu_has_a_slope_for_every_channel(shape):
@@ -207,6 +214,7 @@ def test_prelu_has_a_slope_for_every_channel(shape):
     properties.check(activations.prelu, x, slope, reference=prelu, by="NumPy, SciPy", grads=0)
 
 
+@pytest.mark.slow
 def test_torch_agrees_on_prelu():
     torch = pytest.importorskip("torch")
     x, slope = values(), np.array([0.25, -0.5, 0.0, 2.0])
@@ -225,6 +233,7 @@ def maxout(x, pieces):
     return y
 
 
+@pytest.mark.slow
 @settings(max_examples=5)
 @given(
     arrays.array_shapes(min_dims=0, max_dims=2, max_side=3), st.integers(1, 3), st.integers(1, 3)
@@ -236,12 +245,14 @@ def test_maxout_takes_the_largest_of_neighbours(lead, features, pieces):
     )
 
 
+@pytest.mark.slow
 def test_gradients_of_maxout():
     properties.check(
         activations.maxout, values(), reference=maxout, by="NumPy, SciPy", grads=2, pieces=2
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("name", NAMES)
 def test_extreme_inputs_are_finite_and_so_are_their_gradients(name, dtype):
@@ -262,6 +273,7 @@ def test_extreme_inputs_are_finite_and_so_are_their_gradients(name, dtype):
         np.testing.assert_array_equal(slopes, [0, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [activations.prelu, activations.maxout])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_extreme_inputs_of_the_others(function, dtype):
@@ -321,6 +333,7 @@ def test_invalid_arguments_raise(call, message):
         jax.eval_shape(call, jnp.ones((2, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float16])
 @pytest.mark.parametrize("name", ["gelu", "gelu_exact", "hard_silu", "mish", "silu"])
 def test_smooth_units_are_relu_where_powers_overflow(name, dtype):

@@ -55,6 +55,7 @@ def test_data_flows_one_way(path):
     assert used <= allowed
 
 
+@pytest.mark.slow
 def test_flags_are_read_by_launchers_only():
     for path in PACKAGE:
         assert not [name for name in _imports(path) if name.startswith("absl")], path
@@ -67,6 +68,7 @@ def test_the_top_level_is_what_the_map_shows():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_no_module_brings_in_tensorflow_or_torch():
     modules = [
         ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
@@ -84,6 +86,7 @@ def test_no_module_brings_in_tensorflow_or_torch():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+@pytest.mark.slow
 def test_importing_jaxml_imports_nothing_else():
     code = (
         "import sys, jaxml\n"

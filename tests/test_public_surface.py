@@ -51,6 +51,7 @@ def test_public_names_are_declared_and_tested(package):
     assert not set(declared) - types_only - identifiers()
 
 
+@pytest.mark.slow
 def test_one_import_reaches_every_public_name():
     names = [f"jaxml.{package}.{name}" for package in jaxml.__all__ for name in members(package)]
     code = "import jaxml\n" + "\n".join(names)

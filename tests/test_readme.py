@@ -20,6 +20,7 @@ LINKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL))
 def test_the_code_runs(block, tmp_path):
     path = tmp_path / "block.py"

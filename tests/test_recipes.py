@@ -16,6 +16,8 @@ from jaxml.training.experiment import create_experiment
 from jaxml.training.loop import train_and_evaluate
 from tests import references
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = Path(__file__).parent.parent / "configs"
 
 

@@ -76,12 +76,14 @@ cases = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @cases
 def test_the_formula(function, reference, settings):
     by = "NumPy float64"
     properties.check(function, kernel_of(), reference=reference, by=by, grads=2, **settings)
 
 
+@pytest.mark.slow
 @cases
 @pytest.mark.parametrize("scale", [1e4, 1e-4, 0.0])
 def test_extreme_weights_are_finite(function, reference, settings, scale):
@@ -108,6 +110,7 @@ def test_keras_agrees_on_penalties(function, name, ours, theirs):
     properties.agree(function, function(jnp.asarray(w), **ours), expected, by="Keras")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "axis"), [((6, 4), 0), ((3, 2, 4), [0, 1]), ((2, 2, 3, 4), [0, 1, 2])]
 )
@@ -127,6 +130,7 @@ def test_max_norm_at_scales_whose_squares_are_0_or_infinite(scale):
         properties.agree(max_norm, got, expected, by="NumPy float64")
 
 
+@pytest.mark.slow
 def test_units_end_on_the_ball_or_stay():
     w = jnp.asarray(kernel_of((5, 40)), jnp.float32)
     norms = np.linalg.norm(max_norm(w, max_value=2.0), axis=0)
@@ -136,6 +140,7 @@ def test_units_end_on_the_ball_or_stay():
     np.testing.assert_array_equal(max_norm(w, max_value=1.01 * float(before.max())), w)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @cases
 def test_only_kernels_of_a_tree_count(function, reference, settings, dtype):
@@ -156,6 +161,7 @@ def test_only_kernels_of_a_tree_count(function, reference, settings, dtype):
         properties.agree(function, result, sum(expected), by="NumPy float64")
 
 
+@pytest.mark.slow
 @cases
 def test_what_counts_may_be_chosen(function, reference, settings):
     tree = tree_of()
@@ -245,6 +251,7 @@ def run_torch(name, w, **settings):
     return w.detach().numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_decay_is_a_penalty_for_plain_descent_and_not_with_momentum(momentum):
     w = kernel_of()

@@ -176,6 +176,7 @@ def inputs(row: Same) -> np.ndarray:
     return x.astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("package", "name"), [key for key in SAME if key[0] != "initializers"])
 def test_values_are_theirs(package, name):
     row = TABLE[package, name]
@@ -193,6 +194,7 @@ def test_values_are_theirs(package, name):
                 np.testing.assert_array_equal(got, wanted, f"{library}, {positional}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_masks_are_theirs(name):
     x = jnp.asarray(inputs(FUNCTIONS["relu6"]))
@@ -203,6 +205,7 @@ def test_masks_are_theirs(name):
         np.testing.assert_array_equal(actual, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize("x64", [False, True])
 def test_draws_are_theirs(name, x64):

@@ -25,6 +25,8 @@ import pytest
 from jaxml import activations, initializers, layers
 from tests import properties
 
+pytestmark = pytest.mark.slow
+
 LAYERS, WIDTH, BATCH, NETWORKS = 50, 256, 64, 8
 SHOWN = [1, 2, 5, 10, 20, 35, 50]
 

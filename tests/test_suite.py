@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["tool"][
     "pytest"
 ]["ini_options"]

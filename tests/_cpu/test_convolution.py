@@ -64,6 +64,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("any_size")
 @pytest.mark.parametrize(("shape", "window", "strides", "padding"), CASES.values(), ids=CASES)
 @pytest.mark.parametrize("block_bytes", [None, 4 * 10 * 8 * 9 * 5], ids=["one block", "blocks"])
@@ -85,6 +86,7 @@ def test_values_and_gradients(monkeypatch, shape, window, strides, padding, bloc
         references.assert_close(got, wanted, max(1e-6, 2.0**-24 * count**0.5))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("any_size")
 @pytest.mark.parametrize("strides", [1, 2])
 def test_derivatives_of_derivatives_are_those_of_xlas_convolution(strides):
@@ -216,6 +218,7 @@ def test_a_machine_where_it_fails_does_not_call_it(monkeypatch):
     references.assert_close(jax.jit(lambda *a: conv(*a))(x, kernel), expected, 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
 def test_an_export_with_a_symbolic_batch(platform):
     """The loss of a large convolution and its gradients."""
@@ -235,6 +238,7 @@ def test_an_export_with_a_symbolic_batch(platform):
             references.assert_trees_close(program.call(x, kernel), loss(x, kernel), 2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2])
 def test_images_smaller_than_the_kernel_take_a_matrix_product(size):
     x, kernel = example((4, size, size, 8), (3, 3))

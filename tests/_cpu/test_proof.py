@@ -67,6 +67,7 @@ def simulate(monkeypatch, code):
     monkeypatch.setattr(_proof, "_PROGRAM", ("-c", code))
 
 
+@pytest.mark.slow
 def test_the_installed_jaxlib_contains_a_onednn_that_works():
     if not _proof.onednn_applies():
         pytest.skip("oneDNN is in the builds for Linux on x86-64")
@@ -74,10 +75,12 @@ def test_the_installed_jaxlib_contains_a_onednn_that_works():
     assert _proof.onednn_works()
 
 
+@pytest.mark.slow
 def test_the_installed_xla_knows_a_flag_and_computes_correctly():
     assert _proof.flag_works(FLAG)
 
 
+@pytest.mark.slow
 def test_a_jaxlib_without_the_call(monkeypatch, caplog):
     simulate(monkeypatch, WITHOUT_CALL)
     with caplog.at_level(logging.WARNING, "jaxml"):
@@ -89,6 +92,7 @@ def test_a_jaxlib_without_the_call(monkeypatch, caplog):
     assert "\n" not in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", ["1e-3", "float('nan')"])
 def test_a_jaxlib_whose_call_computes_wrong_values(monkeypatch, error):
     simulate(monkeypatch, WRONG.format(error=error))
@@ -96,6 +100,7 @@ def test_a_jaxlib_whose_call_computes_wrong_values(monkeypatch, error):
     assert "wrong value of a convolution: relative error" in reason
 
 
+@pytest.mark.slow
 def test_an_xla_that_rejects_a_flag():
     assert not _proof.flag_works(UNKNOWN)
     reason = _proof.outcome(UNKNOWN).reason
@@ -247,6 +252,7 @@ def test_the_report_shows_each_path_and_tries_again(children, monkeypatch):
     assert set(states.values()) >= {"off: JAXML_XLA_FLAGS=off"}
 
 
+@pytest.mark.slow
 def test_importing_it_starts_nothing_and_imports_no_jax():
     code = (
         "import subprocess, sys\n"

@@ -12,6 +12,8 @@ from jaxml.config import Config, CpuConfig
 from jaxml.training.experiment import create_experiment
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = """
 import runpy, sys

@@ -103,6 +103,7 @@ def test_the_environment_and_the_config_switch_the_flags_off(machine, value):
     assert not environment
 
 
+@pytest.mark.slow
 def test_the_installed_xla_knows_the_flags_that_are_added():
     code = (
         "import os\nfrom jaxml import _cpu\n_cpu.tune(os.environ)\n"
@@ -112,6 +113,7 @@ def test_the_installed_xla_knows_the_flags_that_are_added():
     assert run.stdout == "3.0\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="these are settings of the GNU C library"
 )

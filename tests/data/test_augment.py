@@ -36,6 +36,7 @@ def places(images: np.ndarray, cropped: np.ndarray, padding: int) -> list[list[t
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", [1, 3])
 def test_each_crop_is_cut_out_at_exactly_one_place_of_the_padded_image(padding):
     images = distinct_images(60)
@@ -45,6 +46,7 @@ def test_each_crop_is_cut_out_at_exactly_one_place_of_the_padded_image(padding):
     assert {len(found) for found in places(images, cropped, padding)} == {1}
 
 
+@pytest.mark.slow
 def test_every_place_of_a_crop_is_equally_likely():
     images = distinct_images(5000)
     crop = jax.jit(random_crop, static_argnames="padding")
@@ -68,6 +70,7 @@ def test_the_padding_of_a_crop_is_zero():
     assert kept == {rows * columns for rows in range(4) for columns in range(4)}
 
 
+@pytest.mark.slow
 def test_a_crop_without_padding_changes_nothing():
     images = distinct_images(40)
     cropped = random_crop(jax.random.key(3), jnp.asarray(images), padding=0)
@@ -97,6 +100,7 @@ def test_half_of_the_images_are_mirrored_independently_of_their_neighbours():
     assert scipy.stats.binomtest(repeated, 3999).pvalue > RANDOM_ENOUGH
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_dtype_stays(dtype):
     images = jnp.asarray(distinct_images(40), dtype)
@@ -135,6 +139,7 @@ def test_different_keys_differ_and_the_same_key_repeats(name):
     np.testing.assert_array_equal(augment(jax.random.key(6), images), first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_a_batch_of_no_images_stays_empty(name):
     images = jnp.zeros((0, 5, 4, 2), jnp.uint8)

@@ -54,6 +54,7 @@ def test_a_decoded_image_is_that_of_pillow(kind):
     np.testing.assert_array_equal(decode.full_size(ENCODED[kind]), expected, strict=True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_decoder")
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))

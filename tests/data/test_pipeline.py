@@ -45,6 +45,7 @@ def test_every_key_has_an_order_of_its_own():
     assert len(np.unique(first, axis=0)) == 10
 
 
+@pytest.mark.slow
 def test_the_order_is_the_same_compiled_alone_in_a_loop_and_on_another_device():
     size, key = 1000, jax.random.key(3)
     eager = [epoch_order(key, jnp.int32(epoch), size=size) for epoch in range(4)]
@@ -107,6 +108,7 @@ def test_many_batches_are_taken_at_once_under_vmap(data):
     np.testing.assert_array_equal(batches.inputs, np.asarray(data.inputs)[order[[[8, 9], [2, 3]]]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch_size", "visited"), [(1, 10), (3, 9), (5, 10), (7, 7), (10, 10)])
 def test_the_whole_batches_of_an_epoch_visit_no_image_twice(data, batch_size, visited):
     order = epoch_order(jax.random.key(1), jnp.int32(2), size=10)

@@ -60,6 +60,7 @@ def _assert_equal(batches, expected):
             np.testing.assert_array_equal(array, other, strict=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", formats.WRITERS)
 def test_the_batches_of_every_format_are_those_of_the_arrays_in_memory(kind, data, tmp_path):
     dataset = _load(_write(tmp_path / "set", kind, data))
@@ -76,6 +77,7 @@ def test_the_batches_of_every_format_are_those_of_the_arrays_in_memory(kind, dat
     assert dataset.class_names == (formats.CLASS_NAMES if kind in named else ("0", "1", "2"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1, 2, 3, 5])
 def test_the_batches_do_not_depend_on_the_number_of_workers(workers, data, tmp_path):
     config = _write(tmp_path / "set", "folder", data)

@@ -73,6 +73,7 @@ def assert_distribution(values, distribution, kurtosis):
     assert scipy.stats.kstest(values, distribution.cdf).pvalue > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCALED)
 def test_named_ones_have_their_variance_over_every_kernel(name):
     scale, mode, distribution, kurtosis = SCALED[name]
@@ -97,6 +98,7 @@ def test_glorot_is_xavier_and_kaiming_is_he():
     assert initializers.kaiming_uniform is initializers.he_uniform
 
 
+@pytest.mark.slow
 def test_normals_are_truncated_at_two_deviations_unless_asked_otherwise():
     for name in ("lecun_normal", "xavier_normal", "he_normal"):
         scale, mode, *_ = SCALED[name]
@@ -107,6 +109,7 @@ def test_normals_are_truncated_at_two_deviations_unless_asked_otherwise():
         assert abs(kernel).max() > 3.5 * sigma, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("distribution", "theory", "kurtosis"),
     [
@@ -173,6 +176,7 @@ def every(fan_in, fan_out):
     return np.asarray([fan(mode, fan_in, fan_out) for mode in MODES])
 
 
+@pytest.mark.slow
 @settings(max_examples=4)
 @given(arrays.array_shapes(min_dims=2, max_dims=5, max_side=4))
 def test_fans_are_those_of_torch(shape):
@@ -180,6 +184,7 @@ def test_fans_are_those_of_torch(shape):
     properties.agree(initializers.variance_scaling, drawn_fans(shape), expected, by="torch")
 
 
+@pytest.mark.slow
 @settings(max_examples=4)
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
 def test_fans_of_a_grouped_kernel_are_those_of_one_of_its_groups(window, inputs, outputs, groups):
@@ -191,6 +196,7 @@ def test_fans_of_a_grouped_kernel_are_those_of_one_of_its_groups(window, inputs,
     references.assert_close(actual, expected)
 
 
+@pytest.mark.slow
 @settings(max_examples=4)
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
 def test_fans_of_a_grouped_transposed_kernel_are_those_of_one_of_its_groups(
@@ -202,6 +208,7 @@ def test_fans_of_a_grouped_transposed_kernel_are_those_of_one_of_its_groups(
     references.assert_close(actual, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [1, 3])
 def test_what_torch_calls_fans_of_a_layer(groups):
     torch = pytest.importorskip("torch")
@@ -217,6 +224,7 @@ def test_what_torch_calls_fans_of_a_layer(groups):
     assert theirs[1] == pytest.approx(groups * ours[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["he_normal", "he_uniform", "lecun_normal", "lecun_uniform"])
 @pytest.mark.parametrize("groups", [1, 4])
 def test_grouped_convolutions_and_transposed_ones_keep_the_variance(name, groups):
@@ -255,6 +263,7 @@ def test_fans_count_the_connections_of_a_grouped_convolution():
     assert (into, out_of) == (6, 12)
 
 
+@pytest.mark.slow
 def test_fans_of_a_transposed_kernel_follow_the_named_axes():
     stored_out_in = (3, 3, 5, 7)  # maps 7 channels to 5
     actual = drawn_fans(stored_out_in, in_axis=-1, out_axis=-2)
@@ -265,6 +274,7 @@ def test_fans_of_a_transposed_kernel_follow_the_named_axes():
         references.assert_close(swapped.ravel(), draw(factory(), (3, 3, 7, 5)).ravel(), 1e-6)
 
 
+@pytest.mark.slow
 def test_groups_of_xavier_count():
     for factory in (initializers.xavier_normal, initializers.xavier_uniform):
         shape = (3, 3, 4, 12)
@@ -298,6 +308,7 @@ def test_torch_draws_from_the_same_distribution(initializer, theirs):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("initializer", "theirs"),
     [
@@ -350,6 +361,7 @@ def test_the_default_bounds_of_the_truncated_normal_are_two_deviations():
     assert_distribution(drawn, scipy.stats.truncnorm(-2, 2, scale=0.5), 2.37)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(24, 24), (40, 16), (16, 40), (3, 3, 4, 20), (2, 3, 64)])
 def test_orthogonal_has_orthonormal_rows_or_columns(shape):
     kernel = draw(initializers.orthogonal(3.0), shape).reshape(-1, shape[-1])
@@ -387,6 +399,7 @@ def test_orthogonal_is_uniform_among_all_rotations_and_reflections():
     assert abs(reflections - 0.5) < 4 * math.sqrt(0.25 / 2000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "middle"), [
     ((3, 4, 6), (1,)), ((4, 3, 5, 5), (1, 1)), ((1, 2, 5, 2, 3), (0, 0, 2)),
 ])  # fmt: skip
@@ -406,6 +419,7 @@ def test_a_delta_orthogonal_convolution_keeps_every_pixel_s_length():
         references.assert_close(np.linalg.norm(y, axis=-1), np.linalg.norm(x, axis=-1), 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(3, 3), (2, 5), (5, 2)])
 def test_identity_is_that_of_torch(shape):
     torch = pytest.importorskip("torch")
@@ -415,6 +429,7 @@ def test_identity_is_that_of_torch(shape):
         properties.agree(initializers.identity, array, 0.5 * expected, by="torch", rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "groups"),
     [((3, 4, 4), 1), ((4, 2, 3, 5), 1), ((3, 3, 5, 3), 1), ((3, 5, 2, 9), 3), ((1, 2, 3, 1, 4), 4)],
@@ -430,6 +445,7 @@ def test_dirac_is_that_of_torch(shape, groups):
         properties.agree(initializers.dirac, array, expected, by="torch", rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.55, 1.0])
 def test_sparse_has_as_many_zeros_in_every_column_as_torch(sparsity):
     torch = pytest.importorskip("torch")
@@ -476,6 +492,7 @@ def shape_of(name):
     return (3, 40, 50) if name == "delta_orthogonal" else (40, 50)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RANDOM)
 def test_a_draw_in_bfloat16_is_the_draw_in_float32_rounded(name):
     single = draw(RANDOM[name], shape_of(name))
@@ -484,6 +501,7 @@ def test_a_draw_in_bfloat16_is_the_draw_in_float32_rounded(name):
     np.testing.assert_array_equal(half, rounded)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RANDOM)
 def test_a_draw_in_float64_has_its_digits(name):
     with jax.enable_x64(True):
@@ -504,6 +522,7 @@ def test_entries_do_not_depend_on_each_other_or_on_another_key(name):
     assert abs(np.corrcoef(first, second)[0, 1]) < bound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["zeros", "identity", *RANDOM])
 def test_vmap_over_keys_is_a_loop_over_keys(name):
     initializer = {"zeros": initializers.zeros, "identity": initializers.identity(), **RANDOM}[name]

@@ -12,6 +12,8 @@ from jaxml import models
 from jaxml.initializers import lsuv
 from tests import properties, references
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(0)
 
 

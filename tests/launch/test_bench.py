@@ -11,6 +11,8 @@ import pytest
 
 from tests import quick_compilation
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 TINY = ("--model=resnet_tiny", "--image_size=8", "--repeats=2")
 

@@ -12,6 +12,8 @@ from sklearn.datasets import load_iris
 
 from jaxml.svm.files import write_examples
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 
 

@@ -38,6 +38,7 @@ def _square(folder):
     return run.stdout, run.stderr
 
 
+@pytest.mark.slow
 def test_the_next_process_finds_what_was_compiled(tmp_path):
     folder = tmp_path / "runs" / ".compiled"
     assert _square(folder) == ("9.0 False\n", "")
@@ -68,6 +69,7 @@ def test_truncated_programs_are_removed_from_the_users_own_folder(tmp_path):
     assert old.exists()
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_made_or_read_is_not_in_the_way(tmp_path):
     (tmp_path / "file").write_text("")
     assert _square(tmp_path / "file") == ("9.0 False\n", "")

@@ -14,6 +14,8 @@ from launch.benchmark.campaign.plan import PARTS, Part, Plan
 from launch.benchmark.campaign.report import Report
 from tests import quick_compilation
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 
 

@@ -208,6 +208,7 @@ def test_errors_that_a_user_can_mend_are_explained_in_one_line():
     assert cli.explain(ValueError("of our own"), asked) is None
 
 
+@pytest.mark.slow
 def test_a_platform_that_is_not_there_is_answered_in_one_line():
     environment = os.environ | {"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": ""}
     ran = subprocess.run(
@@ -234,6 +235,7 @@ def test_help_explains_every_setting_with_its_value(parse, capsys):
     assert "--config.optim.clip_norm=None\n" in text
 
 
+@pytest.mark.slow
 def test_what_xla_says_to_its_makers_is_not_printed():
     program = """
 from launch import cache, cli

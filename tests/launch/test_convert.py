@@ -31,6 +31,7 @@ def _convert(photos, *arguments):
     return processes.run("launch.convert", *data, *arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tar", "array_record"])
 def test_the_shards_hold_the_images_of_the_folder(kind, photos, tmp_path):
     if kind == "array_record":

@@ -10,6 +10,8 @@ import pytest
 
 from jaxml._cpu import _tuning
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 
 

@@ -13,6 +13,7 @@ from tests.data.sources import formats
 from tests.launch import processes
 
 
+@pytest.mark.slow
 def test_the_files_of_a_batch_are_printed_and_drawn(tmp_path):
     photos, workdir, out = tmp_path / "photos", tmp_path / "run", tmp_path / "grid.png"
     formats.write_folder(photos, "train", formats.examples(12, size=8))

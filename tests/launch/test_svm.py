@@ -18,6 +18,8 @@ from sklearn.svm import LinearSVC
 
 from jaxml.svm.files import read_examples, write_examples
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 
 

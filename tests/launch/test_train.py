@@ -14,6 +14,8 @@ import pytest
 
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 TINY = (
     "--config.model.name=resnet_tiny",

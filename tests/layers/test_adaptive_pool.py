@@ -46,6 +46,7 @@ def examples(draw):
     return images_of((*draw(st.sampled_from([(), (2,), (2, 1)])), *pixels, 2)), size
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(examples())
 def test_every_region_is_averaged(example):
@@ -55,6 +56,7 @@ def test_every_region_is_averaged(example):
     properties.agree(adaptive_average_pool, y, expected, by="NumPy float64")
 
 
+@pytest.mark.slow
 def test_it_has_the_properties_of_a_pure_function():
     x = images_of((2, 5, 3, 2))
     properties.check(adaptive_average_pool, x, reference=reference, by="NumPy float64", size=(2, 4))
@@ -66,6 +68,7 @@ def test_where_the_size_divides_the_image_it_is_average_pooling():
     np.testing.assert_allclose(y, average_pool(x, (2, 3), (2, 3)), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sizes", "size"),
     [((7,), (3,)), ((14, 14), 4), ((13, 9), (4, 7)), ((2, 3), (4, 4)), ((3, 4, 5), (2, 3, 4))],

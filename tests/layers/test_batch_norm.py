@@ -37,6 +37,7 @@ def by_statistics_of_x(x, offset, scale):
     return batch_normalization(x, mean, variance, offset, scale, EPSILON)
 
 
+@pytest.mark.slow
 def test_normalisation_is_by_the_given_statistics():
     properties.check(
         batch_normalization,
@@ -101,6 +102,7 @@ def test_keras_agrees(tmp_path):
     check_values(batch_norm, by="Keras")
 
 
+@pytest.mark.slow
 def test_statistics_may_have_the_dimensions_of_x():
     x, *statistics = example()
     x, moved = np.moveaxis(x, -1, 1), [v.reshape(1, 5, 1, 1) for v in statistics]
@@ -170,6 +172,7 @@ def test_gradients_by_the_statistics_of_the_batch_are_those_of_the_paper(mean):
     references.assert_trees_close(vjp(cotangent, x, offset, scale), expected, rtol)
 
 
+@pytest.mark.slow
 def test_second_derivatives_by_the_statistics_of_the_batch_fit_finite_differences():
     x, _, _, offset, scale = example((5, 3))
     properties.check_gradients(jax.jit(by_statistics_of_x), x, offset, scale, order=2)
@@ -218,6 +221,7 @@ NORMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NORMS)
 @pytest.mark.parametrize("epsilon", [-1.0, 0.0, 0, float("nan"), np.float32(-1.0)])
 def test_an_epsilon_that_is_not_positive_is_an_error(name, epsilon):

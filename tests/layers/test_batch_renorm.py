@@ -45,6 +45,7 @@ def by_statistics_of_x(x, past, past_variance, offset, scale, r_max, d_max):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("absent", [(), (5,), (6,)], ids=str)
 def test_it_is_the_algorithm_of_the_paper(absent):
     properties.check(
@@ -103,6 +104,7 @@ def test_without_bounds_it_normalises_by_the_running_statistics():
     references.assert_close(y, expected, 1e-5)
 
 
+@pytest.mark.slow
 def test_extreme_inputs_stay_finite_and_so_do_the_gradients():
     x = jnp.float32([[1e4, -1e4, 0.0], [1e4, 1e4, 0.0]])
     one, zero = jnp.ones(3), jnp.zeros(3)

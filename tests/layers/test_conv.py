@@ -74,11 +74,13 @@ def check_values_and_gradients(image, window):
             references.assert_close(got, array, 1e-6, f"strides, padding: {setting}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("image", "window"), CASES, ids=str)
 def test_values_and_gradients_are_those_of_the_correlation(image, window):
     check_values_and_gradients(image, window)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("image", "window"), [case for case in CASES if is_small(*case)], ids=str)
 def test_xla_gives_the_same_for_images_smaller_than_the_kernel(monkeypatch, image, window):
     monkeypatch.setattr(jax, "default_backend", lambda: "another than cpu")
@@ -94,6 +96,7 @@ def test_only_images_smaller_than_the_kernel_are_convolved_by_a_matrix_product(i
     assert ("dot_general" in program) is is_small(image, window)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image", BOTH_PATHS)
 def test_the_bias_is_added_to_its_channel(image):
     arrays = example(image)
@@ -104,6 +107,7 @@ def test_the_bias_is_added_to_its_channel(image):
     references.assert_close(eager, expected, 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image", BOTH_PATHS)
 def test_vmap_over_images_and_parameters_is_a_loop(image):
     x, kernel, bias = example(image)
@@ -189,6 +193,7 @@ def cases(draw):
     return [rng.normal(size=shape) for shape in shapes], settings, pads
 
 
+@pytest.mark.slow
 @given(cases())
 @settings(max_examples=40)
 def test_any_dimensions_strides_padding_dilation_and_groups(case):
@@ -227,6 +232,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("x", "kernel", "options"), SETTINGS)
 def test_torch_agrees(x, kernel, options):
     rng = np.random.default_rng(0)

@@ -190,11 +190,13 @@ def check(case, *, of=conv, transpose=True, jit=jax.jit):
     references.assert_trees_close(got, expected, 2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_derivatives_and_transposed_convolution_with_any_padding(case):
     check(case)
 
 
+@pytest.mark.slow
 @ON_CPU
 @pytest.mark.parametrize(
     "name", ["before only", "result smaller than its padding", "window larger than the image"]

@@ -65,6 +65,7 @@ def cases(draw):
     }
 
 
+@pytest.mark.slow
 @given(cases())
 def test_any_dimensions_strides_padding_dilation_and_groups(case):
     arrays, settings = case
@@ -85,6 +86,7 @@ def example(x, kernel, groups=1):
     return [rng.normal(size=size) for size in (x, kernel, (kernel[-2] * groups,))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("x", "kernel", "options"), SETTINGS)
 def test_torch_agrees(x, kernel, options):
     arrays = example(x, kernel, options.get("groups", 1))
@@ -118,6 +120,7 @@ ADJOINT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("window", "options"), ADJOINT)
 def test_it_is_the_adjoint_of_the_convolution_with_the_same_kernel(window, options):
     """`<conv(a), x> = <a, conv_transpose(x)>` for all a, in float64."""

@@ -20,6 +20,7 @@ def example(lead, n_in, n_out, scale=1.0):
     return [scale * rng.normal(size=size) for size in ((*lead, n_in), (n_in, n_out), (n_out,))]
 
 
+@pytest.mark.slow
 @given(arrays.array_shapes(min_dims=0, max_dims=3, max_side=4, min_side=0), SIZES, SIZES)
 def test_the_last_dimension_is_mapped_linearly(lead, n_in, n_out):
     x, kernel, bias = example(lead, n_in, n_out)
@@ -28,6 +29,7 @@ def test_the_last_dimension_is_mapped_linearly(lead, n_in, n_out):
     )
 
 
+@pytest.mark.slow
 def test_gradients_and_vmap_with_a_bias_and_without():
     x, kernel, bias = example((2, 3), 5, 4)
     properties.check(

@@ -99,6 +99,7 @@ def test_a_single_example_is_kept_or_dropped_under_vmap():
     assert_frequency(stochastic_depth, kept[:, 0], 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width", "size"), [(5, 4, 2), (4, 6, 3), (3, 3, 3)])
 def test_blocks_are_dropped_at_the_rate_of_the_paper(height, width, size):
     keep_prob, channels = 0.7, 10_000
@@ -149,6 +150,7 @@ def test_the_gradient_of_an_image_without_a_kept_pixel_is_zero():
     np.testing.assert_array_equal(gradient, np.zeros(gradient.shape))
 
 
+@pytest.mark.slow
 @forms
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
 def test_what_is_kept_is_divided_by_the_share_and_rounded_once(form, dtype):
@@ -186,18 +188,21 @@ def test_the_gradient_is_the_mask_divided_by_the_share(form):
     np.testing.assert_array_equal(gradient, np.where(mask, 1 / np.float32(share), 0))
 
 
+@pytest.mark.slow
 @forms
 def test_gradients_fit_finite_differences(form):
     x = images_of((2, 2, 2, 2))
     properties.check_gradients(lambda x: form(KEY, x, keep_prob=0.6, train=True), x, order=1)
 
 
+@pytest.mark.slow
 @forms
 def test_vmap_over_keys_and_examples_is_a_loop(form):
     run = functools.partial(form, keep_prob=0.5, train=True)
     references.assert_vmap_is_loop(run, jax.random.split(KEY, 3), images_of((3, *SHAPE)))
 
 
+@pytest.mark.slow
 @forms
 def test_the_mask_is_that_of_the_key_in_every_dtype(form):
     mask = mask_of(form, SHAPE, keep_prob=0.5)
@@ -222,6 +227,7 @@ def test_evaluation_and_a_share_of_one_are_the_identity(form):
     assert form(KEY, x, keep_prob=1.0, train=True) is x
 
 
+@pytest.mark.slow
 @forms
 def test_what_is_dropped_is_zero_even_if_infinite(form):
     x = jnp.full(SHAPE, jnp.inf)

@@ -15,6 +15,7 @@ def reference_flatten(x, *, start=1):
     return np.stack([row.ravel() for row in x.reshape(-1, *x.shape[start:])]).reshape(*lead, -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [0, 1, 2, -1, -3])
 def test_the_last_dimensions_become_one(start):
     x = np.random.default_rng(0).normal(size=(2, 3, 2, 3))

@@ -36,6 +36,7 @@ def reference_max(x, *, spatial_dims=2):
 REFERENCES = {global_average_pool: reference_average, global_max_pool: reference_max}
 
 
+@pytest.mark.slow
 @pools
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 @pytest.mark.parametrize("shape", [(3, 4, 2), (2, 5, 3, 4), (2, 3, 1, 1, 2)], ids=str)
@@ -46,6 +47,7 @@ def test_every_channel_is_pooled_over_height_and_width(pool, shape, scale):
     )
 
 
+@pytest.mark.slow
 @pools
 @pytest.mark.parametrize("spatial_dims", [1, 3])
 def test_other_numbers_of_spatial_dimensions(pool, spatial_dims):

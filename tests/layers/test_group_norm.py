@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from jaxml.layers import group_norm, instance_norm
 from tests import properties, references
 
+pytestmark = pytest.mark.slow
+
 
 def example(shape):
     rng = np.random.default_rng(0)

@@ -34,6 +34,7 @@ def reference(name):
     return head
 
 
+@pytest.mark.slow
 @heads
 def test_features_become_logits(name):
     by = "NumPy float64"

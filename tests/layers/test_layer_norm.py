@@ -40,6 +40,7 @@ def shape_kept(x, axes):
     return [1 if i - x.ndim in axes else n for i, n in enumerate(x.shape)]
 
 
+@pytest.mark.slow
 @settings(max_examples=6)
 @given(st.lists(st.integers(2, 3), min_size=1, max_size=3), st.data())
 def test_any_axes_of_any_shape(shape, data):
@@ -55,6 +56,7 @@ def test_any_axes_of_any_shape(shape, data):
     properties.agree(rms_norm, root, rms_by_formula(*arrays[:2], axes=axes), by="NumPy float64")
 
 
+@pytest.mark.slow
 def test_both_have_the_properties_of_pure_functions():
     x, scale, bias = example((2, 3, 4), (-1, -3))
     choice: dict = {"axes": (-1, -3), "epsilon": 0.1}
@@ -62,6 +64,7 @@ def test_both_have_the_properties_of_pure_functions():
     properties.check(rms_norm, x, scale, reference=rms_by_formula, by="NumPy float64", **choice)
 
 
+@pytest.mark.slow
 def test_bias_defaults_to_zero_and_scale_to_one():
     x, *_ = example((3, 4), (-1,))
     expected = by_formula(x, None, None)
@@ -71,6 +74,7 @@ def test_bias_defaults_to_zero_and_scale_to_one():
     )
 
 
+@pytest.mark.slow
 def test_torch_agrees():
     torch = pytest.importorskip("torch")
 
@@ -88,6 +92,7 @@ def test_torch_agrees():
     properties.check(rms_norm, x, scale, reference=rms, by="torch", epsilon=1e-3, **none)
 
 
+@pytest.mark.slow
 def test_keras_agrees(tmp_path):
     os.environ.setdefault("KERAS_BACKEND", "torch")
     os.environ.setdefault("KERAS_HOME", str(tmp_path))
@@ -108,6 +113,7 @@ def test_digits_are_kept_where_the_mean_is_large():
     np.testing.assert_allclose(layer_norm(jnp.asarray(x)), expected, atol=2 * 2.0**-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [layer_norm, rms_norm])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float16])
 def test_extreme_inputs_stay_finite_and_so_do_the_gradients(function, dtype):

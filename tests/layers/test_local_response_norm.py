@@ -30,6 +30,7 @@ def reference(x, *, size=5, alpha=1e-4, beta=0.75, k=1.0):
     return y
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(st.integers(1, 7), st.integers(1, 6), st.sampled_from([(), (2,), (2, 3, 2)]))
 def test_every_channel_sees_its_neighbours(size, channels, lead):
@@ -39,6 +40,7 @@ def test_every_channel_sees_its_neighbours(size, channels, lead):
     properties.agree(local_response_norm, y, expected, by="NumPy float64")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
     [

@@ -36,6 +36,7 @@ def example(shape=(4, 3, 2, 5), dtype: Any = np.float64):
     return np.random.default_rng(0).normal(size=shape).astype(dtype)
 
 
+@pytest.mark.slow
 def test_moments_are_the_mean_and_the_biased_variance():
     x = example((4, 2, 3))
     properties.check(moments, x, reference=references.moments, by="NumPy float64", axes=(0, -2))
@@ -54,6 +55,7 @@ def test_torch_agrees():
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=3), st.booleans(), st.data())
 def test_any_axes_of_any_shape_under_a_mask_or_not(shape, keepdims, data):
@@ -74,11 +76,13 @@ def test_any_axes_of_any_shape_under_a_mask_or_not(shape, keepdims, data):
     properties.agree(moments, masked, expected, by="NumPy float64")
 
 
+@pytest.mark.slow
 def test_masked_moments_have_the_properties_of_pure_functions():
     x, where = example((4, 3, 5)), example((4, 3, 1)) > -0.5
     properties.check(masked, x, where, reference=masked_reference, by="NumPy float64", axes=(0, 1))
 
 
+@pytest.mark.slow
 def test_what_is_masked_may_be_anything_and_gets_no_gradient():
     x = np.array([np.nan, 1.0, np.inf, 3.0, -np.inf], np.float32)
     where = np.array([False, True, False, True, False])
@@ -92,6 +96,7 @@ def test_what_is_masked_may_be_anything_and_gets_no_gradient():
     np.testing.assert_array_equal(gradient, [0.0, 4.0, 0.0, 6.0, 0.0])
 
 
+@pytest.mark.slow
 def test_where_no_value_counts_both_are_zero_and_so_is_the_gradient():
     x, where = jnp.full((3, 2), jnp.nan), jnp.zeros((3, 1), bool)
     (mean, variance), vjp = jax.vjp(lambda x: moments(x, [0], where=where), x)
@@ -121,6 +126,7 @@ def test_the_variance_keeps_its_digits_where_the_first_value_is_far_from_the_oth
     np.testing.assert_allclose(np.asarray(variance, np.float64), expected, rtol=rtol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "axes"),
     [

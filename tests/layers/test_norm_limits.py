@@ -11,6 +11,8 @@ from jaxml import layers
 from jaxml.normalize import per_image_standardization
 from tests import references
 
+pytestmark = pytest.mark.slow
+
 EPSILON = 1e-5
 NORMS = {
     "layer": (layers.layer_norm, (-1,)),

@@ -17,6 +17,7 @@ def example(scale):
     return (scale * x).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", [None, 0, (0, 1)])
 @pytest.mark.parametrize("scale", SCALES)
 def test_norms_and_directions_at_any_scale(scale, axis):
@@ -41,6 +42,7 @@ def test_the_norm_of_a_tree_is_that_of_its_leaves_in_a_row(scale):
     properties.agree(_norms.tree_direction, units, expected, by="NumPy float64", rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", SCALES)
 def test_gradients_are_directions(scale):
     x = example(scale)
@@ -51,6 +53,7 @@ def test_gradients_are_directions(scale):
     references.assert_close(slopes, wide / np.linalg.norm(wide), 1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_of_directions_fit_differences():
     with jax.enable_x64(True):
         properties.check_gradients(
@@ -58,6 +61,7 @@ def test_gradients_of_directions_fit_differences():
         )
 
 
+@pytest.mark.slow
 def test_zeros_have_no_direction_and_no_gradient():
     zeros = jnp.zeros((2, 3))
     assert float(_norms.tree_norm([zeros])) == 0
@@ -67,6 +71,7 @@ def test_zeros_have_no_direction_and_no_gradient():
     np.testing.assert_array_equal(jax.grad(lambda x: _norms.euclidean_norm(x).sum())(zeros), zeros)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 def test_what_is_not_finite_stays_visible(bad):
     x = jnp.array([1.0, bad, 2.0])
@@ -81,6 +86,7 @@ def test_no_leaves_have_a_norm_of_0():
     assert float(_norms.tree_norm([jnp.zeros((0, 3))])) == 0
 
 
+@pytest.mark.slow
 def test_a_norm_that_is_too_large_has_a_direction_all_the_same():
     x = jnp.full((2, 2), 3e38)
     for unit in (_norms.direction, jax.jit(_norms.direction)):

@@ -122,6 +122,7 @@ def windows(draw):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=24)
 @given(windows(), st.sampled_from(POOLS))
 def test_every_window_is_pooled(example, pool):
@@ -131,6 +132,7 @@ def test_every_window_is_pooled(example, pool):
     properties.agree(pool, y, expected, by="NumPy float64")
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(windows())
 def test_the_padding_may_be_counted(example):
@@ -140,6 +142,7 @@ def test_the_padding_may_be_counted(example):
     properties.agree(average_pool, y, expected, by="NumPy float64")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pool", "more"),
     [
@@ -158,6 +161,7 @@ def test_pooling_has_the_properties_of_a_pure_function(pool, more):
     properties.check(pool, x, reference=REFERENCES[pool], by="NumPy float64", **settings)
 
 
+@pytest.mark.slow
 def test_an_int_is_a_window_of_two_dimensions():
     x = jnp.asarray(images_of((2, 5, 5, 3)))
     for pool in POOLS:
@@ -191,6 +195,7 @@ SYMMETRIC = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ceil_mode", [False, True])
 @pytest.mark.parametrize(("sizes", "window", "strides", "padding"), SYMMETRIC, ids=str)
 def test_torch_agrees(sizes, window, strides, padding, ceil_mode):
@@ -256,6 +261,7 @@ def test_integers_are_pooled_in_their_dtype(dtype):
     np.testing.assert_array_equal(y, REFERENCES[max_pool](x.astype(np.float64), **grid))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("scale", [0.0, 1e4, -1e4])
 def test_extreme_images_are_finite(pool, scale):
@@ -269,6 +275,7 @@ def test_extreme_images_are_finite(pool, scale):
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 def test_half_precision_is_summed_in_float32():
     x = jnp.ones((64, 64, 1), jnp.bfloat16)  # bfloat16 counts to 256
     assert average_pool(x, window_shape=64).tolist() == [[[1.0]]]
@@ -328,6 +335,7 @@ def test_invalid_images_raise():
             max_pool(jnp.ones((3, 3, 2)), window_shape=1.5)  # pyright: ignore[reportArgumentType]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [1.0, 2.0, 3.0, 1.5])
 def test_the_gradient_of_a_norm_is_zero_at_a_zero_among_others(p):
     x = jnp.array([[-3.0], [0.0], [0.0], [0.0]])
@@ -443,6 +451,7 @@ def check_derivatives(seed):
     np.testing.assert_allclose(change, terms[0] - terms[1], rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_derivatives_of_any_windows(seed):
     check_derivatives(seed)

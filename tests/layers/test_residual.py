@@ -32,6 +32,7 @@ def test_every_strided_pixel_is_kept_between_channels_of_zeros(shape, features, 
     np.testing.assert_array_equal(y, references.zero_pad_shortcut(x, strides, features))
 
 
+@pytest.mark.slow
 def test_the_shortcut_has_the_properties_of_a_pure_function():
     def reference(x, *, strides, features):
         return references.zero_pad_shortcut(x, strides, features)

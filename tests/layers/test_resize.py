@@ -40,6 +40,7 @@ def reference_upsample(x, *, factor, method="nearest"):
     return x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("shape", "factor"),

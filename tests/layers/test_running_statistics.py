@@ -26,6 +26,7 @@ def by_formula(average, value, momentum):
     return np.array([momentum * a + (1 - momentum) * v for a, v in pairs])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("momentum", [0.0, 0.9, 1.0])
 def test_the_running_average_weighs_the_past_by_the_momentum(momentum):
     arrays = example()
@@ -151,6 +152,7 @@ def test_the_two_conventions_meet_where_the_count_is_large():
     references.assert_trees_close(theirs, ours, 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [running_statistics_keras, running_statistics_torch])
 def test_statistics_compile_map_and_have_gradients(function):
     count = {"count": 6} if function is running_statistics_torch else {}

@@ -56,6 +56,7 @@ def spatially_separable(x, column, row, bias, **settings):
     return by_scipy(x, np.einsum("ucm,vmo->uvco", column, row), bias, **settings)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 3), st.integers(0, 2), SMALL, SMALL, SMALL, PADDINGS)
 def test_depthwise_is_a_convolution_with_zeros_between_channels(
     dims, lead, multiplier, strides, dilation, padding
@@ -68,6 +69,7 @@ def test_depthwise_is_a_convolution_with_zeros_between_channels(
     properties.agree(depthwise_conv, actual, expected, by="SciPy")
 
 
+@pytest.mark.slow
 def test_depthwise_has_the_properties_of_a_pure_function():
     arrays = draw((2, 4, 3, 2), (3, 2, 2, 2), (4,))
     properties.check(
@@ -88,6 +90,7 @@ def test_depthwise_of_torch_is_a_convolution_in_groups():
     properties.agree(depthwise_conv, actual, expected, by="torch")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize(("strides", "dilation"), [(1, 1), (2, 1), (1, 2)])
 def test_keras_agrees(padding, strides, dilation):
@@ -102,6 +105,7 @@ def test_keras_agrees(padding, strides, dilation):
     properties.agree(separable_conv, actual, expected, by="Keras")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shapes", "options"),
     [
@@ -117,6 +121,7 @@ def test_separable_is_the_convolution_with_the_product(shapes, options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shapes", "options"),
     [

@@ -23,10 +23,12 @@ def by_formula(kernel, epsilon=1e-6):
     return y
 
 
+@pytest.mark.slow
 def test_the_weights_of_every_output_are_standardised():
     properties.check(weight_standardization, example(), reference=by_formula, by="NumPy float64")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(4, 3), (3, 2, 5), (2, 2, 2, 3, 2)], ids=str)
 def test_dense_kernels_and_those_of_other_ranks_too(shape):
     kernel = example(shape)
@@ -47,6 +49,7 @@ def test_torch_agrees_by_the_batch_normalisation_of_filters():
     )
 
 
+@pytest.mark.slow
 def test_a_constant_filter_becomes_zero_and_its_gradient_is_finite():
     kernel = jnp.full((3, 3, 2, 4), 0.1)
     y, vjp = jax.vjp(weight_standardization, kernel)
@@ -54,6 +57,7 @@ def test_a_constant_filter_becomes_zero_and_its_gradient_is_finite():
     assert np.isfinite(vjp(kernel)[0]).all()
 
 
+@pytest.mark.slow
 def test_digits_are_kept_where_the_mean_is_large():
     kernel = (1e4 + 5 * (example((5, 5, 4, 3)) - 1)).astype(np.float32)
     # The mean is rounded to a multiple of 2^-10.

@@ -17,6 +17,7 @@ def example(shape=(2, 3), classes=4):
     return logits, rng.dirichlet(np.ones(classes), shape)
 
 
+@pytest.mark.slow
 def test_from_logits():
     def reference(logits, targets):
         q = scipy.special.softmax(logits, axis=-1)
@@ -25,6 +26,7 @@ def test_from_logits():
     properties.check(kl_divergence, *example(), reference=reference, by="SciPy")
 
 
+@pytest.mark.slow
 def test_from_probabilities():
     def reference(probabilities, targets, *, from_logits):
         return scipy.special.rel_entr(targets, probabilities).sum(-1)
@@ -49,6 +51,7 @@ def test_torch_agrees():
     )
 
 
+@pytest.mark.slow
 def test_keras_agrees_with_the_targets_first(keras):
     logits, targets = example()
     q = scipy.special.softmax(logits, axis=-1)
@@ -59,6 +62,7 @@ def test_keras_agrees_with_the_targets_first(keras):
     properties.agree(kl_divergence, actual, expected, by="Keras", rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("from_logits", [False, True])
 def test_a_probability_of_zero_adds_nothing_and_has_a_finite_gradient(from_logits):
     targets = jnp.array([0.9, 0.1, 0.0])
@@ -77,6 +81,7 @@ def test_what_is_impossible_but_happens_is_infinite():
     assert kl_divergence(jnp.array([0.0, 1.0]), jnp.array([0.5, 0.5]), from_logits=False) == jnp.inf
 
 
+@pytest.mark.slow
 def test_equal_distributions_are_at_no_distance():
     logits = jnp.asarray(example()[0], jnp.float32)
     np.testing.assert_allclose(kl_divergence(logits, jax.nn.softmax(logits)), 0, atol=3e-7)

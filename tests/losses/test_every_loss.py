@@ -44,6 +44,7 @@ def values_and_gradients(name):
     return references.plain_jit(both)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_masked_examples_give_zero_whatever_they_hold(name):
     outputs, targets = example(name)
@@ -84,6 +85,7 @@ def test_a_label_outside_gives_nan_for_its_example_alone(name):
             np.testing.assert_array_equal(nan.any(axis=1), [False, True, False, False])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*BINARY, *CLASSES])
 @pytest.mark.parametrize("outside", [-1, 3, 100])
 def test_a_label_that_is_known_to_be_outside_is_an_error_unless_it_is_masked(name, outside):
@@ -97,6 +99,7 @@ def test_a_label_that_is_known_to_be_outside_is_an_error_unless_it_is_masked(nam
     assert np.isfinite(getattr(losses, name)(outputs, labels, where=where)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*SOFT, *SHARES])
 @pytest.mark.parametrize("label", [0, 1])
 def test_confident_examples_have_losses_and_gradients_to_the_last_digits(name, label):

@@ -19,6 +19,7 @@ def reference(logits, labels):
     return np.where(signs * logits < 1, 1 - signs * logits, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.int32, np.uint8, bool])
 def test_a_hinge_is_what_is_missing_to_a_margin_of_one(dtype):
     logits, labels = example()
@@ -26,6 +27,7 @@ def test_a_hinge_is_what_is_missing_to_a_margin_of_one(dtype):
     properties.check(hinge, *arrays, reference=reference, by="NumPy float64")
 
 
+@pytest.mark.slow
 def test_a_squared_hinge_is_its_square():
     def squared(logits, labels):
         return reference(logits, labels) ** 2
@@ -33,6 +35,7 @@ def test_a_squared_hinge_is_its_square():
     properties.check(squared_hinge, *example(), reference=squared, by="NumPy float64")
 
 
+@pytest.mark.slow
 def test_the_mean_is_that_of_scikit_learn():
     logits, labels = (array.ravel() for array in example())
     actual = hinge(jnp.asarray(logits, jnp.float32), jnp.asarray(labels)).mean()

@@ -47,6 +47,7 @@ def derivatives(function, points):
     return references.plain_jit(every)(np.asarray(points, np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", BOTH_LABELS)
 @pytest.mark.parametrize(("of", "loss", "settings"), CASES)
 def test_what_is_certain_and_right_costs_nothing(of, loss, settings, label):
@@ -54,6 +55,7 @@ def test_what_is_certain_and_right_costs_nothing(of, loss, settings, label):
     np.testing.assert_array_equal(derivatives(function, MARGINS), np.zeros((len(MARGINS), 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", BOTH_LABELS)
 @pytest.mark.parametrize(("of", "loss", "settings"), CASES)
 def test_what_is_certain_and_wrong_costs_its_margin(of, loss, settings, label):
@@ -63,6 +65,7 @@ def test_what_is_certain_and_wrong_costs_its_margin(of, loss, settings, label):
     np.testing.assert_array_equal(derivatives(function, -MARGINS), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.25, 0.75])
 @pytest.mark.parametrize(("loss", "settings"), SIGMOID)
 def test_a_soft_label_costs_its_smaller_part(loss, settings, share):
@@ -79,6 +82,7 @@ def test_a_soft_label_costs_its_smaller_part(loss, settings, share):
     np.testing.assert_allclose(derivatives(function, points), expected, 1e-6, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gamma", [0.25, 0.5, 1.0, 2.0])
 @pytest.mark.parametrize("label", BOTH_LABELS)
 def test_the_focal_loss_is_precise_where_the_rest_is_nothing(gamma, label):
@@ -92,6 +96,7 @@ def test_the_focal_loss_is_precise_where_the_rest_is_nothing(gamma, label):
     np.testing.assert_allclose(got[1], slope, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 def test_a_class_without_weight_costs_nothing_even_where_it_is_impossible(alpha):
     label = jnp.asarray(int(alpha == 0))

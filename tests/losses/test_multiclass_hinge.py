@@ -39,6 +39,7 @@ def reference_of(hinge):
     return reference
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hinge", HINGES)
 @pytest.mark.parametrize("squared", [False, True])
 def test_margins_are_those_of_a_loop(hinge, squared):
@@ -46,6 +47,7 @@ def test_margins_are_those_of_a_loop(hinge, squared):
     properties.check(hinge, *example(), reference=reference, by="NumPy float64", squared=squared)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hinge", HINGES)
 @pytest.mark.parametrize(("shape", "classes"), [((), 1), ((), 3), ((0,), 2), ((3,), 1), ((2,), 2)])
 def test_few_classes_and_few_examples(hinge, shape, classes):
@@ -76,6 +78,7 @@ def test_weston_watkins_is_what_torch_divides_by_the_number_of_classes(squared):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_mean_of_crammer_singer_is_that_of_scikit_learn():
     logits, labels = example((20,))
     actual = crammer_singer_hinge(jnp.asarray(logits, jnp.float32), jnp.asarray(labels)).mean()
@@ -83,6 +86,7 @@ def test_the_mean_of_crammer_singer_is_that_of_scikit_learn():
     properties.agree(crammer_singer_hinge, actual, expected, by="scikit-learn")
 
 
+@pytest.mark.slow
 def test_crammer_singer_is_that_of_optax():
     arrays = [jnp.asarray(array) for array in example((6,))]
     actual, expected = crammer_singer_hinge(*arrays), optax.losses.multiclass_hinge_loss(*arrays)
@@ -102,6 +106,7 @@ def test_crammer_singer_and_one_vs_rest_are_those_of_keras(keras):
     properties.agree(one_vs_rest_hinge, one_vs_rest_hinge(*arrays), expected, by="Keras")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hinge", HINGES)
 def test_a_class_of_minus_infinity_takes_no_part(hinge):
     logits, labels = jnp.array([0.5, 1.0, -jnp.inf]), jnp.array(0)

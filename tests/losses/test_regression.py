@@ -16,6 +16,7 @@ def example(shape=(2, 5)):
     return rng.normal(scale=2, size=shape), rng.normal(scale=2, size=shape)
 
 
+@pytest.mark.slow
 def test_squared_error_is_the_square_without_a_half():
     def reference(predictions, targets):
         return np.array([(p - t) ** 2 for p, t in zip(predictions.flat, targets.flat, strict=True)])
@@ -33,6 +34,7 @@ def test_absolute_error_is_the_magnitude():
     properties.check(absolute_error, *example(), reference=reference, by="NumPy float64")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delta", [0.5, 3.0])
 def test_huber_is_quadratic_near_the_target_and_linear_away(delta):
     def reference(predictions, targets, *, delta):

@@ -150,6 +150,7 @@ def test_arguments_and_defaults_are_the_same(ours, theirs):
     )
 
 
+@pytest.mark.slow
 @rows
 def test_values_are_equal_on_random_and_extreme_inputs(ours, theirs):
     equal, different, _ = SAME_NAME[ours, theirs]
@@ -165,6 +166,7 @@ def test_values_are_equal_on_random_and_extreme_inputs(ours, theirs):
         assert documented(ours, sentence)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ours", "theirs", "arrays"), COUNTERPARTS)
 def test_counterparts_of_another_name_have_the_same_values(ours, theirs, arrays):
     by = "scikit-learn" if ours is metrics.roc_auc else "optax"

@@ -37,6 +37,7 @@ def weighted(logits, labels, class_weights, **settings):
     return sigmoid_cross_entropy(logits, labels, class_weights=class_weights, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["integer", "boolean", "soft"])
 def test_cross_entropy_of_the_sigmoid(kind):
     settings: Any = {"label_smoothing": 0.2} if kind != "integer" else {}
@@ -46,6 +47,7 @@ def test_cross_entropy_of_the_sigmoid(kind):
     )
 
 
+@pytest.mark.slow
 def test_class_weights_multiply_the_terms_of_their_classes():
     properties.check(
         weighted, *example("integer"), WEIGHTS, reference=cross_entropy, by="SciPy",
@@ -71,6 +73,7 @@ def test_a_class_weight_of_class_1_is_the_pos_weight_of_torch():
     properties.check(ours, *example("integer"), reference=reference, by="torch", grads=0)
 
 
+@pytest.mark.slow
 def test_smoothing_and_the_focal_loss_are_those_of_keras(keras):
     logits, labels = (a.reshape(8, 1) for a in example("integer"))
     settings = {"from_logits": True, "reduction": None, "dtype": "float64"}
@@ -94,6 +97,7 @@ def focal(logits, labels, *, gamma, alpha=None):
     return weight * miss**gamma * cross_entropy(logits, labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [

@@ -153,6 +153,7 @@ def weighted_focal(logits, labels, class_weights, **settings):
     return softmax_focal(logits, labels, class_weights=class_weights, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["integer", "one_hot", "boolean", "soft"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_labels_of_every_kind_with_smoothing_and_without(kind, smoothing):
@@ -163,6 +164,7 @@ def test_labels_of_every_kind_with_smoothing_and_without(kind, smoothing):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["integer", "soft"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_weights_and_smoothing_are_those_of_torch(kind, smoothing):
@@ -184,6 +186,7 @@ def test_weights_and_smoothing_are_those_of_torch(kind, smoothing):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [
@@ -201,6 +204,7 @@ def test_the_focal_loss_has_less_weight_on_what_is_likely(kind, settings):
     )
 
 
+@pytest.mark.slow
 def test_the_focal_loss_is_that_of_keras(keras):
     logits, labels = example((7,), 4)[0], labels_of("one_hot", (7,))
     loss = keras.losses.CategoricalFocalCrossentropy(
@@ -211,6 +215,7 @@ def test_the_focal_loss_is_that_of_keras(keras):
     properties.agree(softmax_focal, actual, expected, by="Keras")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gamma", [0.5, 1.0])
 def test_a_focal_loss_of_which_nothing_is_left_has_a_finite_gradient(gamma):
     def loss(logits):
@@ -221,6 +226,7 @@ def test_a_focal_loss_of_which_nothing_is_left_has_a_finite_gradient(gamma):
     np.testing.assert_allclose(gradient, np.zeros(3), atol=1e-7)
 
 
+@pytest.mark.slow
 def test_an_impossible_class_that_is_not_asked_for_adds_nothing():
     logits = np.array([[1.0, -np.inf, 0.0]], np.float32)
     shares = np.array([[0.25, 0.0, 0.75]], np.float32)
@@ -249,6 +255,7 @@ def test_second_derivatives_are_those_of_the_softmax_at_ties_and_extremes():
         np.testing.assert_allclose(hessian, np.diag(p) - np.outer(p, p), rtol=1e-5, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize(("label", "value"), [(0, np.inf), (1, 0.0)])
 def test_a_focal_loss_beside_an_impossible_class_has_no_gradient_of_nan(gamma, label, value):

@@ -39,6 +39,7 @@ def test_means_are_those_of_scikit_learn():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cuts", [(1, 2), (13, 39), (0, 40)])
 def test_merging_any_split_gives_the_whole(cuts):
     arrays, metrics = example(), BinaryMetrics.empty()

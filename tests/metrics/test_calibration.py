@@ -26,6 +26,7 @@ def expected(probabilities, outcomes, bins=15):
     return (counts[counts > 0] * gaps).sum() / len(outcomes), gaps.max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bins", [1, 7, 15])
 def test_errors_are_those_of_the_curve_of_scikit_learn(bins):
     arrays = example()
@@ -35,6 +36,7 @@ def test_errors_are_those_of_the_curve_of_scikit_learn(bins):
     properties.agree(CalibrationError.maximum, metrics.maximum(), largest, by="scikit-learn")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cuts", [(1, 2), (13, 39), (0, 60)])
 def test_merging_any_split_gives_the_whole(cuts):
     arrays, metrics = example(), CalibrationError.empty()
@@ -58,6 +60,7 @@ def test_what_is_masked_or_nan_is_not_counted():
         assert float(metrics.expected()) == pytest.approx(error, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_an_edge_belongs_to_the_bin_below_and_the_ends_to_the_first_and_the_last():
     probabilities = jnp.array([0.0, 0.1, 0.3, 0.7, 1.0])
     counts = CalibrationError.from_batch(probabilities, jnp.ones(5, bool), bins=10).counts

@@ -25,6 +25,7 @@ def pairs(scores, labels):
     return sum(wins) / len(wins)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("digits", [0, 8])
 def test_the_exact_area_with_ties_and_without(digits):
     arrays = example(digits=digits)
@@ -36,6 +37,7 @@ def test_the_exact_area_with_ties_and_without(digits):
     properties.check(roc_auc, *arrays, reference=reference, by="scikit-learn", grads=0, vmap=False)
 
 
+@pytest.mark.slow
 def test_scores_outside_the_mask_do_not_count_whatever_they_hold():
     scores, labels = example()
     mask = np.random.default_rng(1).random(60) < 0.6
@@ -45,6 +47,7 @@ def test_scores_outside_the_mask_do_not_count_whatever_they_hold():
     assert float(roc_auc(*arrays)) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_infinite_scores_are_in_order():
     scores = np.array([-np.inf, np.inf, 0.0, np.inf, -1e4, 1e4], np.float32)
     labels = np.array([0, 0, 1, 1, 1, 0], np.int32)
@@ -62,6 +65,7 @@ def test_an_area_that_is_not_defined_is_nan(scores, labels):
     assert np.isnan(area)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [RocAuc.from_batch, roc_auc], ids=["bins", "exact"])
 def test_a_known_label_out_of_range_is_an_error_unless_it_is_masked(function):
     scores, labels = jnp.array([0.2, 0.3, 0.4]), jnp.array([0, 1, 2])
@@ -70,6 +74,7 @@ def test_a_known_label_out_of_range_is_an_error_unless_it_is_masked(function):
     function(scores, labels, jnp.array([True, True, False]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bins", [10, 1000])
 def test_the_area_of_bins_is_exact_for_probabilities_rounded_to_bins(bins):
     scores, labels = example(digits=8)
@@ -81,6 +86,7 @@ def test_the_area_of_bins_is_exact_for_probabilities_rounded_to_bins(bins):
     assert float(area) == pytest.approx(pairs(probabilities, labels), abs=1.5 / bins)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cuts", [(1, 2), (13, 39), (0, 60)])
 def test_merging_any_split_gives_the_whole(cuts):
     scores, labels = example()

@@ -70,6 +70,7 @@ def reference(variables, images, *, train):
     return network(images.astype(np.float64)), network.statistics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_the_number_of_parameters_is_the_published_one_and_the_name_counts_the_kernels(name):
     params = abstract_variables(MODELS[name](num_classes=10))["params"]
@@ -78,6 +79,7 @@ def test_the_number_of_parameters_is_the_published_one_and_the_name_counts_the_k
     assert name == f"resnet{sum(path[-1].key == 'kernel' for path in paths)}v1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "parameters", "depth"),
     [
@@ -109,6 +111,7 @@ class PlainReference(references.Network):
         return np.maximum(y, 0)
 
 
+@pytest.mark.slow
 def test_a_plain_network_is_the_forward_pass_of_numpy_without_shortcuts():
     images, variables = images_of((8, 8)), variables_of("zero_pad")
     model = MODELS["plain20"](num_classes=10, blocks_per_stage=1, stage_features=(4, 8))
@@ -120,6 +123,7 @@ def test_a_plain_network_is_the_forward_pass_of_numpy_without_shortcuts():
     references.assert_close(logits, expected, 1e-5)
 
 
+@pytest.mark.slow
 def test_projections_add_their_kernels_scales_and_biases():
     model = MODELS["resnet20v1"](num_classes=10, shortcut="projection")
     params = abstract_variables(model)["params"]
@@ -128,6 +132,7 @@ def test_projections_add_their_kernels_scales_and_biases():
     assert total == PARAMETERS["resnet20v1"] + projections
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "shortcut"), SIZES, ids=str)
 def test_training_is_the_forward_pass_of_numpy_and_moves_the_statistics(size, shortcut):
     images = images_of(size)
@@ -153,6 +158,7 @@ def test_evaluation_is_the_forward_pass_of_numpy_and_leaves_the_statistics(size,
         np.testing.assert_array_equal(kept, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", [True, False], ids=["training", "evaluation"])
 def test_bfloat16_has_float32_logits_and_statistics_close_to_those_of_float32(train):
     images = images_of((8, 8))
@@ -168,6 +174,7 @@ def test_bfloat16_has_float32_logits_and_statistics_close_to_those_of_float32(tr
     assert np.abs(np.asarray(logits, np.float64) - expected).max() > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shortcut", SHORTCUTS)
 def test_every_parameter_has_the_gradient_of_the_forward_pass_of_numpy(shortcut):
     images = images_of((8, 8))
@@ -204,6 +211,7 @@ def test_every_parameter_has_the_gradient_of_the_forward_pass_of_numpy(shortcut)
         assert abs((got * direction).sum() - slope) < 1e-5 * scale
 
 
+@pytest.mark.slow
 def test_vmap_over_an_ensemble_of_parameters_is_a_loop():
     structure = jax.tree.structure(variables_of("zero_pad"))
     stacks = [np.stack([leaf, 0.9 * leaf]) for leaf in jax.tree.leaves(variables_of("zero_pad"))]
@@ -222,6 +230,7 @@ def test_images_of_a_large_mean_give_the_logits_of_numpy():
     references.assert_close(logits, expected, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "resolutions"),
     [((32, 32), [(32, 32), (16, 16), (8, 8)]), ((28, 27), [(28, 27), (14, 14), (7, 7)])],

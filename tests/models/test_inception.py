@@ -18,6 +18,8 @@ from jaxml.models._inception_v2 import INCEPTIONS_V2
 from jaxml.models._inception_v3 import INCEPTIONS_V3, InceptionV3Head
 from tests.models import parity, peers
 
+pytestmark = pytest.mark.slow
+
 NETWORKS = {**INCEPTIONS_V1, **INCEPTIONS_V2, **INCEPTIONS_V3}
 LOGITS, GRADIENTS = 1e-4, 1e-6  # float32, and float64 but for logits of float32
 

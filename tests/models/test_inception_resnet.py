@@ -48,15 +48,18 @@ def count(tree: Any) -> int:
 # Published numbers and shapes.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", PARAMETERS)
 def test_parameters_are_as_published(network):
     assert count(variables_of(network)["params"]) == PARAMETERS[network]
 
 
+@pytest.mark.slow
 def test_the_number_of_keras_counts_the_statistics():
     assert count(variables_of("inception_resnet_v2_keras")) == 55_873_736
 
 
+@pytest.mark.slow
 def test_v1_has_the_parameters_of_its_figures():
     units = STEM_V1 + 5 * A_V1 + REDUCTION_A_V1 + 10 * B_V1 + REDUCTION_B_V1 + 5 * C_V1
     kernels = sum(given * made * size for given, made, size in units)
@@ -152,6 +155,7 @@ def marked(part: Part) -> Any:
     return pytest.param(part, marks=marks, id=f"{part.network} {part.ours}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [marked(part) for part in PARTS])
 def test_modules_agree(part):
     both = pair_of(part)

@@ -25,6 +25,8 @@ from jaxml.models._inception_small import (
 from jaxml.models._inception_stages import StagedInception, StageSpec
 from tests.models import parity
 
+pytestmark = pytest.mark.slow
+
 BRANCHES = (
     (Unit(2),),
     (Unit(2), Unit(2, (1, 3))),

@@ -60,6 +60,7 @@ def variables():
     return jax.jit(partial(MODEL.init, train=False))(jax.random.key(0), IMAGES)
 
 
+@pytest.mark.slow
 def test_intermediates_are_the_outputs_of_the_modules(variables):
     captured: Any = MODEL.apply(
         variables, IMAGES, train=False, capture_intermediates=True, mutable=["intermediates"]
@@ -91,6 +92,7 @@ def test_shapes_are_those_of_the_intermediates(variables):
     assert intermediate_shapes(MODEL, (8, 8, 3)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", TABLES)
 def test_names_and_shapes_are_those_of_the_tables(network):
     model = MODELS[network](num_classes=10)

@@ -21,12 +21,14 @@ def run(config, shape=(4, 3, 2)):
     return x.reshape(len(x), -1).astype(np.float64), references.float64(params), outputs
 
 
+@pytest.mark.slow
 def test_a_linear_model_is_one_product():
     x, params, outputs = run(ModelConfig(name="linear"))
     expected = references.dense(x, params["head"]["kernel"], params["head"]["bias"])
     references.assert_close(outputs, expected, 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("activation", "function"), [(None, lambda z: np.maximum(z, 0)), ("tanh", np.tanh)]
 )

@@ -49,6 +49,7 @@ def test_heads_are_those_of_the_layers():
     assert set(POOLS) == set(layers.HEADS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", POOLS)
 def test_each_head_gets_the_last_features(head):
     model, variables = tiny(head=head), variables_of(head=head)
@@ -59,6 +60,7 @@ def test_each_head_gets_the_last_features(head):
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_no_classes_are_the_features_before_the_head():
     model = tiny(num_classes=0)
     variables = draw(model)
@@ -69,6 +71,7 @@ def test_no_classes_are_the_features_before_the_head():
     np.testing.assert_array_equal(features, found["features"])
 
 
+@pytest.mark.slow
 def test_dropout_is_before_the_head_and_in_training_only():
     # With a head of ones, the logits are the sums of the features that are left.
     model, variables = tiny(keep_prob=0.5), variables_of()
@@ -91,6 +94,7 @@ def test_dropout_is_before_the_head_and_in_training_only():
     np.testing.assert_array_equal(evaluated, tiny().apply(variables, IMAGES, train=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_has_the_common_options(name):
     kind = network_class(MODELS[name])
@@ -126,6 +130,7 @@ def test_every_family_has_the_common_options(name):
     assert found["features"] == variables["params"]["head"]["kernel"].shape[:1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_program_of_every_family_is_in_the_dtype_that_was_asked_for(name):
     size = network_class(MODELS[name]).image_size
@@ -194,6 +199,7 @@ SHALLOW = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHALLOW)
 def test_zero_initialised_blocks_start_as_their_shortcuts(name):
     constructor, last, weight = SHALLOW[name]

@@ -14,6 +14,8 @@ from jaxml.weights._keras_numbers import renumbered
 from tests import properties
 from tests.models import parity, peers
 
+pytestmark = pytest.mark.slow
+
 LOGITS, GRADIENTS = 1e-4, 1e-6  # float32, and float64 but for logits of float32
 SIZES = (64, 75, 96)
 BLOCKS = (1, 2, 1, 1)

@@ -53,6 +53,7 @@ def everything(name, **options):
         return jax.device_get(jax.jit(jax.grad(loss, has_aux=True))(variables["params"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_loop_and_computing_anew_change_nothing(name, way):
@@ -66,6 +67,7 @@ def test_a_loop_and_computing_anew_change_nothing(name, way):
         assert np.abs(got - expected).max() <= rtol * scale, jax.tree_util.keystr(path)
 
 
+@pytest.mark.slow
 def test_a_loop_makes_a_smaller_program():
     model = CifarResNet(num_classes=3, blocks_per_stage=8, stage_features=(2, 4))
     images = jnp.zeros((1, 8, 8, 3))
@@ -95,6 +97,7 @@ def test_stochastic_depth_drops_the_residuals_of_examples_and_scales_the_others(
     np.testing.assert_array_equal(add_residual(x, residual, None), np.full(x.shape, 1.5))
 
 
+@pytest.mark.slow
 def test_each_example_has_its_own_depth_in_training_and_all_of_it_in_evaluation():
     model = CifarResNet(num_classes=3, stage_features=(2, 4), survival_prob=0.2)
     image = jax.random.normal(jax.random.key(1), (1, 8, 8, 3))

@@ -12,6 +12,7 @@ from jaxml.models import MODELS, abstract_variables, summarize, summarize_layers
 PUBLISHED = {"resnet18": (1.82, 2.48), "resnet50": (4.11, 11.11), "resnet50d": (4.35, 11.92)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_costs_are_the_published_ones(name):
     cost = summarize(MODELS[name](num_classes=1000), (224, 224, 3))
@@ -21,6 +22,7 @@ def test_costs_are_the_published_ones(name):
     assert cost.activations / 1e6 == pytest.approx(activations, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "resnet20v2", "inception_small"])
 def test_multiply_adds_are_about_half_of_what_xla_counts(name):
     model = MODELS[name](num_classes=10)

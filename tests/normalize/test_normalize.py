@@ -95,6 +95,7 @@ def test_vmap_over_images_is_a_loop_over_images(function):
     references.assert_vmap_is_loop(function, images_of((3, 4, 5, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("contrast", [1.0, 1e-2], ids=["contrast", "little contrast"])
 def test_gradients_of_the_standardisation_fit_finite_differences(contrast):
     images = 0.5 + contrast * (images_of((2, 5, 4, 3), np.float64) - 0.5)
@@ -137,6 +138,7 @@ def test_per_image_standardization_obeys():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.int32, np.uint32])
 def test_integers_are_standardised_in_the_unit_interval_and_saturate(dtype):
     images = images_of((2, 4, 4, 3), dtype)
@@ -310,6 +312,7 @@ FITTED: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FITTED)
 def test_features_are_transformed_as_by_scikit_learn(name):
     kind, choice, transformer = FITTED[name]
@@ -353,6 +356,7 @@ def test_epsilon_is_added_to_each_eigenvalue():
     properties.agree(normalize.PCAWhitening.apply, np.abs(y), expected, by="NumPy float64")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["min_max", "per_channel", "pca", "zca", "unit"])
 def test_invert_undoes_apply(name):
     kind = normalize.NORMALIZERS[name]
@@ -390,6 +394,7 @@ def test_a_set_of_low_rank_is_whitened_where_it_varies(kind):
         kind.fit(data, epsilon=0.0, components=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", normalize.NORMALIZERS)
 def test_constant_and_extreme_data_stay_finite(name):
     data = np.zeros((4, 2, 2, 3), np.float32)

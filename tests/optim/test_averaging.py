@@ -112,6 +112,7 @@ def test_the_exponential_average_is_that_of_optax():
         properties.agree(optim.ema_averaging, got, expected, by="optax", rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_lookahead_takes_the_steps_of_optax():
     averaging = optim.lookahead_averaging(sync_period=3, slow_step_size=0.25)
     sgd = optax.sgd(0.1, momentum=0.9)

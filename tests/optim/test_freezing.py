@@ -64,6 +64,7 @@ def _steps(frozen, batch):
     return before, after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [None, PATTERN])
 def test_a_step_changes_all_but_the_frozen_parameters_and_their_statistics(frozen):
     rng = np.random.default_rng(0)
@@ -78,6 +79,7 @@ def test_a_step_changes_all_but_the_frozen_parameters_and_their_statistics(froze
             assert bool((old == new).all()) == is_frozen(frozen, name), name
 
 
+@pytest.mark.slow
 def test_frozen_norms_normalise_by_their_running_statistics():
     images = 3 * jax.random.normal(jax.random.key(2), (4, 8, 8, 1)) + 1
     model = MODELS["resnet_tiny"](num_classes=6)

@@ -68,6 +68,7 @@ def take_steps(optimizer, params, gradients):
     return history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nesterov", [False, True], ids=["heavy ball", "nesterov"])
 @pytest.mark.parametrize(
     ("momentum", "weight_decay"), [(0.9, 0.1), (0.9, 0.0), (0.0, 0.1)], ids=str
@@ -244,6 +245,7 @@ def float32(tree):
     return jax.tree.map(np.float32, tree)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "create"),
     [
@@ -301,6 +303,7 @@ def test_lars_scales_the_rate_of_each_kernel():
     agree(lars, descend(config)[-1], params, by="NumPy float64")
 
 
+@pytest.mark.slow
 def test_lamb_scales_the_steps_of_adamw():
     config = OptimConfig(
         name="lamb", learning_rate=0.3, beta2=0.99, epsilon=1e-3, weight_decay=0.1,
@@ -355,6 +358,7 @@ OTHERS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", OTHERS)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_setting_changes_the_steps_of_the_optimizers_that_have_it(name, setting):
@@ -369,6 +373,7 @@ def test_a_setting_changes_the_steps_of_the_optimizers_that_have_it(name, settin
     assert (setting in HAVE[name]) == any(np.any(before[key] != after[key]) for key in before)
 
 
+@pytest.mark.slow
 def test_clipping_bounds_the_gradient():
     def first_step(**clips):
         config = OptimConfig(
@@ -408,6 +413,7 @@ UNITS = [(), (1,), (6,), (3, 4), (1, 5), (5, 1), (1, 1), (3, 2, 4), (1, 1, 4), (
 UNITS += [(1, 1, 1, 6), (1, 1, 3, 4), (3, 3, 2, 1), (2, 2, 2, 2, 3), (1, 1, 1, 1, 3)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
 @pytest.mark.parametrize("shape", UNITS, ids=str)
 def test_adaptive_clipping_bounds_each_unit_by_its_own_weights(shape, scale):
@@ -431,6 +437,7 @@ def test_clipping_by_the_norm_of_the_tree_at_any_scale(scale):
     properties.agree(clip_by_global_norm, got, expected, by="NumPy float64", rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
 def test_the_trust_ratio_gives_an_update_the_norm_of_its_weights(scale):
     rng = np.random.default_rng(0)
@@ -477,6 +484,7 @@ def sharpness_aware(radius, gradient, params):
     return jax.tree.map(lambda u: -u, updates)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_sharpness_aware_minimization_is_that_of_the_neighbor():
     matrix = np.array([[2.0, 0.5], [0.5, 1.0]], np.float32)
     gradient = jax.grad(lambda w: 0.5 * w @ matrix @ w)
@@ -515,6 +523,7 @@ def test_normalized_updates_have_norm_one_at_any_scale(scale):
     properties.agree(normalize, got, expected, by="NumPy float64", rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_frozen_parameters_have_no_update_and_no_state(name):
     config = OptimConfig(name=name, schedule="constant", accumulate_steps=2, clip_norm=1.0)
@@ -548,6 +557,7 @@ def test_every_optimizer_is_a_choice_of_the_config():
 
 
 # LARS changes a kernel by a thousandth of its norm per step, too little to converge here.
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(OPTIMIZERS) - {"lars"}))
 def test_every_optimizer_minimizes_a_quadratic(name):
     rate = 1.0 if name == "adagrad" else 0.05

@@ -152,12 +152,14 @@ def updates_of(name, gradient, params):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_values_are_those_of_optax(name):
     ours, theirs = updates_of(name, G, W)
     references.assert_trees_close(ours, jax.tree.map(np.float64, theirs), 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_values_differ_for_the_reason_given(name):
     ours, theirs = updates_of(name, *CASES[name].differs)

@@ -92,6 +92,7 @@ def test_a_warm_up_as_long_as_the_run_stays_below_the_peak(name):
     np.testing.assert_allclose(rates_of(schedule, range(12)), rates, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warmup_epochs", [0.0, 1.0])
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_schedule_takes_a_traced_step(name, warmup_epochs):

@@ -102,6 +102,7 @@ def plain(tmp_path_factory):
     return train_and_evaluate(tiny.config(), tmp_path_factory.mktemp("plain"))["params_sha256"]
 
 
+@pytest.mark.slow
 def test_a_profiled_run_is_the_same_run_and_says_what_took_its_time(plain, tmp_path, capsys):
     config = tiny.config(profile="2:5")  # over the end of an epoch, with its evaluation
     assert train_and_evaluate(config, tmp_path)["params_sha256"] == plain
@@ -124,6 +125,7 @@ def test_a_profiled_run_is_the_same_run_and_says_what_took_its_time(plain, tmp_p
     assert any(" backward st" in name for name in names)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_profile_and_past_it_with_none(plain, tmp_path, monkeypatch):
     class Killed(BaseException):
         pass
@@ -152,6 +154,7 @@ READERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "message"), READERS.values(), ids=READERS)
 def test_a_trace_that_cannot_be_read_costs_one_line(code, message, tmp_path, monkeypatch):
     (tmp_path / "x.xplane.pb").touch()
@@ -163,6 +166,7 @@ def test_a_trace_that_cannot_be_read_costs_one_line(code, message, tmp_path, mon
     assert line.endswith("; XProf and Perfetto can show it")
 
 
+@pytest.mark.slow
 def test_a_run_whose_trace_cannot_be_read_is_the_same_run(plain, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(_trace, "_PROGRAM", ("-c", "import os; os.abort()"))
     config = tiny.config(profile="0:1")

@@ -65,6 +65,7 @@ def best_slopes(decision, labels, sample_weight=None):
     return np.array(slopes) if decision.ndim == 1 else np.array(slopes[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_scipy_finds_the_same_slopes(classes, weighted):
@@ -81,6 +82,7 @@ def test_scipy_finds_the_same_slopes(classes, weighted):
             properties.agree(calibration_slopes, got, expected, by="SciPy", rtol=rtol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3])
 def test_probabilities_are_the_softmax_of_the_scaled_decision(classes):
     decision, _ = noisy(classes, rows=6)
@@ -95,6 +97,7 @@ def test_probabilities_are_the_softmax_of_the_scaled_decision(classes):
     properties.check(calibrated_probabilities, slopes, decision, reference=reference, by="SciPy")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3])
 def test_a_weight_counts_as_repetitions_and_the_unit_of_the_decision_makes_no_difference(classes):
     decision, labels = noisy(classes)
@@ -125,6 +128,7 @@ def test_every_slope_is_finite_and_positive_whatever_the_labels():
     assert 0 < fit(scores, right) < 1e-3 * steep.min()
 
 
+@pytest.mark.slow
 def test_an_outlier_does_not_keep_the_search_from_its_end():
     decision, labels = noisy(2)
     decision, labels = decision.copy(), np.asarray(labels)
@@ -149,6 +153,7 @@ FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnor
 SLOPES = st.floats(2.0**-60, 2.0**60, width=32)
 
 
+@pytest.mark.slow
 @given(arrays.arrays(np.float32, 5, elements=FINITE), st.tuples(SLOPES, SLOPES))
 def test_of_two_classes_the_more_probable_is_the_decided_one(decision, slopes):
     p = np.asarray(calibrated_probabilities(jnp.array(slopes, jnp.float32), jnp.array(decision)))
@@ -164,6 +169,7 @@ def test_of_several_classes_the_most_probable_is_the_decided_one(decision, slope
     np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_ties_by_rounding_go_to_the_decided_class():
     scores = jnp.array([[1.0, 1.0 + 2.0**-23, 0.0], [1.0, 1.0, 0.0]])
     p = calibrated_probabilities(jnp.array(1e-3), scores)
@@ -172,6 +178,7 @@ def test_ties_by_rounding_go_to_the_decided_class():
     assert p.argmax(-1).tolist() == [1, 0]
 
 
+@pytest.mark.slow
 def test_held_out_examples_are_described_better_than_by_the_plain_sigmoid():
     x, labels = load_breast_cancer(return_X_y=True)
     decision = cross_val_predict(SVC(C=10), scale(x), labels, cv=5, method="decision_function")

@@ -30,6 +30,7 @@ def expected(model, grid, x, y, fold):
     return np.stack([search.cv_results_[f"split{k}_test_score"] for k in range(fold.max() + 1)], 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [iris, tumours])
 def test_a_kernel_grid(data):
     x, y, fold = data()
@@ -46,6 +47,7 @@ def test_a_kernel_grid(data):
     assert place == best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [iris, tumours])
 def test_a_linear_grid(data):
     x, y, fold = data()

@@ -55,6 +55,7 @@ def example(rows=30, inputs=4):
     return np.random.default_rng(0).normal(size=(rows, inputs))
 
 
+@pytest.mark.slow
 def test_scipy_has_the_same_root():
     def inverse_root(landmarks, kernel):
         gram = PEERS[kernel][0](landmarks, landmarks)
@@ -66,6 +67,7 @@ def test_scipy_has_the_same_root():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_numpy_has_the_same_features_of_the_same_root():
     x, root = example(), np.random.default_rng(1).normal(size=(5, 5))
 
@@ -129,6 +131,7 @@ def test_the_cutoff_is_relative_to_the_largest_eigenvalue():
         references.assert_close(jnp.diag(root), expected, 1e-5)
 
 
+@pytest.mark.slow
 def test_uniform_landmarks_are_rows_each_as_often_and_once():
     x = jnp.arange(5.0)[:, None]
     keys = jax.random.split(jax.random.key(0), 4000)
@@ -138,6 +141,7 @@ def test_uniform_landmarks_are_rows_each_as_often_and_once():
     properties.agree(uniform_landmarks, shares, np.full(5, 0.6), by="theory", rtol=0.05)
 
 
+@pytest.mark.slow
 def test_pivots_have_the_probabilities_of_what_is_left_of_the_diagonal():
     x = np.random.default_rng(3).normal(size=(4, 2))
     keys = jax.random.split(jax.random.key(0), 20_000)
@@ -158,6 +162,7 @@ def test_pivots_have_the_probabilities_of_what_is_left_of_the_diagonal():
     )
 
 
+@pytest.mark.slow
 def test_pivots_find_small_groups_that_uniform_draws_miss():
     rng = np.random.default_rng(0)
     groups = [
@@ -174,6 +179,7 @@ def test_pivots_find_small_groups_that_uniform_draws_miss():
     assert pivoted < 0.05 < 5 < uniform
 
 
+@pytest.mark.slow
 def test_pivots_are_drawn_again_when_all_examples_are_explained():
     x = jnp.tile(jnp.array([[1.0, 2.0], [3.0, -1.0]]), (4, 1))
     drawn = pivoted_landmarks(jax.random.key(0), x, 5, kernel=linear)

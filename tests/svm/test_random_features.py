@@ -83,6 +83,7 @@ def test_any_leading_dimensions_are_kept(lead):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orthogonal", [False, True])
 def test_products_are_the_kernel_but_for_the_errors_of_theory(orthogonal):
     x, _ = example(rows=40)
@@ -99,6 +100,7 @@ def test_products_are_the_kernel_but_for_the_errors_of_theory(orthogonal):
     np.testing.assert_allclose(np.diag(gram), 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orthogonal", [False, True])
 def test_the_estimate_is_unbiased_and_has_the_variance_of_theory(orthogonal):
     distances = np.array([0.3, 1.0, 2.0])
@@ -129,6 +131,7 @@ def test_pairs_err_less_than_the_features_with_phases():
     assert np.mean(ours) < np.mean(theirs)
 
 
+@pytest.mark.slow
 def test_orthogonal_frequencies_are_at_right_angles_in_groups_and_of_a_normal_vectors_length():
     draw = fourier_frequencies(jax.random.key(3), 20, 96, gamma=0.5, orthogonal=True)
     for group in (draw[:, :20], draw[:, 20:40], draw[:, 40:]):
@@ -139,6 +142,7 @@ def test_orthogonal_frequencies_are_at_right_angles_in_groups_and_of_a_normal_ve
     assert scipy.stats.kstest(lengths, scipy.stats.chi(20).cdf).pvalue > 0.01
 
 
+@pytest.mark.slow
 def test_a_frequency_grows_with_the_root_of_gamma_which_may_be_mapped_over():
     def draw(gamma):
         return fourier_frequencies(jax.random.key(0), 3, 4, gamma=gamma)

@@ -71,6 +71,7 @@ KERNEL = [
 MNIST_ROWS = 20_000  # of the kernel machine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "loss"), LINEAR)
 def test_linear_machines(name, loss, monkeypatch):
     x, y, test = load(name)
@@ -108,6 +109,7 @@ def test_counts_are_proven(name, monkeypatch):
     assert (primal - bound <= 1e-4 * primal).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "C", "gamma", "tol"), KERNEL)
 def test_kernel_machines(name, C, gamma, tol):
     x, y, test = load(name)

@@ -65,6 +65,7 @@ def test_the_run_is_over_all_devices(experiment):
     assert experiment.sizes.num_steps == 12
 
 
+@pytest.mark.slow
 def test_two_devices_compute_what_one_does(experiment, steps, monkeypatch: pytest.MonkeyPatch):
     both, losses = _take(experiment, steps, 2)
     monkeypatch.setattr(jax, "devices", lambda: jax.local_devices()[:1])
@@ -80,6 +81,7 @@ def test_two_devices_compute_what_one_does(experiment, steps, monkeypatch: pytes
     _assert_close(jax.device_get(both.params), jax.device_get(alone.params), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_steps_in_one_call_are_the_same_steps(experiment, steps):
     one_by_one, losses = _take(experiment, steps, 3)
     in_one_call, other_losses = _take(experiment, steps, 3, per_call=3)
@@ -107,6 +109,7 @@ def test_every_call_from_every_step_has_a_length_that_is_compiled(experiment, pe
     assert call_lengths(sizes) == {per_call, 10 % per_call} - {0}
 
 
+@pytest.mark.slow
 def test_evaluation_counts_each_image_once(experiment, steps):
     metrics = evaluate(experiment, steps, initial_state(experiment, steps))
     assert metrics["count"] == 360  # 200 and a ragged 160
@@ -125,6 +128,7 @@ def test_seeds_differ(experiment, steps):
     assert not np.array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_the_held_out_images_are_evaluated():
     config = tiny.config(data=DataConfig(validation_size=100))
     experiment = create_experiment(config)
@@ -161,6 +165,7 @@ def test_unknown_names_are_answered_with_what_there_is():
         create_experiment(config)
 
 
+@pytest.mark.slow
 def test_the_mean_network_is_evaluated_by_statistics_of_its_own(tmp_path):
     tiny.write_set(tmp_path, train=24, test=8)
     config = tiny.config(
@@ -248,6 +253,7 @@ def test_what_does_not_go_together_is_told(changes, message):
         create_experiment(tiny.config(**{"batch_size": 100, **changes}))
 
 
+@pytest.mark.slow
 def test_an_evaluation_batch_larger_than_the_set_takes_no_more_memory():
     config = tiny.config(eval_batch_size=10**9)
     assert create_experiment(config).sizes.eval_batch_size == 360
@@ -270,6 +276,7 @@ def test_a_run_without_compilation_is_refused():
         create_experiment(tiny.config())
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_in_memory_is_refused_before_it_is_allocated(experiment, monkeypatch):
     state = memory.of_arrays(experiment.abstract_state)
     monkeypatch.setattr(memory, "of_program", lambda compiled: 1)

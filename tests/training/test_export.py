@@ -38,6 +38,7 @@ def _initial_state(experiment):
     return initial_state(experiment, jit_steps(experiment), read_weights(experiment))
 
 
+@pytest.mark.slow
 def test_the_file_holds_every_array_and_the_settings(exported):
     folder, result, _ = exported
     tensors, metadata = _safetensors_file.read(folder / "weights.safetensors")
@@ -61,6 +62,7 @@ def test_the_card_says_what_the_network_is_and_how_good(exported):
     assert json.loads(settings)["batch_size"] == 478
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_from_it_is_as_good(exported):
     folder, result, _ = exported
     experiment = create_experiment(_starting_from(folder / "weights.safetensors"))
@@ -70,6 +72,7 @@ def test_a_run_that_starts_from_it_is_as_good(exported):
     assert metrics["loss"] == pytest.approx(result["test_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_new_head_is_drawn_and_all_else_is_read(exported):
     folder, _, _ = exported
     file = folder / "weights.safetensors"
@@ -90,6 +93,7 @@ def test_a_new_head_is_drawn_and_all_else_is_read(exported):
         read_weights(create_experiment(config))
 
 
+@pytest.mark.slow
 def test_fine_tuning_leaves_what_is_frozen(exported, tmp_path):
     folder, _, _ = exported
     config = _starting_from(folder / "weights.safetensors", freeze="stem|stage1", num_epochs=1)
@@ -102,6 +106,7 @@ def test_fine_tuning_leaves_what_is_frozen(exported, tmp_path):
         assert np.array_equal(array, after[name]) == frozen, name
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_needs_the_file_no_more(exported, tmp_path):
     folder, _, _ = exported
     copy = tmp_path / "copy.safetensors"
@@ -114,6 +119,7 @@ def test_a_run_that_goes_on_needs_the_file_no_more(exported, tmp_path):
     assert again["params_sha256"] == first["params_sha256"]
 
 
+@pytest.mark.slow
 def test_a_file_that_does_not_fit_is_told_before_anything_is_written(exported, tmp_path):
     folder, _, _ = exported
     config: Config = dataclasses.replace(

@@ -16,6 +16,8 @@ from jaxml.training.loop import train_and_evaluate
 from jaxml.training.restore import restore_checkpoint
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 HELD_OUT = 37
 
 

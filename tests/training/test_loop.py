@@ -24,6 +24,8 @@ from jaxml.training.signals import Interrupted
 from tests import tiny
 from tests.training import training_calls
 
+pytestmark = pytest.mark.slow
+
 
 class Killed(BaseException):
     """Stands for a process that is gone."""

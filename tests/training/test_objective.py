@@ -33,6 +33,7 @@ ONE_LOGIT = {"sigmoid_cross_entropy", "sigmoid_focal", "hinge", "squared_hinge"}
 SUITING = {0: REAL, 2: set(LOSSES) - REAL, 7: set(LOSSES) - REAL - ONE_LOGIT}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_classes", SUITING)
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_runs_on_the_data_that_it_suits_and_refuses_the_other(name, num_classes):
@@ -70,6 +71,7 @@ def test_label_smoothing_is_for_the_softmax():
         create_objective(LossConfig(name="hinge", label_smoothing=0.2), num_classes=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["one_vs_rest", "crammer_singer", "weston_watkins"])
 def test_the_hinges_of_several_classes_may_be_squared(name):
     logits, labels = jnp.array([[2.0, 1.5, -3.0]]), jnp.array([0])

@@ -22,6 +22,8 @@ from jaxml.training.objective import BINARY_LOSSES, REGRESSION_LOSSES
 from jaxml.training.signals import Interrupted
 from tests.training import training_calls
 
+pytestmark = pytest.mark.slow
+
 COUNT = 216
 SETTINGS = {
     "optim.name": [*OPTIMIZERS],

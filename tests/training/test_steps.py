@@ -18,6 +18,8 @@ from jaxml.training.objective import create_objective
 from jaxml.training.steps import Learner, TrainState, batch_moments, eval_step, train_step
 from jaxml.types import Batch
 
+pytestmark = pytest.mark.slow
+
 MODEL = MODELS["resnet_tiny"](num_classes=6)
 KEY = jax.random.key(7)
 OBJECTIVE = create_objective(LossConfig(), num_classes=6)

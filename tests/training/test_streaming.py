@@ -28,6 +28,8 @@ from tests import tiny
 from tests.data.sources import formats
 from tests.training import training_calls
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):

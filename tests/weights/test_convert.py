@@ -260,6 +260,7 @@ def test_an_auxiliary_head_has_a_new_classifier_too():
     assert variables["params"]["auxiliary"]["dense"]["bias"][0] == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"remat": True}, {"scan": True}])
 def test_the_order_of_the_calls_is_that_of_the_network(options):
     order = order_of("resnet20v2", **options)

@@ -24,6 +24,7 @@ def network(name):
     return model, template, jax.tree.map(draw, template)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", ["native", "library"])
 @pytest.mark.parametrize("name", ["resnet20v1_keras", "resnet18"])
 def test_what_is_saved_is_what_is_loaded(name, names, tmp_path):
@@ -84,6 +85,7 @@ def of_library(name, folder):
     return safetensors.numpy.load_file(folder / "w")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "wrapper"), [("safetensors", "model.module._orig_mod."), ("pth", "model.")]
 )
@@ -96,6 +98,7 @@ def test_a_wrapped_network_is_loaded(tmp_path, ending, wrapper):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["pth", "safetensors"])
 def test_a_prefix_that_is_the_only_difference_is_told_and_can_be_set(tmp_path, ending):
     model, template, variables = network("resnet18")

@@ -88,6 +88,7 @@ def refused(path):
     return refusals.refused(_keras_file.read, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("build", "started"), [(branching, 0), (nested, 94)])
 def test_the_three_formats_are_read_as_one(keras, tmp_path, build, started):
     keras.backend.clear_session()
@@ -115,6 +116,7 @@ def test_the_three_formats_are_read_as_one(keras, tmp_path, build, started):
         ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_bfloat16_becomes_float32(keras, tmp_path, ending):
     model = branching(keras, dtype="bfloat16")
@@ -193,6 +195,7 @@ def old_place(place, version, windows):
     return "/".join([("\\" if windows else "/").join(layer), variables, number])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("windows", [False, True], ids=["posix", "windows"])
 @pytest.mark.parametrize("version", [13, 14, 15])
 @pytest.mark.parametrize("build", [branching, nested])

@@ -95,6 +95,7 @@ def test_a_name_that_acts_on_a_terminal_is_refused(tmp_path):
     assert str(error.value) == rf"{path}: the tensor name '\x1b[2J' is not printable"
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_imported():
     """Weights can be looked at without jax, torch and Keras, and h5py is asked for when needed."""
     code = "import sys, jaxml.weights; sys.exit(str({'torch', 'keras', 'h5py'} & set(sys.modules)))"

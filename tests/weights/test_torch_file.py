@@ -192,6 +192,7 @@ def test_the_wrappers_of_a_network_are_taken_away(torch, save, path):
         check(path, wanted, "state_dict")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_a_part_that_was_compiled_goes_by_its_name(torch, save, path):
     model = network(torch)
@@ -595,6 +596,7 @@ def test_a_truncated_file_is_told_wherever_it_ends(path, written):
         refused(path)
 
 
+@pytest.mark.slow
 @given(st.data())
 @pytest.mark.parametrize("written", FORMATS)
 def test_a_flipped_bit_is_told_or_harmless(tmp_path_factory, written, data):

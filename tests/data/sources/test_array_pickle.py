@@ -238,6 +238,7 @@ def test_a_pickle_that_is_cut_short_anywhere_is_refused():
 OTHER_BYTES = sorted({*(ord(opcode.code) for opcode in pickletools.opcodes), *b"\0\1\x7f\xff"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["python 2", 4, 5])
 def test_any_opcode_anywhere_is_read_or_refused(protocol):
     array = np.arange(6, dtype=np.uint8)
@@ -501,6 +502,7 @@ def state(attribute: str, value: bytes, form: str) -> bytes:
     }[form]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["dict", "slots", "both"])
 @pytest.mark.parametrize("target", REACHABLE)
 def test_no_state_that_is_built_changes_the_reader(fresh_loads, target, form):
@@ -538,6 +540,7 @@ WORDS = {
 }
 
 
+@pytest.mark.slow
 def test_no_random_program_gets_beyond_the_reader(fresh_loads):
     rng = np.random.default_rng(0)
     kinds = list(WORDS.values())
@@ -583,6 +586,7 @@ def test_sizes_beyond_the_file_are_refused(content):
     refused(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["dtype", "name", "encoding", "arguments"])
 def test_a_deeply_nested_tuple_in_the_place_of_text_is_refused(place):
     nested = b")" + b"\x85" * 50_000
@@ -610,6 +614,7 @@ def test_a_dtype_that_is_long_to_write_out_is_refused_in_few_words():
     refused(b"\x80\x02" + ascii_name("numpy", "dtype") + doubled + b"\x85R.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "key", [b")" + b"\x85" * 500_000, b")" + b"2\x86" * 64], ids=["deep", "doubled"]
 )

@@ -13,6 +13,7 @@ from jaxml.errors import InputError
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.slow
 def test_the_sets_are_read_without_importing_scikit_learn():
     code = (
         "import sys\nfrom pathlib import Path\nfrom jaxml.data import DATASETS\n"

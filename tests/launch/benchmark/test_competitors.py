@@ -45,6 +45,7 @@ def _do(name, *ways):
     return [line.split(",") for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["jaxml", "flax", "keras", "torch"])
 def test_a_competitor_does_what_it_is_asked(name):
     competitor = COMPETITORS[name]
@@ -63,6 +64,7 @@ def test_a_competitor_does_what_it_is_asked(name):
         assert _do(name, ("compile", "float32")) == [["compile", "1454", "compile"]]
 
 
+@pytest.mark.slow
 def test_a_loop_over_blocks_is_compiled_too():
     assert _do("jaxml_scan", ("compile", "float32")) == [["compile", "1454", "compile"]]
 

@@ -16,6 +16,8 @@ from launch.benchmark.competitors.plain_torch import create_model as create_torc
 from launch.benchmark.networks import NETWORKS
 from launch.benchmark.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent.parent
 
 # Shallow ones of each kind, and the deepest of them that are compared.

@@ -24,6 +24,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_the_first_step_is_seen_and_the_run_is_ended(monkeypatch, capsys):
     monkeypatch.setattr(startup, "COMMAND", (sys.executable, "-c", RUN))
     found = startup.startup(Settings(what="startup", repeats=2))

@@ -10,6 +10,8 @@ import pytest
 from launch.benchmark.task import Operation, Prepared
 from launch.benchmark.worker import Work, Worker, WorkerError
 
+pytestmark = pytest.mark.slow
+
 
 def _prepare(**calls):
     operations = {name: Operation(call, 6.0, 8.0) for name, call in calls.items()}

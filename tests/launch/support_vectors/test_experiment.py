@@ -117,6 +117,7 @@ def _reload(folder, first_index, x):
     return model.predict(test.x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "first_index"),
     [(one, first) for first in (1, 0) for one in KERNELS] + [(one, 1) for one in LINEAR],

@@ -8,6 +8,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from jaxml.svm import SVC, SVR, LinearSVC, LinearSVR, NuSVC, OneClassSVM
 
+pytestmark = pytest.mark.slow
+
 _TO_A_TOLERANCE = (
     "repeated samples have the optimum of one weighted sample only up to `tol`, and gamma depends "
     "on the unweighted variance; the check requires equal digits, and is an expected failure of "

@@ -43,6 +43,7 @@ def objective(model, x, y, *, C, loss, penalty="l2", weight=1.0):
     return size + C * (np.broadcast_to(weight, len(y))[:, None] * excess).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [digits, tumours])
 @pytest.mark.parametrize(
     ("penalty", "loss"), [("l2", "squared_hinge"), ("l2", "hinge"), ("l1", "squared_hinge")]
@@ -90,6 +91,7 @@ def test_the_intercept():
     np.testing.assert_allclose(large.intercept_, free.intercept_, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_l1_without_an_intercept():
     x, y = digits()
     ours = LinearSVC("l1", fit_intercept=False).fit(x, y)
@@ -111,6 +113,7 @@ def test_l1_with_a_scaled_intercept():
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=2e-2)
 
 
+@pytest.mark.slow
 def test_large_sparse_samples_are_solved_in_float64(monkeypatch):
     monkeypatch.setattr(_examples, "_DENSE_DENSITY", 1.0)
     x, y = digits()
@@ -158,6 +161,7 @@ def test_a_spent_budget_warns_and_the_fit_resumes():
     assert model.relative_gap_ <= 1e-4 < first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model", [LinearSVC("l2", "hinge", max_iter=2), LinearSVR(max_iter=2)], ids=["svc", "svr"]
 )
@@ -172,6 +176,7 @@ def test_a_fit_resumes_after_a_spent_budget(model):
     assert model.n_iter_ < whole.n_iter_
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["classes", "features", "rows"])
 def test_a_solution_of_other_data_is_not_reused(change):
     x, y = digits()
@@ -186,6 +191,7 @@ def test_a_solution_of_other_data_is_not_reused(change):
     assert model.objective_ == LinearSVC().fit(x, y).objective_
 
 
+@pytest.mark.slow
 def test_an_unreachable_tolerance_ends():
     x, y = digits()
     model = LinearSVC(C=1e30)
@@ -210,6 +216,7 @@ def test_a_failed_certificate_is_retried(monkeypatch):
     assert model.converged_
 
 
+@pytest.mark.slow
 def test_scikit_learn_conventions():
     x, y = digits()
     pipeline = make_pipeline(StandardScaler(), LinearSVC(max_iter=50))

@@ -39,6 +39,7 @@ def distant():
     return x, (x[:, 0] > 1e5).astype(int)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", CLASSES)
 @pytest.mark.parametrize(
     ("data", "C", "accuracy"),
@@ -81,6 +82,7 @@ def test_distant_features_are_regressed(loss, intercept):
     np.testing.assert_allclose(model.objective_, primal(model, x, y), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", ["l2", "l1"])
 def test_balanced_weights_count_repeated_samples(penalty):
     x, y = load_breast_cancer(return_X_y=True)
@@ -101,6 +103,7 @@ def test_samples_of_weight_zero_do_not_count():
         LinearSVR().fit(x, y, np.zeros(len(y)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [LinearSVC(), LinearSVC(loss="hinge"), LinearSVR()], ids=str)
 def test_nothing_is_compiled_on_a_cpu(model, caplog):
     x, y = load_wine(return_X_y=True)
@@ -128,6 +131,7 @@ def case(seed):
     return x, y, weight, LinearSVR(loss=random.choice(VALUES), epsilon=0.1, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", range(4))
 def test_coefficients_are_finite_and_gaps_are_true(block):
     for seed in range(12 * block, 12 * block + 12):

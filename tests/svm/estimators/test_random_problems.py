@@ -23,11 +23,13 @@ def check(name, seeds, dtype: Any = np.float64):
     return warned
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_small_problems_are_solved_and_their_gaps_are_true(name):
     assert check(name, range(25)) <= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_the_device_and_the_certificate_agree_with_float64(name, monkeypatch):
     monkeypatch.setattr(_solve, "_HOST_SECONDS", 0.0)

@@ -54,6 +54,7 @@ def gram_of(settings, x):
     return pairwise.pairwise_kernels(x, metric=settings["kernel"], **names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [100, 150])
 @pytest.mark.parametrize("settings", KERNELS, ids=lambda s: s["kernel"])
 def test_the_optimum_is_that_of_libsvm(settings, count):
@@ -90,6 +91,7 @@ def test_the_optimum_is_that_of_libsvm(settings, count):
         np.testing.assert_allclose(found.coef_, wanted.coef_, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_float32_is_near():
     x, y = (part[:400] for part in load_digits(return_X_y=True))
     found, wanted = SVC(C=10.0).fit(x.astype(np.float32), y), svm.SVC(C=10.0, tol=1e-6).fit(x, y)
@@ -156,6 +158,7 @@ def numpy_kernel(x, z):
     return pairwise.laplacian_kernel(x, z, gamma=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [jax_kernel, numpy_kernel])
 def test_callables_and_precomputed_matrices(kernel):
     with jax.enable_x64(True):
@@ -194,6 +197,7 @@ def test_linear_coefficients_are_for_uncentered_data(count):
     np.testing.assert_allclose(found._problem_weights().sum(0), 0, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [load_wine, load_breast_cancer])
 def test_unscaled_data_is_solved_to_the_tolerance(load):
     x, y = load(return_X_y=True)
@@ -233,6 +237,7 @@ def test_an_rbf_kernel_of_distant_clusters_keeps_its_digits():
     np.testing.assert_allclose(model.decision_function(x), output + model.intercept_, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_classes_of_very_different_sizes():
     x, labels = load_digits(return_X_y=True)
     rows = np.concatenate([np.flatnonzero(labels == 0)] + [np.flatnonzero(labels == c)[:9]
@@ -251,6 +256,7 @@ def test_sparse_data():
     )
 
 
+@pytest.mark.slow
 def test_probabilities_agree_with_predictions():
     model = SVC(probability=True, random_state=0).fit(X, Y)
     probabilities = model.predict_proba(X)
@@ -275,6 +281,7 @@ def test_the_most_probable_class_is_predicted_for_tied_votes():
     assert (by_votes != predicted).any()
 
 
+@pytest.mark.slow
 def test_samples_of_weight_zero_do_not_change_probabilities():
     x, y = X[50:], Y[50:]
     weights = np.where(np.arange(100) % 4 == 0, 0.0, 1.0)
@@ -288,6 +295,7 @@ def test_samples_of_weight_zero_do_not_change_probabilities():
     np.testing.assert_allclose(probabilities(far), probabilities(x), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_probabilities_of_a_precomputed_kernel():
     x, y = X[50:], Y[50:]
     gram = x @ x.T
@@ -298,6 +306,7 @@ def test_probabilities_of_a_precomputed_kernel():
     np.testing.assert_allclose(given, by_name, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_probabilities_with_weights_of_named_classes():
     names = np.array(["a", "b", "c"])
     model = SVC(probability=True, random_state=0, class_weight={"a": 1.0, "b": 2.0, "c": 0.5})
@@ -306,6 +315,7 @@ def test_probabilities_with_weights_of_named_classes():
     np.testing.assert_array_equal(found, numbered.fit(X, Y).predict_proba(X))
 
 
+@pytest.mark.slow
 def test_a_kernel_that_is_undefined_at_zero():
     def cosine(x, z):
         x, z = (part / jnp.linalg.norm(part, axis=1, keepdims=True) for part in (x, z))
@@ -340,6 +350,7 @@ def test_ties_are_broken_on_request():
         found.set_params(decision_function_shape="ovo").predict(grid)
 
 
+@pytest.mark.slow
 def test_pipeline_search_clone_and_pickle():
     pipeline = make_pipeline(StandardScaler(), SVC())
     search = GridSearchCV(pipeline, {"svc__C": [0.01, 10.0]}, cv=3).fit(X, Y)
@@ -387,6 +398,7 @@ def test_warm_starts_with_other_labels_begin_at_zero():
     assert model.relative_gap_ >= 0
 
 
+@pytest.mark.slow
 def test_an_interruption_warns_and_keeps_the_best_point(monkeypatch):
     monkeypatch.setattr(_solve, "_HOST_SECONDS", 0.0)
     advance, calls = _working_set.advance, []
@@ -409,6 +421,7 @@ def test_an_interruption_warns_and_keeps_the_best_point(monkeypatch):
     assert model.fit_status_ == 0
 
 
+@pytest.mark.slow
 def test_an_interruption_on_the_host_keeps_the_best_point():
     x, y = load_breast_cancer(return_X_y=True)
 
@@ -502,6 +515,7 @@ def test_balanced_class_weights_count_sample_weights_as_repetitions():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["rbf", "precomputed"])
 def test_samples_of_weight_zero_are_ignored(kernel):
     weight = np.where(np.arange(150) % 3 == 0, 0.0, 1.0)
@@ -516,6 +530,7 @@ def test_samples_of_weight_zero_are_ignored(kernel):
     np.testing.assert_allclose(found.predict_proba(x), wanted.predict_proba(there), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_probabilities_where_a_class_has_samples_of_weight_zero():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(60, 2)), np.repeat([0, 1], 30)

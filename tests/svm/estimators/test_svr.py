@@ -13,6 +13,7 @@ from tests import properties
 X, Y = (part[:200] for part in load_diabetes(return_X_y=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [{"C": 100.0, "epsilon": 1.0}, {"kernel": "linear", "C": 10.0, "epsilon": 5.0}]
 )

@@ -73,6 +73,7 @@ def _written(model, path) -> Any:
     return read_model(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize(
     "fitted",
@@ -165,6 +166,7 @@ def test_a_precomputed_kernel_keeps_its_support(tmp_path):
     assert _estimator(model, num_features=1).n_features_in_ == fitted.support_.max() + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize(
     ("settings", "solver"),

@@ -176,6 +176,7 @@ def test_blocks_concatenate_to_the_file(path, monkeypatch, rows):
     np.testing.assert_array_equal(given.x.toarray()[:, 1:10], x[:rows, :9])
 
 
+@pytest.mark.slow
 def test_reading_blocks_needs_little_memory(path, monkeypatch):
     monkeypatch.setattr(_compression, "_BLOCK", 1 << 16)
     row = b"1 " + b" ".join(b"%d:1" % i for i in range(1, 101)) + b"\n"

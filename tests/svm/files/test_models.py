@@ -491,6 +491,7 @@ def test_invalid_lines_are_rejected(path, text, old, new, problem):
     assert str(error.value).isprintable()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [C_SVC_RBF, PRECOMPUTED, L2LOSS_SVC, ONECLASS_SVM])
 def test_a_truncated_file_is_rejected(path, text):
     for length in range(len(text)):

@@ -55,6 +55,7 @@ def objective(x, signs, value):
     return signed @ np.exp(-GAMMA * distances) @ signed / 2 - value.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [8, 32, None])
 def test_working_sets_of_any_size_lead_to_the_optimum_of_libsvm(size):
     x, signs = data()
@@ -68,6 +69,7 @@ def test_working_sets_of_any_size_lead_to_the_optimum_of_libsvm(size):
     assert (found.rounds[0] == 1) == (size is None)
 
 
+@pytest.mark.slow
 def test_a_cache_of_one_working_set_is_enough():
     x, signs = data()
     memory = float(9 * ROWS * 8)
@@ -75,6 +77,7 @@ def test_a_cache_of_one_working_set_is_enough():
     np.testing.assert_allclose(found.progress.objective, reference(x, signs)[1], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_float32_reaches_a_tolerance_of_its_digits():
     x, signs = data()
     found = solve(problems(signs), x, x64=False, tolerance=1e-3, size=32)
@@ -83,6 +86,7 @@ def test_float32_reaches_a_tolerance_of_its_digits():
     np.testing.assert_allclose(found.progress.objective, reference(x, signs)[1], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_problems_of_some_groups_see_only_those():
     x, signs = data()
     order = np.argsort(signs, kind="stable")
@@ -102,6 +106,7 @@ def test_problems_of_some_groups_see_only_those():
     np.testing.assert_allclose(found.progress.objective, total, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_two_variables_per_column_solve_regression():
     x, y = load_diabetes(return_X_y=True)
     x, y = x[:ROWS] * 20, np.asarray(y)[:ROWS] / 50
@@ -128,6 +133,7 @@ def test_scores_are_minus_sign_times_gradient():
     np.testing.assert_array_equal(found.rounds, [2])
 
 
+@pytest.mark.slow
 def test_a_budget_of_rounds_can_go_on():
     x, signs = data()
     short = solve(problems(signs), x, max_rounds=3, size=8)
@@ -156,6 +162,7 @@ def test_an_interruption_keeps_what_was_reached():
     assert solve(problems(signs), x, start=found.value).converged
 
 
+@pytest.mark.slow
 def test_the_objective_never_rises():
     x, signs = data()
     seen = []
@@ -165,6 +172,7 @@ def test_the_objective_never_rises():
     assert (np.diff(values) <= 1e-12).all()
 
 
+@pytest.mark.slow
 def test_what_no_digits_can_hold_ends_nevertheless():
     x, signs = data()
     found = solve(problems(signs, C=1e4), x, x64=False, tolerance=1e-12)
@@ -201,6 +209,7 @@ def test_reports_have_the_gap_and_the_number_of_support_vectors():
     np.testing.assert_allclose(seen[-1].objective, -dual, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_what_is_no_variable_stays_zero_and_has_no_score():
     x, signs = data()
     given = problems(signs)

@@ -58,6 +58,7 @@ def test_distant_clusters_keep_the_digits_of_their_distances(distance):
     np.testing.assert_allclose(kernel.matrix(rows, rows), wanted, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_error_of_products_is_bounded(dtype):
     for features in (1, 30, 1000):

@@ -95,6 +95,7 @@ def test_moving_pairs_reaches_the_optimum(name):
     check(problem, kernel, problem.project(value), wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [1024, 32])
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_problems_as_a_whole_and_by_working_sets(name, whole, monkeypatch):

@@ -6,6 +6,8 @@ import pytest
 from jaxml.svm.estimators._fitted_kernel import KernelSamples, fit_kernel
 from jaxml.svm.kernel import DualProblems, _solve, single_group, solve
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(1)
 Z = RNG.normal(size=(200, 2))
 LABELS = np.where(np.hypot(*Z.T) > 1.18, 1.0, -1.0)

@@ -53,6 +53,7 @@ def as_jax(variables):
     return jax.tree.map(jnp.asarray, variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("two_constraints", [False, True])
 def test_pairs_lead_to_the_minimum_of_a_general_solver(two_constraints):
     kernel, linear, variables = problems(two_constraints=two_constraints)
@@ -119,6 +120,7 @@ def test_violation_is_the_largest_difference_of_scores_that_pairs_may_close(two_
         np.testing.assert_allclose(found[p], worst)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("two_constraints", [False, True])
 @pytest.mark.parametrize("size", [4, 7, SIZE])
 def test_the_chosen_are_different_and_have_the_worst_pair(two_constraints, size):
@@ -150,6 +152,7 @@ def test_thresholds_part_the_scores():
     np.testing.assert_allclose(found, [[2.0, 2.0, 1.0]])
 
 
+@pytest.mark.slow
 def test_each_constraint_has_the_threshold_of_its_own_free_variables():
     value = np.array([[0.5, 0.5, 0.5, 0.5, 0.0, 1.0]])
     score = np.array([[2.0, 2.4, 2.2, -1.0, -9.0, 9.0]])

@@ -117,6 +117,7 @@ def least(problems, x, loss, k):
     return scipy.optimize.minimize(value, np.zeros(x.shape[1] + 1), method="L-BFGS-B").fun
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("intercept", [1.0, 0.0], ids=["penalised", "free"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_optimum_is_certified(loss, intercept):
@@ -141,6 +142,7 @@ def test_problems_are_apart():
         )
 
 
+@pytest.mark.slow
 def test_examples_of_cost_zero_are_excluded():
     x, _ = digits()
     problems = problems_of("hinge")
@@ -151,6 +153,7 @@ def test_examples_of_cost_zero_are_excluded():
     np.testing.assert_allclose(one.progress.primal, other.progress.primal, rtol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "way", ["by examples", "conjugate gradients", "streamed", "sharded", "nested"]
 )
@@ -176,6 +179,7 @@ def test_every_way_ends_at_the_same_point(monkeypatch, loss, way):
     np.testing.assert_allclose(found.progress.primal, expected.progress.primal, rtol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("intercept", [1.0, 0.0], ids=["penalised", "free"])
 def test_an_l1_penalty_is_solved_and_certified(intercept):
     x, _ = digits()
@@ -189,6 +193,7 @@ def test_an_l1_penalty_is_solved_and_certified(intercept):
     assert (share > 0.4).all()  # of L2 only those of pixels that are always white
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("l1_penalty", [False, True], ids=["l2", "l1"])
 def test_a_run_that_reached_its_limit_can_be_resumed(l1_penalty):
     x, _ = digits()
@@ -247,6 +252,7 @@ def test_an_interruption_before_the_first_step_ends_the_run(monkeypatch):
     assert found.progress.steps == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("intercept", [1.0, 0.0], ids=["penalised", "free"])
 def test_some_of_many_features_are_moved_for_the_same_optimum(intercept, monkeypatch):
     x, _ = digits()
@@ -262,6 +268,7 @@ def test_some_of_many_features_are_moved_for_the_same_optimum(intercept, monkeyp
     np.testing.assert_allclose(found.progress.primal, expected.progress.primal, rtol=2e-4)
 
 
+@pytest.mark.slow
 def test_l1_of_sparse_rows_is_that_of_dense_ones(monkeypatch):
     x, _ = digits()
     problems = problems_of("squared_hinge")
@@ -270,6 +277,7 @@ def test_l1_of_sparse_rows_is_that_of_dense_ones(monkeypatch):
     check(problems, DenseExamples(jnp.asarray(x)), x, found, "squared_hinge", l1=True)
 
 
+@pytest.mark.slow
 def test_an_l1_penalty_leaves_too_many_weights(monkeypatch):
     x, _ = digits()
     monkeypatch.setattr(_l1, "_FEW_FEATURES", 16)

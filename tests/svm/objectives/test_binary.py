@@ -48,6 +48,7 @@ def problem(rows=7, features=3, seed=0):
     return x, labels, rng.uniform(0.2, 1.5, size=rows), rng
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "penalty", "bias"),
     [
@@ -67,6 +68,7 @@ def test_the_primal_is_the_penalty_and_the_weighted_sum_of_losses(loss, penalty,
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "bias"), [("hinge", "free"), ("squared_hinge", "penalized")])
 def test_the_dual_is_the_textbooks(loss, bias):
     x, labels, weight, _ = problem()
@@ -77,6 +79,7 @@ def test_the_dual_is_the_textbooks(loss, bias):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_linear_gram_matrix_is_not_needed_to_multiply_with_it():
     x, labels, weight, _ = problem()
 
@@ -89,6 +92,7 @@ def test_a_linear_gram_matrix_is_not_needed_to_multiply_with_it():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "bias"), [("hinge", "free"), ("squared_hinge", "penalized")])
 def test_the_primal_of_a_kernel_is_that_of_its_features(loss, bias):
     x, labels, weight, _ = problem()
@@ -117,6 +121,7 @@ def sides(loss, bias, alpha, gram, labels, C, **weights):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_scikit_learns_svc_is_where_primal_and_dual_meet(loss):
     x, labels, weight, _ = problem(rows=60)
@@ -158,6 +163,7 @@ def test_scikit_learns_svc_is_where_primal_and_dual_meet(loss):
     oracles.agree_that_it_closes(KERNEL_GAP, gap, above, by="scikit-learn", within=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("penalty", "bias"), [("l2", "penalized"), ("l2", "none"), ("l1", "penalized")]
 )
@@ -217,6 +223,7 @@ def test_logistic_regression_of_scikit_learn_has_no_gradient_left():
         assert np.abs(left).max() < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", BIASES)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_residual_is_0_at_the_best_alpha_and_there_only(loss, bias):
@@ -252,6 +259,7 @@ def test_the_residual_is_0_at_the_best_alpha_and_there_only(loss, bias):
 DYADIC = np.array([1.0, 0.5, 2.0, 0.25, 1.0, 0.25, 0.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", BIASES)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_gaps_and_residuals_are_those_of_their_definitions(loss, bias):
@@ -265,6 +273,7 @@ def test_gaps_and_residuals_are_those_of_their_definitions(loss, bias):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", ["free", "none"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_what_is_infeasible_is_measured(loss, bias):
@@ -294,6 +303,7 @@ def test_what_is_infeasible_is_measured(loss, bias):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", BIASES)
 def test_shrinking_counts_the_steepest_feature(bias):
     x, labels, weight, _ = problem()
@@ -366,6 +376,7 @@ def gaps(loss, bias):
     return references.plain_jit(of_points)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", BIASES)
 @pytest.mark.parametrize("loss", LOSSES)
 @given(seed=st.integers(0, 10**6), C=st.floats(0.01, 10.0))
@@ -411,6 +422,7 @@ def test_gradients_pass_the_best_intercept_by():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_dual_point_is_minus_the_slope_of_the_cost():
     _, labels, weight, rng = problem()
 
@@ -495,6 +507,7 @@ def test_dtypes_that_do_not_fit_are_told(call, message):
         call()
 
 
+@pytest.mark.slow
 def test_a_problem_is_a_pytree_of_its_arrays_and_numbers():
     problem = Classification(Y, C=2.0, loss="hinge", x=X)
     assert len(jax.tree.leaves(problem)) == 3

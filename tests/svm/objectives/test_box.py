@@ -29,6 +29,7 @@ def test_the_projection_is_the_nearest_point(seed, total, reach):
     properties.agree(box.project, nearest, expected, by="SciPy", rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_gradients_of_the_projection_are_those_of_differences():
     properties.check_gradients(
         jax.jit(lambda p: box.project(p, -jnp.ones_like(p), jnp.ones_like(p), 0.5)),

@@ -120,6 +120,7 @@ def test_votes_are_counted_and_ties_go_to_the_first():
     assert int(reductions.vote(cycle, num_classes=3)) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "squared"), [("crammer_singer", False), ("weston_watkins", True)])
 def test_the_primal_and_the_dual_are_the_textbooks(loss, squared):
     x, labels, weight, rng = problem()
@@ -137,6 +138,7 @@ def test_the_primal_and_the_dual_are_the_textbooks(loss, squared):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_crammer_and_singers_optimum_of_scikit_learn_has_a_dual_that_meets_it(fit_intercept):
     x, labels, _, _ = problem(rows=30)
@@ -154,6 +156,7 @@ def test_crammer_and_singers_optimum_of_scikit_learn_has_a_dual_that_meets_it(fi
     oracles.agree_that_it_closes(GAP, gap, above, by="scikit-learn", within=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "squared"), FORMS)
 def test_the_residual_is_0_where_primal_and_dual_meet(loss, squared):
     x, labels, _, _ = problem(rows=12)
@@ -218,6 +221,7 @@ def best_dual(x, labels, C, *, loss, squared, bias):
     return expand(found), -minus_dual(found)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "squared"), FORMS)
 def test_gaps_and_residuals_are_those_of_their_definitions(loss, squared):
     x, labels, _, rng = problem(rows=6)
@@ -254,6 +258,7 @@ def test_gaps_and_residuals_are_those_of_their_definitions(loss, squared):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "squared"), FORMS)
 def test_what_is_infeasible_is_measured(loss, squared):
     bias = "free" if squared else "none"
@@ -304,6 +309,7 @@ def gaps(loss, squared):
     return references.plain_jit(of_points)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "squared"), FORMS)
 @given(seed=st.integers(0, 10**6), C=st.floats(0.01, 10.0))
 def test_a_feasible_dual_point_bounds_every_primal_point(loss, squared, seed, C):

@@ -33,6 +33,7 @@ def problem(rows=7, seed=0):
     return x, labels, rng.uniform(0.2, 1.5, size=rows), rng
 
 
+@pytest.mark.slow
 def test_the_primals_are_the_textbooks():
     x, labels, weight, rng = problem()
     rest = np.array(0.4), weight
@@ -62,6 +63,7 @@ def nu_svr_primal(w, b, epsilon, x, targets, C, nu, weight):
     return value
 
 
+@pytest.mark.slow
 def test_the_duals_are_the_textbooks():
     x, labels, weight, _ = problem()
 
@@ -91,6 +93,7 @@ def test_the_duals_are_the_textbooks():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_scikit_learns_one_class_svm_is_where_primal_and_dual_meet():
     x, _, weight, _ = problem(rows=60)
     machine = sklearn.svm.OneClassSVM(kernel="precomputed", nu=0.3, tol=1e-9)
@@ -118,6 +121,7 @@ def test_scikit_learns_one_class_svm_is_where_primal_and_dual_meet():
     properties.agree(kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_scikit_learns_nu_svc_is_where_primal_and_dual_meet():
     x, labels, weight, _ = problem(rows=60)
     machine = sklearn.svm.NuSVC(kernel="precomputed", nu=0.3, tol=1e-10)
@@ -152,6 +156,7 @@ def test_scikit_learns_nu_svc_is_where_primal_and_dual_meet():
     properties.agree(kernel_primal, above, expected, by="NumPy float64", rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nu", [0.3, 1.0])
 def test_scikit_learns_nu_svr_is_where_primal_and_dual_meet(nu):
     x, _, weight, rng = problem(rows=60)
@@ -183,6 +188,7 @@ def test_scikit_learns_nu_svr_is_where_primal_and_dual_meet(nu):
 DYADIC = np.array([1.0, 0.5, 2.0, 0.25, 1.0, 0.25, 0.0])
 
 
+@pytest.mark.slow
 def test_gaps_and_residuals_are_those_of_their_definitions():
     x, labels, _, rng = problem()
     gram, alpha, rest = kernel(x), definitions.corners(DYADIC), (np.array(0.25), DYADIC)
@@ -267,6 +273,7 @@ def test_what_is_infeasible_is_measured():
         assert largest == set(range(len(terms(where[0]))))
 
 
+@pytest.mark.slow
 def test_quantiles_masses_and_shortfalls():
     _, _, weight, rng = problem()
     values, weight = rng.normal(size=7), np.where(np.arange(7) == 3, 0.0, weight)
@@ -324,6 +331,7 @@ def gaps():
     return references.plain_jit(of_points)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10**6), nu=st.floats(0.01, 0.3))
 def test_a_feasible_dual_point_bounds_every_primal_point(seed, nu):
     x, labels, weight, rng = problem(seed=seed)

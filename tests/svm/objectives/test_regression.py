@@ -42,6 +42,7 @@ def problem(rows=7, features=3, seed=0):
     return x, targets, rng.uniform(0.2, 1.5, size=rows), rng
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("squared", [False, True])
 def test_errors_count_from_the_edge_of_the_tube(squared):
     _, targets, _, rng = problem()
@@ -63,6 +64,7 @@ def test_errors_count_from_the_edge_of_the_tube(squared):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "bias"), [(LOSSES[0], "free"), (LOSSES[1], "penalized")])
 def test_the_primal_and_the_dual_are_the_textbooks(loss, bias):
     x, targets, weight, rng = problem()
@@ -79,6 +81,7 @@ def test_the_primal_and_the_dual_are_the_textbooks(loss, bias):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_scikit_learns_svr_is_where_primal_and_dual_meet(loss):
     x, targets, weight, _ = problem(rows=60)
@@ -116,6 +119,7 @@ def test_scikit_learns_svr_is_where_primal_and_dual_meet(loss):
     oracles.agree_that_it_closes(KERNEL_GAP, gap, above, by="scikit-learn", within=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "bias"), [(LOSSES[0], "penalized"), (LOSSES[1], "none")])
 def test_the_primal_of_scikit_learns_linear_svr_is_the_best_dual_of_scipy(loss, bias):
     x, targets, _, _ = problem(rows=20)
@@ -146,6 +150,7 @@ def test_the_primal_of_scikit_learns_linear_svr_is_the_best_dual_of_scipy(loss, 
     assert abs(gap) < 1e-6 * above
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", BIASES)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_gaps_and_residuals_are_those_of_their_definitions(loss, bias):
@@ -212,6 +217,7 @@ def gaps(loss, bias):
     return references.plain_jit(of_points)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", BIASES)
 @pytest.mark.parametrize("loss", LOSSES)
 @given(seed=st.integers(0, 10**6), C=st.floats(0.01, 10.0), epsilon=st.floats(0.0, 1.0))
