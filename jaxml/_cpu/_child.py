@@ -1,17 +1,20 @@
 """The child process of a proof: compares tiny convolutions with float64 NumPy.
 
-`python -m jaxml._cpu._child onednn` calls oneDNN. With an XLA flag as its argument, the program
-computes by XLA, which reads the flag from the environment. It prints "passed" if all values agree.
+`python -m jaxml._cpu._child onednn` calls oneDNN, and `onednn-partition` calls it on two devices.
+With an XLA flag as its argument, the program computes by XLA, which reads the flag from the
+environment. It prints "passed" if all values agree.
 """
 
 import sys
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax import lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxml._cpu import _maps, _proof
+from jaxml._cpu import _convolution, _maps, _onednn, _proof
 from jaxml._cpu._geometry import Geometry, Pads, result_shape
 
 # Largest error relative to the largest value. The sums have at most 1000 products; in float32 their
@@ -20,7 +23,7 @@ TOLERANCE = 2e-5
 
 
 class Case(NamedTuple):
-    """A convolution with its gradients; oneDNN is called without dilation and groups."""
+    """A convolution with its gradients."""
 
     images: tuple[int, int, int, int]
     window: tuple[int, int]
@@ -31,6 +34,7 @@ class Case(NamedTuple):
     groups: int = 1
 
 
+# XLA computes all cases; oneDNN is called without dilation and groups.
 CASES = [
     Case((8, 9, 8, 3), (3, 3), 16, pads=((1, 1), (1, 1))),
     Case((9, 6, 7, 16), (3, 3), 32, pads=((1, 1), (1, 1))),
@@ -44,27 +48,48 @@ CASES = [
     Case((8, 7, 6, 16), (3, 3), 32, (2, 1), ((1, 1), (0, 1)), groups=4),
     Case((8, 7, 6, 16), (3, 3), 16, (1, 1), ((1, 1), (1, 1)), groups=16),
 ]
+# Large enough for oneDNN on two devices.
+LARGE_CASES = [
+    Case((32, 16, 16, 16), (3, 3), 32, pads=((1, 1), (1, 1))),
+    Case((32, 32, 31, 16), (3, 3), 32, (2, 2), ((0, 1), (1, 1))),
+    Case((128, 16, 16, 32), (1, 1), 32),
+]
 
 
 def main(name: str) -> None:
-    """Compares all cases; exits with a message if a value is wrong."""
-    by_onednn = name == "onednn"
-    cases = [c for c in CASES if not by_onednn or (max(c.dilation) == c.groups == 1)]
-    arguments = [example(case) for case in cases]
+    """Compares the cases of a fast path; exits with a message if a value is wrong."""
+    cases, maps = CASES, xla
+    if name == _proof.ONEDNN:
+        cases, maps = [c for c in CASES if max(c.dilation) == c.groups == 1], onednn
+    elif name == _proof.PARTITION:
+        cases, maps = LARGE_CASES, primitives
+        jax.config.update("jax_num_cpu_devices", 2)
+        _proof.onednn_works = lambda devices: devices == 2  # what this process proves
+    examples = [example(case) for case in cases]
+    arguments = _on_two_devices(examples) if maps is primitives else examples
 
     @jax.jit
     def compute(arguments: Any) -> Any:
-        maps = onednn if by_onednn else xla
         return [maps(case, *arrays) for case, arrays in zip(cases, arguments, strict=True)]
 
-    results = jax.device_get(compute(arguments))
-    for case, arrays, found in zip(cases, arguments, results, strict=True):
+    program = compute.lower(arguments).compile()
+    if maps is primitives and _onednn.TARGET not in program.as_text():
+        sys.exit("the program does not call oneDNN")
+    results = jax.device_get(program(arguments))
+    for case, arrays, found in zip(cases, examples, results, strict=True):
         wanted = reference(case, *(array.astype(np.float64) for array in arrays))
         for label, got, value in zip(("value", "image", "kernel"), found, wanted, strict=True):
             error = np.max(np.abs(got - value)) / np.max(np.abs(value))
             if got.shape != value.shape or not error <= TOLERANCE:
                 sys.exit(f"wrong {label} of a convolution: relative error {error:.1e}, {case}")
     sys.stdout.write(f"{_proof.PASSED}\n")
+
+
+def _on_two_devices(examples: Any) -> Any:
+    """Shards the batches of all examples over two devices."""
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
+    batch, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (["data"], []))
+    return jax.device_put(examples, [(batch, everywhere, batch)] * len(examples))
 
 
 def example(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -88,6 +113,13 @@ def onednn(case: Case, x: Any, kernel: Any, gradient: Any) -> Any:
         _maps.image_gradient_by_onednn(gradient, kernel, geometry=geometry),
         _maps.kernel_gradient_by_onednn(x, gradient, geometry=geometry),
     )
+
+
+def primitives(case: Case, x: Any, kernel: Any, gradient: Any) -> Any:
+    """Returns the result of a convolution and both gradients, as `jaxml.layers` computes them."""
+    geometry = Geometry(case.images[1:3], case.window, case.strides, case.pads)
+    y, vjp = jax.vjp(partial(_convolution.conv_p.bind, geometry=geometry), x, kernel)
+    return y, *vjp(gradient)
 
 
 def xla(case: Case, x: Any, kernel: Any, gradient: Any) -> Any:

@@ -16,9 +16,10 @@ from jaxml._cpu._geometry import Geometry
 from jaxml._cpu._small_images import convolve_small_images
 from jaxml.types import Array
 
-# Convolutions of fewer multiplications are left to XLA: a step of small ones takes as long either
-# way, and JAX's cache of compiled programs can hold XLA's but not oneDNN's (JAX warns about it).
-# Those of ResNet-20 take 10 million with 64 images of 8x8, and 300 million with 128 of 32x32.
+# Convolutions of fewer multiplications on a device are left to XLA: a step of small ones takes as
+# long either way, and JAX's cache of compiled programs can hold XLA's but not oneDNN's (JAX warns
+# about it). Those of ResNet-20 take 10 million with 64 images of 8x8, and 300 million with 128 of
+# 32x32.
 LEAST_PRODUCTS = 2**24
 
 
@@ -51,22 +52,22 @@ def accelerate(
                 x, pads = move_excess_padding(x, window, strides, pads, dilation)
                 image: Any = x.shape[1:3]
                 geometry = Geometry(image, window, tuple(strides), tuple(pads))
-                return _conv_p.bind(x, kernel, geometry=geometry)
+                return conv_p.bind(x, kernel, geometry=geometry)
         return convolve(x, kernel, strides, pads, dilation, groups)
 
     return accelerated
 
 
-def _may_call_onednn(context: Any) -> bool:
-    """Returns whether a program may call oneDNN when it is lowered.
+def _may_call_onednn(context: Any, *, devices: int, batch: int) -> bool:
+    """Returns whether a program for a number of devices may call oneDNN when it is lowered.
 
-    Another version may load an export, and XLA cannot partition the call among devices.
+    Another version may load an export, and programs can be lowered for more devices than there are.
     """
-    module = context.module_context
     return (
-        not module.lowering_parameters.for_export
-        and getattr(module.axis_context, "num_devices", 0) == 1
-        and _proof.onednn_works()
+        not context.module_context.lowering_parameters.for_export
+        and 0 < devices <= jax.device_count()
+        and batch % devices == 0
+        and _proof.onednn_works(devices)
     )
 
 
@@ -95,10 +96,18 @@ def _create(
 
     def lower(context: Any, *arrays: Any, geometry: Geometry) -> Any:
         all_arrays = (*context.avals_in, *context.avals_out)
-        products = all_arrays[0].shape[0] * geometry.result_size * all_arrays[kernel].size
-        large = all_arrays[0].dtype == jnp.float32 and products >= max(LEAST_PRODUCTS, 1)
-        chosen = by_onednn if large and _may_call_onednn(context) else plain
-        return mlir.lower_fun(chosen, multiple_results=False)(context, *arrays, geometry=geometry)
+        batch = all_arrays[0].shape[0]
+        devices = getattr(context.module_context.axis_context, "num_devices", 0)
+        products = batch * geometry.result_size * all_arrays[kernel].size
+        large = all_arrays[0].dtype == jnp.float32 and products >= max(devices * LEAST_PRODUCTS, 1)
+        rule = mlir.lower_fun(plain, multiple_results=False)
+        if large and _may_call_onednn(context, devices=devices, batch=batch):
+            rule = mlir.lower_fun(by_onednn, multiple_results=False)
+            if devices > 1:
+                from jaxml._cpu import _partition  # imports an experimental module of JAX
+
+                rule = partial(_partition.lower, function=by_onednn, sums=kernel == 2)
+        return rule(context, *arrays, geometry=geometry)
 
     def batch(arrays: Sequence[Array], axes: Sequence[Any], *, geometry: Geometry) -> Any:
         return jax.vmap(partial(plain, geometry=geometry), in_axes=tuple(axes))(*arrays), 0
@@ -115,7 +124,7 @@ def _create(
     return primitive
 
 
-_conv_p = _create("conv_on_cpu", _maps.conv, _maps.conv_by_onednn, kernel=1)
+conv_p = _create("conv_on_cpu", _maps.conv, _maps.conv_by_onednn, kernel=1)
 _image_gradient_p = _create(
     "image_gradient_on_cpu", _maps.image_gradient, _maps.image_gradient_by_onednn, kernel=1
 )
@@ -124,17 +133,17 @@ _kernel_gradient_p = _create(
 )
 
 ad.defbilinear(
-    _conv_p,
+    conv_p,
     lambda ct, _, kernel, **geometry: _image_gradient_p.bind(ct, kernel, **geometry),
     lambda ct, x, _, **geometry: _kernel_gradient_p.bind(x, ct, **geometry),
 )
 ad.defbilinear(
     _image_gradient_p,
-    lambda ct, _, kernel, **geometry: _conv_p.bind(ct, kernel, **geometry),
+    lambda ct, _, kernel, **geometry: conv_p.bind(ct, kernel, **geometry),
     lambda ct, gradient, _, **geometry: _kernel_gradient_p.bind(ct, gradient, **geometry),
 )
 ad.defbilinear(
     _kernel_gradient_p,
     lambda ct, _, gradient, **geometry: _image_gradient_p.bind(gradient, ct, **geometry),
-    lambda ct, x, _, **geometry: _conv_p.bind(x, ct, **geometry),
+    lambda ct, x, _, **geometry: conv_p.bind(x, ct, **geometry),
 )

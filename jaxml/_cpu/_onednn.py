@@ -11,7 +11,7 @@ import jax
 from jaxml._cpu._geometry import result_shape
 from jaxml.types import Array
 
-_TARGET = "__onednn$convolution"
+TARGET = "__onednn$convolution"
 
 
 def convolve(
@@ -56,7 +56,7 @@ def convolve(
         "feature_groups": "1",
     }
     call = jax.ffi.ffi_call(
-        _TARGET,
+        TARGET,
         jax.ShapeDtypeStruct((x.shape[0], *result, kernel.shape[-1]), x.dtype),
         custom_call_api_version=1,
         legacy_backend_config=json.dumps({"onednn_conv_config": config}),

@@ -32,6 +32,9 @@ LIMIT_S = 120.0
 FAILURE_LASTS_S = 24 * 3600.0
 _PROGRAM = ("-m", "jaxml._cpu._child")
 PASSED = "passed"  # a word in the output of a child
+# The fast paths that are not XLA flags, and their names in messages.
+ONEDNN, PARTITION = "onednn", "onednn-partition"
+NAMES = {ONEDNN: "oneDNN convolution", PARTITION: "oneDNN convolution on several devices"}
 # Properties of a CPU in /proc/cpuinfo that select the instructions of a program.
 _CPU = re.compile(
     r"(vendor_id|cpu family|model|model name|stepping|flags|Features|CPU \w+)\s*:.*", re.ASCII
@@ -58,9 +61,16 @@ def onednn_applies() -> bool:
     return sys.platform == "linux" and platform.machine() == "x86_64"
 
 
-def onednn_works() -> bool:
-    """Returns whether oneDNN's convolution is switched on and works here; tries it once."""
-    return _switches.is_on(_switches.ONEDNN) and onednn_applies() and not outcome("onednn").reason
+def onednn_works(devices: int = 1) -> bool:
+    """Returns whether oneDNN's convolution is switched on and works here; tries it once.
+
+    Args:
+      devices: number of devices of the program.
+    """
+    if not (_switches.is_on(_switches.ONEDNN) and onednn_applies()):
+        return False
+    names = [ONEDNN] if devices == 1 else [ONEDNN, PARTITION]
+    return all(not outcome(name).reason for name in names)
 
 
 def flag_works(flag: str) -> bool:
@@ -69,7 +79,7 @@ def flag_works(flag: str) -> bool:
 
 
 def outcome(name: str) -> Outcome:
-    """Returns the outcome of a fast path, "onednn" or an XLA flag; logs a line if it failed."""
+    """Returns the outcome of a fast path, of `NAMES` or an XLA flag; logs a line if it failed."""
     with _lock:  # programs may be lowered concurrently
         return _outcome(name)
 
@@ -100,7 +110,7 @@ def _outcome(name: str) -> Outcome:
     if found.reason:
         _logger.warning(
             "%s is not used, programs are slower: %s; `python -m launch.doctor` explains",
-            "oneDNN" if name == "onednn" else name,
+            NAMES.get(name, name),
             found.reason,
         )
     return found

@@ -15,7 +15,8 @@ def report(*, again: bool = False) -> Iterator[tuple[str, str]]:
     onednn = _off(_switches.ONEDNN)
     if not _proof.onednn_applies():
         onednn = "off: jaxlib contains oneDNN only on Linux for x86-64"
-    yield "oneDNN convolution", onednn or _state("onednn", again=again)
+    for path, name in _proof.NAMES.items():
+        yield name, onednn or _state(path, again=again)
     flags_off = _off(_switches.XLA_FLAGS)
     if _tuning.has_accelerator():
         flags_off = "off: JAX has a plugin for an accelerator"

@@ -18,7 +18,7 @@ UNKNOWN = "--xla_no_such_flag=1"
 # Programs of a child that simulate other builds of jaxlib.
 WITHOUT_CALL = """
 from jaxml._cpu import _child, _onednn
-_onednn._TARGET = "__no_such_target"
+_onednn.TARGET = "__no_such_target"
 _child.CASES = _child.CASES[:1]
 _child.main("onednn")
 """
