@@ -4,12 +4,14 @@ Training ResNet-20 v1 with batches of 128 on 2 cores, next to plain Flax Linen, 
 with jax 0.10.2 and 2.07 times with jax 0.12.0.1. Without this package it is 1.2 times as fast.
 
 - `accelerate` lets convolutions call oneDNN, which jaxlib for x86 contains but XLA does not call.
+  In a program for several devices, each device convolves its part of the batch.
 - `tune` sets XLA flags, and makes the C library keep freed memory.
 
 oneDNN's call and the flags are not part of any stable interface, so each must prove itself on the
 machine before it is used: once per build of jaxlib and model of CPU, a child process compares tiny
 convolutions and their gradients with float64 NumPy. oneDNN proves itself when the first large
-convolution is compiled, the flags before a launcher starts JAX. The outcomes are cached in
+convolution is compiled, once more when the first one for several devices is, and the flags before a
+launcher starts JAX. The outcomes are cached in
 `$XDG_CACHE_HOME/jaxml/cpu` (see `_proof`), and `python -m launch.doctor` shows them. A fast path
 that fails is not used, and one line is logged. `config.cpu` and the environment variables
 `JAXML_ONEDNN=0` and `JAXML_XLA_FLAGS=0` switch them off.

@@ -73,7 +73,7 @@ def main(name: str) -> None:
         return [maps(case, *arrays) for case, arrays in zip(cases, arguments, strict=True)]
 
     program = compute.lower(arguments).compile()
-    if maps is primitives and _onednn.TARGET not in program.as_text():
+    if maps is primitives and _onednn.TARGET not in str(program.as_text()):
         sys.exit("the program does not call oneDNN")
     results = jax.device_get(program(arguments))
     for case, arrays, found in zip(cases, examples, results, strict=True):

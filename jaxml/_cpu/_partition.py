@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, Self
 import jax
 import numpy as np
 from jax import lax
-from jax.core import ShapedArray
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.interpreters import mlir
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
@@ -86,10 +85,9 @@ def lower(
     module = module.replace(
         axis_context=dataclasses.replace(module.axis_context, device_assignment=devices)
     )
-    avals = [ShapedArray(aval.shape, aval.dtype) for aval in context.avals_in]
     call = _partitioned(partial(function, **settings), sums=sums)
     rule = mlir.lower_fun(call, multiple_results=False)
-    return rule(context.replace(module_context=module, avals_in=avals), *arrays)
+    return rule(context.replace(module_context=module), *arrays)
 
 
 def _partitioned(function: Callable[..., Array], *, sums: bool) -> Callable[..., Array]:

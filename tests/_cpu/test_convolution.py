@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import PartitionSpec
 
 from jaxml import _cpu
 from jaxml._cpu import _convolution, _maps, _proof
@@ -15,17 +14,6 @@ from jaxml.layers import conv
 from tests import references
 
 pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="oneDNN is for CPUs")
-
-
-@pytest.fixture
-def any_size(monkeypatch):
-    """Small convolutions call oneDNN, too; such programs cannot be kept."""
-    monkeypatch.setattr(_convolution, "LEAST_PRODUCTS", 0)
-    jax.config.update("jax_enable_compilation_cache", False)
-    compilation_cache.reset_cache()
-    yield
-    jax.config.update("jax_enable_compilation_cache", True)
-    compilation_cache.reset_cache()
 
 
 def example(shape, window, out=4, dtype=np.float32):
@@ -182,16 +170,6 @@ def test_small_convolutions_and_their_gradients_are_for_xla():
     least = _convolution.LEAST_PRODUCTS // (8 * 8 * 3 * 3 * 16 * 32)
     assert calls(least) == 0
     assert calls(least + 1) > 1
-
-
-@pytest.mark.usefixtures("any_size")
-def test_a_program_for_many_devices_does_not_call_it():
-    x, kernel = example((2, 5, 5, 3), (3, 3))
-    mesh = jax.make_mesh((2,), ("data",))
-    parts = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data")))
-    everywhere = jax.device_put(kernel, NamedSharding(mesh, PartitionSpec()))
-    assert "onednn" not in lowered(parts, everywhere)
-    references.assert_close(conv(parts, everywhere), conv(*map(jnp.asarray, (x, kernel))), 1e-6)
 
 
 @pytest.mark.usefixtures("any_size")

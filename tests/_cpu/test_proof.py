@@ -22,6 +22,26 @@ _onednn.TARGET = "__no_such_target"
 _child.CASES = _child.CASES[:1]
 _child.main("onednn")
 """
+WITHOUT_PARTITIONING = """
+import sys
+sys.modules["jax.experimental.custom_partitioning"] = None
+from jaxml._cpu import _child, _proof
+_child.LARGE_CASES = _child.LARGE_CASES[:1]
+_child.main(_proof.PARTITION)
+"""
+PARTITIONED_BY_XLA = """
+from jaxml._cpu import _child, _convolution, _proof
+_child.LARGE_CASES = _child.LARGE_CASES[:1]
+_convolution.LEAST_PRODUCTS *= 10
+_child.main(_proof.PARTITION)
+"""
+WITHOUT_SUM = """
+from jax import lax
+from jaxml._cpu import _child, _partition, _proof
+_child.LARGE_CASES = _child.LARGE_CASES[:1]
+lax.psum = lambda value, *_, **__: value
+_child.main(_proof.PARTITION)
+"""
 WRONG = """
 from jaxml._cpu import _child, _onednn
 convolve = _onednn.convolve
@@ -87,7 +107,7 @@ def test_a_jaxlib_without_the_call(monkeypatch, caplog):
         assert not _proof.onednn_works()
         assert not _proof.onednn_works()
     (line,) = caplog.messages
-    assert line.startswith("oneDNN is not used, programs are slower: the child process ended with")
+    assert line.startswith("oneDNN convolution is not used, programs are slower: the child process")
     assert "__no_such_target" in line
     assert "\n" not in line
 
@@ -98,6 +118,32 @@ def test_a_jaxlib_whose_call_computes_wrong_values(monkeypatch, error):
     simulate(monkeypatch, WRONG.format(error=error))
     reason = _proof.outcome("onednn").reason
     assert "wrong value of a convolution: relative error" in reason
+
+
+def test_the_installed_jax_partitions_it():
+    if not _proof.onednn_applies():
+        pytest.skip("oneDNN is in the builds for Linux on x86-64")
+    assert _proof.outcome(_proof.PARTITION).reason == ""
+    assert _proof.onednn_works(devices=2)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (WITHOUT_PARTITIONING, "jax.experimental.custom_partitioning"),
+        (PARTITIONED_BY_XLA, "the program does not call oneDNN"),
+        (WITHOUT_SUM, "wrong kernel of a convolution: relative error"),
+    ],
+)
+def test_a_jax_that_does_not_partition_it(monkeypatch, caplog, code, reason):
+    _proof._write(_proof.ONEDNN, _proof.Outcome("", time.time()))
+    simulate(monkeypatch, code)
+    with caplog.at_level(logging.WARNING, "jaxml"):
+        assert not _proof.onednn_works(devices=2)
+    (line,) = caplog.messages
+    assert line.startswith("oneDNN convolution on several devices is not used")
+    assert reason in line
+    assert _proof.onednn_works()
 
 
 @pytest.mark.slow
@@ -239,7 +285,7 @@ def test_the_report_shows_each_path_and_tries_again(children, monkeypatch):
     monkeypatch.setattr(_tuning, "has_accelerator", lambda: False)
     states = dict(_cpu.report())
     count = children.count
-    assert len(states) == 1 + len(_tuning.XLA_OPTIONS)
+    assert len(states) == 2 + len(_tuning.XLA_OPTIONS)
     assert all(state.startswith("on (") for name, state in states.items() if name[0] == "-")
     list(_cpu.report())
     assert children.count == count
