@@ -11,10 +11,9 @@ oneDNN's call and the flags are not part of any stable interface, so each must p
 machine before it is used: once per build of jaxlib and model of CPU, a child process compares tiny
 convolutions and their gradients with float64 NumPy. oneDNN proves itself when the first large
 convolution is compiled, once more when the first one for several devices is, and the flags before a
-launcher starts JAX. The outcomes are cached in
-`$XDG_CACHE_HOME/jaxml/cpu` (see `_proof`), and `python -m launch.doctor` shows them. A fast path
-that fails is not used, and one line is logged. `config.cpu` and the environment variables
-`JAXML_ONEDNN=0` and `JAXML_XLA_FLAGS=0` switch them off.
+launcher starts JAX. The outcomes are cached in `$XDG_CACHE_HOME/jaxml/cpu` (see `_proof`), and
+`python -m launch.doctor` shows them. A fast path that fails is not used, and one line is logged.
+`config.cpu` and the environment variables `JAXML_ONEDNN=0` and `JAXML_XLA_FLAGS=0` switch them off.
 
 Delete this package when XLA's own convolutions on a CPU are as fast, which
 `python -m launch.bench --peers=plain_flax` shows with both variables set to 0 and without. Remove

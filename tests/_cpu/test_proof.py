@@ -120,6 +120,7 @@ def test_a_jaxlib_whose_call_computes_wrong_values(monkeypatch, error):
     assert "wrong value of a convolution: relative error" in reason
 
 
+@pytest.mark.slow
 def test_the_installed_jax_partitions_it():
     if not _proof.onednn_applies():
         pytest.skip("oneDNN is in the builds for Linux on x86-64")
@@ -127,6 +128,7 @@ def test_the_installed_jax_partitions_it():
     assert _proof.onednn_works(devices=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
