@@ -21,6 +21,13 @@ from tests import references
 # Every public function and class of these modules must be in the record.
 MODULES = [
     "jaxml.activations",
+    "jaxml.data.augment._color",
+    "jaxml.data.augment._crop",
+    "jaxml.data.augment._erase",
+    "jaxml.data.augment._filter",
+    "jaxml.data.augment._mix",
+    "jaxml.data.augment._policies",
+    "jaxml.data.augment._warp",
     "jaxml.initializers",
     "jaxml.layers",
     "jaxml.losses",
