@@ -16,7 +16,9 @@ def get_config() -> Config:
         batch_size=128,
         num_epochs=164,
         model=ModelConfig(name="resnet20v1"),
-        data=DataConfig(name="cifar10", normalization="per_channel", crop_padding=4, flip=True),
+        data=DataConfig(
+            name="cifar10", normalization="per_channel", augment=("crop:padding=4", "flip")
+        ),
         optim=OptimConfig(
             learning_rate=0.1,
             momentum=0.9,

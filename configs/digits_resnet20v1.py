@@ -16,7 +16,7 @@ def get_config() -> Config:
         num_epochs=30,
         eval_every_epochs=5,
         model=ModelConfig(name="resnet20v1"),
-        data=DataConfig(name="digits", normalization="per_image", crop_padding=1),
+        data=DataConfig(name="digits", normalization="per_image", augment=("crop:padding=1",)),
         optim=OptimConfig(
             learning_rate=0.1,
             nesterov=True,

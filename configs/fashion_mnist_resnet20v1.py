@@ -14,5 +14,5 @@ def get_config() -> Config:
     config = mnist_resnet20v1.get_config()
     config.num_epochs = 10
     config.data.name = "fashion_mnist"
-    config.data.flip = True
+    config.data.augment = (*config.data.augment, "flip")
     return config

@@ -16,7 +16,7 @@ def get_config() -> Config:
     config.batch_size = 128
     config.num_epochs = 1
     config.eval_every_epochs = 1
-    config.data = DataConfig(name="mnist", normalization="per_channel", crop_padding=2)
+    config.data = DataConfig(name="mnist", normalization="per_channel", augment=("crop:padding=2",))
     config.optim.weight_decay = 5e-4
     config.optim.warmup_epochs = 0.1
     return config

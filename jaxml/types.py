@@ -25,7 +25,7 @@ class Batch(NamedTuple):
 
     Attributes:
       inputs: raw images `[batch, height, width, channels]` or features `[batch, features]`.
-      targets: integer labels or real values, `[batch]`.
+      targets: integer labels or real values, `[batch]`, or probabilities `[batch, classes]`.
     """
 
     inputs: Array

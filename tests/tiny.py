@@ -18,7 +18,7 @@ def config(**changes: Any) -> Config:
         num_epochs=4,
         eval_batch_size=200,
         model=ModelConfig(name="resnet_tiny"),
-        data=DataConfig(name="digits", crop_padding=1),
+        data=DataConfig(name="digits", augment=("crop:padding=1",)),
         optim=OptimConfig(learning_rate=0.05, schedule="cosine"),
     )
     return dataclasses.replace(settings, **changes)

@@ -18,6 +18,7 @@ _KINDS: dict[Any, str] = {
     str: "a non-empty string",
     tuple[float, ...]: "a tuple of floats",
     tuple[int, ...]: "a tuple of ints",
+    tuple[str, ...]: "a tuple of non-empty strings",
 }
 _BOUNDS = {"low": ">=", "above": ">", "high": "<=", "below": "<"}
 

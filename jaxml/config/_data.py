@@ -32,13 +32,13 @@ class DataConfig(Settings):
         "training set.",
         choices=("per_image", "per_channel", "unit", "min_max", "pca", "zca"),
     )
-    crop_padding: int = setting(
-        0,
-        "Number of zeros padded to each side of a training image before a random crop of the "
-        "original size.",
-        low=0,
+    augment: tuple[str, ...] = setting(
+        (),
+        "Augmentations of training images, one after the other: names of "
+        "jaxml.data.augment.AUGMENTATIONS, each with parameters of the function, such as "
+        "crop:padding=4,flip,random_erasing:probability=0.25:fill=noise. mixup and cutmix mix the "
+        "labels too; the training accuracy then counts the class with the largest part.",
     )
-    flip: bool = setting(False, "Flips training images left-right with probability 1/2.")
     image_column: str = setting(
         "image", "Column, feature or array of a source that holds the images."
     )

@@ -1,15 +1,20 @@
 """Checks of a config against its data, its model and the devices."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import jax
+import jax.numpy as jnp
 
-from jaxml.config import Config, DataConfig, parse_steps
+from jaxml.config import Config, parse_steps
+from jaxml.data import augment
+from jaxml.data.augment import Augmentation
 from jaxml.errors import InputError
 from jaxml.io import memory
 from jaxml.optim import is_frozen
-from jaxml.types import PyTree
+from jaxml.training.objective import SOFT_LABEL_LOSSES
+from jaxml.types import Array, PyTree
 
 MAX_STEPS = 2**31 - 1  # the step is an int32
 
@@ -59,21 +64,50 @@ def check_num_steps(config: Config, num_steps: int) -> None:
         )
 
 
-def check_augmentation(config: DataConfig, input_shape: tuple[int, ...]) -> None:
-    """Checks that augmentation is off for features, and that crops are smaller than images."""
-    if len(input_shape) != 3:
-        for name, off in (("crop_padding", 0), ("flip", False)):
-            if (value := getattr(config, name)) != off:
-                raise InputError(
-                    f"config.data.{name} must be {off} for {config.name}, which has no images, "
-                    f"got {value}"
-                )
-    elif config.crop_padding and config.crop_padding >= min(input_shape[:2]):
-        height, width = input_shape[:2]
+def check_augmentations(
+    config: Config, augmentations: Sequence[Augmentation], example: jax.ShapeDtypeStruct
+) -> None:
+    """Checks augmentations against the loss and the images.
+
+    Args:
+      config: names the data set and the loss.
+      augmentations: the augmentations.
+      example: shape and dtype of one training example, `[1, ...]`.
+    """
+    data, loss = config.data, config.loss.name
+    if augmentations and len(example.shape) != 4:
         raise InputError(
-            f"config.data.crop_padding must be less than the height and width of the images, "
-            f"{height}x{width}, got {config.crop_padding}"
+            f"config.data.augment must be () for {data.name}, which has no images, "
+            f"got {data.augment}"
         )
+    for augmentation in augmentations:
+        if augmentation.name in augment.MIXING and loss not in SOFT_LABEL_LOSSES:
+            raise InputError(
+                f"config.data.augment must not mix labels unless config.loss.name is one of "
+                f"{', '.join(SOFT_LABEL_LOSSES)}, got {augmentation} with {loss}"
+            )
+        height, width = example.shape[1:3]
+        padding = dict(augmentation.parameters).get("padding", 0)
+        if augmentation.name == "crop" and int(padding) >= min(height, width):
+            raise InputError(
+                "config.data.augment must pad crops by less than the height and width of the "
+                f"images, {height}x{width}, got {augmentation}"
+            )
+        try:
+            jax.eval_shape(partial(_apply_one, augmentation), example)
+        except (TypeError, ValueError) as error:
+            shape = "x".join(map(str, example.shape[1:]))
+            raise InputError(
+                f"config.data.augment must suit {shape} images, got {augmentation}: {error}"
+            ) from None
+
+
+def _apply_one(augmentation: Augmentation, images: Array) -> augment.Examples:
+    number, key = jnp.zeros((1,), jnp.int32), jax.random.key(0)
+    examples = augment.Examples(images, number, number)
+    return augment.apply(
+        [augmentation], [key], examples, run_key=key, epoch=jnp.int32(0), num_classes=2
+    )
 
 
 @contextlib.contextmanager

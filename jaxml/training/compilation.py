@@ -179,10 +179,9 @@ def _train_steps(
 
     def body(state: TrainState, batch: Batch | None) -> tuple[TrainState, Metrics]:
         index = state.step % experiment.sizes.steps_per_epoch
-        step_key = jax.random.fold_in(key, state.step)
         if batch is None:
             batch = _take_batch(experiment, data, order, index)
-        dropout_key, batch = augment_batch(experiment, batch, step_key)
+        dropout_key, batch = augment_batch(experiment, batch, order, key, state.step)
         sums = jax.tree.map(
             lambda total, zero: jnp.where(index == 0, zero, total),
             state.metrics,
@@ -200,16 +199,38 @@ def _take_batch(experiment: Experiment, data: Batch, order: Array, index: Array)
     return pipeline.take_batch(data, order, index, batch_size=experiment.sizes.batch_size)
 
 
-def augment_batch(experiment: Experiment, batch: Batch, key: Key) -> tuple[Key, Batch]:
-    """Returns a key for dropout, and the augmented batch, sharded over the devices."""
-    images, targets = lax.with_sharding_constraint(batch, experiment.sharded)
-    crop_key, flip_key, dropout_key = jax.random.split(key, 3)
-    config = experiment.config.data
-    if config.crop_padding:
-        images = augment.random_crop(crop_key, images, padding=config.crop_padding)
-    if config.flip:
-        images = augment.random_flip(flip_key, images)
-    return dropout_key, Batch(images, targets)
+def augment_batch(
+    experiment: Experiment, batch: Batch, order: Array, key: Key, step: Array
+) -> tuple[Key, Batch]:
+    """Augments a training batch.
+
+    Args:
+      experiment: provides the augmentations.
+      batch: the batch.
+      order: the order of its epoch.
+      key: PRNG key of the steps of the run.
+      step: index of the step.
+
+    Returns:
+      A key for dropout, and the augmented batch, sharded over the devices.
+    """
+    batch = lax.with_sharding_constraint(batch, experiment.sharded)
+    augmentations, sizes = experiment.augmentations, experiment.sizes
+    keys = jax.random.split(jax.random.fold_in(key, step), max(3, len(augmentations) + 1))
+    first, second, dropout_key, *others = keys  # the third for any number of augmentations
+    if not augmentations:
+        return dropout_key, batch
+    start = step % sizes.steps_per_epoch * sizes.batch_size
+    indices = lax.dynamic_slice_in_dim(order, start, sizes.batch_size)
+    images, targets, _ = augment.apply(
+        augmentations,
+        [first, second, *others][: len(augmentations)],
+        augment.Examples(*batch, indices),
+        run_key=jax.random.fold_in(key, _validation.MAX_STEPS),  # differs from those of all steps
+        epoch=step // sizes.steps_per_epoch,
+        num_classes=experiment.learner.objective.num_classes,
+    )
+    return dropout_key, lax.with_sharding_constraint(Batch(images, targets), experiment.sharded)
 
 
 def _evaluate_batch(
@@ -229,10 +250,9 @@ def _batch_moments(
     experiment: Experiment, state: TrainState, data: Batch, order: Array, index: Array, key: Key
 ) -> PyTree:
     """Computes the batch-normalization statistics of one training batch of an epoch."""
-    step_key = jax.random.fold_in(key, index)
     if experiment.streamed:
         batch = jax.tree.map(lambda array: array[0], data)
     else:
         batch = _take_batch(experiment, data, order, index)
-    dropout_key, batch = augment_batch(experiment, batch, step_key)
+    dropout_key, batch = augment_batch(experiment, batch, order, key, index)
     return batch_moments(dropout_key, experiment.learner, state, batch)

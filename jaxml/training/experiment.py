@@ -21,6 +21,7 @@ from jaxml.data import (
     Images,
     Split,
     StreamedDataset,
+    augment,
     digests,
     fitting_sample,
     load_dataset,
@@ -82,6 +83,7 @@ class Experiment:
       learner: model, objective, optimizer and averaging.
       schedule: learning rate at each step.
       normalizer: input normalization, fitted on the training set.
+      augmentations: augmentations of training batches, in order.
       keys: PRNG keys.
       train_data: the training set, replicated over the devices; empty if it is streamed.
       eval_data: the evaluation set, padded to a multiple of the evaluation batch; empty if it is
@@ -102,6 +104,7 @@ class Experiment:
     learner: Learner
     schedule: optax.Schedule
     normalizer: Normalizer
+    augmentations: tuple[augment.Augmentation, ...]
     keys: Keys
     train_data: Batch
     eval_data: Batch
@@ -146,6 +149,7 @@ def create_experiment(config: Config) -> Experiment:
         raise InputError("JAX_DISABLE_JIT must be 0, got 1: the steps are compiled")
     _cpu.configure(onednn=config.cpu.onednn)
     create_model(config.model, num_classes=1)  # reports errors before the data are read
+    augmentations = tuple(map(augment.parse, config.data.augment))
     dataset = load_dataset(config.data, seed=config.seed)
     data_digests = digests(dataset)
     if isinstance(dataset, Dataset):
@@ -167,12 +171,12 @@ def create_experiment(config: Config) -> Experiment:
     else:
         train_data = eval_data = Batch(*map(jax.numpy.zeros, (0, 0)))
     example_shape = dataset.train.inputs.shape[1:]
-    _validation.check_augmentation(config.data, example_shape)
 
     def create_state(key: Key, normalizer: Normalizer) -> TrainState:
         return TrainState.create(key, learner, normalizer, example_shape)
 
     example = jax.ShapeDtypeStruct((1, *example_shape), dataset.train.inputs.dtype)
+    _validation.check_augmentations(config, augmentations, example)
     input_shape = jax.eval_shape(normalizer.apply, example).shape[1:]
     with _validation.input_shape_errors(config, input_shape):
         state = jax.eval_shape(create_state, keys.init, normalizer)
@@ -184,6 +188,7 @@ def create_experiment(config: Config) -> Experiment:
         learner=learner,
         schedule=schedule,
         normalizer=normalizer,
+        augmentations=augmentations,
         keys=keys,
         train_data=train_data,
         eval_data=eval_data,

@@ -55,8 +55,8 @@ def inspect_batch(workdir: Path, step: int) -> tuple[list[ShownExample], np.ndar
         batch = Batch(*(array[0] for array in taken))
     else:
         batch = Batch(*(array[chosen] for array in taken))
-    augment = jax.jit(lambda batch, key: augment_batch(experiment, batch, key)[1].inputs)
-    inputs = np.asarray(augment(batch, jax.random.fold_in(keys.step, step)))
+    augment = jax.jit(lambda *arguments: augment_batch(experiment, *arguments)[1].inputs)
+    inputs = np.asarray(augment(batch, order, keys.step, experiment.replicate(step)))
     labels = [_label(experiment, target) for target in np.asarray(batch.targets)]
     if experiment.streamed is None:
         examples = map(ShownExample, chosen.tolist(), labels)

@@ -20,6 +20,7 @@ Loss = Callable[[Array, Array], Array]
 BINARY_LOSSES = ("sigmoid_cross_entropy", "sigmoid_focal", "hinge", "squared_hinge")
 REGRESSION_LOSSES = ("squared_error", "absolute_error", "huber")
 SMOOTHED_LOSSES = ("softmax_cross_entropy", "softmax_focal", "sigmoid_cross_entropy")
+SOFT_LABEL_LOSSES = ("softmax_cross_entropy", "softmax_focal")
 SQUARED_LOSSES = ("one_vs_rest_hinge", "crammer_singer_hinge", "weston_watkins_hinge")
 
 
@@ -47,6 +48,11 @@ class Objective(NamedTuple):
     def outputs(self, raw: Array) -> Array:
         """Converts the model's output `[batch, num_outputs]` to the shape that the loss takes."""
         return raw if self.metrics is ClassificationMetrics else jnp.squeeze(raw, -1)
+
+    def labels(self, targets: Array) -> Array:
+        """Returns the targets for the metrics: the most probable class of soft labels."""
+        soft = self.metrics is ClassificationMetrics and targets.ndim == 2
+        return jnp.argmax(targets, axis=-1) if soft else targets
 
     def penalty(self, params: PyTree) -> Array:
         """Computes the penalty that is added to the mean loss."""

@@ -115,7 +115,8 @@ def train_step(
     average, variables = learner.averaging.update(
         state.average, state.step + 1, {"params": params, "batch_stats": batch_stats}
     )
-    metrics = learner.objective.metrics.from_batch(losses, outputs, batch.targets)
+    labels = learner.objective.labels(batch.targets)
+    metrics = learner.objective.metrics.from_batch(losses, outputs, labels)
     state = state.replace(
         step=state.step + 1,
         params=variables["params"],

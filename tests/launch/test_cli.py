@@ -32,7 +32,7 @@ def test_settings_are_parsed_by_their_types(parse):
     config = parse(
         "--config.seed=3",
         "--config.optim.learning_rate=1e-2",
-        "--config.data.flip",
+        "--config.model.zero_init",
         "--noconfig.optim.nesterov",
         "--config.optim.step_boundaries=(0.25, 0.5)",
         "--config.data.dir",
@@ -41,10 +41,25 @@ def test_settings_are_parsed_by_their_types(parse):
     assert isinstance(config, Config)
     assert config.seed == 3
     assert config.optim.learning_rate == 0.01
-    assert config.data.flip is True
+    assert config.model.zero_init is True
     assert config.optim.nesterov is False
     assert config.optim.step_boundaries == (0.25, 0.5)
     assert config.data.dir == "some/where"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("crop:padding=4,flip", ("crop:padding=4", "flip")),
+        ("flip", ("flip",)),
+        ("", ()),
+        ("()", ()),
+        ("('crop:padding=4', 'flip')", ("crop:padding=4", "flip")),
+    ],
+)
+def test_words_need_no_quotes(parse, given, expected):
+    config = parse(f"--config.data.augment={given}")["config"].value
+    assert config.data.augment == expected
 
 
 @pytest.mark.parametrize(
@@ -72,7 +87,10 @@ def test_a_setting_is_unset_by_none(parse, tmp_path, name, given):
 
 
 def test_a_setting_that_is_required_cannot_be_none(parse):
-    for name, wanted in (("seed", "an int >= 0 and <= 4294967295"), ("data.flip", "true or false")):
+    for name, wanted in (
+        ("seed", "an int >= 0 and <= 4294967295"),
+        ("data.stream", "true or false"),
+    ):
         with pytest.raises(InputError, match=rf"^config.{name} must be {wanted}, got 'None'$"):
             parse(f"--config.{name}=None")
 
@@ -100,8 +118,8 @@ def test_another_recipe_is_taken_by_its_path(parse):
             "config.optim.learning_rate must be a float > 0, got 'fast'",
         ),
         (
-            ["--config.data.flip=perhaps"],
-            "config.data.flip must be true or false, got 'perhaps'",
+            ["--config.data.stream=perhaps"],
+            "config.data.stream must be true or false, got 'perhaps'",
         ),
         (["--wrkdir=x"], "--wrkdir is not a flag; did you mean 'workdir'?"),
         (["runs/x"], "'runs/x' is not a flag; --help lists them"),

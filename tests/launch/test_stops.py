@@ -41,7 +41,7 @@ RUNS = {
     "swa": (
         *DIGITS,
         "--config.model.name=linear",
-        "--config.data.crop_padding=0",
+        "--config.data.augment=",
         "--config.average.name=swa",
         "--config.optim.schedule=one_cycle",
         "--config.steps_per_call=4",

@@ -151,7 +151,7 @@ def test_bad_input_is_one_line_and_status_2_and_writes_nothing(whole, tmp_path):
         "the state of mlp must fit in the available memory": [
             "--config.model.name=mlp",
             "--config.model.hidden_features=2147483647",
-            "--config.data.crop_padding=0",
+            "--config.data.augment=",
         ],
         "config.seed is 0 there, 5 here": [*TINY, "--config.seed=5", f"--workdir={whole[0]}"],
     }

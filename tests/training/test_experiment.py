@@ -213,8 +213,12 @@ def test_the_mean_network_is_evaluated_by_statistics_of_its_own(tmp_path):
             r"must accept examples of shape \(64,\), the shape of digits after .*=pca, got ",
         ),
         (
-            {"data": DataConfig(name="breast_cancer", normalization="per_channel", flip=True)},
-            "config.data.flip must be False for breast_cancer, which has no images, got True",
+            {
+                "data": DataConfig(
+                    name="breast_cancer", normalization="per_channel", augment=("flip",)
+                ),
+            },
+            r"config.data.augment must be \(\) for breast_cancer, which has no images, got ",
         ),
         (
             {"data": DataConfig(name="breast_cancer", normalization="per_image")},
@@ -222,9 +226,9 @@ def test_the_mean_network_is_evaluated_by_statistics_of_its_own(tmp_path):
         ),
         *[
             (
-                {"data": DataConfig(crop_padding=padding)},
-                "config.data.crop_padding must be less than the height and width of the images, "
-                f"8x8, got {padding}",
+                {"data": DataConfig(augment=(f"crop:padding={padding}",))},
+                "config.data.augment must pad crops by less than the height and width of the "
+                f"images, 8x8, got crop:padding={padding}",
             )
             for padding in (8, 10**9, 10**20)
         ],

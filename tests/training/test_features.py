@@ -25,7 +25,7 @@ HELD_OUT = 37
 def trained(tmp_path_factory):
     """The folder of a finished run that holds some examples out, and its result."""
     folder = tmp_path_factory.mktemp("features") / "run"
-    data = DataConfig(name="digits", crop_padding=1, validation_size=HELD_OUT)
+    data = DataConfig(name="digits", augment=("crop:padding=1",), validation_size=HELD_OUT)
     config = tiny.config(num_epochs=1, batch_size=350, data=data)
     return folder, train_and_evaluate(config, folder)
 

@@ -18,7 +18,7 @@ from jaxml.losses import LOSSES
 from jaxml.normalize import NORMALIZERS
 from jaxml.optim import OPTIMIZERS, SCHEDULES
 from jaxml.training.loop import train_and_evaluate
-from jaxml.training.objective import BINARY_LOSSES, REGRESSION_LOSSES
+from jaxml.training.objective import BINARY_LOSSES, REGRESSION_LOSSES, SOFT_LABEL_LOSSES
 from jaxml.training.signals import Interrupted
 from tests.training import training_calls
 
@@ -92,7 +92,8 @@ def _config(changes):
         if config.data.normalization in ("pca", "zca"):  # features, not images
             _use_features(config)
         else:
-            config.data.crop_padding = 1
+            mixing = ("mixup:alpha=1",) if config.loss.name in SOFT_LABEL_LOSSES else ()
+            config.data.augment = ("crop:padding=1", "alternating_flip", *mixing)
     settings.check(config)
     return config
 

@@ -46,8 +46,7 @@ def _config(photos, **changes):
         dir=str(photos),
         image_size=8,
         smallest_crop=0.3,
-        crop_padding=1,
-        flip=True,
+        augment=("crop:padding=1", "flip"),
     )
     return tiny.config(
         batch_size=8,

@@ -92,7 +92,7 @@ def _prepare(variant: Variant, task: Task) -> Prepared:
     from launch.benchmark.competitors import ours  # in the process that computes
 
     _cpu.tune(os.environ)
-    data = DataConfig(normalization="per_channel", crop_padding=4, flip=True)
+    data = DataConfig(normalization="per_channel", augment=("crop:padding=4", "flip"))
     take = ours.epoch(ours.model_config(task), task, data, steps_per_call=variant.steps_per_call)
     device = jax.devices()[0].device_kind
     return Prepared({"epoch": Operation(take)}, device, {"jax": jax.__version__})
