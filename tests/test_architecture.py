@@ -13,7 +13,7 @@ LAUNCHERS = sorted((ROOT / "launch").glob("*.py"))
 
 # Each package may import those above it and those in its own line.
 ORDER = [
-    {"_process", "errors", "io", "types"},
+    {"errors", "io", "types"},
     {"_cpu"},
     {"activations", "initializers", "layers", "losses", "normalize", "regularizers"},
     {"metrics", "predictions", "svm"},

@@ -24,9 +24,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxml import _process
 from jaxml._cpu import _switches
-from jaxml.io import atomic, cache
+from jaxml.io import atomic, cache, process
 
 LIMIT_S = 120.0
 FAILURE_LASTS_S = 24 * 3600.0
@@ -141,10 +140,10 @@ def _write(name: str, found: Outcome) -> None:
 def _try(name: str) -> str:
     """Runs the child process, and returns the reason of a failure or an empty string."""
     try:
-        output = _process.run(
+        output = process.run(
             [*_PROGRAM, name], limit_s=LIMIT_S, environment=_child_environment(name)
         )
-    except _process.ChildError as error:
+    except process.ChildError as error:
         return str(error)
     return "" if PASSED in output.split() else "the child process did not finish"
 

@@ -1,5 +1,5 @@
-"""Input and output: atomic writes, safe unpickling, cache folders, memory limits."""
+"""Atomic writes, safe unpickling, cache folders, memory limits and child processes."""
 
-from jaxml.io import atomic, cache, memory, unpickle
+from jaxml.io import atomic, cache, memory, process, unpickle
 
-__all__ = ["atomic", "cache", "memory", "unpickle"]
+__all__ = ["atomic", "cache", "memory", "process", "unpickle"]

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxml import _process
+from jaxml.io import process
 
 LIMIT_S = 120.0
 _PROGRAM = ("-m", "jaxml.reporting._trace")
@@ -36,7 +36,7 @@ def read_self_times(file: Path, module: str) -> Counter[str]:
     Raises:
       ChildError: the trace cannot be read.
     """
-    output = _process.run(
+    output = process.run(
         [*_PROGRAM, str(file), module],
         limit_s=LIMIT_S,
         environment={**os.environ, "JAX_PLATFORMS": "cpu"},
@@ -44,7 +44,7 @@ def read_self_times(file: Path, module: str) -> Counter[str]:
     try:
         return Counter(json.loads(output))
     except ValueError:
-        raise _process.ChildError("the child process did not finish") from None
+        raise process.ChildError("the child process did not finish") from None
 
 
 def self_times(spans: Iterable[Span]) -> Counter[str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 
-from jaxml import _process
+from jaxml.io import process
 from jaxml.reporting import _trace
 
 TOP = 10  # operations in a report
@@ -60,7 +60,7 @@ def report(folder: Path, steps: range, text: str) -> Iterator[str]:
         return
     try:
         times = _trace.read_self_times(files[-1], _module_name(text))
-    except _process.ChildError as error:
+    except process.ChildError as error:
         yield f"the trace cannot be read: {error}; {view}"
         return
     if not times.total():

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from jaxml import _cpu, _process
+from jaxml import _cpu
 from jaxml._cpu import _child, _proof, _tuning
+from jaxml.io import process
 
 FLAG = "--xla_cpu_enable_fast_math=false"
 UNKNOWN = "--xla_no_such_flag=1"
@@ -70,11 +71,11 @@ def children(monkeypatch):
         def run(self, program, **_):
             self.count += 1
             if self.error:
-                raise _process.ChildError(self.error)
+                raise process.ChildError(self.error)
             return _proof.PASSED
 
     children = Children()
-    monkeypatch.setattr(_process, "run", children.run)
+    monkeypatch.setattr(process, "run", children.run)
     return children
 
 
@@ -180,7 +181,7 @@ def test_a_child_has_no_settings_of_jax_and_starts_no_child(monkeypatch):
     def start(*_, **__):
         raise AssertionError("a child was started")
 
-    monkeypatch.setattr(_process, "run", start)
+    monkeypatch.setattr(process, "run", start)
     assert not _proof.onednn_works()
     _cpu.tune(environment)
     assert environment["XLA_FLAGS"] == ""

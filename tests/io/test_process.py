@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from jaxml import _process
+from jaxml.io import process
 
 
 def run(code, limit_s=60.0, **environment):
-    return _process.run(["-c", code], limit_s=limit_s, environment={**os.environ, **environment})
+    return process.run(["-c", code], limit_s=limit_s, environment={**os.environ, **environment})
 
 
 def test_a_child_finds_the_same_modules_and_has_the_given_environment(monkeypatch, tmp_path):
@@ -23,7 +23,7 @@ def test_a_child_finds_the_same_modules_and_has_the_given_environment(monkeypatc
 def test_modules_of_the_current_folder_are_found_only_where_they_are_here(monkeypatch, tmp_path):
     (tmp_path / "only_here.py").write_text("")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(_process.ChildError, match="status 1: ModuleNotFoundError: No module"):
+    with pytest.raises(process.ChildError, match="status 1: ModuleNotFoundError: No module"):
         run("import only_here")
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     assert run("import only_here") == ""
@@ -31,7 +31,7 @@ def test_modules_of_the_current_folder_are_found_only_where_they_are_here(monkey
 
 def test_a_child_that_takes_too_long_is_killed():
     begin = time.monotonic()
-    with pytest.raises(_process.ChildError, match=r"^the child process took more than 0.2 s$"):
+    with pytest.raises(process.ChildError, match=r"^the child process took more than 0.2 s$"):
         run("import time; time.sleep(60)", limit_s=0.2)
     assert time.monotonic() - begin < 20
 
@@ -47,7 +47,7 @@ def test_a_child_that_takes_too_long_is_killed():
     ],
 )
 def test_a_child_that_fails(code, message):
-    with pytest.raises(_process.ChildError) as caught:
+    with pytest.raises(process.ChildError) as caught:
         run(code)
     assert message in str(caught.value)
     assert str(caught.value).startswith("the child process ended with status ")
@@ -57,12 +57,12 @@ def test_a_child_that_fails(code, message):
 
 def test_a_python_that_cannot_start_another(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/no/such/python")
-    with pytest.raises(_process.ChildError, match="did not start"):
+    with pytest.raises(process.ChildError, match="did not start"):
         run("")
     monkeypatch.setattr(sys, "executable", None)
-    with pytest.raises(_process.ChildError, match="Python cannot start a child process"):
+    with pytest.raises(process.ChildError, match="Python cannot start a child process"):
         run("")
     monkeypatch.undo()
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    with pytest.raises(_process.ChildError, match="Python cannot start a child process"):
+    with pytest.raises(process.ChildError, match="Python cannot start a child process"):
         run("")
