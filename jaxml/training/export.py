@@ -19,7 +19,7 @@ from jaxml.weights import check_names, save
 
 
 def export_weights(
-    workdir: Path, out: Path, *, checkpoint: str = "best", names: str = "native"
+    workdir: Path | str, out: Path | str, *, checkpoint: str = "best", names: str = "native"
 ) -> str:
     """Writes the weights of a checkpoint, and a model card with the config of its run.
 
@@ -38,6 +38,7 @@ def export_weights(
       InputError: there is no such run or checkpoint, no library has the network, or a file cannot
         be written.
     """
+    workdir, out = Path(workdir), Path(out)
     check_names(names, read_config(workdir).model.name)
     restored = restore_checkpoint(workdir, checkpoint)
     experiment, step, state = restored

@@ -18,7 +18,7 @@ from jaxml.types import Array, PyTree
 
 
 def extract_features(
-    workdir: Path, tap: str, *, split: str = "test", checkpoint: str = "newest"
+    workdir: Path | str, tap: str, *, split: str = "test", checkpoint: str = "newest"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Computes one intermediate result for every example of a split, without augmentation.
 

@@ -31,7 +31,7 @@ class ShownExample(NamedTuple):
     box: tuple[int, int, int, int] | None = None
 
 
-def inspect_batch(workdir: Path, step: int) -> tuple[list[ShownExample], np.ndarray]:
+def inspect_batch(workdir: Path | str, step: int) -> tuple[list[ShownExample], np.ndarray]:
     """Returns the examples of a training step, and their augmented inputs.
 
     Args:
@@ -41,6 +41,7 @@ def inspect_batch(workdir: Path, step: int) -> tuple[list[ShownExample], np.ndar
     Raises:
       InputError: there is no such run or step, or its data have changed place.
     """
+    workdir = Path(workdir)
     experiment = create_experiment(read_config(workdir))
     sizes, keys = experiment.sizes, experiment.keys
     if not 0 <= step < sizes.num_steps:

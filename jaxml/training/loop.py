@@ -33,7 +33,7 @@ from jaxml.types import Batch, PyTree
 Metrics = dict[str, int | float]
 
 
-def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
+def train_and_evaluate(config: Config, workdir: Path | str) -> dict[str, Any]:
     """Trains, evaluates and saves; resumes from the newest checkpoint if there is one.
 
     A run is finished when its last checkpoint is complete and `result.json` is written. A larger
@@ -54,6 +54,7 @@ def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
       DivergedError: a loss or a parameter is not finite.
       Interrupted: SIGTERM, SIGINT or SIGHUP stopped the run; its state is saved.
     """
+    workdir = Path(workdir)
     check(config)
     check_workdir(workdir, config)
     experiment = create_experiment(config)

@@ -21,7 +21,7 @@ class Restored(NamedTuple):
     state: TrainState
 
 
-def restore_checkpoint(workdir: Path, checkpoint: str) -> Restored:
+def restore_checkpoint(workdir: Path | str, checkpoint: str) -> Restored:
     """Restores a checkpoint of a run.
 
     Args:
@@ -31,6 +31,7 @@ def restore_checkpoint(workdir: Path, checkpoint: str) -> Restored:
     Raises:
       InputError: there is no such run or checkpoint, it is corrupt, or it belongs to another run.
     """
+    workdir = Path(workdir)
     config = read_config(workdir)
     checkpoints = Checkpoints(workdir / CHECKPOINTS)
     find_step(checkpoints, checkpoint, workdir)  # reports errors before the data are read
@@ -65,7 +66,7 @@ def find_step(checkpoints: Checkpoints, name: str, workdir: Path) -> int:
     return named[name]
 
 
-def evaluate_checkpoint(workdir: Path, checkpoint: str = "newest") -> dict[str, int | float]:
+def evaluate_checkpoint(workdir: Path | str, checkpoint: str = "newest") -> dict[str, int | float]:
     """Evaluates a checkpoint of a run on the split that the run evaluates.
 
     Args:
@@ -75,6 +76,7 @@ def evaluate_checkpoint(workdir: Path, checkpoint: str = "newest") -> dict[str, 
     Returns:
       The step and its metrics.
     """
+    workdir = Path(workdir)
     experiment, step, state = restore_checkpoint(workdir, checkpoint)
     metrics = evaluate(experiment, jit_steps(experiment), state)
     damaged = {"damaged_images": len(experiment.damage)} if experiment.damage else {}

@@ -66,7 +66,7 @@ def test_a_run_leaves_settings_metrics_and_a_result(whole):
 
 def test_the_last_line_is_the_accuracy_as_fraction_and_percentage(whole, capsys):
     workdir, result = whole
-    assert train_and_evaluate(tiny.config(), workdir) == result
+    assert train_and_evaluate(tiny.config(), str(workdir)) == result
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2] == f"the run in {workdir} is finished"
     accuracy = result["test_accuracy"]
@@ -130,7 +130,7 @@ def test_a_result_without_its_last_checkpoint_is_not_finished(whole, tmp_path, l
     assert "is finished" not in capsys.readouterr().out
     assert result["params_sha256"] == whole[1]["params_sha256"]
     assert _lines(folder) == _lines(whole[0])
-    assert evaluate_checkpoint(folder)["step"] == 12
+    assert evaluate_checkpoint(str(folder))["step"] == 12
 
 
 @pytest.mark.parametrize(
