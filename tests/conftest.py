@@ -79,11 +79,11 @@ def default_hangup():
 def pytest_collection_modifyitems(config, items):
     """Deselects the tests marked large unless `--large` is given.
 
-    It also marks the examples of whole networks slow, and records whether the tests must cover
-    every public function: those of the whole suite do, and so do those that are not slow.
+    It also marks the examples in docstrings slow, and records whether the tests must cover every
+    public function: those of the whole suite do, and so do those that are not slow.
     """
     for item in items:
-        if isinstance(item, pytest.DoctestItem) and item.path.parent.name == "models":
+        if isinstance(item, pytest.DoctestItem):
             item.add_marker("slow")
     found = {item.path.name for item in items}
     written = {path.name for path in Path(__file__).parent.rglob("test_*.py")}

@@ -80,7 +80,11 @@ SAME_NAME = {
     (predictions.top_k, jax.lax.top_k): (
         [(LOGITS, 2), (jnp.array([0.0, jnp.inf, 0.0, -jnp.inf]), 3)],
         [],
-        {"operand": "the argument `operand` is called `logits`", "axis": "over the last axis"},
+        {
+            "operand": "the argument `operand` is called `logits`",
+            "axis": "over the last axis",
+            "is_stable": "Of tied classes, the first comes first",
+        },
     ),
 }
 

@@ -92,6 +92,7 @@ def test_hues_shift_in_the_hsv_space():
     assert_levels(augment.adjust_hue, actual, expected, by="colorsys", levels=1, differing=0.03)
 
 
+@pytest.mark.slow
 def test_a_third_of_the_circle_permutes_the_channels():
     images = pictures()
     shifted = np.asarray(augment.adjust_hue(jnp.asarray(images), shift=1 / 3))
@@ -110,6 +111,7 @@ def _float_calls():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_float_images_have_the_same_range():
     images = jnp.asarray(pictures())
 

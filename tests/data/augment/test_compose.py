@@ -33,6 +33,7 @@ def _apply(augmentations, images, seed=0):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 5, 3, 1), (3, 2, 2, 3)])
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "bfloat16"])
 def test_shape_and_dtype_stay(shape, dtype):
@@ -59,6 +60,7 @@ def test_values_stay_in_their_range():
         assert ((result >= 0) & (result <= 255)).all(), augmentation  # and no NaN
 
 
+@pytest.mark.slow
 def test_augmentations_follow_each_other_with_their_own_keys():
     images = jnp.asarray(pictures())
     names = ("crop:padding=2", "invert:probability=1", "posterize:bits=2:probability=1.0")

@@ -119,6 +119,7 @@ def test_the_dtype_stays(dtype):
 AUGMENTATIONS = {"flip": random_flip, "crop": lambda key, x: random_crop(key, x, padding=2)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_compiled_and_eager_agree(name):
     function, key = AUGMENTATIONS[name], jax.random.key(4)
@@ -234,6 +235,7 @@ def _boxes(height, width):
     ]
 
 
+@pytest.mark.slow
 def test_each_resized_crop_is_that_of_some_box():
     height, width = 7, 8
     picture = pictures(2, height=height, width=width, seed=5)[0]
@@ -261,6 +263,7 @@ def test_each_resized_crop_is_that_of_some_box():
     assert len(set(nearest)) > 40
 
 
+@pytest.mark.slow
 def test_a_crop_of_the_whole_image_at_its_size_is_the_image():
     images = jnp.asarray(pictures(height=9, width=9))
     crop = augment.random_resized_crop(jax.random.key(0), images, min_area=1, max_aspect=1)

@@ -58,6 +58,7 @@ def test_the_probability_may_be_none_or_all():
     assert (np.asarray(always) != images[:3]).any((1, 2, 3)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_the_mean_color_or_noise_fills_a_rectangle(dtype):
     images = jnp.asarray(pictures(), dtype)
@@ -98,6 +99,7 @@ def test_cutout_erases_a_square_that_may_leave_the_image():
     np.testing.assert_array_equal(same, images)
 
 
+@pytest.mark.slow
 def test_wrong_parameters_are_refused():
     images, key = jnp.zeros((1, 4, 4, 1)), jax.random.key(0)
     with pytest.raises(ValueError, match="`fill` must be one of mean, zeros, noise, got 'red'"):

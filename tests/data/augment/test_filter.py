@@ -25,6 +25,7 @@ def test_blur_is_that_of_scipy():
     assert_levels(augment.gaussian_blur, actual, expected, by="SciPy", levels=1, differing=0.001)
 
 
+@pytest.mark.slow
 def test_a_filter_wider_than_the_image_mirrors_it_repeatedly():
     images = pictures(height=2, width=3).astype(np.float32)
     actual = augment.gaussian_blur(jnp.asarray(images), sigma=2.0, radius=8)

@@ -68,6 +68,7 @@ def test_cutmix_replaces_a_rectangle_by_that_of_the_neighbor():
     assert np.mean(areas) == pytest.approx(expected_area, abs=4 * np.std(areas) / np.sqrt(500))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", MIXING)
 def test_labels_sum_to_one(name, dtype):

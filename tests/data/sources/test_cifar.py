@@ -96,8 +96,10 @@ def tarball(members: dict[str, bytes], extra: tuple[tarfile.TarInfo, ...] = ()) 
             entry = tarfile.TarInfo(name)
             entry.size = len(member)
             archive.addfile(entry, io.BytesIO(member))
-        for entry in extra:
-            archive.addfile(entry)
+        for entry in extra:  # `addfile` refuses a size without its content in newer versions
+            header = entry.tobuf(archive.format, archive.encoding or "utf-8", "strict")
+            content.write(header)
+            archive.offset += len(header)
     return content.getvalue()
 
 
