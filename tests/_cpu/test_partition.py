@@ -5,6 +5,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -133,7 +134,7 @@ def test_a_loop_of_recomputed_steps_with_a_donated_kernel(mesh):
 def test_a_step_of_training_gathers_no_images():
     experiment = create_experiment(tiny.config())
     steps = compile_steps(experiment, [2], init=False)
-    program = steps.train[2]
+    program: Any = steps.train[2]
     assert calls(program) > 5
     gathered = re.findall(r"\w+\[([\d,]*)\]\S* all-gather\(", program.as_text())
     assert gathered == ["478,10"]  # the logits, whose ranks are metrics
@@ -199,6 +200,7 @@ def test_without_jit(mesh):
     x, kernel = example((16, 5, 5, 8), (3, 3))
     arrays = place(mesh, (x, BATCH), (kernel, EVERYWHERE))
     y = conv(*arrays)
+    assert isinstance(y.sharding, NamedSharding)
     assert y.sharding.spec == BATCH
     references.assert_close(y, conv(jnp.asarray(x), jnp.asarray(kernel)), 2e-6)
 
