@@ -79,8 +79,7 @@ def default_hangup():
 def pytest_collection_modifyitems(config, items):
     """Deselects the tests marked large unless `--large` is given.
 
-    It also marks the examples in docstrings slow, and records whether the tests must cover every
-    public function: those of the whole suite do, and so do those that are not slow.
+    It also marks the examples in docstrings slow, and records whether the whole suite is collected.
     """
     for item in items:
         if isinstance(item, pytest.DoctestItem):
@@ -88,9 +87,7 @@ def pytest_collection_modifyitems(config, items):
     found = {item.path.name for item in items}
     written = {path.name for path in Path(__file__).parent.rglob("test_*.py")}
     option = config.option
-    config.stash[_whole] = (
-        found >= written and not option.keyword and option.markexpr in ("", "not slow")
-    )
+    config.stash[_whole] = found >= written and not option.keyword and not option.markexpr
     if option.large:
         return
     large = [item for item in items if item.get_closest_marker("large")]
