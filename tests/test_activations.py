@@ -119,7 +119,6 @@ def keras():
     return pytest.importorskip("keras")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_keras_agrees_where_it_means_the_same(name, keras):
     theirs = {
@@ -214,7 +213,6 @@ def test_prelu_has_a_slope_for_every_channel(shape):
     properties.check(activations.prelu, x, slope, reference=prelu, by="NumPy, SciPy", grads=0)
 
 
-@pytest.mark.slow
 def test_torch_agrees_on_prelu():
     torch = pytest.importorskip("torch")
     x, slope = values(), np.array([0.25, -0.5, 0.0, 2.0])
@@ -245,7 +243,6 @@ def test_maxout_takes_the_largest_of_neighbours(lead, features, pieces):
     )
 
 
-@pytest.mark.slow
 def test_gradients_of_maxout():
     properties.check(
         activations.maxout, values(), reference=maxout, by="NumPy, SciPy", grads=2, pieces=2

@@ -16,7 +16,6 @@ def example(shape=(2, 3, 5)):
     return np.random.default_rng(0).normal(scale=3, size=shape)
 
 
-@pytest.mark.slow
 def test_probabilities_of_two_classes():
     properties.check(
         predictions.binary_probabilities,
@@ -27,7 +26,6 @@ def test_probabilities_of_two_classes():
     )
 
 
-@pytest.mark.slow
 def test_probabilities_of_several_classes():
     def softmax(logits):
         return scipy.special.softmax(logits, axis=-1)
@@ -75,7 +73,6 @@ def test_a_probability_at_the_threshold_and_nan_are_no_prediction():
     assert predictions.binary_predictions(jnp.array([0.0, jnp.nan, 1e-30])).tolist() == [0, 0, 1]
 
 
-@pytest.mark.slow
 def test_predictions_of_several_classes_take_the_first_of_equal_ones():
     def reference(logits):
         return np.array([row.tolist().index(max(row)) for row in logits])

@@ -71,6 +71,7 @@ def collectives(program):
     return [name for name in names if f" {name}(" in program.as_text()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "window", "strides", "padding"), CASES.values(), ids=CASES)
 def test_values_and_gradients(mesh, shape, window, strides, padding):
     x, kernel = example(shape, window)
@@ -131,6 +132,7 @@ def test_a_loop_of_recomputed_steps_with_a_donated_kernel(mesh):
     assert arrays[0].is_deleted()
 
 
+@pytest.mark.slow
 def test_a_step_of_training_gathers_no_images():
     experiment = create_experiment(tiny.config())
     steps = compile_steps(experiment, [2], init=False)
@@ -152,6 +154,7 @@ SHARDINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", SHARDINGS.values(), ids=SHARDINGS)
 def test_other_shardings(names):
     x, kernel = example((16, 6, 6, 8), (3, 3), out=8)
@@ -291,5 +294,6 @@ for shardy, axis in (True, "b"), (True, ("b", "a")), (False, "a"):
 """
 
 
+@pytest.mark.slow
 def test_four_devices():
     subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, check=True)

@@ -73,7 +73,6 @@ def assert_distribution(values, distribution, kurtosis):
     assert scipy.stats.kstest(values, distribution.cdf).pvalue > 1e-3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SCALED)
 def test_named_ones_have_their_variance_over_every_kernel(name):
     scale, mode, distribution, kurtosis = SCALED[name]
@@ -399,7 +398,6 @@ def test_orthogonal_is_uniform_among_all_rotations_and_reflections():
     assert abs(reflections - 0.5) < 4 * math.sqrt(0.25 / 2000)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "middle"), [
     ((3, 4, 6), (1,)), ((4, 3, 5, 5), (1, 1)), ((1, 2, 5, 2, 3), (0, 0, 2)),
 ])  # fmt: skip
@@ -419,7 +417,6 @@ def test_a_delta_orthogonal_convolution_keeps_every_pixel_s_length():
         references.assert_close(np.linalg.norm(y, axis=-1), np.linalg.norm(x, axis=-1), 1e-6)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(3, 3), (2, 5), (5, 2)])
 def test_identity_is_that_of_torch(shape):
     torch = pytest.importorskip("torch")
@@ -429,7 +426,6 @@ def test_identity_is_that_of_torch(shape):
         properties.agree(initializers.identity, array, 0.5 * expected, by="torch", rtol=0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "groups"),
     [((3, 4, 4), 1), ((4, 2, 3, 5), 1), ((3, 3, 5, 3), 1), ((3, 5, 2, 9), 3), ((1, 2, 3, 1, 4), 4)],
@@ -445,7 +441,6 @@ def test_dirac_is_that_of_torch(shape, groups):
         properties.agree(initializers.dirac, array, expected, by="torch", rtol=0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.55, 1.0])
 def test_sparse_has_as_many_zeros_in_every_column_as_torch(sparsity):
     torch = pytest.importorskip("torch")

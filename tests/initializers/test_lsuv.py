@@ -12,8 +12,6 @@ from jaxml import models
 from jaxml.initializers import lsuv
 from tests import properties, references
 
-pytestmark = pytest.mark.slow
-
 KEY = jax.random.key(0)
 
 
@@ -64,6 +62,7 @@ def test_a_perceptron_is_scaled_as_the_algorithm_in_numpy_scales_it():
     properties.agree(lsuv, actual, expected, by="NumPy float64")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", [False, True])
 def test_every_layer_has_unit_variance_at_its_first_run(train):
     net, x = Net(), images(scale=30.0)
@@ -84,6 +83,7 @@ def test_every_layer_has_unit_variance_at_its_first_run(train):
     assert jax.tree.structure(tuned) == jax.tree.structure(variables)
 
 
+@pytest.mark.slow
 def test_a_bias_takes_more_than_one_scaling():
     net, x = models.Conv(6, use_bias=True), images(scale=30.0)
     variables = initial(net, x)
@@ -99,6 +99,7 @@ def test_a_bias_takes_more_than_one_scaling():
     assert error(30) < 1e-4
 
 
+@pytest.mark.slow
 def test_kernels_keep_their_dtype_and_layers_may_compute_in_bfloat16():
     net, x = models.Dense(16, dtype=jnp.bfloat16), jax.random.normal(KEY, (256, 8))
     tuned = lsuv(KEY, net, initial(net, x), x)
@@ -109,6 +110,7 @@ def test_kernels_keep_their_dtype_and_layers_may_compute_in_bfloat16():
     assert np.asarray(y, np.float64).var() == pytest.approx(1, rel=2**-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("net", "scale", "settings", "message"),
     [

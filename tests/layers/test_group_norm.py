@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from jaxml.layers import group_norm, instance_norm
 from tests import properties, references
 
-pytestmark = pytest.mark.slow
-
 
 def example(shape):
     rng = np.random.default_rng(0)
@@ -36,6 +34,7 @@ def instances_by_formula(x, scale, bias, epsilon=1e-5):
     return by_formula(x, scale, bias, x.shape[-1], epsilon)
 
 
+@pytest.mark.slow
 @settings(max_examples=6)
 @given(
     st.integers(1, 2), st.lists(st.integers(2, 3), max_size=3), st.integers(1, 3), st.integers(1, 3)
@@ -58,6 +57,7 @@ def test_any_spatial_rank_and_any_groups(batch, spatial, groups, size):
         )
 
 
+@pytest.mark.slow
 def test_both_have_the_properties_of_pure_functions():
     arrays = example((2, 2, 3, 4))
     properties.check(
@@ -74,6 +74,7 @@ def test_both_have_the_properties_of_pure_functions():
     )
 
 
+@pytest.mark.slow
 def test_bias_defaults_to_zero_and_scale_to_one():
     x, *_ = example((2, 3, 4))
     single = jnp.asarray(x, jnp.float32)
@@ -82,6 +83,7 @@ def test_bias_defaults_to_zero_and_scale_to_one():
     properties.agree(instance_norm, actual[1], by_formula(x, None, None, 4), by="NumPy float64")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lead", [(), (2,), (3, 2)], ids=str)
 @pytest.mark.parametrize("spatial", [(), (4,), (3, 4), (2, 3, 2)], ids=str)
 def test_any_leading_dimensions_are_examples(lead, spatial):
@@ -102,6 +104,7 @@ def test_any_leading_dimensions_are_examples(lead, spatial):
         properties.agree(instance_norm, instances, expected, by="NumPy float64")
 
 
+@pytest.mark.slow
 def test_vmap_over_images_is_the_batch():
     x = jnp.asarray(example((3, 4, 5, 6))[0], jnp.float32)
     for norm in (instance_norm, lambda x: group_norm(x, groups=2)):
@@ -127,6 +130,7 @@ def test_torch_agrees():
     properties.check(instance_norm, *arrays, reference=instance, by="torch", **none)
 
 
+@pytest.mark.slow
 def test_keras_agrees(tmp_path):
     os.environ.setdefault("KERAS_BACKEND", "torch")
     os.environ.setdefault("KERAS_HOME", str(tmp_path))
@@ -140,6 +144,7 @@ def test_keras_agrees(tmp_path):
     properties.agree(group_norm, y, expected, by="Keras")
 
 
+@pytest.mark.slow
 def test_digits_are_kept_where_the_mean_is_large():
     x, *_ = example((2, 5, 5, 4))
     x = (1e4 + x).astype(np.float32)
@@ -149,6 +154,7 @@ def test_digits_are_kept_where_the_mean_is_large():
     np.testing.assert_allclose(y, expected, atol=2 * 2.0**-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float16])
 def test_extreme_inputs_stay_finite_and_so_do_the_gradients(dtype):
     x = jnp.asarray([[[0.0, 1e4], [0.0, -1e4]], [[1e4, 1e4], [1e4, 1e4]]], dtype)
@@ -158,6 +164,7 @@ def test_extreme_inputs_stay_finite_and_so_do_the_gradients(dtype):
     assert np.isfinite(vjp(value)[0]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("x", "choice", "error", "message"),
     [
@@ -205,6 +212,7 @@ def test_invalid_arguments_raise(x, choice, error, message):
         group_norm(jnp.ones(x), **({"spatial_dims": 0} | choice))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "dims", "message"),
     [

@@ -92,7 +92,6 @@ def test_torch_agrees():
     properties.check(rms_norm, x, scale, reference=rms, by="torch", epsilon=1e-3, **none)
 
 
-@pytest.mark.slow
 def test_keras_agrees(tmp_path):
     os.environ.setdefault("KERAS_BACKEND", "torch")
     os.environ.setdefault("KERAS_HOME", str(tmp_path))

@@ -142,7 +142,6 @@ def test_the_padding_may_be_counted(example):
     properties.agree(average_pool, y, expected, by="NumPy float64")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pool", "more"),
     [

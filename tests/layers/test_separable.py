@@ -90,7 +90,6 @@ def test_depthwise_of_torch_is_a_convolution_in_groups():
     properties.agree(depthwise_conv, actual, expected, by="torch")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize(("strides", "dilation"), [(1, 1), (2, 1), (1, 2)])
 def test_keras_agrees(padding, strides, dilation):
@@ -121,7 +120,6 @@ def test_separable_is_the_convolution_with_the_product(shapes, options):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shapes", "options"),
     [

@@ -60,6 +60,7 @@ def test_masked_examples_give_zero_whatever_they_hold(name):
     np.testing.assert_array_equal(gradient, expected_gradient)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_extreme_outputs_have_finite_losses_and_gradients(name):
     outputs, targets = example(name)

@@ -164,7 +164,6 @@ def test_labels_of_every_kind_with_smoothing_and_without(kind, smoothing):
     )  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["integer", "soft"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_weights_and_smoothing_are_those_of_torch(kind, smoothing):
@@ -204,7 +203,6 @@ def test_the_focal_loss_has_less_weight_on_what_is_likely(kind, settings):
     )
 
 
-@pytest.mark.slow
 def test_the_focal_loss_is_that_of_keras(keras):
     logits, labels = example((7,), 4)[0], labels_of("one_hot", (7,))
     loss = keras.losses.CategoricalFocalCrossentropy(

@@ -26,7 +26,6 @@ def expected(probabilities, outcomes, bins=15):
     return (counts[counts > 0] * gaps).sum() / len(outcomes), gaps.max()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("bins", [1, 7, 15])
 def test_errors_are_those_of_the_curve_of_scikit_learn(bins):
     arrays = example()

@@ -25,7 +25,6 @@ def pairs(scores, labels):
     return sum(wins) / len(wins)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("digits", [0, 8])
 def test_the_exact_area_with_ties_and_without(digits):
     arrays = example(digits=digits)
@@ -74,7 +73,6 @@ def test_a_known_label_out_of_range_is_an_error_unless_it_is_masked(function):
     function(scores, labels, jnp.array([True, True, False]))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("bins", [10, 1000])
 def test_the_area_of_bins_is_exact_for_probabilities_rounded_to_bins(bins):
     scores, labels = example(digits=8)

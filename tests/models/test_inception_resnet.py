@@ -172,6 +172,7 @@ def test_modules_agree(part):
         assert parity.error(ours, theirs) <= 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", PARAMETERS)
 def test_every_module_has_its_name_and_its_place_in_timm(network):
     variables = variables_of(network)

@@ -303,7 +303,6 @@ def test_lars_scales_the_rate_of_each_kernel():
     agree(lars, descend(config)[-1], params, by="NumPy float64")
 
 
-@pytest.mark.slow
 def test_lamb_scales_the_steps_of_adamw():
     config = OptimConfig(
         name="lamb", learning_rate=0.3, beta2=0.99, epsilon=1e-3, weight_decay=0.1,
@@ -413,7 +412,6 @@ UNITS = [(), (1,), (6,), (3, 4), (1, 5), (5, 1), (1, 1), (3, 2, 4), (1, 1, 4), (
 UNITS += [(1, 1, 1, 6), (1, 1, 3, 4), (3, 3, 2, 1), (2, 2, 2, 2, 3), (1, 1, 1, 1, 3)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
 @pytest.mark.parametrize("shape", UNITS, ids=str)
 def test_adaptive_clipping_bounds_each_unit_by_its_own_weights(shape, scale):
@@ -437,7 +435,6 @@ def test_clipping_by_the_norm_of_the_tree_at_any_scale(scale):
     properties.agree(clip_by_global_norm, got, expected, by="NumPy float64", rtol=1e-6)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
 def test_the_trust_ratio_gives_an_update_the_norm_of_its_weights(scale):
     rng = np.random.default_rng(0)

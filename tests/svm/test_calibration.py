@@ -65,7 +65,6 @@ def best_slopes(decision, labels, sample_weight=None):
     return np.array(slopes) if decision.ndim == 1 else np.array(slopes[0])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_scipy_finds_the_same_slopes(classes, weighted):
@@ -82,7 +81,6 @@ def test_scipy_finds_the_same_slopes(classes, weighted):
             properties.agree(calibration_slopes, got, expected, by="SciPy", rtol=rtol)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3])
 def test_probabilities_are_the_softmax_of_the_scaled_decision(classes):
     decision, _ = noisy(classes, rows=6)

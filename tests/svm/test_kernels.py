@@ -32,7 +32,6 @@ def data(seed=0):
     return rng.normal(size=(7, 5)), rng.normal(size=(4, 5))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
 def test_kernel_has_the_properties_of_a_pure_function(name):
     properties.check(
@@ -45,7 +44,6 @@ def test_kernel_has_the_properties_of_a_pure_function(name):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
 def test_bound_kernel_is_the_kernel_of_its_settings(name):
     with jax.enable_x64(True):

@@ -131,7 +131,6 @@ def test_the_cutoff_is_relative_to_the_largest_eigenvalue():
         references.assert_close(jnp.diag(root), expected, 1e-5)
 
 
-@pytest.mark.slow
 def test_uniform_landmarks_are_rows_each_as_often_and_once():
     x = jnp.arange(5.0)[:, None]
     keys = jax.random.split(jax.random.key(0), 4000)
@@ -141,7 +140,6 @@ def test_uniform_landmarks_are_rows_each_as_often_and_once():
     properties.agree(uniform_landmarks, shares, np.full(5, 0.6), by="theory", rtol=0.05)
 
 
-@pytest.mark.slow
 def test_pivots_have_the_probabilities_of_what_is_left_of_the_diagonal():
     x = np.random.default_rng(3).normal(size=(4, 2))
     keys = jax.random.split(jax.random.key(0), 20_000)

@@ -83,7 +83,6 @@ def test_any_leading_dimensions_are_kept(lead):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("orthogonal", [False, True])
 def test_products_are_the_kernel_but_for_the_errors_of_theory(orthogonal):
     x, _ = example(rows=40)

@@ -32,6 +32,7 @@ def _augmented(experiment, step, order=None):
     return function(batch, order.astype(np.int32), experiment.keys.step, step)
 
 
+@pytest.mark.slow
 def test_crop_flip_and_dropout_have_the_keys_of_their_step():
     experiment = _experiment("crop:padding=1", "flip")
     dropout_key, batch = _augmented(experiment, 2)
@@ -61,6 +62,7 @@ def test_flips_alternate_over_the_epochs_wherever_an_example_is():
     np.testing.assert_array_equal(second, np.asarray(first)[:, :, ::-1])
 
 
+@pytest.mark.slow
 def test_mixed_labels_are_the_targets_of_the_loss():
     experiment = _experiment("mixup:alpha=1", "cutmix")
     steps = jit_steps(experiment, lengths=(1,))

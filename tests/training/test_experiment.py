@@ -90,6 +90,7 @@ def test_steps_in_one_call_are_the_same_steps(experiment, steps):
     assert int(one_by_one.metrics.count) == int(in_one_call.metrics.count) == 3 * 478
 
 
+@pytest.mark.slow
 def test_the_sums_start_anew_with_each_epoch(experiment, steps):
     state, _ = _take(experiment, steps, 3)
     state, _ = _train(experiment, steps, state, epoch=1)

@@ -51,6 +51,7 @@ def test_the_file_holds_every_array_and_the_settings(exported):
     assert (metadata["network"], metadata["step"]) == ("resnet_tiny", str(result["steps"]))
 
 
+@pytest.mark.slow
 def test_the_card_says_what_the_network_is_and_how_good(exported):
     folder, result, card = exported
     assert (folder / "weights.safetensors.md").read_text() == card

@@ -41,6 +41,7 @@ def test_what_is_saved_is_what_is_loaded(name, names, tmp_path):
     assert (first in tensors) == (names == "library")
 
 
+@pytest.mark.slow
 def test_the_names_of_another_library_are_told(tmp_path):
     model, _, variables = network("resnet20v1_keras")
     path = tmp_path / "weights.safetensors"

@@ -235,7 +235,6 @@ def _boxes(height, width):
     ]
 
 
-@pytest.mark.slow
 def test_each_resized_crop_is_that_of_some_box():
     height, width = 7, 8
     picture = pictures(2, height=height, width=width, seed=5)[0]

@@ -58,7 +58,6 @@ def test_the_probability_may_be_none_or_all():
     assert (np.asarray(always) != images[:3]).any((1, 2, 3)).all()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_the_mean_color_or_noise_fills_a_rectangle(dtype):
     images = jnp.asarray(pictures(), dtype)

@@ -271,6 +271,7 @@ def test_probabilities_agree_with_predictions():
     assert not hasattr(SVC().fit(X, Y), "predict_proba")
 
 
+@pytest.mark.slow
 def test_the_most_probable_class_is_predicted_for_tied_votes():
     rng = np.random.default_rng(0)
     model = SVC(probability=True, random_state=0).fit(X, rng.permutation(Y))

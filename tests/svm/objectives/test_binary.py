@@ -303,7 +303,6 @@ def test_what_is_infeasible_is_measured(loss, bias):
     )  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("bias", BIASES)
 def test_shrinking_counts_the_steepest_feature(bias):
     x, labels, weight, _ = problem()
@@ -422,7 +421,6 @@ def test_gradients_pass_the_best_intercept_by():
     )  # fmt: skip
 
 
-@pytest.mark.slow
 def test_the_dual_point_is_minus_the_slope_of_the_cost():
     _, labels, weight, rng = problem()
 

@@ -138,7 +138,6 @@ def test_the_primal_and_the_dual_are_the_textbooks(loss, squared):
     )  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_crammer_and_singers_optimum_of_scikit_learn_has_a_dual_that_meets_it(fit_intercept):
     x, labels, _, _ = problem(rows=30)

@@ -93,7 +93,6 @@ def test_the_duals_are_the_textbooks():
     )  # fmt: skip
 
 
-@pytest.mark.slow
 def test_scikit_learns_one_class_svm_is_where_primal_and_dual_meet():
     x, _, weight, _ = problem(rows=60)
     machine = sklearn.svm.OneClassSVM(kernel="precomputed", nu=0.3, tol=1e-9)
@@ -188,7 +187,6 @@ def test_scikit_learns_nu_svr_is_where_primal_and_dual_meet(nu):
 DYADIC = np.array([1.0, 0.5, 2.0, 0.25, 1.0, 0.25, 0.0])
 
 
-@pytest.mark.slow
 def test_gaps_and_residuals_are_those_of_their_definitions():
     x, labels, _, rng = problem()
     gram, alpha, rest = kernel(x), definitions.corners(DYADIC), (np.array(0.25), DYADIC)
@@ -273,7 +271,6 @@ def test_what_is_infeasible_is_measured():
         assert largest == set(range(len(terms(where[0]))))
 
 
-@pytest.mark.slow
 def test_quantiles_masses_and_shortfalls():
     _, _, weight, rng = problem()
     values, weight = rng.normal(size=7), np.where(np.arange(7) == 3, 0.0, weight)

@@ -42,7 +42,6 @@ def problem(rows=7, features=3, seed=0):
     return x, targets, rng.uniform(0.2, 1.5, size=rows), rng
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("squared", [False, True])
 def test_errors_count_from_the_edge_of_the_tube(squared):
     _, targets, _, rng = problem()
