@@ -195,21 +195,25 @@ def _define_config(
         else:
             words.append(word)
     argv = [argv[0], f"--config={text}", *words]  # the other words override its settings
-    argv = list(map(_quote, values.read_flags_from_files(argv, force_gnu=False)))
+    argv = _quote(values.read_flags_from_files(argv, force_gnu=False))
     argv, unset = _split_unset(argv)
     doc = "file with a function get_config() that returns a jaxml.config.Config"
     config_flags.DEFINE_config_file("config", None, doc, values, sys_argv=argv)
     return argv, unset
 
 
-def _quote(argument: str) -> str:
-    """Writes words with commas between them as a tuple, if the setting is a tuple of strings."""
+def _quote(argv: list[str]) -> list[str]:
+    """Writes words with commas between them as tuples, for settings that are tuples of strings."""
     words = {f"config.{name}" for name, field, _ in settings.fields(Config())
              if field.type == tuple[str, ...]}  # fmt: skip
-    name, equals, value = argument.partition("=")
-    if name.lstrip("-") not in words or not equals or value.startswith(("(", "[")):
-        return argument
-    return f"{name}={tuple(filter(None, value.split(',')))}"
+
+    def quote(argument: str) -> str:
+        name, equals, value = argument.partition("=")
+        if name.lstrip("-") not in words or not equals or value.startswith(("(", "[")):
+            return argument
+        return f"{name}={tuple(filter(None, value.split(',')))}"
+
+    return list(map(quote, argv))
 
 
 def _split_unset(argv: list[str]) -> tuple[list[str], list[str]]:

@@ -81,7 +81,7 @@ def check_augmentations(
             f"got {data.augment}"
         )
     for augmentation in augmentations:
-        if augmentation.name in augment.MIXING and loss not in SOFT_LABEL_LOSSES:
+        if augmentation.mixes and loss not in SOFT_LABEL_LOSSES:
             raise InputError(
                 f"config.data.augment must not mix labels unless config.loss.name is one of "
                 f"{', '.join(SOFT_LABEL_LOSSES)}, got {augmentation} with {loss}"

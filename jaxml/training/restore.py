@@ -76,7 +76,6 @@ def evaluate_checkpoint(workdir: Path | str, checkpoint: str = "newest") -> dict
     Returns:
       The step and its metrics.
     """
-    workdir = Path(workdir)
     experiment, step, state = restore_checkpoint(workdir, checkpoint)
     metrics = evaluate(experiment, jit_steps(experiment), state)
     damaged = {"damaged_images": len(experiment.damage)} if experiment.damage else {}

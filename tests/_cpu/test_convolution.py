@@ -12,24 +12,9 @@ from jaxml import _cpu
 from jaxml._cpu import _convolution, _maps, _proof
 from jaxml.layers import conv
 from tests import references
+from tests._cpu.examples import example, example_with_gradients, with_gradients
 
 pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="oneDNN is for CPUs")
-
-
-def example(shape, window, out=4, dtype=np.float32):
-    rng = np.random.default_rng(0)
-    shapes = [shape, (*window, shape[-1], out)]
-    return [rng.normal(size=shape).astype(dtype) for shape in shapes]
-
-
-def with_gradients(**settings):
-    """A new function each time, for compiled programs are kept by function."""
-
-    def call(x, kernel, cotangent):
-        y, vjp = jax.vjp(partial(conv, **settings), x, kernel)
-        return y, *vjp(cotangent)
-
-    return call
 
 
 CASES = {
@@ -59,16 +44,11 @@ CASES = {
 def test_values_and_gradients(monkeypatch, shape, window, strides, padding, block_bytes):
     if block_bytes:
         monkeypatch.setattr(_maps, "BLOCK_BYTES", block_bytes)
-    x, kernel = example(shape, window)
-    pads = references.explicit_padding(shape[1:3], window, strides, padding)
-    y = references.conv(*references.float64([x, kernel]), strides=strides, pads=pads)
-    cotangent = np.random.default_rng(1).normal(size=y.shape).astype(np.float32)
-    wide = references.float64([x, kernel, cotangent])
-    expected = (y, *references.conv_gradients(*wide, strides=strides, pads=pads))
+    x, kernel, cotangent, expected = example_with_gradients(shape, window, strides, padding)
     program = jax.jit(with_gradients(strides=strides, padding=padding)).lower(x, kernel, cotangent)
     assert "onednn" in program.as_text()
     # Roundings of a sum add up like a random walk.
-    terms = [kernel[..., 0].size, kernel[..., 0, :].size, y[..., 0].size]
+    terms = [kernel[..., 0].size, kernel[..., 0, :].size, cotangent[..., 0].size]
     results = program.compile()(x, kernel, cotangent)
     for got, wanted, count in zip(results, expected, terms, strict=True):
         references.assert_close(got, wanted, max(1e-6, 2.0**-24 * count**0.5))

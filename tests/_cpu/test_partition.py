@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from jaxml.layers import conv
 from jaxml.training.compilation import compile_steps
 from jaxml.training.experiment import create_experiment
 from tests import references, tiny
+from tests._cpu.examples import example, example_with_gradients, with_gradients
 
 pytestmark = [
     pytest.mark.skipif(jax.default_backend() != "cpu", reason="oneDNN is for CPUs"),
@@ -46,22 +46,6 @@ def place(mesh, *arrays):
     return [jax.device_put(array, NamedSharding(mesh, spec)) for array, spec in arrays]
 
 
-def example(shape, window, out=4):
-    rng = np.random.default_rng(0)
-    shapes = [shape, (*window, shape[-1], out)]
-    return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
-
-
-def with_gradients(**settings):
-    """A new function each time, for compiled programs are kept by function."""
-
-    def call(x, kernel, cotangent):
-        y, vjp = jax.vjp(partial(conv, **settings), x, kernel)
-        return y, *vjp(cotangent)
-
-    return call
-
-
 def calls(program):
     return program.as_text().count('custom_call_target="__onednn$convolution"')
 
@@ -74,12 +58,7 @@ def collectives(program):
 @pytest.mark.slow
 @pytest.mark.parametrize(("shape", "window", "strides", "padding"), CASES.values(), ids=CASES)
 def test_values_and_gradients(mesh, shape, window, strides, padding):
-    x, kernel = example(shape, window)
-    pads = references.explicit_padding(shape[1:3], window, strides, padding)
-    y = references.conv(*references.float64([x, kernel]), strides=strides, pads=pads)
-    cotangent = np.random.default_rng(1).normal(size=y.shape).astype(np.float32)
-    wide = references.float64([x, kernel, cotangent])
-    expected = (y, *references.conv_gradients(*wide, strides=strides, pads=pads))
+    x, kernel, cotangent, expected = example_with_gradients(shape, window, strides, padding)
     arrays = place(mesh, (x, BATCH), (kernel, EVERYWHERE), (cotangent, BATCH))
     call = with_gradients(strides=strides, padding=padding)
     program = jax.jit(call).lower(*arrays).compile()

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxml.data.augment import _pixels as pixels
 from jaxml.types import Array, Key
 
 TRIES = 10
@@ -30,8 +31,9 @@ def draw_boxes(
     key: Key,
     shape: tuple[int, ...],
     *,
-    area: tuple[float, float],
-    aspect: tuple[float, float],
+    min_area: float,
+    max_area: float,
+    max_aspect: float,
     most: tuple[int, int],
     otherwise: tuple[int, int],
 ) -> Boxes:
@@ -43,15 +45,20 @@ def draw_boxes(
     Args:
       key: a PRNG key.
       shape: shape of the images.
-      area: bounds of the uniform area, as fractions of the image.
-      aspect: bounds of the ratio of width to height, whose logarithm is uniform.
+      min_area: smallest area, as a fraction of the image. The area is uniform.
+      max_area: largest area.
+      max_aspect: largest ratio of width to height. Its logarithm is uniform and symmetric.
       most: largest height and width.
       otherwise: height and width of the box, in the center, if no rectangle fits.
     """
+    pixels.check_range("min_area", min_area, 0, max_area)
+    pixels.check_range("max_area", max_area, 0, 1)
+    if max_aspect < 1:
+        raise ValueError(f"`max_aspect` must be at least 1, got {max_aspect}")
     batch, height, width, _ = shape
     area_key, aspect_key, top_key, left_key = jax.random.split(key, 4)
-    areas = height * width * _uniform(area_key, (batch, TRIES), *area)
-    low, high = jnp.log(jnp.asarray(aspect, jnp.float32))
+    areas = height * width * _uniform(area_key, (batch, TRIES), min_area, max_area)
+    low, high = jnp.log(jnp.asarray([1 / max_aspect, max_aspect], jnp.float32))
     ratios = jnp.exp(low + (high - low) * _uniform(aspect_key, (batch, TRIES), 0, 1))
     heights, widths = jnp.round(jnp.sqrt(areas / ratios)), jnp.round(jnp.sqrt(areas * ratios))
     fits = (heights >= 1) & (widths >= 1) & (heights <= most[0]) & (widths <= most[1])

@@ -39,7 +39,7 @@ def adjust_brightness(images: Array, *, factor: Any) -> Array:
       >>> adjust_brightness(jnp.array([3.0, 200.0]).reshape(1, 1, 2, 1), factor=2).ravel().tolist()
       [6.0, 255.0]
     """
-    return _blend(images, 0.0, factor)
+    return pixels.blend(images, 0.0, factor)
 
 
 def adjust_contrast(images: Array, *, factor: Any) -> Array:
@@ -54,7 +54,7 @@ def adjust_contrast(images: Array, *, factor: Any) -> Array:
       [2.0, 6.0]
     """
     mean = jnp.mean(_luma(images), axis=(1, 2, 3), keepdims=True)
-    return _blend(images, pixels.to_levels(mean, images.dtype), factor)
+    return pixels.blend(images, pixels.to_levels(mean, images.dtype), factor)
 
 
 def adjust_saturation(images: Array, *, factor: Any) -> Array:
@@ -69,7 +69,7 @@ def adjust_saturation(images: Array, *, factor: Any) -> Array:
       >>> adjust_saturation(image, factor=0).ravel().tolist()
       [8, 8, 8]
     """
-    return _blend(images, _luma(images), factor)
+    return pixels.blend(images, _luma(images), factor)
 
 
 def adjust_hue(images: Array, *, shift: Any) -> Array:
@@ -251,13 +251,6 @@ def _luma(images: Array) -> Array:
         return values
     red, green, blue = (values[..., i : i + 1] * _LUMA[i] for i in range(3))
     return pixels.to_levels(red + green + blue, images.dtype)
-
-
-def _blend(images: Array, other: Array | float, factor: Any) -> Array:
-    """Returns `other + factor (images - other)`."""
-    pixels.check_images(images)
-    values = other + pixels.per_image(factor, images) * (pixels.to_float(images) - other)
-    return pixels.to_dtype(values, images.dtype, truncate=True)
 
 
 def _bound(function: Callable[..., Array], **settings: Any) -> Callable[[Array], Array]:

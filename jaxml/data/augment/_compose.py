@@ -104,7 +104,7 @@ class Augmentation:
 
     @property
     def mixes(self) -> bool:
-        """Whether it mixes labels."""
+        """Returns whether the augmentation mixes labels."""
         return self.name in MIXING
 
 
@@ -191,7 +191,7 @@ def apply(
         elif name == "alternating_flip":
             images = crop.alternating_flip(run_key, images, epoch=epoch, indices=indices)
             examples = examples._replace(images=images)
-        elif name in MIXING:
+        elif augmentation.mixes:
             if labels.ndim == 1:
                 labels = jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
             images, labels = MIXING[name](key, images, labels, **parameters)

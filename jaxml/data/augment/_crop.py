@@ -156,16 +156,13 @@ def random_resized_crop(
       Szegedy et al., "Going deeper with convolutions", 2014, section 6.
     """
     pixels.check_images(images)
-    pixels.check_range("min_area", min_area, 0, max_area)
-    pixels.check_range("max_area", max_area, 0, 1)
-    if max_aspect < 1:
-        raise ValueError(f"`max_aspect` must be at least 1, got {max_aspect}")
     height, width = images.shape[1:3]
     chosen = boxes.draw_boxes(
         key,
         images.shape,
-        area=(min_area, max_area),
-        aspect=(1 / max_aspect, max_aspect),
+        min_area=min_area,
+        max_area=max_area,
+        max_aspect=max_aspect,
         most=(height, width),
         otherwise=(
             min(height, max(round(width * max_aspect), 1)),

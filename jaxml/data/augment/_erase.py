@@ -41,16 +41,13 @@ def random_erasing(
       Zhong et al., "Random erasing data augmentation", 2017.
     """
     pixels.check_images(images)
-    pixels.check_range("min_area", min_area, 0, max_area)
-    pixels.check_range("max_area", max_area, 0, 1)
-    if max_aspect < 1:
-        raise ValueError(f"`max_aspect` must be at least 1, got {max_aspect}")
     box_key, choice_key, fill_key = jax.random.split(key, 3)
     chosen = boxes.draw_boxes(
         box_key,
         images.shape,
-        area=(min_area, max_area),
-        aspect=(1 / max_aspect, max_aspect),
+        min_area=min_area,
+        max_area=max_area,
+        max_aspect=max_aspect,
         most=(images.shape[1] - 1, images.shape[2] - 1),
         otherwise=(0, 0),
     )

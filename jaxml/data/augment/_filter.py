@@ -88,8 +88,6 @@ def adjust_sharpness(images: Array, *, factor: Any) -> Array:
     values = pixels.to_float(images)
     rows = values[:, :-2] + values[:, 1:-1] + values[:, 2:]
     total = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
-    center = values[:, 1:-1, 1:-1]
-    smooth = pixels.to_levels((total + 4 * center) / 13, images.dtype)
-    changed = smooth + pixels.per_image(factor, images) * (center - smooth)
-    changed = pixels.to_dtype(changed, images.dtype, truncate=True)
+    smooth = pixels.to_levels((total + 4 * values[:, 1:-1, 1:-1]) / 13, images.dtype)
+    changed = pixels.blend(images[:, 1:-1, 1:-1], smooth, factor)
     return images.at[:, 1:-1, 1:-1].set(changed)

@@ -59,6 +59,13 @@ def per_image(value: Any, images: Array) -> Array:
     return jnp.broadcast_to(values, images.shape[:1])[:, None, None, None]
 
 
+def blend(images: Array, other: Array | float, factor: Any) -> Array:
+    """Returns `other + factor (images - other)`."""
+    check_images(images)
+    values = other + per_image(factor, images) * (to_float(images) - other)
+    return to_dtype(values, images.dtype, truncate=True)
+
+
 def choose(key: Key, images: Array, probability: float) -> Array:
     """Chooses each image with a probability; returns booleans `[batch, 1, 1, 1]`."""
     check_range("probability", probability, 0, 1)
