@@ -16,7 +16,7 @@ launcher starts JAX. The outcomes are cached in `$XDG_CACHE_HOME/jaxml/cpu` (see
 `config.cpu` and the environment variables `JAXML_ONEDNN=0` and `JAXML_XLA_FLAGS=0` switch them off.
 
 Delete this package when XLA's own convolutions on a CPU are as fast, which
-`python -m launch.bench --peers=plain_flax` shows with both variables set to 0 and without. Remove
+`python -m launch.bench --peers=flax` shows with both variables set to 0 and without. Remove
 the folder, its tests, `launch/doctor.py` and the lines that name `_cpu` elsewhere.
 
 Importing this package does not import JAX.

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -41,15 +43,21 @@ def finish(*arguments: str, cache: Path) -> tuple[int, str]:
     return process.returncode, output
 
 
-def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs a launcher to its end."""
+def run(
+    module: str,
+    *arguments: object,
+    limit_s: float = 300,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> subprocess.CompletedProcess[str]:
+    """Runs a launcher to its end, with environment variables."""
+    path = os.pathsep.join([str(ROOT), *sys.path])
     return subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+        [sys.executable, "-m", module, *map(str, arguments)],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        env={**os.environ, "PYTHONPATH": path, **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=limit_s,
         check=False,
     )
 

@@ -1,35 +1,21 @@
 """The benchmark as a person uses it: in a process of its own."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from tests import quick_compilation
+from tests.launch import processes
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent.parent
 TINY = ("--model=resnet_tiny", "--image_size=8", "--repeats=2")
 
 
 def _run(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "launch.bench", *map(str, arguments)],
-        cwd=ROOT,
-        env=os.environ
-        | quick_compilation.environment()
-        | {"PYTHONWARNINGS": "ignore"}
-        | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    variables = {"PYTHONWARNINGS": "ignore"} | quick_compilation.environment()
+    return processes.run("launch.bench", *arguments, environment=variables | environment)
 
 
 def test_the_benchmark_compares_the_same_network(tmp_path):

@@ -1,20 +1,15 @@
 """The benchmark of support vector machines, run as a command."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 
 from jaxml.svm.files import write_examples
+from tests.launch import processes
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +22,7 @@ def train(tmp_path_factory):
 
 
 def _run(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "launch.bench_svm", *map(str, arguments)],
-        cwd=ROOT,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    return processes.run("launch.bench_svm", *arguments, environment=environment)
 
 
 def test_sizes_are_timed_printed_written_and_plotted(train, tmp_path):

@@ -2,10 +2,7 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -13,21 +10,18 @@ from launch.benchmark.campaign import conductor
 from launch.benchmark.campaign.plan import PARTS, Part, Plan
 from launch.benchmark.campaign.report import Report
 from tests import quick_compilation
+from tests.launch import processes
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent.parent
-
 
 def _run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "launch.bench", "--what=campaign", *map(str, arguments)],
-        cwd=ROOT,
-        env=os.environ | quick_compilation.environment() | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
+    return processes.run(
+        "launch.bench",
+        "--what=campaign",
+        *arguments,
+        limit_s=900,
+        environment=quick_compilation.environment(),
     )
 
 

@@ -1,27 +1,14 @@
 """The list of networks and the layers of one, as a person asks for them."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+
+from tests.launch import processes
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent.parent
-
-
-def _run(module, *arguments):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-
 
 def test_a_network_is_shown_with_its_cost_and_its_layers():
-    done = _run("launch.models", "--model=resnet20v1", "--channels=1", "--image_size=28")
+    done = processes.run("launch.models", "--model=resnet20v1", "--channels=1", "--image_size=28")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["network", "parameters", "multiply-adds", "activations", "input"]
@@ -37,7 +24,7 @@ def test_mistakes_are_told_in_one_line():
         (("--image_size=-1",), "error: flag --image_size=-1"),
         (("--model=inception_v3", "--image_size=8"), "error: images must be at least"),
     ):
-        done = _run("launch.models", *arguments)
+        done = processes.run("launch.models", *arguments)
         assert done.returncode == 2, done.stdout
         assert done.stderr.startswith(message)
         assert done.stderr.count("\n") == 1
@@ -50,7 +37,7 @@ def test_an_export_needs_a_run_and_a_name():
         (("--workdir=none", "--out=x.pth"), "error: --out must end in .safetensors, got 'x.pth'"),
         (("--workdir=none", "--out=x.safetensors"), "error: --workdir=none: holds no run"),
     ):
-        done = _run("launch.export", *arguments)
+        done = processes.run("launch.export", *arguments)
         assert done.returncode == 2
         assert done.stderr.startswith(message)
         assert done.stderr.count("\n") == 1
