@@ -39,6 +39,13 @@ class DataConfig(Settings):
         "crop:padding=4,flip,random_erasing:probability=0.25:fill=noise. mixup and cutmix mix the "
         "labels too; the training accuracy then counts the class with the largest part.",
     )
+    progressive_sizes: tuple[int, ...] = setting(
+        (),
+        "Progressive resizing: heights and widths of the training images, after augmentation, each "
+        "for an equal part of the epochs, such as 16,24,32. Evaluation uses the full size.",
+        low=1,
+        high=LARGEST_INT,
+    )
     image_column: str = setting(
         "image", "Column, feature or array of a source that holds the images."
     )

@@ -302,6 +302,11 @@ class Config(Settings):
     eval_batch_size: int = setting(
         512, "Number of examples per step of the evaluation.", low=1, resume="any"
     )
+    eval_flip: bool = setting(
+        False,
+        "Averages the outputs for each evaluated image and its mirror image.",
+        resume="any",
+    )
     steps_per_call: int | None = setting(
         None,
         "Number of training steps per compiled call. None takes a whole epoch, or on a CPU, where "

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxml.training.checkpoint import Checkpoints
-    from jaxml.training.compilation import StepFunctions, compile_steps, jit_steps
+    from jaxml.training.compilation import (
+        StepFunctions,
+        TrainCall,
+        compile_steps,
+        jit_steps,
+        train_call,
+        train_calls,
+    )
     from jaxml.training.evaluation import evaluate
     from jaxml.training.experiment import Experiment, create_experiment
     from jaxml.training.export import export_weights
@@ -29,6 +36,7 @@ __all__ = [
     "Objective",
     "StepFunctions",
     "StopSignals",
+    "TrainCall",
     "TrainState",
     "compile_steps",
     "create_experiment",
@@ -44,12 +52,21 @@ __all__ = [
     "read_weights",
     "restore_checkpoint",
     "train_and_evaluate",
+    "train_call",
+    "train_calls",
     "train_step",
 ]
 
 _MODULES = {
     "checkpoint": ("Checkpoints",),
-    "compilation": ("StepFunctions", "compile_steps", "jit_steps"),
+    "compilation": (
+        "StepFunctions",
+        "TrainCall",
+        "compile_steps",
+        "jit_steps",
+        "train_call",
+        "train_calls",
+    ),
     "evaluation": ("evaluate",),
     "experiment": ("Experiment", "create_experiment"),
     "export": ("export_weights",),

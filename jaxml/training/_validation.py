@@ -6,6 +6,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from flax.errors import FlaxError
 
 from jaxml.config import Config, parse_steps
 from jaxml.data import augment
@@ -14,6 +15,7 @@ from jaxml.errors import InputError
 from jaxml.io import memory
 from jaxml.optim import is_frozen
 from jaxml.training.objective import SOFT_LABEL_LOSSES
+from jaxml.training.steps import Learner, TrainState
 from jaxml.types import Array, PyTree
 
 MAX_STEPS = 2**31 - 1  # the step is an int32
@@ -64,6 +66,21 @@ def check_num_steps(config: Config, num_steps: int) -> None:
         )
 
 
+def check_images(config: Config, example: jax.ShapeDtypeStruct) -> None:
+    """Checks that settings of images are unset if the examples, `[1, ...]`, are features."""
+    data = config.data
+    settings = {
+        "data.augment": (data.augment, ()),
+        "data.progressive_sizes": (data.progressive_sizes, ()),
+        "eval_flip": (config.eval_flip, False),
+    }
+    for name, (value, unset) in settings.items():
+        if value != unset and len(example.shape) != 4:
+            raise InputError(
+                f"config.{name} must be {unset} for {data.name}, which has no images, got {value}"
+            )
+
+
 def check_augmentations(
     config: Config, augmentations: Sequence[Augmentation], example: jax.ShapeDtypeStruct
 ) -> None:
@@ -74,12 +91,7 @@ def check_augmentations(
       augmentations: the augmentations.
       example: shape and dtype of one training example, `[1, ...]`.
     """
-    data, loss = config.data, config.loss.name
-    if augmentations and len(example.shape) != 4:
-        raise InputError(
-            f"config.data.augment must be () for {data.name}, which has no images, "
-            f"got {data.augment}"
-        )
+    loss = config.loss.name
     for augmentation in augmentations:
         if augmentation.mixes and loss not in SOFT_LABEL_LOSSES:
             raise InputError(
@@ -108,6 +120,40 @@ def _apply_one(augmentation: Augmentation, images: Array) -> augment.Examples:
     return augment.apply(
         [augmentation], [key], examples, run_key=key, epoch=jnp.int32(0), num_classes=2
     )
+
+
+def check_progressive_sizes(
+    config: Config, learner: Learner, state: TrainState, example: jax.ShapeDtypeStruct
+) -> None:
+    """Checks that the run has epochs for all image sizes, and that the model accepts them.
+
+    Args:
+      config: provides the sizes.
+      learner: provides the model.
+      state: shapes of the state.
+      example: shape and dtype of one training example, `[1, height, width, channels]`.
+    """
+    sizes = config.data.progressive_sizes
+    if len(sizes) > config.num_epochs:
+        raise InputError(
+            f"config.data.progressive_sizes must have at most {config.num_epochs} sizes, one for "
+            f"each epoch, got {len(sizes)}"
+        )
+
+    def apply(state: TrainState, images: Array) -> PyTree:
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        return learner.model.apply(variables, state.normalizer.apply(images), train=False)
+
+    for size in sizes:
+        resized = jax.ShapeDtypeStruct((1, size, size, *example.shape[3:]), example.dtype)
+        try:
+            jax.eval_shape(apply, state, resized)
+        except (TypeError, ValueError, FlaxError) as error:
+            raise InputError(
+                f"config.data.progressive_sizes must suit {config.model.name} and "
+                f"config.data.normalization={config.data.normalization}, got {size}: "
+                f"{str(error).splitlines()[0]}"
+            ) from None
 
 
 @contextlib.contextmanager

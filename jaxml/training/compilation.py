@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +19,24 @@ from jax import lax
 from jaxml.data import augment, pipeline
 from jaxml.io import memory
 from jaxml.training import _validation, feed
-from jaxml.training.experiment import Experiment, Sizes
+from jaxml.training.experiment import Experiment
 from jaxml.training.objective import Metrics
 from jaxml.training.steps import TrainState, batch_moments, eval_step, train_step
 from jaxml.types import Array, Batch, Key, PyTree
 
 Function = Callable[..., Any]
+
+
+class TrainCall(NamedTuple):
+    """The static part of a call of the training function.
+
+    Attributes:
+      num_steps: number of steps, all of one epoch.
+      image_size: height and width to which the images are resized; None keeps their size.
+    """
+
+    num_steps: int
+    image_size: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +49,8 @@ class StepFunctions:
     Attributes:
       init: `(key, normalizer) -> state` before the first step.
       epoch_order: `(key, epoch) -> order`, a permutation of the training set.
-      train: by number of steps, `(state, data, order, key) -> (state, metrics)`. Takes that many
-        steps of one epoch; donates the state and stacks the metrics of the steps.
+      train: for each `TrainCall`, `(state, data, order, key) -> (state, metrics)`. Takes the
+        steps, donates the state and stacks the metrics of the steps.
       zero_metrics: `() -> metrics`.
       evaluate: `(state, metrics, data, start) -> metrics`, with one evaluation batch added.
       batch_moments: `(state, data, order, index, key) -> moments` of one training batch.
@@ -48,37 +60,49 @@ class StepFunctions:
 
     init: Function
     epoch_order: Function
-    train: Mapping[int, Function]
+    train: Mapping[TrainCall, Function]
     zero_metrics: Function
     evaluate: Function
     batch_moments: Function
     add_moments: Function
     compile_seconds: float = 0.0
 
-    def train_hlo(self, num_steps: int) -> str:
-        """Returns the HLO text of the compiled training function for a number of steps."""
-        compiled: Any = self.train[num_steps]
+    def train_hlo(self, call: TrainCall) -> str:
+        """Returns the HLO text of the compiled training function of a call."""
+        compiled: Any = self.train[call]
         return compiled.as_text()
 
 
-def call_lengths(sizes: Sizes, first_step: int = 0) -> set[int]:
-    """Returns the numbers of steps per call that a run starting at `first_step` needs.
+def train_call(experiment: Experiment, step: int) -> TrainCall:
+    """Returns the call that takes the steps from `step` on.
 
-    No call crosses the end of an epoch, so the last call of an epoch may be shorter, and after
-    resuming within an epoch that epoch may have another remainder.
+    No call crosses the end of an epoch, so the last call of an epoch may be shorter.
     """
-    left = sizes.steps_per_epoch - first_step % sizes.steps_per_epoch
-    remainders = {steps % sizes.steps_per_call for steps in (sizes.steps_per_epoch, left)}
-    return {sizes.steps_per_call} | remainders - {0}
+    epoch, index = divmod(step, experiment.sizes.steps_per_epoch)
+    num_steps = min(experiment.sizes.steps_per_call, experiment.sizes.steps_per_epoch - index)
+    return TrainCall(num_steps, experiment.image_size(epoch))
 
 
-def jit_steps(experiment: Experiment, lengths: Collection[int] = ()) -> StepFunctions:
+def train_calls(experiment: Experiment, first_step: int = 0) -> set[TrainCall]:
+    """Returns the different calls of a run that starts at `first_step`."""
+    sizes = experiment.sizes
+    epochs = [first_step // sizes.steps_per_epoch + 1, *experiment.image_sizes]
+    calls = set()
+    for start in [first_step, *(epoch * sizes.steps_per_epoch for epoch in epochs)]:
+        if first_step <= start < sizes.num_steps:
+            epoch, index = divmod(start, sizes.steps_per_epoch)
+            left = sizes.steps_per_epoch - index
+            counts = {min(sizes.steps_per_call, left), left % sizes.steps_per_call} - {0}
+            calls |= {TrainCall(count, experiment.image_size(epoch)) for count in counts}
+    return calls
+
+
+def jit_steps(experiment: Experiment, calls: Collection[TrainCall] | None = None) -> StepFunctions:
     """Declares the jitted functions of an experiment; they compile when first called.
 
     Args:
       experiment: the experiment.
-      lengths: numbers of steps per call of the training functions; by default, those of a whole
-        run.
+      calls: calls of the training function; None declares those of a whole run.
     """
     jit = partial(jax.jit, out_shardings=experiment.replicated)
     # Initialization runs once: on a CPU, optimizing it takes longer than running it.
@@ -88,8 +112,8 @@ def jit_steps(experiment: Experiment, lengths: Collection[int] = ()) -> StepFunc
         init=jit(experiment.create_state, compiler_options=unoptimized),
         epoch_order=jit(partial(pipeline.epoch_order, size=experiment.sizes.train_count)),
         train={
-            length: jit(partial(_train_steps, experiment, length), donate_argnums=0)
-            for length in lengths or call_lengths(experiment.sizes)
+            call: jit(partial(_train_steps, experiment, call), donate_argnums=0)
+            for call in (train_calls(experiment) if calls is None else calls)
         },
         zero_metrics=jit(experiment.learner.objective.metrics.empty),
         evaluate=jit(partial(_evaluate_batch, experiment)),
@@ -98,14 +122,16 @@ def jit_steps(experiment: Experiment, lengths: Collection[int] = ()) -> StepFunc
     )
 
 
-def compile_steps(experiment: Experiment, lengths: Collection[int], *, init: bool) -> StepFunctions:
+def compile_steps(
+    experiment: Experiment, calls: Collection[TrainCall], *, init: bool
+) -> StepFunctions:
     """Compiles the functions of a training run in parallel.
 
     XLA compiles each function mostly on one core, so they are compiled concurrently.
 
     Args:
       experiment: the experiment.
-      lengths: numbers of steps per call of the training functions.
+      calls: calls of the training function.
       init: whether `init` is needed; otherwise the state is assumed to be on the devices.
 
     Returns:
@@ -115,7 +141,7 @@ def compile_steps(experiment: Experiment, lengths: Collection[int], *, init: boo
       InputError: a function does not fit in the available memory.
     """
     begin = time.perf_counter()
-    steps = jit_steps(experiment, lengths)
+    steps = jit_steps(experiment, calls)
     arguments = _example_arguments(experiment)
     names = ["evaluate", "epoch_order", "zero_metrics"]
     if experiment.learner.averaging.reestimates and experiment.abstract_state.batch_stats:
@@ -126,12 +152,12 @@ def compile_steps(experiment: Experiment, lengths: Collection[int], *, init: boo
             return pool.submit(function.lower(*arguments).compile)
 
         training = {
-            length: submit(steps.train[length], _train_arguments(experiment, length))
-            for length in sorted(steps.train, reverse=True)  # the longest first
+            call: submit(steps.train[call], _train_arguments(experiment, call.num_steps))
+            for call in sorted(steps.train, reverse=True)  # the longest first
         }
         initialization = submit(steps.init, arguments["init"]) if init else None
         others = {name: submit(getattr(steps, name), arguments[name]) for name in names}
-    train = {length: future.result() for length, future in training.items()}
+    train = {call: future.result() for call, future in training.items()}
     compiled = {name: future.result() for name, future in others.items()}
     created = memory.of_arrays(experiment.abstract_state) if init else 0
     for program in [*train.values(), *compiled.values()]:
@@ -167,7 +193,7 @@ def _train_arguments(experiment: Experiment, num_steps: int) -> tuple[TrainState
 
 def _train_steps(
     experiment: Experiment,
-    num_steps: int,
+    call: TrainCall,
     state: TrainState,
     data: Batch,
     order: Array,
@@ -182,6 +208,9 @@ def _train_steps(
         if batch is None:
             batch = _take_batch(experiment, data, order, index)
         dropout_key, batch = augment_batch(experiment, batch, order, key, state.step)
+        if call.image_size:
+            resized = augment.resize(batch.inputs, size=(call.image_size, call.image_size))
+            batch = batch._replace(inputs=resized)
         sums = jax.tree.map(
             lambda total, zero: jnp.where(index == 0, zero, total),
             state.metrics,
@@ -189,8 +218,8 @@ def _train_steps(
         )
         return train_step(dropout_key, learner, state.replace(metrics=sums), batch)
 
-    if num_steps > 1:
-        return lax.scan(body, state, streamed, length=num_steps)
+    if call.num_steps > 1:
+        return lax.scan(body, state, streamed, length=call.num_steps)
     state, metrics = body(state, jax.tree.map(lambda array: array[0], streamed))
     return state, jax.tree.map(lambda total: total[None], metrics)
 

@@ -124,6 +124,17 @@ class Experiment:
         return f"{self.replicated.mesh.size} x {jax.devices()[0].device_kind}"
 
     @property
+    def image_sizes(self) -> dict[int, int | None]:
+        """Sizes of the training images, by the first epoch of each; None keeps their size."""
+        sizes = self.config.data.progressive_sizes or (None,)
+        return {-(-i * self.config.num_epochs // len(sizes)): size for i, size in enumerate(sizes)}
+
+    def image_size(self, epoch: int) -> int | None:
+        """Returns the size of the training images of an epoch; None keeps their size."""
+        sizes = self.image_sizes
+        return sizes[max(first for first in sizes if first <= epoch)]
+
+    @property
     def damage(self) -> Mapping[str, str]:
         """Messages about the damaged images that were replaced so far, by name."""
         return self.streamed.damage.messages if self.streamed else {}
@@ -176,10 +187,12 @@ def create_experiment(config: Config) -> Experiment:
         return TrainState.create(key, learner, normalizer, example_shape)
 
     example = jax.ShapeDtypeStruct((1, *example_shape), dataset.train.inputs.dtype)
+    _validation.check_images(config, example)
     _validation.check_augmentations(config, augmentations, example)
     input_shape = jax.eval_shape(normalizer.apply, example).shape[1:]
     with _validation.input_shape_errors(config, input_shape):
         state = jax.eval_shape(create_state, keys.init, normalizer)
+    _validation.check_progressive_sizes(config, learner, state, example)
     _validation.check_memory(config, memory.of_arrays(state), "the state")
     _validation.check_frozen(config.weights.freeze, state.params)
     return Experiment(
@@ -243,6 +256,7 @@ def _create_learner(
         ),
         max_norm=config.optim.max_norm,
         frozen=config.weights.freeze,
+        eval_flip=config.eval_flip,
     )
 
 

@@ -17,7 +17,7 @@ from jaxml.reporting.meter import Clock, Meter
 from jaxml.reporting.profile import Profile
 from jaxml.reporting.progress import HEADLINES, Display, describe, headline
 from jaxml.training.checkpoint import Checkpoints, CheckpointWriter
-from jaxml.training.compilation import StepFunctions, call_lengths, compile_steps
+from jaxml.training.compilation import StepFunctions, compile_steps, train_call, train_calls
 from jaxml.training.digest import sha256
 from jaxml.training.evaluation import evaluate
 from jaxml.training.experiment import Experiment, create_experiment
@@ -137,7 +137,7 @@ def prepare(experiment: Experiment, checkpoints: CheckpointWriter, weights: PyTr
     config, saved = experiment.config, checkpoints.steps()
     origin = Origin.create(config, experiment.data_digests, experiment.device)
     if not saved:
-        steps = compile_steps(experiment, call_lengths(experiment.sizes), init=True)
+        steps = compile_steps(experiment, train_calls(experiment), init=True)
         state = initial_state(experiment, steps, weights)
         return Start(steps, state, Clock(), origin, messages=[])
     step = saved[-1]
@@ -145,7 +145,7 @@ def prepare(experiment: Experiment, checkpoints: CheckpointWriter, weights: PyTr
     previous = Origin(**notes["origin"])
     origin.check(previous, f"{checkpoints.path(step)}")
     origin, messages = origin.resume(previous, step)
-    steps = compile_steps(experiment, call_lengths(experiment.sizes, step), init=False)
+    steps = compile_steps(experiment, train_calls(experiment, step), init=False)
     state = checkpoints.restore(step, experiment.abstract_state)
     messages.append(f"resuming from step {step}")
     return Start(steps, state, Clock(**notes["clock"]), origin, messages)
@@ -235,11 +235,12 @@ def take_steps(
         if order is None or index == 0:
             order = steps.epoch_order(keys.order, experiment.replicate(epoch))
             meter.start_epoch()
-        count = min(sizes.steps_per_call, sizes.steps_per_epoch - index)
+        call = train_call(experiment, step)
+        count = call.num_steps
         profile.before_call(step, count, state)
-        state, step_metrics = steps.train[count](state, data(count), order, keys.step)
+        state, step_metrics = steps.train[call](state, data(count), order, keys.step)
         step += count
-        profile.after_call(step, state, partial(steps.train_hlo, count))
+        profile.after_call(step, state, partial(steps.train_hlo, call))
         meter.add(step, step_metrics)
 
         metrics = None

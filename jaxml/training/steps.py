@@ -10,6 +10,7 @@ from flax import struct
 from jax import lax
 
 from jaxml import regularizers
+from jaxml.data.augment import flip_average
 from jaxml.normalize import Normalizer
 from jaxml.optim import Average, Averaging, keep_frozen, no_averaging
 from jaxml.training.objective import Metrics, Objective
@@ -26,6 +27,7 @@ class Learner(NamedTuple):
       averaging: average of the parameters, which replaces them in evaluation.
       max_norm: upper bound on the norm of the weights into each unit; None disables it.
       frozen: pattern (see `jaxml.optim.is_frozen`) of parameters to freeze; None trains all.
+      eval_flip: whether evaluation averages the outputs for an image and its mirror image.
     """
 
     model: nn.Module
@@ -34,6 +36,7 @@ class Learner(NamedTuple):
     averaging: Averaging = no_averaging()
     max_norm: float | None = None
     frozen: str | None = None
+    eval_flip: bool = False
 
 
 class TrainState(struct.PyTreeNode):
@@ -160,8 +163,13 @@ def eval_step(learner: Learner, state: TrainState, batch: Batch, mask: Array) ->
     Returns:
       Sums over the examples where the mask is True.
     """
-    inputs = state.normalizer.apply(batch.inputs)
-    raw = jnp.asarray(learner.model.apply(eval_variables(learner, state), inputs, train=False))
+    variables = eval_variables(learner, state)
+
+    def predict(inputs: Array) -> Array:
+        inputs = state.normalizer.apply(inputs)
+        return jnp.asarray(learner.model.apply(variables, inputs, train=False))
+
+    raw = flip_average(predict, batch.inputs) if learner.eval_flip else predict(batch.inputs)
     outputs = learner.objective.outputs(raw)
     losses = learner.objective.loss(outputs, batch.targets)
     return learner.objective.metrics.from_batch(losses, outputs, batch.targets, mask)

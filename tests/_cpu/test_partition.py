@@ -15,7 +15,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxml._cpu import _convolution, _proof
 from jaxml.layers import conv
-from jaxml.training.compilation import compile_steps
+from jaxml.training.compilation import TrainCall, compile_steps
 from jaxml.training.experiment import create_experiment
 from tests import references, tiny
 from tests._cpu.examples import example, example_with_gradients, with_gradients
@@ -114,8 +114,8 @@ def test_a_loop_of_recomputed_steps_with_a_donated_kernel(mesh):
 @pytest.mark.slow
 def test_a_step_of_training_gathers_no_images():
     experiment = create_experiment(tiny.config())
-    steps = compile_steps(experiment, [2], init=False)
-    program: Any = steps.train[2]
+    steps = compile_steps(experiment, [TrainCall(2)], init=False)
+    program: Any = steps.train[TrainCall(2)]
     assert calls(program) > 5
     gathered = re.findall(r"\w+\[([\d,]*)\]\S* all-gather\(", program.as_text())
     assert gathered == ["478,10"]  # the logits, whose ranks are metrics

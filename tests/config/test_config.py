@@ -135,6 +135,7 @@ def test_settings_that_do_not_affect_the_parameters_may_change():
         "data.dir": "elsewhere",
         "data.workers": 3,
         "data.max_damaged": 0,
+        "eval_flip": True,
         "checkpoint.every_steps": 7,
         "checkpoint.keep": 5,
         "checkpoint.on_failure": "continue",

@@ -10,7 +10,7 @@ import scipy.special
 from jaxml.config import DataConfig, LossConfig
 from jaxml.data import augment
 from jaxml.errors import InputError
-from jaxml.training.compilation import augment_batch, jit_steps
+from jaxml.training.compilation import TrainCall, augment_batch, jit_steps
 from jaxml.training.experiment import create_experiment
 from jaxml.training.initialize import initial_state
 from jaxml.types import Batch
@@ -65,7 +65,7 @@ def test_flips_alternate_over_the_epochs_wherever_an_example_is():
 @pytest.mark.slow
 def test_mixed_labels_are_the_targets_of_the_loss():
     experiment = _experiment("mixup:alpha=1", "cutmix")
-    steps = jit_steps(experiment, lengths=(1,))
+    steps = jit_steps(experiment, [TrainCall(1)])
     state = initial_state(experiment, steps)
     order = steps.epoch_order(experiment.keys.order, experiment.replicate(0))
     _, batch = _augmented(experiment, 0, np.asarray(order))
@@ -81,7 +81,7 @@ def test_mixed_labels_are_the_targets_of_the_loss():
     correct = logits.argmax(1) == np.asarray(batch.targets).argmax(1)
 
     data = experiment.train_data
-    _, metrics = steps.train[1](state, data, order, experiment.keys.step)
+    _, metrics = steps.train[TrainCall(1)](state, data, order, experiment.keys.step)
     assert float(metrics.loss[0]) == pytest.approx(losses.sum(), rel=1e-4)
     assert int(metrics.correct[0]) == correct.sum()
 

@@ -1,16 +1,19 @@
 """A run on its devices: order, sharding, steps in one call, exact evaluation."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
-from jaxml.config import AverageConfig, DataConfig, OptimConfig
+from jaxml.config import AverageConfig, DataConfig, ModelConfig, OptimConfig
 from jaxml.data import Split
 from jaxml.data.sources import idx
 from jaxml.errors import InputError
 from jaxml.io import memory
 from jaxml.training import _validation
-from jaxml.training.compilation import call_lengths, compile_steps, jit_steps
+from jaxml.training.compilation import TrainCall, compile_steps, jit_steps, train_call, train_calls
 from jaxml.training.evaluation import evaluate
 from jaxml.training.experiment import create_experiment
 from jaxml.training.initialize import initial_state
@@ -24,7 +27,7 @@ def experiment():
 
 @pytest.fixture(scope="module")
 def steps(experiment):
-    return jit_steps(experiment, lengths=(1, 3))
+    return jit_steps(experiment, [TrainCall(1), TrainCall(3)])
 
 
 def _order(experiment, steps, epoch):
@@ -33,7 +36,9 @@ def _order(experiment, steps, epoch):
 
 def _train(experiment, steps, state, *, epoch=0, num_steps=1):
     order = _order(experiment, steps, epoch)
-    return steps.train[num_steps](state, experiment.train_data, order, experiment.keys.step)
+    return steps.train[TrainCall(num_steps)](
+        state, experiment.train_data, order, experiment.keys.step
+    )
 
 
 def _take(experiment, steps, count, *, per_call=1):
@@ -98,16 +103,42 @@ def test_the_sums_start_anew_with_each_epoch(experiment, steps):
 
 
 @pytest.mark.parametrize("per_call", [1, 2, 3, 4, 10])
-def test_every_call_from_every_step_has_a_length_that_is_compiled(experiment, per_call):
-    sizes = experiment.sizes._replace(steps_per_epoch=10, num_steps=30, steps_per_call=per_call)
-    for first in range(30):
-        step, lengths = first, set()
-        while step < 30:
+@pytest.mark.parametrize("image_sizes", [(), (4,), (4, 8), (4, 4, 6, 8)])
+def test_the_calls_of_a_run_are_those_that_it_makes(experiment, per_call, image_sizes):
+    sizes = experiment.sizes._replace(steps_per_epoch=10, num_steps=40, steps_per_call=per_call)
+    config = tiny.config(data=DataConfig(progressive_sizes=image_sizes))
+    experiment = dataclasses.replace(experiment, sizes=sizes, config=config)
+    for first in range(41):
+        step, expected = first, set()
+        while step < 40:
             count = min(per_call, 10 - step % 10)
-            lengths.add(count)
+            phase = step * len(image_sizes) // 40
+            size = image_sizes[phase] if image_sizes else None
+            assert train_call(experiment, step) == (count, size)
+            expected.add(TrainCall(count, size))
             step += count
-        assert lengths <= call_lengths(sizes, first)
-    assert call_lengths(sizes) == {per_call, 10 % per_call} - {0}
+        assert train_calls(experiment, first) == expected
+
+
+@pytest.mark.slow
+def test_images_are_resized_in_training_and_not_in_evaluation():
+    experiment = create_experiment(tiny.config(data=DataConfig(progressive_sizes=(4, 8))))
+    steps = jit_steps(experiment)
+    assert set(steps.train) == {TrainCall(1, 4), TrainCall(1, 8)}
+    state = initial_state(experiment, steps)
+    order = np.asarray(_order(experiment, steps, 0))
+    images, labels = (np.asarray(array)[order[:478]] for array in experiment.train_data)
+    small = [
+        np.asarray(Image.fromarray(image[:, :, 0]).resize((4, 4), Image.Resampling.BILINEAR))
+        for image in images
+    ]
+    inputs = references.per_image_standardization(np.stack(small)[..., None] / 255)
+    variables = references.float64(jax.device_get((state.params, state.batch_stats)))
+    logits = references.Network(*variables, train=True)(inputs)
+    losses = references.softmax_cross_entropy(logits, labels)
+    arguments = experiment.train_data, order, experiment.keys.step
+    _, metrics = steps.train[TrainCall(1, 4)](state, *arguments)
+    assert float(metrics.loss[0]) == pytest.approx(losses.sum(), rel=1e-3)
 
 
 @pytest.mark.slow
@@ -222,6 +253,39 @@ def test_the_mean_network_is_evaluated_by_statistics_of_its_own(tmp_path):
             r"config.data.augment must be \(\) for breast_cancer, which has no images, got ",
         ),
         (
+            {
+                "data": DataConfig(
+                    name="breast_cancer", normalization="per_channel", progressive_sizes=(4,)
+                ),
+            },
+            r"config.data.progressive_sizes must be \(\) for breast_cancer, which has no images, ",
+        ),
+        (
+            {
+                "data": DataConfig(name="breast_cancer", normalization="per_channel"),
+                "eval_flip": True,
+            },
+            "config.eval_flip must be False for breast_cancer, which has no images, got True",
+        ),
+        (
+            {"data": DataConfig(progressive_sizes=(4, 5, 6, 7, 8))},
+            "config.data.progressive_sizes must have at most 4 sizes, one for each epoch, got 5",
+        ),
+        (
+            {
+                "data": DataConfig(progressive_sizes=(4,)),
+                "model": ModelConfig(name="resnet_tiny", head="fc"),
+            },
+            "config.data.progressive_sizes must suit resnet_tiny and .*=per_image, got 4: ",
+        ),
+        (
+            {
+                "data": DataConfig(progressive_sizes=(4,), normalization="pca"),
+                "model": ModelConfig(name="mlp"),
+            },
+            "config.data.progressive_sizes must suit mlp and .*=pca, got 4: ",
+        ),
+        (
             {"data": DataConfig(name="breast_cancer", normalization="per_image")},
             "config.data.normalization must suit features, because .*, got 'per_image'",
         ),
@@ -289,6 +353,6 @@ def test_what_does_not_fit_in_memory_is_refused_before_it_is_allocated(experimen
     with pytest.raises(InputError, match="config: the state of resnet_tiny must fit in the avail"):
         create_experiment(tiny.config())
     monkeypatch.setattr(memory, "available_on", lambda devices: state)
-    compile_steps(experiment, (1,), init=False)  # the state is there already
+    compile_steps(experiment, [TrainCall(1)], init=False)  # the state is there already
     with pytest.raises(InputError, match="config: a step with the state of resnet_tiny must fit"):
-        compile_steps(experiment, (1,), init=True)
+        compile_steps(experiment, [TrainCall(1)], init=True)

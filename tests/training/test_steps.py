@@ -17,6 +17,7 @@ from jaxml.optim import create_optimizer, ema_averaging
 from jaxml.training.objective import create_objective
 from jaxml.training.steps import Learner, TrainState, batch_moments, eval_step, train_step
 from jaxml.types import Batch
+from tests import references
 
 pytestmark = pytest.mark.slow
 
@@ -120,6 +121,18 @@ def test_evaluation_treats_each_image_alone(batch):
     ]
     assert float(whole.loss) == pytest.approx(sum(float(m.loss) for m in single), rel=1e-5)
     assert int(whole.correct) == sum(int(m.correct) for m in single)
+
+
+def test_evaluation_averages_the_logits_of_mirror_images(batch):
+    learner = _learner(optax.sgd(0.1), eval_flip=True)
+    state = _state(learner)
+    metrics = jax.jit(partial(eval_step, learner))(state, batch, jnp.ones(6, bool))
+    images = references.per_image_standardization(np.asarray(batch.inputs, np.float64))
+    variables = references.float64(jax.device_get((state.params, state.batch_stats)))
+    network = references.Network(*variables, train=False)
+    logits = (network(images) + network(images[:, :, ::-1])) / 2
+    losses = references.softmax_cross_entropy(logits, np.asarray(batch.targets))
+    assert float(metrics.loss) == pytest.approx(losses.sum(), rel=1e-5)
 
 
 def test_the_average_is_what_is_evaluated(batch):

@@ -40,7 +40,7 @@ def _wrap(monkeypatch, *, before=lambda state, _: state, after=lambda *_: None):
 
     def compile_wrapped(*arguments, **options):
         steps = compile_steps(*arguments, **options)
-        train = {length: wrapped(function, length) for length, function in steps.train.items()}
+        train = {call: wrapped(step, call.num_steps) for call, step in steps.train.items()}
         return dataclasses.replace(steps, train=train)
 
     monkeypatch.setattr(loop, "compile_steps", compile_wrapped)

@@ -79,11 +79,11 @@ def _write(file: Path, what: str, dry: bool) -> None:
     import jax
     import numpy as np
 
-    from jaxml.training import create_experiment, initial_state, jit_steps, read_weights
+    from jaxml.training import TrainCall, create_experiment, initial_state, jit_steps, read_weights
 
     experiment = create_experiment(_config(what, dry))
     steps_per_epoch, keys = experiment.sizes.steps_per_epoch, experiment.keys
-    functions = jit_steps(experiment, lengths=(1,))
+    functions = jit_steps(experiment, [TrainCall(1)])
     state = initial_state(experiment, functions, read_weights(experiment))
     digests: list[dict[str, str]] = []
     steps = 2 if dry else 50
@@ -92,7 +92,7 @@ def _write(file: Path, what: str, dry: bool) -> None:
         if step % steps_per_epoch == 0:
             epoch = experiment.replicate(step // steps_per_epoch)
             order = functions.epoch_order(keys.order, epoch)
-        state, _ = functions.train[1](state, experiment.train_data, order, keys.step)
+        state, _ = functions.train[TrainCall(1)](state, experiment.train_data, order, keys.step)
         leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(state.params))
         digests.append(
             {

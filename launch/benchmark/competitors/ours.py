@@ -18,7 +18,7 @@ from jaxml.errors import InputError
 from jaxml.models import MODELS, create_model, network_class, summarize
 from jaxml.normalize import UnitInterval
 from jaxml.optim import create_optimizer
-from jaxml.training.compilation import call_lengths, compile_steps
+from jaxml.training.compilation import compile_steps, train_call, train_calls
 from jaxml.training.experiment import create_experiment
 from jaxml.training.initialize import initial_state
 from jaxml.training.objective import create_objective
@@ -190,16 +190,16 @@ def epoch(
         )
     )
     sizes, keys = experiment.sizes, experiment.keys
-    steps = compile_steps(experiment, call_lengths(sizes), init=True)
+    steps = compile_steps(experiment, train_calls(experiment), init=True)
     state = initial_state(experiment, steps)
 
     def take() -> None:
         nonlocal state
-        order, left = steps.epoch_order(keys.order, experiment.replicate(0)), sizes.steps_per_epoch
-        while left:
-            count = min(sizes.steps_per_call, left)
-            state, _ = steps.train[count](state, experiment.train_data, order, keys.step)
-            left -= count
+        order, step = steps.epoch_order(keys.order, experiment.replicate(0)), 0
+        while step < sizes.steps_per_epoch:
+            call = train_call(experiment, step)
+            state, _ = steps.train[call](state, experiment.train_data, order, keys.step)
+            step += call.num_steps
         jax.block_until_ready(state)
 
     return take
