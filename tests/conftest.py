@@ -40,6 +40,8 @@ with pytest.MonkeyPatch.context() as _patch:
         _patch.setenv(_name, _value)
     jax.devices()  # XLA reads its flags once, so that they do not reach the processes of tests
 
+_MUCH_MEMORY = 1.6e9  # bytes
+
 settings.register_profile("suite", deadline=None, max_examples=15, derandomize=True)
 settings.load_profile("suite")
 
@@ -59,13 +61,33 @@ def pytest_xdist_auto_num_workers(config):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _release_programs():
+def _release_programs_of_module():
     """Releases the compiled programs of a module, which would fill the memory of a whole run."""
     yield
+    _release_programs()
+
+
+@pytest.fixture(autouse=True)
+def _release_programs_of_test():
+    """Releases the compiled programs earlier if much memory is in use."""
+    yield
+    if _resident_bytes() > _MUCH_MEMORY:
+        _release_programs()
+
+
+def _release_programs():
     jax.clear_caches()
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)  # glibc keeps freed memory otherwise
+
+
+def _resident_bytes():
+    """Returns the memory of this process; 0 where it is not known."""
+    if sys.platform != "linux":
+        return 0
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture

@@ -70,15 +70,14 @@ def images_of(size: int, *, batch: int = 8) -> np.ndarray:
 
 def evaluation_error(both: Pair, images: np.ndarray) -> float:
     """How far the logits in evaluation are apart."""
-    # Operation by operation: what is compiled for one network serves the next.
-    logits = both.model.apply(both.variables, jnp.asarray(images), train=False)
+    logits = compiled(partial(both.model.apply, train=False))(both.variables, jnp.asarray(images))
     return recorded(both, error(logits, peers.logits(both.peer, images)))
 
 
 def training_error(both: Pair, images: np.ndarray) -> float:
     """How far the logits in training are apart, normalised by the images' own statistics."""
-    images_ = jnp.asarray(images)
-    logits, _ = both.model.apply(both.variables, images_, train=True, mutable=["batch_stats"])
+    apply = compiled(partial(both.model.apply, train=True, mutable=["batch_stats"]))
+    logits, _ = apply(both.variables, jnp.asarray(images))
     return recorded(both, error(logits, peers.logits(both.peer, images, train=True)))
 
 

@@ -1,7 +1,7 @@
 """Inception v1 to v3 beside torchvision, timm and Keras, and beside the tables of the papers."""
 
 import re
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -123,7 +123,7 @@ def name_of(case: Case, size: int) -> str:
     return f"{case.library} {case.name} {size}"
 
 
-@cache
+@lru_cache(maxsize=1)
 def pair(case: Case, size: int) -> parity.Pair:
     """Both networks with the same random weights, without dropout."""
     options: dict[str, Any] = {"num_classes": 10}
@@ -164,7 +164,7 @@ CASES = [
 def test_logits_agree(case, size):
     both, images = pair(case, size), parity.images_of(size)
     assert parity.evaluation_error(both, images) <= LOGITS
-    actual = trained(both.model, both.variables, jnp.asarray(images))
+    actual = parity.compiled(partial(trained, both.model))(both.variables, jnp.asarray(images))
     expected = [peers.logits(both.peer, images, train=True)]
     expected += peers.auxiliary_logits(both.peer, images)
     for ours, theirs in zip(actual, expected, strict=True):
