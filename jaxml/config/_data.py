@@ -39,6 +39,11 @@ class DataConfig(Settings):
         "crop:padding=4,flip,random_erasing:probability=0.25:fill=noise. mixup and cutmix mix the "
         "labels too; the training accuracy then counts the class with the largest part.",
     )
+    mixing_epochs: int | None = setting(
+        None,
+        "Number of epochs after which mixup and cutmix stop; None mixes in all epochs.",
+        low=0,
+    )
     progressive_sizes: tuple[int, ...] = setting(
         (),
         "Progressive resizing: heights and widths of the training images, after augmentation, each "

@@ -97,6 +97,14 @@ class LossConfig(Settings):
         low=0,
         below=1,
     )
+    class_weights: tuple[float, ...] = setting(
+        (), "Weight of each class in the cross-entropy losses; () weights all by 1.", low=0
+    )
+    balance_classes: bool = setting(
+        False,
+        "Weights class c in the cross-entropy losses by n / (classes * n_c) for n_c of n training "
+        "examples, in addition to class_weights.",
+    )
     squared: bool = setting(False, "Squares the hinge of the multiclass hinge losses.")
     auxiliary_weight: float = setting(0.3, "Weight of the loss of each auxiliary head.", low=0)
     l1: float = setting(
@@ -128,6 +136,12 @@ class OptimConfig(Settings):
         ),
     )
     learning_rate: float = setting(0.1, "Peak learning rate.", above=0)
+    base_batch_size: int | None = setting(
+        None,
+        "Multiplies the learning rate by batch_size * accumulate_steps / base_batch_size; None "
+        "keeps it.",
+        low=1,
+    )
     momentum: float = setting(
         0.9, "Momentum coefficient of sgd, averaged_momentum, lars and muon.", low=0, below=1
     )

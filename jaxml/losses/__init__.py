@@ -24,6 +24,7 @@ from jaxml.losses._multiclass_hinge import (
     one_vs_rest_hinge,
     weston_watkins_hinge,
 )
+from jaxml.losses._one_vs_rest import one_vs_rest_cross_entropy
 from jaxml.losses._regression import absolute_error, huber, squared_error
 from jaxml.losses._sigmoid import sigmoid_cross_entropy, sigmoid_focal
 from jaxml.losses._softmax import softmax_cross_entropy, softmax_focal
@@ -35,6 +36,7 @@ __all__ = [
     "hinge",
     "huber",
     "kl_divergence",
+    "one_vs_rest_cross_entropy",
     "one_vs_rest_hinge",
     "sigmoid_cross_entropy",
     "sigmoid_focal",
@@ -50,6 +52,7 @@ LOSSES = {
     "crammer_singer_hinge": crammer_singer_hinge,
     "hinge": hinge,
     "huber": huber,
+    "one_vs_rest_cross_entropy": one_vs_rest_cross_entropy,
     "one_vs_rest_hinge": one_vs_rest_hinge,
     "sigmoid_cross_entropy": sigmoid_cross_entropy,
     "sigmoid_focal": sigmoid_focal,

@@ -51,7 +51,7 @@ def sigmoid_cross_entropy(
     if class_weights is not None:
         weights = class_weights.astype(logits.dtype)
         zero, one = zero * weights[0], one * weights[1]
-    return inputs.keep(_cross_entropy(logits, zero, one), where)
+    return inputs.keep(cross_entropy_of_factors(logits, zero, one), where)
 
 
 def sigmoid_focal(
@@ -97,14 +97,14 @@ def sigmoid_focal(
     if alpha is not None:
         balance = one * alpha + zero * (1 - alpha)
         zero, one = zero * balance, one * balance
-    losses = _cross_entropy(logits, zero, one)
+    losses = cross_entropy_of_factors(logits, zero, one)
     if gamma:
         factors = jnp.exp(gamma * _log_complement(logits, targets))
         losses = inputs.weighted(inputs.focused(factors, losses), losses)
     return inputs.keep(losses, where)
 
 
-def _cross_entropy(logits: Array, zero: Array, one: Array) -> Array:
+def cross_entropy_of_factors(logits: Array, zero: Array, one: Array) -> Array:
     """Returns the cross-entropy with weights `zero` and `one` for the two classes."""
     losses = inputs.weighted(one, -jax.nn.log_sigmoid(logits))
     return losses + inputs.weighted(zero, -jax.nn.log_sigmoid(-logits))

@@ -20,6 +20,7 @@ from jaxml.optim._create import (
     create_averaging,
     create_optimizer,
     create_schedule,
+    scale_learning_rate,
 )
 from jaxml.optim._freezing import check_pattern, is_frozen, keep_frozen
 from jaxml.optim._optimizers import (
@@ -56,5 +57,6 @@ __all__ = [
     "no_averaging",
     "normalize",
     "scale_by_trust_ratio",
+    "scale_learning_rate",
     "swa_averaging",
 ]

@@ -1,5 +1,6 @@
 """Builds optimizers, schedules and averagings from their configs."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -228,6 +229,25 @@ def create_schedule(config: OptimConfig, *, steps_per_epoch: int, num_steps: int
             return schedule(jnp.asarray(step, jnp.float32))
 
     return rate
+
+
+def scale_learning_rate(config: OptimConfig, batch_size: int) -> OptimConfig:
+    r"""Scales the learning rate linearly with the batch size, if the config has a base batch size.
+
+    .. math:: \eta = \eta_0 \, \frac{B k}{B_0}
+
+    for the batch size :math:`B`, `accumulate_steps` :math:`k` and `base_batch_size` :math:`B_0`.
+
+    >>> config = OptimConfig(learning_rate=0.1, base_batch_size=256)
+    >>> scale_learning_rate(config, 1024).learning_rate
+    0.4
+
+    Reference: Goyal et al., "Accurate, Large Minibatch SGD", 2017, section 2.1.
+    """
+    if config.base_batch_size is None:
+        return config
+    scale = batch_size * config.accumulate_steps / config.base_batch_size
+    return dataclasses.replace(config, learning_rate=config.learning_rate * scale)
 
 
 def create_averaging(

@@ -258,6 +258,7 @@ def augment_batch(
         run_key=jax.random.fold_in(key, _validation.MAX_STEPS),  # differs from those of all steps
         epoch=step // sizes.steps_per_epoch,
         num_classes=experiment.learner.objective.num_classes,
+        mixing_epochs=experiment.config.data.mixing_epochs,
     )
     return dropout_key, lax.with_sharding_constraint(Batch(images, targets), experiment.sharded)
 

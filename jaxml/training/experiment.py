@@ -30,9 +30,9 @@ from jaxml.errors import InputError
 from jaxml.io import memory
 from jaxml.models import create_model
 from jaxml.normalize import NORMALIZERS, Normalizer
-from jaxml.optim import create_averaging, create_optimizer, create_schedule
+from jaxml.optim import create_averaging, create_optimizer, create_schedule, scale_learning_rate
 from jaxml.training import _validation
-from jaxml.training.objective import create_objective
+from jaxml.training.objective import Objective, create_objective
 from jaxml.training.steps import Learner, TrainState
 from jaxml.types import Array, Batch, Key, PyTree
 
@@ -168,9 +168,12 @@ def create_experiment(config: Config) -> Experiment:
     num_devices = len(jax.devices())
     sizes = _create_sizes(config, dataset, num_devices)
     schedule = create_schedule(
-        config.optim, steps_per_epoch=sizes.steps_per_epoch, num_steps=sizes.num_steps
+        scale_learning_rate(config.optim, sizes.batch_size),
+        steps_per_epoch=sizes.steps_per_epoch,
+        num_steps=sizes.num_steps,
     )
-    learner = _create_learner(config, sizes, schedule, dataset.num_classes)
+    objective = create_objective(config.loss, dataset.num_classes, dataset.train.targets)
+    learner = _create_learner(config, sizes, schedule, objective)
     mesh = jax.make_mesh((num_devices,), ("data",), axis_types=(AxisType.Auto,))
     replicated = NamedSharding(mesh, PartitionSpec())
     keys = Keys(*jax.device_put(jax.random.split(jax.random.key(config.seed), 3), replicated))
@@ -239,9 +242,8 @@ def _create_sizes(config: Config, dataset: Dataset | StreamedDataset, num_device
 
 
 def _create_learner(
-    config: Config, sizes: Sizes, schedule: optax.Schedule, num_classes: int
+    config: Config, sizes: Sizes, schedule: optax.Schedule, objective: Objective
 ) -> Learner:
-    objective = create_objective(config.loss, num_classes)
     return Learner(
         model=create_model(
             config.model, num_classes=objective.num_outputs, frozen=config.weights.freeze

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jaxml.config import Config, check, parse_steps
 from jaxml.errors import DivergedError
+from jaxml.optim import scale_learning_rate
 from jaxml.reporting.meter import Clock, Meter
 from jaxml.reporting.profile import Profile
 from jaxml.reporting.progress import HEADLINES, Display, describe, headline
@@ -203,8 +204,9 @@ def announce(experiment: Experiment, start: Start, display: Display) -> None:
     display.say(f"{experiment}, compiled in {start.steps.compile_seconds:.1f} s")
     optim, num_epochs = experiment.config.optim, experiment.config.num_epochs
     if optim.warmup_epochs >= num_epochs:
+        peak = scale_learning_rate(optim, experiment.sizes.batch_size).learning_rate
         display.say(
-            f"warning: the learning rate never reaches {optim.learning_rate:g}: the warm-up takes "
+            f"warning: the learning rate never reaches {peak:g}: the warm-up takes "
             f"{optim.warmup_epochs:g} epochs, the run has {num_epochs}"
         )
     for message in start.messages:

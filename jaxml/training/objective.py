@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxml.config import LossConfig
 from jaxml.errors import InputError, choose
@@ -19,8 +20,8 @@ Loss = Callable[[Array, Array], Array]
 
 BINARY_LOSSES = ("sigmoid_cross_entropy", "sigmoid_focal", "hinge", "squared_hinge")
 REGRESSION_LOSSES = ("squared_error", "absolute_error", "huber")
-SMOOTHED_LOSSES = ("softmax_cross_entropy", "softmax_focal", "sigmoid_cross_entropy")
-SOFT_LABEL_LOSSES = ("softmax_cross_entropy", "softmax_focal")
+SOFT_LABEL_LOSSES = ("softmax_cross_entropy", "softmax_focal", "one_vs_rest_cross_entropy")
+SMOOTHED_LOSSES = WEIGHTED_LOSSES = (*SOFT_LABEL_LOSSES, "sigmoid_cross_entropy")
 SQUARED_LOSSES = ("one_vs_rest_hinge", "crammer_singer_hinge", "weston_watkins_hinge")
 
 
@@ -72,12 +73,15 @@ class Objective(NamedTuple):
         return metrics.compute()
 
 
-def create_objective(config: LossConfig, num_classes: int) -> Objective:
+def create_objective(
+    config: LossConfig, num_classes: int, labels: np.ndarray | None = None
+) -> Objective:
     """Builds an objective from its config.
 
     Args:
       config: name of the loss and its hyper-parameters.
       num_classes: number of classes of the data set; 0 for real targets.
+      labels: labels of the training set, `[n]` integers, for `balance_classes`.
 
     Raises:
       InputError: the loss is unknown, or does not suit the data or the other settings.
@@ -90,6 +94,9 @@ def create_objective(config: LossConfig, num_classes: int) -> Objective:
     _check(config, num_classes)
     if config.label_smoothing:
         loss = functools.partial(loss, label_smoothing=config.label_smoothing)
+    weights = _class_weights(config, num_classes, labels)
+    if weights is not None:
+        loss = _weighted(loss, weights)
     if config.squared:
         loss = functools.partial(loss, squared=True)
     metrics, num_outputs = ClassificationMetrics, num_classes
@@ -100,6 +107,41 @@ def create_objective(config: LossConfig, num_classes: int) -> Objective:
     return Objective(
         loss, metrics, num_outputs, num_classes, config.l1, config.l2, config.auxiliary_weight
     )
+
+
+def _weighted(loss: Callable[..., Array], class_weights: np.ndarray) -> Loss:
+    """Gives a loss class weights, which become constants of the compiled functions."""
+    return lambda outputs, targets: loss(outputs, targets, class_weights=jnp.asarray(class_weights))
+
+
+def _class_weights(
+    config: LossConfig, num_classes: int, labels: np.ndarray | None
+) -> np.ndarray | None:
+    """Returns the weight of each class, or None if the config has no weights."""
+    if not config.class_weights and not config.balance_classes:
+        return None
+    if config.name not in WEIGHTED_LOSSES:
+        name = "class_weights" if config.class_weights else "balance_classes"
+        unset, value = ("()", config.class_weights) if config.class_weights else ("false", "true")
+        raise InputError(
+            f"config.loss.{name} must be {unset} unless config.loss.name is one of "
+            f"{', '.join(WEIGHTED_LOSSES)}, got {value} with {config.name}"
+        )
+    weights = np.asarray(config.class_weights or np.ones(num_classes), np.float32)
+    if len(weights) != num_classes:
+        raise InputError(
+            f"config.loss.class_weights must have {num_classes} weights, one for each class, "
+            f"got {len(weights)}"
+        )
+    if config.balance_classes:
+        counts = np.bincount([] if labels is None else labels, minlength=num_classes)
+        if not counts.all():
+            raise InputError(
+                "config.loss.balance_classes must be false if a class has no training example, "
+                f"got true without examples of class {np.argmin(counts)}"
+            )
+        weights *= (counts.sum() / (num_classes * counts)).astype(np.float32)
+    return weights
 
 
 def _check(config: LossConfig, num_classes: int) -> None:

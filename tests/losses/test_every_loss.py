@@ -15,8 +15,9 @@ REAL = ["squared_error", "absolute_error", "huber"]
 SOFT = ["sigmoid_cross_entropy", "sigmoid_focal"]
 BINARY = [*SOFT, "hinge", "squared_hinge"]
 SHARES = ["softmax_cross_entropy", "softmax_focal"]
+SOFT_CLASSES = [*SHARES, "one_vs_rest_cross_entropy"]
 HINGES = ["one_vs_rest_hinge", "crammer_singer_hinge", "weston_watkins_hinge"]
-CLASSES = [*SHARES, *HINGES]
+CLASSES = [*SOFT_CLASSES, *HINGES]
 EVERY = [*REAL, *BINARY, *CLASSES, "kl_divergence"]
 
 
@@ -184,7 +185,7 @@ def test_float_labels_where_integers_are_meant_are_an_error(name):
 @pytest.mark.parametrize("name", CLASSES)
 @pytest.mark.parametrize("shape", [(), (3,), (2, 1)], ids=str)
 def test_class_labels_of_another_shape_are_an_error(name, shape):
-    allowed = "(2,) or (2, 3)" if name in SHARES else "(2,)"
+    allowed = "(2,) or (2, 3)" if name in SOFT_CLASSES else "(2,)"
     message = f"`labels` must have shape {allowed} for `logits` of shape (2, 3), got {shape}"
     with properties.unchecked(), pytest.raises(ValueError, match=re.escape(message)):
         getattr(losses, name)(jnp.zeros((2, 3)), jnp.zeros(shape, jnp.int32))
@@ -218,7 +219,7 @@ def test_settings_out_of_range_are_an_error(name, settings, message):
         getattr(losses, name)(*map(jnp.asarray, example(name)), **settings)
 
 
-@pytest.mark.parametrize("name", ["sigmoid_cross_entropy", *SHARES])
+@pytest.mark.parametrize("name", ["sigmoid_cross_entropy", *SOFT_CLASSES])
 def test_class_weights_that_do_not_fit_are_an_error(name):
     outputs, labels = map(jnp.asarray, example(name))
     classes = 2 if name in BINARY else 3

@@ -14,6 +14,7 @@ from jaxml.optim import (
     create_schedule,
     inverse_sqrt_schedule,
     inverse_time_schedule,
+    scale_learning_rate,
 )
 from tests import properties, references
 
@@ -218,3 +219,20 @@ def test_every_schedule_is_a_choice_of_the_config():
         field.metadata["choices"] for name, field, _ in fields(Config()) if name == "optim.schedule"
     )
     assert set(choices) == set(SCHEDULES)
+
+
+@pytest.mark.parametrize(
+    ("settings", "batch_size", "rate"),
+    [
+        ({}, 1024, 0.1),
+        ({"base_batch_size": 256}, 256, 0.1),
+        ({"base_batch_size": 256}, 64, 0.025),
+        ({"base_batch_size": 256}, 8192, 3.2),  # of Goyal et al., table 1
+        ({"base_batch_size": 256, "accumulate_steps": 4}, 64, 0.1),
+    ],
+)
+def test_the_learning_rate_is_in_proportion_to_the_images_of_an_update(settings, batch_size, rate):
+    config = OptimConfig(learning_rate=0.1, schedule="constant", **settings)
+    scaled = scale_learning_rate(config, batch_size)
+    schedule = create_schedule(scaled, steps_per_epoch=1, num_steps=1)
+    properties.agree(scale_learning_rate, schedule(0), np.float64(rate), by="the paper", rtol=1e-6)

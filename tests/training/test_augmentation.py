@@ -19,8 +19,8 @@ from tests import tiny
 SIZE = 478
 
 
-def _experiment(*augmentations, **changes):
-    return create_experiment(tiny.config(data=DataConfig(augment=augmentations), **changes))
+def _experiment(*augmentations, **settings):
+    return create_experiment(tiny.config(data=DataConfig(augment=augmentations, **settings)))
 
 
 def _augmented(experiment, step, order=None):
@@ -86,6 +86,15 @@ def test_mixed_labels_are_the_targets_of_the_loss():
     assert int(metrics.correct[0]) == correct.sum()
 
 
+def test_mixing_stops_after_its_epochs():
+    experiment = _experiment("mixup:alpha=1", mixing_epochs=2)
+    images, labels = (np.asarray(array)[:SIZE] for array in experiment.train_data)
+    for step, mixed in [(0, True), (5, True), (6, False), (11, False)]:  # 3 steps an epoch
+        _, batch = _augmented(experiment, step)
+        assert (np.asarray(batch.inputs) != images).any() == mixed
+        assert (np.asarray(batch.targets) != np.eye(10)[labels]).any() == mixed
+
+
 @pytest.mark.parametrize(
     ("augmentation", "message"),
     [
@@ -105,7 +114,12 @@ def test_augmentations_that_cannot_be_are_refused(augmentation, message):
 def test_labels_are_mixed_for_losses_of_soft_labels_only():
     message = (
         "config.data.augment must not mix labels unless config.loss.name is one of "
-        "softmax_cross_entropy, softmax_focal, got mixup with crammer_singer_hinge"
+        "softmax_cross_entropy, softmax_focal, one_vs_rest_cross_entropy, "
+        "got mixup with crammer_singer_hinge"
     )
     with pytest.raises(InputError, match=f"^{message}$"):
-        _experiment("mixup", loss=LossConfig(name="crammer_singer_hinge"))
+        create_experiment(
+            tiny.config(
+                data=DataConfig(augment=("mixup",)), loss=LossConfig(name="crammer_singer_hinge")
+            )
+        )

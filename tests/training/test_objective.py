@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.utils.class_weight import compute_class_weight
 
 from jaxml.config import LossConfig
 from jaxml.errors import InputError
@@ -94,3 +95,42 @@ def test_an_unknown_loss_is_answered_with_the_nearest():
         InputError, match=r"config.loss.name must be .*, got 'hing'; did you mean 'hinge'\?"
     ):
         create_objective(LossConfig(name="hing"), num_classes=2)
+
+
+def test_class_weights_multiply_the_loss_of_their_class():
+    logits, labels = jnp.array([[2.0, 0.0, 1.0], [0.0, 1.0, 3.0]]), jnp.array([0, 2])
+    plain = create_objective(LossConfig(), num_classes=3).loss(logits, labels)
+    config = LossConfig(class_weights=(2.0, 1.0, 0.5))
+    weighted = create_objective(config, num_classes=3).loss(logits, labels)
+    np.testing.assert_allclose(weighted, np.array([2, 0.5]) * plain, rtol=1e-6)
+
+
+def test_balanced_classes_have_the_weights_of_scikit_learn():
+    labels = np.repeat([0, 1, 2], [50, 10, 3])
+    weights = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    logits, classes = jnp.zeros((3, 3)), jnp.arange(3)
+    for given in ((), (1.0, 3.0, 2.0)):
+        config = LossConfig(balance_classes=True, class_weights=given)
+        losses = create_objective(config, 3, labels).loss(logits, classes)
+        expected = weights * (given or 1) * np.log(3)
+        np.testing.assert_allclose(losses, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"class_weights": (1.0, 2.0)}, "class_weights must have 3 weights, one .*, got 2"),
+        (
+            {"class_weights": (1.0, 1.0, 2.0), "name": "crammer_singer_hinge"},
+            r"class_weights must be \(\) unless .* with crammer_singer_hinge",
+        ),
+        (
+            {"balance_classes": True, "name": "crammer_singer_hinge"},
+            "balance_classes must be false unless .*, got true with crammer_singer_hinge",
+        ),
+        ({"balance_classes": True}, "balance_classes must be false if .* examples of class 1"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(settings, message):
+    with pytest.raises(InputError, match=f"config.loss.{message}"):
+        create_objective(LossConfig(**settings), 3, np.array([0, 2, 2]))

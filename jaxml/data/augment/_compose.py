@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxml.data.augment import _color as color
 from jaxml.data.augment import _crop as crop
@@ -169,6 +170,7 @@ def apply(
     run_key: Key,
     epoch: Array,
     num_classes: int,
+    mixing_epochs: int | None = None,
 ) -> Examples:
     """Applies augmentations to a batch, one after the other.
 
@@ -179,6 +181,7 @@ def apply(
       run_key: a PRNG key that is the same in all steps, for alternating flips.
       epoch: index of the epoch.
       num_classes: number of classes, for mixed labels.
+      mixing_epochs: number of epochs after which examples are no longer mixed; None always mixes.
 
     Returns:
       Examples of the same shapes; mixed labels are float32 `[batch, classes]`.
@@ -194,7 +197,12 @@ def apply(
         elif augmentation.mixes:
             if labels.ndim == 1:
                 labels = jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
-            images, labels = MIXING[name](key, images, labels, **parameters)
+            mix_labels = partial(MIXING[name], key, **parameters)
+            if mixing_epochs is None:
+                images, labels = mix_labels(images, labels)
+            else:
+                mixes = epoch < mixing_epochs
+                images, labels = lax.cond(mixes, mix_labels, lambda *same: same, images, labels)
             examples = examples._replace(images=images, labels=labels)
         else:
             images = _transformation(name, parameters)(key, images)

@@ -18,8 +18,9 @@ VALUES = ("squared_epsilon_insensitive", "epsilon_insensitive")
 
 
 def primal(model, x, y, weight: Any = 1.0):
-    """The objective of a fitted model, summed over its problems, by NumPy in float64."""
-    x, coef = x.astype(np.float64), np.atleast_2d(model.coef_)
+    """The objective of a fitted model, summed over its problems, in float64 at least."""
+    x = x.astype(np.promote_types(x.dtype, np.float64))
+    coef = np.atleast_2d(model.coef_)
     values = x @ coef.T + model.intercept_
     if isinstance(model, LinearSVC):
         classes = model.classes_ if len(model.classes_) > 2 else model.classes_[1:]
@@ -131,20 +132,39 @@ def case(seed):
     return x, y, weight, LinearSVR(loss=random.choice(VALUES), epsilon=0.1, **settings)
 
 
+def check(seed):
+    """Fits a case; returns whether it warned that it did not converge."""
+    x, y, weight, model = case(seed)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        model.fit(x, y, weight)
+    told = any(issubclass(each.category, ConvergenceWarning) for each in found)
+    assert len(found) == told, [str(each.message) for each in found]
+    assert np.isfinite(model.coef_).all()
+    assert np.isfinite(model.intercept_).all()
+    assert model.converged_ == (not told) == (model.relative_gap_ <= model.tol)
+    expected = float(primal(model, x.astype(np.longdouble), y, weight))
+    np.testing.assert_allclose(model.objective_, expected, rtol=1e-6)
+    gap = np.sum(model.duality_gap_) / expected
+    np.testing.assert_allclose(model.relative_gap_, gap, rtol=1e-5, atol=1e-9)
+    return told
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(4))
 def test_coefficients_are_finite_and_gaps_are_true(block):
     for seed in range(12 * block, 12 * block + 12):
-        x, y, weight, model = case(seed)
-        with warnings.catch_warnings(record=True) as found:
-            warnings.simplefilter("always")
-            model.fit(x, y, weight)
-        told = any(issubclass(each.category, ConvergenceWarning) for each in found)
-        assert len(found) == told, [str(each.message) for each in found]
-        assert np.isfinite(model.coef_).all(), seed
-        assert np.isfinite(model.intercept_).all(), seed
-        assert model.converged_ == (not told) == (model.relative_gap_ <= model.tol), seed
-        expected = primal(model, x, y, weight)
-        np.testing.assert_allclose(model.objective_, expected, rtol=1e-6, err_msg=str(seed))
-        gap = np.sum(model.duality_gap_) / expected
-        np.testing.assert_allclose(model.relative_gap_, gap, rtol=1e-5, atol=1e-9)
+        check(seed)
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("block", range(20))
+def test_many_problems(block, record_property):
+    wrong, warned = {}, 0
+    for seed in range(1000 + 100 * block, 1100 + 100 * block):
+        try:
+            warned += check(seed)
+        except AssertionError as error:
+            wrong[seed] = str(error)
+    record_property("warned", warned)
+    assert not wrong
