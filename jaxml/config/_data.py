@@ -39,6 +39,11 @@ class DataConfig(Settings):
         "crop:padding=4,flip,random_erasing:probability=0.25:fill=noise. mixup and cutmix mix the "
         "labels too; the training accuracy then counts the class with the largest part.",
     )
+    balanced: bool = setting(
+        False,
+        "Visits all classes equally often in an epoch, which repeats examples of rare classes and "
+        "leaves out some of frequent ones.",
+    )
     mixing_epochs: int | None = setting(
         None,
         "Number of epochs after which mixup and cutmix stop; None mixes in all epochs.",

@@ -6,6 +6,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax.errors import FlaxError
 
 from jaxml.config import Config, parse_steps
@@ -63,6 +64,23 @@ def check_num_steps(config: Config, num_steps: int) -> None:
         raise InputError(
             f"config.optim.accumulate_steps must be at most the {num_steps} steps of the run, "
             f"got {config.optim.accumulate_steps}"
+        )
+
+
+def check_balance(config: Config, targets: np.ndarray, num_classes: int) -> None:
+    """Checks that every class has a training example if the classes are to be balanced."""
+    if not config.data.balanced:
+        return
+    if not num_classes:
+        raise InputError(
+            f"config.data.balanced must be false for {config.data.name}, which has no classes, "
+            "got true"
+        )
+    counts = np.bincount(targets, minlength=num_classes)
+    if not counts.all():
+        raise InputError(
+            "config.data.balanced must be false if a class has no training example, got true "
+            f"without examples of class {np.argmin(counts)}"
         )
 
 

@@ -48,7 +48,7 @@ class StepFunctions:
 
     Attributes:
       init: `(key, normalizer) -> state` before the first step.
-      epoch_order: `(key, epoch) -> order`, a permutation of the training set.
+      epoch_order: `(key, epoch) -> order`, the indices of the examples that the epoch visits.
       train: for each `TrainCall`, `(state, data, order, key) -> (state, metrics)`. Takes the
         steps, donates the state and stacks the metrics of the steps.
       zero_metrics: `() -> metrics`.
@@ -110,7 +110,7 @@ def jit_steps(experiment: Experiment, calls: Collection[TrainCall] | None = None
     unoptimized: Any = {"xla_backend_optimization_level": 0} if on_cpu else None
     return StepFunctions(
         init=jit(experiment.create_state, compiler_options=unoptimized),
-        epoch_order=jit(partial(pipeline.epoch_order, size=experiment.sizes.train_count)),
+        epoch_order=jit(partial(_epoch_order, experiment)),
         train={
             call: jit(partial(_train_steps, experiment, call), donate_argnums=0)
             for call in (train_calls(experiment) if calls is None else calls)
@@ -189,6 +189,14 @@ def _train_arguments(experiment: Experiment, num_steps: int) -> tuple[TrainState
     )
     data = feed.abstract_train_data(experiment, num_steps)
     return experiment.abstract_state, data, order, experiment.keys.step
+
+
+def _epoch_order(experiment: Experiment, key: Key, epoch: Array) -> Array:
+    if not experiment.config.data.balanced:
+        return pipeline.epoch_order(key, epoch, size=experiment.sizes.train_count)
+    labels = jnp.asarray(experiment.train_labels)
+    num_classes = experiment.learner.objective.num_classes
+    return pipeline.balanced_order(key, epoch, labels=labels, num_classes=num_classes)
 
 
 def _train_steps(

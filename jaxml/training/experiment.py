@@ -124,6 +124,12 @@ class Experiment:
         return f"{self.replicated.mesh.size} x {jax.devices()[0].device_kind}"
 
     @property
+    def train_labels(self) -> np.ndarray:
+        """Targets of the training set, `[n]`."""
+        data = self.streamed.train if self.streamed else self.train_data
+        return np.asarray(data.targets)
+
+    @property
     def image_sizes(self) -> dict[int, int | None]:
         """Sizes of the training images, by the first epoch of each; None keeps their size."""
         sizes = self.config.data.progressive_sizes or (None,)
@@ -172,6 +178,7 @@ def create_experiment(config: Config) -> Experiment:
         steps_per_epoch=sizes.steps_per_epoch,
         num_steps=sizes.num_steps,
     )
+    _validation.check_balance(config, dataset.train.targets, dataset.num_classes)
     objective = create_objective(config.loss, dataset.num_classes, dataset.train.targets)
     learner = _create_learner(config, sizes, schedule, objective)
     mesh = jax.make_mesh((num_devices,), ("data",), axis_types=(AxisType.Auto,))

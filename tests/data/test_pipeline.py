@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from jaxml.data.pipeline import epoch_order, take_batch
+from jaxml.data.pipeline import balanced_order, epoch_order, take_batch
 from jaxml.types import Batch
 
 RANDOM_ENOUGH = 1e-3  # a p-value that a right implementation falls below once in a thousand seeds
@@ -125,3 +125,48 @@ def test_images_and_labels_stay_together(data):
     order = epoch_order(jax.random.key(5), jnp.int32(0), size=10)
     batch = take_batch(data, order, jnp.int32(1), batch_size=4)
     np.testing.assert_array_equal(batch.inputs[:, 0, 0, 0], 12 * (batch.targets - 50))
+
+
+LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 2, 3], [57, 30, 5, 1]))
+
+
+@pytest.fixture(scope="module")
+def balanced() -> np.ndarray:
+    """The orders of 93 examples of four classes in 2000 epochs."""
+
+    def order(epoch):
+        key = jax.random.key(0)
+        return balanced_order(key, epoch, labels=jnp.asarray(LABELS, jnp.int32), num_classes=4)
+
+    return np.asarray(jax.jit(jax.vmap(order))(jnp.arange(2000, dtype=jnp.int32)))
+
+
+def test_balanced_classes_are_visited_equally_often(balanced):
+    assert balanced.dtype == np.int32
+    rounds = LABELS[balanced[:, :92]].reshape(2000, 23, 4)
+    np.testing.assert_array_equal(np.sort(rounds), np.broadcast_to(range(4), rounds.shape))
+
+
+def test_the_examples_of_a_class_are_visited_equally_often(balanced):
+    for order in balanced[:20]:
+        visits = np.bincount(order, minlength=len(LABELS))
+        for label in range(4):
+            assert np.ptp(visits[label == LABELS]) <= 1
+
+
+def test_every_example_of_a_class_is_equally_likely_at_a_place(balanced):
+    for place in (0, 50):
+        visited = balanced[:, place]
+        counts = np.bincount(LABELS[visited], minlength=4)
+        assert scipy.stats.chisquare(counts).pvalue > RANDOM_ENOUGH
+        within = visited[LABELS[visited] == 1]
+        counts = np.bincount(within, minlength=len(LABELS))[LABELS == 1]
+        assert scipy.stats.chisquare(counts).pvalue > RANDOM_ENOUGH
+
+
+def test_balanced_epochs_and_keys_have_orders_of_their_own(balanced):
+    assert len(np.unique(balanced[:20], axis=0)) == 20
+    labels = jnp.asarray(LABELS, jnp.int32)
+    keys = jax.random.split(jax.random.key(0), 5)
+    orders = [balanced_order(key, jnp.int32(0), labels=labels, num_classes=4) for key in keys]
+    assert len(np.unique(orders, axis=0)) == 5

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxml.config import AverageConfig, DataConfig, ModelConfig, OptimConfig
+from jaxml.config import AverageConfig, DataConfig, LossConfig, ModelConfig, OptimConfig
 from jaxml.data import Split
 from jaxml.data.sources import idx
 from jaxml.errors import InputError
@@ -118,6 +118,15 @@ def test_the_calls_of_a_run_are_those_that_it_makes(experiment, per_call, image_
             expected.add(TrainCall(count, size))
             step += count
         assert train_calls(experiment, first) == expected
+
+
+def test_balanced_epochs_have_as_many_examples_of_each_class():
+    experiment = create_experiment(tiny.config(data=DataConfig(balanced=True)))
+    order = np.asarray(_order(experiment, jit_steps(experiment), 2))
+    counts = np.bincount(experiment.train_labels[order])
+    assert len(order) == 1437
+    assert np.ptp(counts) == 1
+    assert np.ptp(np.bincount(experiment.train_labels)) > 1
 
 
 @pytest.mark.slow
@@ -284,6 +293,14 @@ def test_the_mean_network_is_evaluated_by_statistics_of_its_own(tmp_path):
                 "model": ModelConfig(name="mlp"),
             },
             "config.data.progressive_sizes must suit mlp and .*=pca, got 4: ",
+        ),
+        (
+            {
+                "data": DataConfig(name="diabetes", normalization="per_channel", balanced=True),
+                "loss": LossConfig(name="squared_error"),
+                "model": ModelConfig(name="mlp"),
+            },
+            "config.data.balanced must be false for diabetes, which has no classes, got true",
         ),
         (
             {"data": DataConfig(name="breast_cancer", normalization="per_image")},
