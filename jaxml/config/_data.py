@@ -82,6 +82,13 @@ class DataConfig(Settings):
         low=1,
         high=LARGEST_INT,
     )
+    train_image_size: int | None = setting(
+        None,
+        "Height and width of the training images of a source; None takes image_size, which is "
+        "otherwise that of evaluation.",
+        low=1,
+        high=LARGEST_INT,
+    )
     center_fraction: float = setting(
         1.0,
         "Fraction of the resized image that the central crop of image_size keeps: 0.875 resizes "

@@ -39,12 +39,17 @@ def load_dataset(config: DataConfig, *, seed: int = 0) -> Dataset | StreamedData
             f"config.data.validation_fraction instead, got {config.validation_size}"
         )
     train, test, name, class_names = _create_splits(config)
-    size = (config.image_size, config.image_size) if config.image_size else None
+    if config.train_image_size and not config.image_size:
+        raise InputError(
+            "config.data.train_image_size must be None unless config.data.image_size is set, "
+            f"got {config.train_image_size}"
+        )
+    size, train_size = map(_square, (config.image_size, config.train_image_size))
     plain = Preparation(size, config.center_fraction)
-    cropped = plain._replace(smallest_crop=config.smallest_crop, seed=seed)
+    cropped = Preparation(train_size or size, config.center_fraction, config.smallest_crop, seed)
     damage = Damage(config.max_damaged)
     shape = read_image(train, plain, damage, 0)[0].shape
-    train_images = Images(train, cropped, damage, shape)
+    train_images = Images(train, cropped, damage, (*(train_size or shape[:2]), shape[2]))
     if size is None:
         train_images.sample(8)  # reports images of several sizes before the run starts
     test_images = Images(test, plain, damage, shape)
@@ -61,6 +66,10 @@ def load_dataset(config: DataConfig, *, seed: int = 0) -> Dataset | StreamedData
     workers = num_workers(config)
     loaded, test_loaded = (stream.load(s, workers=workers) for s in (streamed.train, streamed.test))
     return Dataset(loaded, test_loaded, len(class_names), name, class_names)
+
+
+def _square(size: int | None) -> tuple[int, int] | None:
+    return (size, size) if size else None
 
 
 def num_workers(config: DataConfig) -> int:
@@ -105,7 +114,13 @@ def _create_splits(config: DataConfig) -> tuple[Table, Table, str, tuple[str, ..
 def _check_unused(config: DataConfig) -> None:
     """Checks that a set that is an array has no settings for images in files."""
     defaults = DataConfig()
-    for name in ("image_size", "smallest_crop", "validation_fraction", "eval_split"):
+    for name in (
+        "image_size",
+        "train_image_size",
+        "smallest_crop",
+        "validation_fraction",
+        "eval_split",
+    ):
         if (value := getattr(config, name)) != getattr(defaults, name):
             raise InputError(
                 f"config.data.{name} must be {getattr(defaults, name)} for {config.name}, "

@@ -140,10 +140,10 @@ def _apply_one(augmentation: Augmentation, images: Array) -> augment.Examples:
     )
 
 
-def check_progressive_sizes(
+def check_train_sizes(
     config: Config, learner: Learner, state: TrainState, example: jax.ShapeDtypeStruct
 ) -> None:
-    """Checks that the run has epochs for all image sizes, and that the model accepts them.
+    """Checks that the run has epochs for all training image sizes, and the model accepts them.
 
     Args:
       config: provides the sizes.
@@ -162,13 +162,16 @@ def check_progressive_sizes(
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         return learner.model.apply(variables, state.normalizer.apply(images), train=False)
 
-    for size in sizes:
+    settings = [("progressive_sizes", size) for size in sizes]
+    if config.data.train_image_size:
+        settings.append(("train_image_size", config.data.train_image_size))
+    for name, size in settings:
         resized = jax.ShapeDtypeStruct((1, size, size, *example.shape[3:]), example.dtype)
         try:
             jax.eval_shape(apply, state, resized)
         except (TypeError, ValueError, FlaxError) as error:
             raise InputError(
-                f"config.data.progressive_sizes must suit {config.model.name} and "
+                f"config.data.{name} must suit {config.model.name} and "
                 f"config.data.normalization={config.data.normalization}, got {size}: "
                 f"{str(error).splitlines()[0]}"
             ) from None

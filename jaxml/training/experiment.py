@@ -92,7 +92,7 @@ class Experiment:
       eval_split: name of the evaluation set, "test" or "validation".
       data_digests: description and digest of each array of the data set, by name.
       class_names: names of the classes, where they are known.
-      input_shape: shape of one normalized example.
+      input_shape: shape of one normalized example in evaluation.
       create_state: `(key, normalizer) -> state` before the first step; not jitted.
       abstract_state: shapes, dtypes and shardings of the state.
       sharded: sharding of batches.
@@ -191,18 +191,21 @@ def create_experiment(config: Config) -> Experiment:
         eval_data = Batch(*jax.device_put(tuple(padded), replicated))
     else:
         train_data = eval_data = Batch(*map(jax.numpy.zeros, (0, 0)))
-    example_shape = dataset.train.inputs.shape[1:]
+    example_shape = dataset.test.inputs.shape[1:]
 
     def create_state(key: Key, normalizer: Normalizer) -> TrainState:
         return TrainState.create(key, learner, normalizer, example_shape)
 
-    example = jax.ShapeDtypeStruct((1, *example_shape), dataset.train.inputs.dtype)
+    train_example, example = (
+        jax.ShapeDtypeStruct((1, *split.inputs.shape[1:]), split.inputs.dtype)
+        for split in (dataset.train, dataset.test)
+    )
     _validation.check_images(config, example)
-    _validation.check_augmentations(config, augmentations, example)
+    _validation.check_augmentations(config, augmentations, train_example)
     input_shape = jax.eval_shape(normalizer.apply, example).shape[1:]
     with _validation.input_shape_errors(config, input_shape):
         state = jax.eval_shape(create_state, keys.init, normalizer)
-    _validation.check_progressive_sizes(config, learner, state, example)
+    _validation.check_train_sizes(config, learner, state, example)
     _validation.check_memory(config, memory.of_arrays(state), "the state")
     _validation.check_frozen(config.weights.freeze, state.params)
     return Experiment(

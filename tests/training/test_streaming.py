@@ -48,10 +48,11 @@ def _config(photos, **changes):
         smallest_crop=0.3,
         augment=("crop:padding=1", "flip"),
     )
+    num_epochs = changes.pop("num_epochs", 3)
     return tiny.config(
         batch_size=8,
         eval_batch_size=4,
-        num_epochs=3,
+        num_epochs=num_epochs,
         steps_per_call=2,
         checkpoint=CheckpointConfig(every_steps=1),
         data=dataclasses.replace(data, **changes),
@@ -78,6 +79,31 @@ def test_the_streamed_batches_are_those_of_the_set_on_the_devices(photos):
     ]
     assert metrics[0] == metrics[1]
     assert metrics[0]["count"] == 7
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_training_and_evaluation_have_image_sizes_of_their_own(photos, tmp_path, stream):
+    crops = {} if stream else {"smallest_crop": None}
+    config = _config(photos, train_image_size=6, stream=stream, num_epochs=1, **crops)
+    experiment = create_experiment(config)
+    assert experiment.input_shape == (8, 8, 3)
+    with train_feed(experiment, jit_steps(experiment).epoch_order, first_step=0) as data:
+        assert data(1).inputs.shape[-3:] == (6, 6, 3)
+    result = train_and_evaluate(config, tmp_path / "run")
+    assert evaluate_checkpoint(tmp_path / "run")["loss"] == result["validation_loss"]
+
+
+def test_a_training_size_that_the_network_cannot_take_is_told(photos):
+    config = _config(photos, train_image_size=6)
+    config.model.head = "fc"
+    with pytest.raises(
+        InputError, match=r"config.data.train_image_size must suit resnet_tiny and .*, got 6: "
+    ):
+        create_experiment(config)
+    with pytest.raises(
+        InputError, match=r"train_image_size must be None unless config.data.image_size is set"
+    ):
+        create_experiment(_config(photos, image_size=None, smallest_crop=None, train_image_size=6))
 
 
 class Killed(BaseException):
