@@ -9,7 +9,12 @@ from jaxml.config import user_path
 from launch import cli
 
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run")
-CHECKPOINT = flags.DEFINE_string("checkpoint", "newest", "newest, best, or the number of a step")
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint",
+    "newest",
+    "newest, best, or the number of a step; the parameters of several checkpoints, separated by "
+    "commas, are averaged",
+)
 
 
 def main() -> None:

@@ -14,7 +14,12 @@ from launch import cli
 
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run")
 OUT = flags.DEFINE_string("out", "", "safetensors file to write")
-CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "newest, best, or the number of a step")
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint",
+    "best",
+    "newest, best, or the number of a step; the parameters of several checkpoints, separated by "
+    "commas, are averaged",
+)
 NAMES = flags.DEFINE_enum(
     "names",
     "native",

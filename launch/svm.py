@@ -25,7 +25,12 @@ TEST = flags.DEFINE_string("test", "", "test set")
 MODEL_IN = flags.DEFINE_string("model_in", "", "model file to predict --test with, without a fit")
 FEATURES_OF = flags.DEFINE_string("features_of", "", "folder of a training run to take data from")
 TAP = flags.DEFINE_string("tap", "features", "name of the activations for --features_of")
-CHECKPOINT = flags.DEFINE_string("checkpoint", "newest", "newest, best, or the number of a step")
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint",
+    "newest",
+    "newest, best, or the number of a step; the parameters of several checkpoints, separated by "
+    "commas, are averaged",
+)
 CV = flags.DEFINE_integer("cv", 0, "folds of a cross-validation before the fit; 0 for none", 0)
 MODEL_OUT = flags.DEFINE_string(
     "model_out", "", "output file for the liblinear or libsvm model; ranges go to FILE.range"

@@ -1,15 +1,20 @@
 """Restores and evaluates the checkpoints of a run, which may still be training."""
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
+
 from jaxml.errors import InputError
+from jaxml.optim import Average, swa_averaging
 from jaxml.training.checkpoint import Checkpoints
 from jaxml.training.compilation import jit_steps
 from jaxml.training.evaluation import evaluate
 from jaxml.training.experiment import Experiment, create_experiment
 from jaxml.training.origin import Origin
-from jaxml.training.steps import TrainState
+from jaxml.training.steps import TrainState, eval_variables
 from jaxml.training.workdir import CHECKPOINTS, read_config
 
 
@@ -26,25 +31,46 @@ def restore_checkpoint(workdir: Path | str, checkpoint: str) -> Restored:
 
     Args:
       workdir: folder of the run; nothing in it is changed.
-      checkpoint: "newest", "best", or the number of a step.
+      checkpoint: "newest", "best", or the number of a step. Several, separated by commas, give a
+        state that evaluates the mean of their parameters, with recomputed batch norm statistics.
 
     Raises:
       InputError: there is no such run or checkpoint, it is corrupt, or it belongs to another run.
     """
     workdir = Path(workdir)
-    config = read_config(workdir)
     checkpoints = Checkpoints(workdir / CHECKPOINTS)
-    find_step(checkpoints, checkpoint, workdir)  # reports errors before the data are read
+    config, names = read_config(workdir), checkpoint.split(",")
+    for name in names:
+        find_step(checkpoints, name, workdir)  # reports errors before the data are read
     experiment = create_experiment(config)
+    found = [_restore(experiment, checkpoints, name, workdir) for name in names]
+    return found[0] if len(found) == 1 else _mean(found)
+
+
+def _restore(
+    experiment: Experiment, checkpoints: Checkpoints, name: str, workdir: Path
+) -> Restored:
     while True:
-        step = find_step(checkpoints, checkpoint, workdir)
+        step = find_step(checkpoints, name, workdir)
         try:
             origin = Origin(**checkpoints.header(step).notes["origin"])
             state = checkpoints.restore(step, experiment.abstract_state)
         except FileNotFoundError:  # the run removed it in the meantime, after a newer one
             continue
-        origin.check_config(config, f"{checkpoints.path(step)}")
+        origin.check_config(experiment.config, f"{checkpoints.path(step)}")
         return Restored(experiment, step, state)
+
+
+def _mean(restored: Sequence[Restored]) -> Restored:
+    """Returns the last of several checkpoints, with the mean of their variables as its average."""
+    experiment, step, state = max(restored, key=lambda one: one.step)
+    learner = experiment.learner
+    variables = [eval_variables(learner, one.state) for one in restored]
+    mean = jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *variables)
+    average = Average(experiment.replicate(len(restored)), mean)
+    learner = learner._replace(averaging=swa_averaging(start=0, period=1))
+    experiment = dataclasses.replace(experiment, learner=learner)
+    return Restored(experiment, step, state.replace(average=average))
 
 
 def find_step(checkpoints: Checkpoints, name: str, workdir: Path) -> int:
@@ -74,7 +100,7 @@ def evaluate_checkpoint(workdir: Path | str, checkpoint: str = "newest") -> dict
       checkpoint: see `restore_checkpoint`.
 
     Returns:
-      The step and its metrics.
+      The step, the last one of several, and the metrics.
     """
     experiment, step, state = restore_checkpoint(workdir, checkpoint)
     metrics = evaluate(experiment, jit_steps(experiment), state)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxml.config import Config, ModelConfig, WeightsConfig
+from jaxml.config import AverageConfig, CheckpointConfig, Config, ModelConfig, WeightsConfig
 from jaxml.errors import InputError
 from jaxml.training.compilation import jit_steps
 from jaxml.training.evaluation import evaluate
@@ -16,6 +16,7 @@ from jaxml.training.experiment import create_experiment
 from jaxml.training.export import export_weights
 from jaxml.training.initialize import initial_state, read_weights
 from jaxml.training.loop import train_and_evaluate
+from jaxml.training.restore import evaluate_checkpoint
 from jaxml.weights import _safetensors_file
 from tests import tiny
 
@@ -159,3 +160,34 @@ def test_a_network_that_no_library_has_is_told(exported):
 def _assert_equal(tree, other):
     for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_the_mean_of_checkpoints_is_that_of_stochastic_weight_averaging(tmp_path):
+    config = tiny.config(num_epochs=3, checkpoint=CheckpointConfig(keep=3))
+    train_and_evaluate(config, tmp_path / "plain")
+    averaged = dataclasses.replace(config, average=AverageConfig(name="swa", start=0.0))
+    result = train_and_evaluate(averaged, tmp_path / "swa")
+    metrics = evaluate_checkpoint(tmp_path / "plain", "3,9,6")
+    assert metrics["step"] == 9
+    assert metrics["loss"] == pytest.approx(result["test_loss"], rel=1e-5)
+    assert metrics["accuracy"] == result["test_accuracy"]
+    newest = evaluate_checkpoint(tmp_path / "plain")
+    assert metrics["loss"] != pytest.approx(newest["loss"], rel=1e-2)
+
+    export_weights(tmp_path / "plain", tmp_path / "mean.safetensors", checkpoint="3,9,6")
+    mean, _ = _safetensors_file.read(tmp_path / "mean.safetensors")
+    parts = []
+    for step in ("3", "6", "9"):
+        export_weights(tmp_path / "plain", tmp_path / "one.safetensors", checkpoint=step)
+        parts.append(_safetensors_file.read(tmp_path / "one.safetensors")[0])
+    for name in mean:
+        if name.startswith("params."):
+            expected = np.mean([part[name].astype(np.float64) for part in parts], axis=0)
+            np.testing.assert_allclose(mean[name], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_a_checkpoint_to_average_must_exist(exported):
+    folder, _, _ = exported
+    with pytest.raises(InputError, match=r"--checkpoint must be one of .*, got '4'"):
+        evaluate_checkpoint(folder / "run", "newest,4")
