@@ -313,6 +313,13 @@ class Config(Settings):
         low=1,
         resume="any",
     )
+    patience: int | None = setting(
+        None,
+        "Early stopping: number of evaluations without an improvement of the accuracy, or else the "
+        "loss, after which the run ends; None trains for num_epochs.",
+        low=1,
+        resume="any",
+    )
     eval_batch_size: int = setting(
         512, "Number of examples per step of the evaluation.", low=1, resume="any"
     )

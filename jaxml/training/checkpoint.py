@@ -79,7 +79,7 @@ class Checkpoints:
 
     def _score(self, step: int) -> float:
         try:
-            return _score(self.header(step).metrics)
+            return score(self.header(step).metrics)
         except (InputError, OSError):
             return -math.inf
 
@@ -228,7 +228,8 @@ def _describe(leaf: Any) -> str:
     return f"{np.dtype(leaf.dtype)}[{','.join(map(str, leaf.shape))}]"
 
 
-def _score(metrics: Mapping[str, Any] | None) -> float:
+def score(metrics: Mapping[str, Any] | None) -> float:
+    """Returns the number by which checkpoints are compared; higher is better."""
     if not metrics:
         return -math.inf
     return metrics["accuracy"] if "accuracy" in metrics else -metrics["loss"]

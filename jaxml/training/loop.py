@@ -28,6 +28,7 @@ from jaxml.training.origin import Origin
 from jaxml.training.recorder import Recorder
 from jaxml.training.signals import Interrupted, StopSignals
 from jaxml.training.steps import TrainState
+from jaxml.training.stopping import Stopping
 from jaxml.training.workdir import CHECKPOINTS, Workdir, check_workdir, open_workdir
 from jaxml.types import Batch, PyTree
 
@@ -88,13 +89,17 @@ def train_and_evaluate(config: Config, workdir: Path | str) -> dict[str, Any]:
 def is_finished(
     result: Mapping[str, Any], experiment: Experiment, checkpoints: Checkpoints
 ) -> bool:
-    """Returns whether a result has the metrics of the last step, whose checkpoint exists."""
+    """Returns whether a result has the metrics of the last step, whose checkpoint exists.
+
+    The last step is that of the whole run, or the one at which the same patience ended it.
+    """
     headlines = [result.get(f"{experiment.eval_split}_{name}") for name in HEADLINES]
-    num_steps = experiment.sizes.num_steps
+    steps, patience = result.get("steps"), result.get("patience")
+    stopped_early = patience is not None and patience == experiment.config.patience
     return (
-        result.get("steps") == num_steps
+        (steps == experiment.sizes.num_steps or stopped_early)
         and any(isinstance(value, int | float) for value in headlines)
-        and num_steps in checkpoints.steps()
+        and steps in checkpoints.steps()
     )
 
 
@@ -118,6 +123,7 @@ class Start(NamedTuple):
       steps: compiled functions.
       state: initial or restored state.
       clock: time that the run took before it stopped; zero for a new run.
+      stopping: state of early stopping.
       origin: stored with every checkpoint from here on.
       messages: lines to print.
     """
@@ -125,6 +131,7 @@ class Start(NamedTuple):
     steps: StepFunctions
     state: TrainState
     clock: Clock
+    stopping: Stopping
     origin: Origin
     messages: list[str]
 
@@ -140,7 +147,7 @@ def prepare(experiment: Experiment, checkpoints: CheckpointWriter, weights: PyTr
     if not saved:
         steps = compile_steps(experiment, train_calls(experiment), init=True)
         state = initial_state(experiment, steps, weights)
-        return Start(steps, state, Clock(), origin, messages=[])
+        return Start(steps, state, Clock(), Stopping(), origin, messages=[])
     step = saved[-1]
     notes = checkpoints.header(step).notes
     previous = Origin(**notes["origin"])
@@ -149,7 +156,8 @@ def prepare(experiment: Experiment, checkpoints: CheckpointWriter, weights: PyTr
     steps = compile_steps(experiment, train_calls(experiment, step), init=False)
     state = checkpoints.restore(step, experiment.abstract_state)
     messages.append(f"resuming from step {step}")
-    return Start(steps, state, Clock(**notes["clock"]), origin, messages)
+    clock, stopping = Clock(**notes["clock"]), Stopping(**notes.get("stopping", {}))
+    return Start(steps, state, clock, stopping, origin, messages)
 
 
 class Reporters(NamedTuple):
@@ -169,7 +177,7 @@ def train(
 ) -> dict[str, Any]:
     """Takes the remaining steps, confirms the last checkpoint and returns the result."""
     config, objective = experiment.config, experiment.learner.objective
-    step, num_steps = int(start.state.step), experiment.sizes.num_steps
+    step = int(start.state.step)
     warn = display.say if config.checkpoint.on_failure == "continue" else None
     recorder = Recorder(files, checkpoints, start.origin, warn)
     profile = Profile(parse_steps(config.profile), files.profile, display.say)
@@ -186,15 +194,13 @@ def train(
         )
         reporters = Reporters(display, meter, profile)
         try:
-            state, metrics = take_steps(
-                experiment, start.steps, start.state, data, recorder, reporters, signals
-            )
+            state, metrics = take_steps(experiment, start, data, recorder, reporters, signals)
         except DivergedError as error:
             saved = checkpoints.steps()
             kept = f"the checkpoint of step {saved[-1]} is kept" if saved else "nothing was saved"
             advice = "a lower config.optim.learning_rate may help"
             raise DivergedError(f"{error}; {kept}; {advice}") from None
-        checkpoints.confirm(num_steps)
+        checkpoints.confirm(int(state.step))
         metrics = metrics or evaluate(experiment, start.steps, state)
         return summarize(experiment, start, state, metrics, meter.tick())
 
@@ -215,8 +221,7 @@ def announce(experiment: Experiment, start: Start, display: Display) -> None:
 
 def take_steps(
     experiment: Experiment,
-    steps: StepFunctions,
-    state: TrainState,
+    start: Start,
     data: Callable[[int], Batch],
     recorder: Recorder,
     reporters: Reporters,
@@ -231,8 +236,9 @@ def take_steps(
     """
     config, sizes, keys = experiment.config, experiment.sizes, experiment.keys
     meter, profile = reporters.meter, reporters.profile
+    steps, state, stopping = start.steps, start.state, start.stopping
     step, order, metrics = int(state.step), None, None
-    while step < sizes.num_steps:
+    while step < sizes.num_steps and not stopping.is_due(config.patience):
         epoch, index = divmod(step, sizes.steps_per_epoch)
         if order is None or index == 0:
             order = steps.epoch_order(keys.order, experiment.replicate(epoch))
@@ -249,14 +255,21 @@ def take_steps(
         if step % sizes.steps_per_epoch == 0:
             due = (epoch + 1) % config.eval_every_epochs == 0 or step == sizes.num_steps
             metrics = end_epoch(experiment, steps, state, recorder, reporters, evaluation_due=due)
+        if metrics:
+            stopping = stopping.update(step, metrics)
         save_every = config.checkpoint.every_steps
         save_due = save_every and step // save_every > (step - count) // save_every
         if metrics or save_due or signals.received:
             meter.flush()
-            recorder.save(state, meter.tick(), metrics)
+            recorder.save(state, meter.tick(), stopping, metrics)
         if signals.received and step < sizes.num_steps:
             recorder.checkpoints.confirm(step)
             raise Interrupted(signals.received, step)
+    if step < sizes.num_steps:
+        reporters.display.say(
+            f"stopped at step {step}, after {stopping.num_worse} evaluations that are not better "
+            f"than that of step {stopping.best_step}"
+        )
     return state, metrics
 
 
@@ -302,11 +315,14 @@ def summarize(
     experiment: Experiment, start: Start, state: TrainState, metrics: Metrics, clock: Clock
 ) -> dict[str, Any]:
     """Returns the content of `result.json` of a finished run."""
+    sizes, step = experiment.sizes, int(state.step)
+    early = {"patience": experiment.config.patience} if step < sizes.num_steps else {}
     return {
         **{f"{experiment.eval_split}_{name}": value for name, value in metrics.items()},
         "num_params": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
-        "epochs": experiment.config.num_epochs,
-        "steps": experiment.sizes.num_steps,
+        "epochs": step // sizes.steps_per_epoch,
+        "steps": step,
+        **early,
         "train_seconds": clock.train_seconds,
         "compile_seconds": start.steps.compile_seconds,
         "images_per_second": clock.images_per_second,

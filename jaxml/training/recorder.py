@@ -9,6 +9,7 @@ from jaxml.reporting.meter import Clock
 from jaxml.training.checkpoint import CheckpointWriter
 from jaxml.training.origin import Origin
 from jaxml.training.steps import TrainState
+from jaxml.training.stopping import Stopping
 from jaxml.training.workdir import Workdir
 
 
@@ -32,15 +33,26 @@ class Recorder:
         """Appends an object to `metrics.jsonl`."""
         self._attempt(lambda: self.workdir.append_metrics(line))
 
-    def save(self, state: TrainState, clock: Clock, metrics: Mapping[str, Any] | None) -> None:
+    def save(
+        self,
+        state: TrainState,
+        clock: Clock,
+        stopping: Stopping,
+        metrics: Mapping[str, Any] | None,
+    ) -> None:
         """Saves a checkpoint in the background, after the metrics of earlier steps.
 
         Args:
           state: state to save; it may be donated afterwards.
           clock: time of the run at this state.
+          stopping: state of early stopping.
           metrics: metrics of the state, if it was evaluated.
         """
-        notes = {"origin": self.origin._asdict(), "clock": dataclasses.asdict(clock)}
+        notes = {
+            "origin": self.origin._asdict(),
+            "clock": dataclasses.asdict(clock),
+            "stopping": dataclasses.asdict(stopping),
+        }
 
         def save() -> None:
             self.workdir.flush()

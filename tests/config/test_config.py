@@ -132,6 +132,7 @@ def test_settings_that_do_not_affect_the_parameters_may_change():
         "profile": "3:4",
         "eval_every_epochs": 2,
         "eval_batch_size": 9,
+        "patience": 4,
         "data.dir": "elsewhere",
         "data.workers": 3,
         "data.max_damaged": 0,

@@ -376,3 +376,47 @@ def test_a_run_in_another_thread_ends_in_the_same_bits(whole, tmp_path):
         return await asyncio.to_thread(train_and_evaluate, tiny.config(), tmp_path)
 
     assert asyncio.run(run())["params_sha256"] == whole[1]["params_sha256"]
+
+
+def _stalling(**changes):
+    """A run that does not learn."""
+    optim = OptimConfig(learning_rate=1e-50, schedule="constant")  # 0 in float32
+    return tiny.config(model=ModelConfig(name="linear"), optim=optim, **changes)
+
+
+def test_a_run_that_does_not_improve_ends_early(tmp_path, capsys):
+    whole = train_and_evaluate(_stalling(), tmp_path / "whole")
+    result = train_and_evaluate(_stalling(patience=2), tmp_path / "run")
+    out = capsys.readouterr().out
+    last = Checkpoints(tmp_path / "run/checkpoints").steps()[-1]
+    evaluated = [line for line in _lines(tmp_path / "run") if line["split"] == "test"]
+    accuracies = [line["accuracy"] for line in evaluated]
+    assert len(accuracies) == result["epochs"] == 3
+    assert result["steps"] == last == 9
+    assert "stopped at step 9, after 2 evaluations that are not better than that of step 3" in out
+    assert result["test_accuracy"] == accuracies[-1]
+    assert (
+        evaluated
+        == [line for line in _lines(tmp_path / "whole") if line["split"] == "test"][
+            : len(evaluated)
+        ]
+    )
+
+    assert train_and_evaluate(_stalling(patience=2), tmp_path / "run") == result
+    assert "is finished" in capsys.readouterr().out
+    longer = train_and_evaluate(_stalling(patience=20), tmp_path / "run")
+    assert longer["steps"] == 12
+    assert longer["params_sha256"] == whole["params_sha256"]
+
+
+@pytest.mark.parametrize("stopped", [4, 7])
+def test_patience_survives_a_stop(tmp_path, monkeypatch, stopped):
+    whole = train_and_evaluate(_stalling(patience=2), tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        training_calls.after(patch, stopped, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Interrupted):
+            train_and_evaluate(_stalling(patience=2), tmp_path / "run")
+    resumed = train_and_evaluate(_stalling(patience=2), tmp_path / "run")
+    assert resumed["steps"] == whole["steps"] == 9
+    assert resumed["params_sha256"] == whole["params_sha256"]
+    assert _lines(tmp_path / "run") == _lines(tmp_path / "whole")
