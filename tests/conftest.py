@@ -60,19 +60,22 @@ def pytest_xdist_auto_num_workers(config):
     return 0 if len(files) == 1 and Path(files.pop()).is_file() else None
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _release_programs_of_module():
-    """Releases the compiled programs of a module, which would fill the memory of a whole run."""
-    yield
-    _release_programs()
+class _Memory:
+    """Releases the compiled programs of a module, which would fill the memory of a whole run.
+
+    A plugin, because the fixtures of this file do not apply to the examples in docstrings.
+    """
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_teardown(self, item, nextitem):
+        last = nextitem is None or nextitem.path != item.path
+        if last or _resident_bytes() > _MUCH_MEMORY:
+            _release_programs()
 
 
-@pytest.fixture(autouse=True)
-def _release_programs_of_test():
-    """Releases the compiled programs earlier if much memory is in use."""
-    yield
-    if _resident_bytes() > _MUCH_MEMORY:
-        _release_programs()
+def pytest_configure(config):
+    """Registers the release of memory for all tests."""
+    config.pluginmanager.register(_Memory())
 
 
 def _release_programs():

@@ -95,6 +95,7 @@ OTHERS = {
     "create_averaging": "reads a config",
     "create_optimizer": "reads a config",
     "create_schedule": "reads a config",
+    "scale_learning_rate": "changes a config",
     "decay_mask": "optax has no masks of its own",
     "ema_averaging": "optax.ema, whose bias correction cancels in float32 (test_averaging.py)",
     "inverse_sqrt_schedule": "optax has none",
