@@ -12,34 +12,28 @@ here a step has their 1,600 images.
 Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015.
 """
 
-from jaxml.config import AverageConfig, Config, DataConfig, LossConfig, ModelConfig, OptimConfig
+from configs import imagenet_resnet50_a
+from jaxml.config import AverageConfig, Config, LossConfig, ModelConfig, OptimConfig
 
 
 def get_config() -> Config:
     """Returns the config."""
-    return Config(
-        batch_size=1600,
-        num_epochs=100,
-        eval_batch_size=256,
-        model=ModelConfig(name="inception_v3", dtype="bfloat16"),
-        loss=LossConfig(label_smoothing=0.1, auxiliary_weight=0.4),
-        data=DataConfig(
-            name="folder",
-            normalization="per_channel",
-            image_size=299,
-            center_fraction=0.875,
-            smallest_crop=0.08,
-            augment=("flip", "color_jitter:brightness=0.125:saturation=0.5"),
-        ),
-        optim=OptimConfig(
-            name="rmsprop",
-            learning_rate=0.045,
-            beta2=0.9,
-            epsilon=1.0,
-            weight_decay=4e-5,
-            clip_norm=2.0,
-            schedule="exponential",
-            end_factor=0.94**50,
-        ),
-        average=AverageConfig(name="ema", decay=0.9999),
+    config = imagenet_resnet50_a.get_config()
+    config.batch_size = 1600
+    config.num_epochs = 100
+    config.model = ModelConfig(name="inception_v3", dtype="bfloat16")
+    config.loss = LossConfig(label_smoothing=0.1, auxiliary_weight=0.4)
+    config.data.image_size = 299
+    config.data.augment = ("flip", "color_jitter:brightness=0.125:saturation=0.5")
+    config.optim = OptimConfig(
+        name="rmsprop",
+        learning_rate=0.045,
+        beta2=0.9,
+        epsilon=1.0,
+        weight_decay=4e-5,
+        clip_norm=2.0,
+        schedule="exponential",
+        end_factor=0.94**50,
     )
+    config.average = AverageConfig(name="ema", decay=0.9999)
+    return config

@@ -12,39 +12,33 @@ Source: Vryniotis, "How to train state-of-the-art models using TorchVision's lat
 2021, and torchvision's references/classification.
 """
 
-from jaxml.config import AverageConfig, Config, DataConfig, LossConfig, ModelConfig, OptimConfig
+from configs import imagenet_resnet50_a
+from jaxml.config import AverageConfig, Config, LossConfig, ModelConfig, OptimConfig
 
 
 def get_config() -> Config:
     """Returns the config."""
-    return Config(
-        batch_size=1024,
-        num_epochs=600,
-        eval_batch_size=256,
-        model=ModelConfig(name="resnet50", dtype="bfloat16"),
-        loss=LossConfig(label_smoothing=0.1),
-        data=DataConfig(
-            name="folder",
-            normalization="per_channel",
-            image_size=224,
-            train_image_size=176,
-            center_fraction=224 / 232,
-            smallest_crop=0.08,
-            augment=(
-                "repeat:repeats=4",
-                "flip",
-                "trivial_augment_wide",
-                "random_erasing:probability=0.1",
-                "mixup_or_cutmix:mixup_alpha=0.2:cutmix_alpha=1.0",
-            ),
-        ),
-        optim=OptimConfig(
-            learning_rate=0.5,
-            base_batch_size=1024,
-            momentum=0.9,
-            weight_decay=2e-5,
-            schedule="cosine",
-            warmup_epochs=5,
-        ),
-        average=AverageConfig(name="ema", decay=0.999966),
+    config = imagenet_resnet50_a.get_config()
+    config.batch_size = 1024
+    config.num_epochs = 600
+    config.model = ModelConfig(name="resnet50", dtype="bfloat16")
+    config.loss = LossConfig(label_smoothing=0.1)
+    config.data.train_image_size = 176
+    config.data.center_fraction = 224 / 232
+    config.data.augment = (
+        "repeat:repeats=4",
+        "flip",
+        "trivial_augment_wide",
+        "random_erasing:probability=0.1",
+        "mixup_or_cutmix:mixup_alpha=0.2:cutmix_alpha=1.0",
     )
+    config.optim = OptimConfig(
+        learning_rate=0.5,
+        base_batch_size=1024,
+        momentum=0.9,
+        weight_decay=2e-5,
+        schedule="cosine",
+        warmup_epochs=5,
+    )
+    config.average = AverageConfig(name="ema", decay=0.999966)
+    return config

@@ -83,6 +83,22 @@ def prepare_binary(
     return logits, binary_targets(inputs.keep(labels, where), logits.dtype)
 
 
+def prepare_classes(
+    logits: Array,
+    labels: Array,
+    label_smoothing: float,
+    class_weights: Array | None,
+    where: Array | None,
+) -> tuple[Array, Array]:
+    """Checks, masks and promotes logits and hard or soft labels of several classes."""
+    check_classes(logits, labels, where, soft=True)
+    check_smoothing(label_smoothing)
+    check_weights(class_weights, logits.shape[-1])
+    (logits,) = inputs.at_least_float32(inputs.keep(logits, where))
+    labels = inputs.keep(labels, where)
+    return poison(logits, labels), labels
+
+
 def binary_targets(labels: Array, dtype: Any) -> Array:
     """Returns labels as probabilities of class 1, with NaN for integers other than 0 and 1."""
     targets = labels.astype(dtype)

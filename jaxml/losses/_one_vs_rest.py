@@ -41,12 +41,9 @@ def one_vs_rest_cross_entropy(
 
     Reference: Wightman, Touvron, Jégou, "ResNet strikes back", 2021.
     """
-    labelling.check_classes(logits, labels, where, soft=True)
-    labelling.check_smoothing(label_smoothing)
-    labelling.check_weights(class_weights, logits.shape[-1])
-    (logits,) = inputs.at_least_float32(inputs.keep(logits, where))
-    labels = inputs.keep(labels, where)
-    logits = labelling.poison(logits, labels)
+    logits, labels = labelling.prepare_classes(
+        logits, labels, label_smoothing, class_weights, where
+    )
     targets = labelling.class_targets(labels, logits)
     one = labelling.smoothed_and_weighted(targets, label_smoothing, class_weights)
     weights = jnp.ones(logits.shape[-1]) if class_weights is None else class_weights

@@ -47,7 +47,9 @@ def softmax_cross_entropy(
     Smoothing and weights are those of `torch.nn.functional.cross_entropy` with
     `reduction="none"`.
     """
-    logits, labels = _prepare(logits, labels, label_smoothing, class_weights, where)
+    logits, labels = labelling.prepare_classes(
+        logits, labels, label_smoothing, class_weights, where
+    )
     if labels.ndim < logits.ndim and not label_smoothing:
         losses = _integer_cross_entropy(logits, labels, class_weights)
     else:
@@ -94,7 +96,9 @@ def softmax_focal(
     Reference: Lin et al., "Focal loss for dense object detection", 2017.
     """
     inputs.check_non_negative("gamma", gamma)
-    logits, labels = _prepare(logits, labels, label_smoothing, class_weights, where)
+    logits, labels = labelling.prepare_classes(
+        logits, labels, label_smoothing, class_weights, where
+    )
     if logits.shape[-1] < 2:
         raise ValueError(f"`logits` must have at least 2 classes, got {logits.shape[-1]}")
     factors = labelling.smoothed_and_weighted(
@@ -111,21 +115,6 @@ def log_probabilities(logits: Array) -> Array:
     """Returns the log-softmax to full precision; one logit of an example may be infinite."""
     below, log_sum = _below_top(logits)
     return below - log_sum[..., None]
-
-
-def _prepare(
-    logits: Array,
-    labels: Array,
-    label_smoothing: float,
-    class_weights: Array | None,
-    where: Array | None,
-) -> tuple[Array, Array]:
-    labelling.check_classes(logits, labels, where, soft=True)
-    labelling.check_smoothing(label_smoothing)
-    labelling.check_weights(class_weights, logits.shape[-1])
-    (logits,) = inputs.at_least_float32(inputs.keep(logits, where))
-    labels = inputs.keep(labels, where)
-    return labelling.poison(logits, labels), labels
 
 
 def _top(logits: Array) -> Array:

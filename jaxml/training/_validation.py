@@ -15,7 +15,7 @@ from jaxml.data.augment import Augmentation
 from jaxml.errors import InputError
 from jaxml.io import memory
 from jaxml.optim import is_frozen
-from jaxml.training.objective import SOFT_LABEL_LOSSES
+from jaxml.training.objective import SOFT_LABEL_LOSSES, class_counts
 from jaxml.training.steps import Learner, TrainState
 from jaxml.types import Array, PyTree
 
@@ -76,12 +76,7 @@ def check_balance(config: Config, targets: np.ndarray, num_classes: int) -> None
             f"config.data.balanced must be false for {config.data.name}, which has no classes, "
             "got true"
         )
-    counts = np.bincount(targets, minlength=num_classes)
-    if not counts.all():
-        raise InputError(
-            "config.data.balanced must be false if a class has no training example, got true "
-            f"without examples of class {np.argmin(counts)}"
-        )
+    class_counts("data.balanced", targets, num_classes)
 
 
 def check_images(config: Config, example: jax.ShapeDtypeStruct) -> None:

@@ -109,6 +109,21 @@ def create_objective(
     )
 
 
+def class_counts(setting: str, labels: np.ndarray | None, num_classes: int) -> np.ndarray:
+    """Returns the numbers of training examples of the classes, which a setting balances.
+
+    Raises:
+      InputError: a class has no example.
+    """
+    counts = np.bincount([] if labels is None else labels, minlength=num_classes)
+    if not counts.all():
+        raise InputError(
+            f"config.{setting} must be false if a class has no training example, got true without "
+            f"examples of class {np.argmin(counts)}"
+        )
+    return counts
+
+
 def _weighted(loss: Callable[..., Array], class_weights: np.ndarray) -> Loss:
     """Gives a loss class weights, which become constants of the compiled functions."""
     return lambda outputs, targets: loss(outputs, targets, class_weights=jnp.asarray(class_weights))
@@ -134,12 +149,7 @@ def _class_weights(
             f"got {len(weights)}"
         )
     if config.balance_classes:
-        counts = np.bincount([] if labels is None else labels, minlength=num_classes)
-        if not counts.all():
-            raise InputError(
-                "config.loss.balance_classes must be false if a class has no training example, "
-                f"got true without examples of class {np.argmin(counts)}"
-            )
+        counts = class_counts("loss.balance_classes", labels, num_classes)
         weights *= (counts.sum() / (num_classes * counts)).astype(np.float32)
     return weights
 

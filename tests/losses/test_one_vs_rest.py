@@ -11,6 +11,7 @@ import scipy.special
 
 from jaxml.losses import one_vs_rest_cross_entropy
 from tests import properties
+from tests.losses.examples import labels_of
 from tests.models import peers
 
 CLASSES = 4
@@ -19,18 +20,6 @@ WEIGHTS = np.array([0.2, 1, 0.5, 3])
 
 def logits_of(shape=(2, 3), scale=3.0):
     return np.random.default_rng(0).normal(scale=scale, size=(*shape, CLASSES)).astype(np.float32)
-
-
-def labels_of(kind, shape=(2, 3)):
-    rng = np.random.default_rng(1)
-    integers = rng.integers(CLASSES, size=shape, dtype=np.int32)
-    return {
-        "integer": integers,
-        "one_hot": np.eye(CLASSES, dtype=np.int32)[integers],
-        "boolean": np.eye(CLASSES, dtype=bool)[integers],
-        "soft": rng.dirichlet(np.ones(CLASSES), shape),
-        "several": rng.random((*shape, CLASSES)) < 0.5,
-    }[kind]
 
 
 @functools.wraps(one_vs_rest_cross_entropy)

@@ -12,6 +12,7 @@ from jax.test_util import check_grads
 
 from jaxml.losses import softmax_cross_entropy, softmax_focal
 from tests import properties, references
+from tests.losses.examples import labels_of
 
 jitted = jax.jit(softmax_cross_entropy)
 gradient = jax.jit(jax.grad(lambda logits, labels: softmax_cross_entropy(logits, labels).sum()))
@@ -130,17 +131,6 @@ def entropy(logits, labels, class_weights=None, *, label_smoothing=0.0, gamma=0.
     surprise = -scipy.special.log_softmax(logits, axis=-1)
     focus = (1 - scipy.special.softmax(logits, axis=-1)) ** gamma
     return (weights * shares * focus * surprise).sum(-1)
-
-
-def labels_of(kind, shape=(2, 3), classes=4):
-    rng = np.random.default_rng(1)
-    integers = rng.integers(classes, size=shape, dtype=np.int32)
-    return {
-        "integer": integers,
-        "one_hot": np.eye(classes, dtype=np.int32)[integers],
-        "boolean": np.eye(classes, dtype=bool)[integers],
-        "soft": rng.dirichlet(np.ones(classes), shape),
-    }[kind]
 
 
 @functools.wraps(softmax_cross_entropy)
