@@ -55,7 +55,8 @@ class Stage(nn.Module):
       survival: survival probability of each block in stochastic depth.
       remat: whether the backward pass recomputes the inside of each block, so that only the values
         between blocks are kept in memory.
-      scan: whether to run identical consecutive blocks as one loop, which is compiled once.
+      scan: whether to run identical consecutive blocks as one loop, which is compiled once. The
+        loop is unrolled if the process has several CPU devices.
     """
 
     blocks: Sequence[ModuleDef]
@@ -108,7 +109,7 @@ class Stage(nn.Module):
             return module.apply(own, x, train=train, drop=drop, mutable=mutable)
 
         body = jax.checkpoint(run) if self.remat else run
-        x, updated = lax.scan(body, x, (variables, _stack(drops)))
+        x, updated = lax.scan(body, x, (variables, _stack(drops)), unroll=_loops_may_deadlock())
         for kind, tree in updated.items():
             for index, name in enumerate(names):
                 self.put_variable(kind, name, _entry(tree, index))
@@ -120,6 +121,14 @@ def _run_block(*, train: bool, remat: bool) -> Any:
         return block(x, train=train, drop=drop)
 
     return nn.remat(run) if remat else run
+
+
+def _loops_may_deadlock() -> bool:
+    """Returns whether a collective inside a loop can wait for one outside of it forever.
+
+    XLA on CPU does not order them, so that each of two devices may wait in another one.
+    """
+    return jax.default_backend() == "cpu" and jax.local_device_count() > 1
 
 
 def _stack(trees: Sequence[PyTree]) -> PyTree:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxml.models import CifarResNet, CifarResNetV2
+from jaxml.models import CifarResNet, CifarResNetV2, _stage
 from jaxml.models._stage import Drop, add_residual, survival_probs
 
 # Three blocks or more, so that there are identical neighbours; dropout and stochastic depth too.
@@ -53,7 +53,30 @@ def everything(name, **options):
         return jax.device_get(jax.jit(jax.grad(loss, has_aux=True))(variables["params"]))
 
 
+@pytest.fixture
+def loops(monkeypatch):
+    """Allows loops, as in a process with one device; the suite has two."""
+    monkeypatch.setattr(_stage, "_loops_may_deadlock", lambda: False)
+
+
+def _has_loop():
+    model = NETWORKS["v1"].clone(scan=True, dtype=jnp.float32)
+    images = jax.ShapeDtypeStruct((4, 8, 8, 3), jnp.float32)
+    variables = jax.eval_shape(partial(model.init, train=False), jax.random.key(0), images)
+    apply = jax.jit(partial(model.apply, train=False))
+    return "stablehlo.while" in apply.lower(variables, images).as_text()
+
+
+def test_several_cpu_devices_have_no_loops():
+    assert not _has_loop()
+
+
+def test_a_single_device_has_a_loop(loops):
+    assert _has_loop()
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("loops")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_loop_and_computing_anew_change_nothing(name, way):
