@@ -68,6 +68,7 @@ def _write(
 ) -> list[str]:
     """Writes one shard; returns a message about each damaged image, which is left out."""
     from jaxml.data._images import describe_damage
+    from jaxml.data._optional import MissingPackageError
     from jaxml.data.decode import DamagedError
     from jaxml.data.shards import Encoded, encode, write_shard
 
@@ -75,6 +76,8 @@ def _write(
         try:
             content, label, _ = table[index]
             image = encode(content, max_side=MAX_SIDE.value or None, quality=QUALITY.value)
+        except MissingPackageError:
+            raise
         except (DamagedError, OSError, InputError) as error:
             return describe_damage(table, index, error)
         return Encoded(image, class_names[label])
