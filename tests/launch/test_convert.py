@@ -46,7 +46,7 @@ def test_the_shards_hold_the_images_of_the_folder(kind, photos, tmp_path):
     assert "warning: image 5 'train/bee/00005.png' is damaged: the file is not" in done.stdout
     assert f"13 images in {out}; train with --config.data.name={kind}" in done.stdout
     names = [f"train-0000{i}-of-00003.{kind}" for i in range(3)] + [f"val-00000-of-00001.{kind}"]
-    assert sorted(path.name for path in out.iterdir()) == ["convert.json", *names]
+    assert sorted(path.name for path in out.iterdir()) == ["classes.json", "convert.json", *names]
     columns = Columns()
     (before, classes), (after, same_classes) = (
         create_tables(SOURCES[source], place, columns)

@@ -11,7 +11,8 @@ then read one by one (see `table`):
 - `parquet`: `train-00000-of-00001.parquet` as Hugging Face's `datasets` writes them.
 - `arrays`: `train.npz`, or `train_images.npy` and `train_labels.npy`.
 
-`val` or `test` in place of `train` is the split that is evaluated. Files with other names are one
+`classes.json` next to tar, tfrecord and array_record shards may hold the names of the classes, a
+JSON list in the order of their numbers. `val` or `test` in place of `train` is the split that is evaluated. Files with other names are one
 set, of which a part is held out.
 """
 

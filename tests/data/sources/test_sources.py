@@ -7,7 +7,8 @@ import tarfile
 import numpy as np
 import pytest
 
-from jaxml.data import SOURCES, _optional
+from jaxml.data import SOURCES, _optional, shards
+from jaxml.data.shards import Encoded
 from jaxml.data.sources import _example, folder, table, tfrecord
 from jaxml.data.sources.table import Columns, create_tables
 from jaxml.errors import InputError
@@ -108,6 +109,52 @@ def test_numbers_of_other_class_names_are_translated(place, data):
         formats.write_parquet(place, "val", data)
     tables, _ = _tables(place, "parquet")
     assert tables["val"].labels.tolist() == [2] * 4 + [0] * 4 + [1] * 4
+
+
+@pytest.mark.parametrize("kind", ["tar", "array_record"])
+def test_classes_keep_their_names_and_numbers_in_shards(kind, place, tmp_path, data):
+    if kind == "array_record":
+        pytest.importorskip("array_record")
+    for number in range(1, 13):  # in the order of the folders: 1, 10, 11, 12, 2, ...
+        (place / f"train/{number}").mkdir(parents=True)
+        (place / f"train/{number}/a.png").write_bytes(data.encoded[number - 1])
+    formats.write_folder(place, "val", formats.Examples(data.images[:1], np.zeros(1, int)))
+    (place / "val/ant").rename(place / "val/7")
+    before, class_names = _tables(place, "folder")
+    assert class_names == tuple(sorted(map(str, range(1, 13))))
+    for split, part in before.items():
+        encoded = [Encoded(part[i].content, str(part[i].label)) for i in range(len(part))]
+        shards.write_shard(tmp_path / f"{split}.{kind}", encoded)
+    shards.write_class_names(tmp_path, class_names)
+    after, same_names = _tables(tmp_path, kind)
+    assert same_names == class_names
+    for split, part in before.items():
+        assert after[split].labels.tolist() == part.labels.tolist()
+        assert [after[split][i].content for i in range(len(part))] == [
+            part[i].content for i in range(len(part))
+        ]
+
+
+def test_a_list_of_classes_names_the_labels_of_shards(place, data):
+    def write(split, labels):
+        with tarfile.open(place / f"{split}.tar", "w") as file:
+            for number, label in enumerate(labels):
+                formats.add_member(file, f"{number}.png", data.encoded[number])
+                formats.add_member(file, f"{number}.cls", label.encode())
+
+    classes = place / "classes.json"
+    classes.write_text('["ant", "cow", "bee"]')
+    for labels in (["2", "0"], ["bee", "ant"]):
+        write("train", labels)
+        tables, class_names = _tables(place, "tar")
+        assert class_names == ("ant", "cow", "bee")  # also a class without an example
+        assert tables["train"].labels.tolist() == [2, 0]
+    for labels, value in ((["0", "3"], "in [0, 3), got 3"), (["ant", "dog"], "split, got dog")):
+        write("train", labels)
+        assert _message(place, "tar").endswith(f"{value} (1 of 2 examples)")
+    for text in ('{"a": 1}', "[1]", "[", '["a", "a"]'):
+        classes.write_text(text)
+        assert str(classes) in _message(place, "tar")
 
 
 def test_tar_labels_may_be_names_or_json(place, data):
@@ -212,7 +259,7 @@ def test_a_label_outside_the_classes_is_an_error(place, data):
     formats.write_npz(place, "train", data)
     formats.write_npz(place, "test", formats.Examples(data.images, data.labels + 1))
     message = _message(place, "npz")
-    assert message == ("test.npz[8]: the label must be in [0, 3), got 3 (4 such test examples)")
+    assert message == ("test.npz[8]: the label must be in [0, 3), got 3 (4 of 12 examples)")
     formats.write_npz(place, "train", formats.Examples(data.images, data.labels - 1))
     assert "must be in [0, 2), got -1" in _message(place, "npz")
 
