@@ -12,7 +12,9 @@ then read one by one (see `table`):
 - `arrays`: `train.npz`, or `train_images.npy` and `train_labels.npy`.
 
 `classes.json` next to tar, tfrecord and array_record shards may hold the names of the classes, a
-JSON list in the order of their numbers. `val` or `test` in place of `train` is the split that is evaluated. Files with other names are one
+JSON list in the order of their numbers.
+
+`val` or `test` in place of `train` is the split that is evaluated. Files with other names are one
 set, of which a part is held out.
 """
 

@@ -123,7 +123,7 @@ def test_classes_keep_their_names_and_numbers_in_shards(kind, place, tmp_path, d
     before, class_names = _tables(place, "folder")
     assert class_names == tuple(sorted(map(str, range(1, 13))))
     for split, part in before.items():
-        encoded = [Encoded(part[i].content, str(part[i].label)) for i in range(len(part))]
+        encoded = [Encoded(bytes(part[i].content), str(part[i].label)) for i in range(len(part))]
         shards.write_shard(tmp_path / f"{split}.{kind}", encoded)
     shards.write_class_names(tmp_path, class_names)
     after, same_names = _tables(tmp_path, kind)
@@ -280,6 +280,22 @@ def test_a_file_that_is_cut_short_is_an_error(kind, place, data):
             assert kind == "tar"
             assert len(tables["train"]) == 12
             assert not any(content[cut:])
+
+
+def test_a_damaged_row_group_is_an_error_of_its_images(place, data):
+    formats.write_parquet(place, "train", data)
+    path = max(place.iterdir())
+    content = bytearray(path.read_bytes())
+    metadata = pytest.importorskip("pyarrow.parquet").ParquetFile(path).metadata
+    column = metadata.row_group(1).column(0)  # rows 5 to 9
+    start = column.dictionary_page_offset or column.data_page_offset
+    content[start : start + 30] = bytes(30)
+    path.write_bytes(content)
+    tables, _ = _tables(place, "parquet")
+    assert tables["train"][0].content == data.encoded[0]
+    with pytest.raises(InputError, match=f"^{path}: must be an intact Parquet file") as error:
+        tables["train"][7]
+    assert "\n" not in str(error.value)
 
 
 def test_a_tar_without_its_end_is_an_error(place, data):
