@@ -6,8 +6,9 @@ import tarfile
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_sample_images
 
-from jaxml.data import SOURCES, _optional, shards
+from jaxml.data import SOURCES, _optional, decode, shards
 from jaxml.data.shards import Encoded
 from jaxml.data.sources import _example, folder, table, tfrecord
 from jaxml.data.sources.table import Columns, create_tables
@@ -69,6 +70,15 @@ def test_class_folders_without_splits_are_one_set(data, place):
     tables, class_names = _tables(place, "folder")
     assert class_names == formats.CLASS_NAMES
     assert tables["train"][4] == (data.encoded[4], 1, "bee/00004.png")
+
+
+def test_the_sample_images_are_those_of_scikit_learn(place):
+    tables, class_names = create_tables(SOURCES["sample_images"], place, COLUMNS)
+    assert class_names == ("china", "flower")
+    for split in (tables["train"], tables["test"]):
+        assert split.labels.tolist() == [0, 1]
+        found = [decode.full_size(split[index].content) for index in range(2)]
+        np.testing.assert_array_equal(found, load_sample_images().images)
 
 
 def test_a_split_holds_out_a_fraction_of_each_class(place):
