@@ -1,4 +1,4 @@
-"""The two photos of scikit-learn's `load_sample_images`, to try a command without data of one's own.
+"""The two photos of scikit-learn's `load_sample_images`, to try a command without own data.
 
 Each photo, 427x640, is a class. Training and test split are the same.
 """
