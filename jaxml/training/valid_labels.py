@@ -82,7 +82,7 @@ def _evaluate(
             logits, found = logits[:, np.asarray(classes)], found[:, np.asarray(classes)]
         return metrics.merge(ValidLabelMetrics.from_batch(logits, found, mask))
 
-    metrics, on_devices = ValidLabelMetrics.empty(), experiment.replicate(valid)
+    metrics, on_devices = ValidLabelMetrics.empty(), jax.device_put(valid, experiment.replicated)
     with closing(eval_feed(indexed)) as feed:
         for start, data in feed:
             metrics = add(state, metrics, data, experiment.replicate(start), on_devices)
@@ -100,7 +100,7 @@ def _with_indices(experiment: Experiment) -> Experiment:
         return dataclasses.replace(experiment, streamed=streamed._replace(test=test))
     data, last = experiment.eval_data, experiment.sizes.eval_count - 1
     indices = np.minimum(np.arange(len(data.targets), dtype=np.int32), last)
-    data = data._replace(targets=experiment.replicate(indices))
+    data = data._replace(targets=jax.device_put(indices, experiment.replicated))
     return dataclasses.replace(experiment, eval_data=data)
 
 
