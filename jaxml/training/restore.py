@@ -113,10 +113,11 @@ def evaluate_checkpoint(
     """
     experiment, step, state = restore_checkpoint(workdir, checkpoint)
     steps = jit_steps(experiment)
-    metrics = evaluate(experiment, steps, state)
-    if real_labels or classes:
-        metrics |= valid_label_metrics(
+    more = {}
+    if real_labels or classes:  # reports wrong files before the evaluation
+        more = valid_label_metrics(
             experiment, steps, state, real_labels=real_labels, classes=classes
         )
+    metrics = evaluate(experiment, steps, state) | more
     damaged = {"damaged_images": len(experiment.damage)} if experiment.damage else {}
     return {"step": step, **metrics, **damaged}

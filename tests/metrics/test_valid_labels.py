@@ -22,10 +22,11 @@ def example(size=60, classes=7):
 
 def expected(logits, valid, where=None):
     """Counts example by example."""
+    mask = np.ones(len(logits), bool) if where is None else where
     kept = [
         (row, set(np.flatnonzero(labels)))
-        for row, labels, one in zip(logits, valid, np.broadcast_to(where, len(logits)), strict=True)
-        if labels.any() and one is not np.False_
+        for row, labels, one in zip(logits, valid, mask, strict=True)
+        if labels.any() and one
     ]
     hits = [int(np.argmax(row)) in labels for row, labels in kept]
     return {"count": len(kept), "accuracy": sum(hits) / max(len(hits), 1)}
