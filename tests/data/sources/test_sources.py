@@ -347,6 +347,29 @@ def test_a_wrong_checksum_is_an_error_before_and_after_indexing(place, data):
     assert _message(place, "tfrecord") == f"{path}:0: the CRC of the record's length is wrong"
 
 
+def test_a_wrong_checksum_of_an_array_record_is_an_error(place, data):
+    formats.write_array_record(place, "train", data)
+    path = max(place.iterdir())
+    tables, _ = _tables(place, "array_record")
+    content = bytearray(path.read_bytes())
+    at = content.index(data.encoded[6][20:60])  # stored as it is, or the test does not apply
+    content[at + 5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is cut short or corrupt") as error:
+        tables["train"][6]
+    assert "\n" not in str(error.value)
+    assert "is cut short or corrupt" in _message(place, "array_record")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
+@pytest.mark.parametrize("kind", ["list", "tar", "tfrecord", "array_record", "parquet", "npz"])
+def test_a_file_without_permission_is_named(kind, place, data):
+    formats.WRITERS[kind][1](place, "train", data)
+    path = max(path for path in place.iterdir() if path.suffix != ".png")
+    path.chmod(0)
+    assert str(path) in _message(place, kind)
+
+
 def test_a_record_that_is_no_example_is_an_error(place):
     pytest.importorskip("google_crc32c")
     (place / "train.tfrecord").write_bytes(formats.tfrecord([b"\x0a\xffabc"]))
