@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxml.data.sources._find import readable
+from jaxml.data.sources._find import check_readable, readable
 from jaxml.data.sources.lists import parse_labels
 from jaxml.data.sources.table import Content, Records
 from jaxml.errors import InputError
@@ -122,8 +122,8 @@ def _class_names(path: Path) -> tuple[str, ...]:
 
 
 def _cached(path: Path, build: Callable[[Path], Index], kind: str) -> Index:
-    with readable(path):
-        status = path.stat()
+    check_readable(path)
+    status = path.stat()
     # A shard that is checked before it is renamed has the index of its final name.
     place = path.resolve().with_name(path.name.removeprefix(atomic.PARTIAL))
     identity = (str(place), status.st_size, status.st_mtime_ns, kind, _VERSION)

@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxml.data._optional import require
 from jaxml.data.sources._blocks import BlockCache
-from jaxml.data.sources._find import find_files
+from jaxml.data.sources._find import check_readable, find_files
 from jaxml.data.sources.lists import parse_labels
 from jaxml.data.sources.table import Columns, Records
 from jaxml.errors import InputError, one_line
@@ -85,6 +85,7 @@ def list_examples(directory: Path, names: Sequence[str], columns: Columns) -> Re
 
 
 def _open(path: Path, columns: Columns) -> Any:
+    check_readable(path)
     with _parquet_errors(path):
         file = _reader(path)
     known = file.schema_arrow.names
