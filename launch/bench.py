@@ -5,6 +5,7 @@ They are timed alternately, after warm-up calls.
 
 --what=train_step, inference, epoch and conv (single convolutions) compare throughput; compile and
 startup compare the time before the first step; svm runs python -m launch.bench_svm.
+--what=input --data_dir=PHOTOS compares decoding and cropping of images with torch's DataLoader.
 --what=campaign --out=DIR runs all measurements for an accelerator, with time limits.
 """
 
@@ -19,7 +20,7 @@ from launch import cli
 WHAT = flags.DEFINE_enum(
     "what",
     "train_step",
-    ["train_step", "inference", "epoch", "compile", "startup", "conv", "svm", "campaign"],
+    ["train_step", "inference", "epoch", "compile", "startup", "conv", "svm", "input", "campaign"],
     "benchmark",
 )
 MODEL = flags.DEFINE_string("model", "resnet20v1", "network, one of jaxml.models.MODELS")
@@ -49,7 +50,15 @@ PARTS = flags.DEFINE_list(
     "parts", [], "campaign: parts, each with an optional time limit as NAME:SECONDS; by default all"
 )
 SECONDS = flags.DEFINE_integer("seconds", 480, "campaign: time limit in seconds", lower_bound=1)
-DATA_DIR = flags.DEFINE_string("data_dir", "data", "campaign: folder with mnist/ and CIFAR-10")
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", "data", "campaign: folder with mnist/ and CIFAR-10; input: folder with images"
+)
+WORKERS = flags.DEFINE_integer(
+    "workers", 0, "input: number of threads or processes; 0 for one for each core", 0
+)
+MAX_SIDE = flags.DEFINE_integer(
+    "max_side", 512, "input: longer side of the images that are converted first", 1
+)
 WORKDIR = flags.DEFINE_string(
     "workdir", "", "campaign: folder for runs and compiled programs; by default a temporary one"
 )
@@ -78,6 +87,9 @@ def main() -> None:
             repeats=REPEATS.value,
             images=IMAGES.value,
             devices=DEVICES.value,
+            data_dir=user_path(DATA_DIR.value),
+            workers=WORKERS.value,
+            max_side=MAX_SIDE.value,
             json=user_path(JSON.value) if JSON.value else None,
         )
     )

@@ -31,6 +31,7 @@ def main() -> None:
     from rich.progress import track
 
     from jaxml.data import SOURCES, num_workers
+    from jaxml.data.shards import write_class_names
     from jaxml.data.sources.table import Columns, create_tables
 
     _, config = cli.config()
@@ -41,7 +42,8 @@ def main() -> None:
     columns = Columns(data.image_column, data.label_column)
     tables, class_names = create_tables(source, user_path(data.dir), columns)
     out = user_path(OUT.value)
-    _prepare(out, {split: table.digest() for split, table in tables.items()})
+    _prepare(out, {split: table.digest() for split, table in tables.items()}, class_names)
+    write_class_names(out, class_names)
     skipped: list[str] = []
     with ThreadPoolExecutor(max(num_workers(data), 1)) as pool:
         for split, table in tables.items():
@@ -51,7 +53,7 @@ def main() -> None:
                 if not path.exists():
                     start = shard * SHARD_SIZE.value
                     part = range(start, min(start + SHARD_SIZE.value, len(table)))
-                    skipped += _write(path, table, part, class_names, pool)
+                    skipped += _write(path, table, part, pool)
                     if len(skipped) > data.max_damaged:
                         raise InputError(
                             f"config.data.max_damaged must be at least {len(skipped)} to leave "
@@ -63,11 +65,10 @@ def main() -> None:
     print(f"{total} images in {out}; train with --config.data.name={FORMAT.value}")
 
 
-def _write(
-    path: Path, table: Any, part: range, class_names: tuple[str, ...], pool: ThreadPoolExecutor
-) -> list[str]:
+def _write(path: Path, table: Any, part: range, pool: ThreadPoolExecutor) -> list[str]:
     """Writes one shard; returns a message about each damaged image, which is left out."""
     from jaxml.data._images import describe_damage
+    from jaxml.data._optional import MissingPackageError
     from jaxml.data.decode import DamagedError
     from jaxml.data.shards import Encoded, encode, write_shard
 
@@ -75,9 +76,11 @@ def _write(
         try:
             content, label, _ = table[index]
             image = encode(content, max_side=MAX_SIDE.value or None, quality=QUALITY.value)
+        except MissingPackageError:
+            raise
         except (DamagedError, OSError, InputError) as error:
             return describe_damage(table, index, error)
-        return Encoded(image, class_names[label])
+        return Encoded(image, str(label))
 
     converted = list(pool.map(convert, part))
     examples = [example for example in converted if isinstance(example, Encoded)]
@@ -86,9 +89,10 @@ def _write(
     return [message for message in converted if isinstance(message, str)]
 
 
-def _prepare(out: Path, digests: dict[str, str]) -> None:
+def _prepare(out: Path, digests: dict[str, str], class_names: tuple[str, ...]) -> None:
     """Creates the folder, or checks that it belongs to the same conversion."""
     settings = {
+        "classes": class_names,
         "images": digests,
         "format": FORMAT.value,
         "max_side": MAX_SIDE.value,

@@ -1,10 +1,10 @@
 """Decodes, crops and resizes images on the host.
 
 Encoded images are decoded by their content, whatever the name of the file: JPEG by simplejpeg if it
-is installed, everything else by Pillow, with equal results. The orientation in the EXIF metadata is
-applied, and greyscale, palette, CMYK, 16-bit and transparent images become RGB as in
-`PIL.Image.Image.convert("RGB")`. Of an animation, the first frame is taken. Arrays are images that
-are decoded already, and keep their channels.
+is installed, everything else by Pillow, with equal results except for random crops. The orientation
+in the EXIF metadata is applied, and greyscale, palette, CMYK, 16-bit and transparent images become
+RGB as in `PIL.Image.Image.convert("RGB")`. Of an animation, the first frame is taken. Arrays are
+images that are decoded already, and keep their channels.
 
 All results are uint8 `[height, width, channels]`. The decoders release the interpreter lock.
 
@@ -39,18 +39,25 @@ class DamagedError(ValueError):
 
 
 class _Image(NamedTuple):
-    """An image that is not decoded yet; `decode(scale)` decodes it, reduced by 1, 2, 4 or 8."""
+    """An image that is not decoded yet.
+
+    Attributes:
+      width: width after the orientation is applied.
+      height: height after the orientation is applied.
+      decode: decodes the image, reduced by a scale of 1, 2, 4 or 8. The second argument permits a
+        JPEG to be decoded a quarter faster, without interpolation of the colors.
+    """
 
     width: int
     height: int
-    decode: Callable[[int], Any]
+    decode: Callable[[int, bool], Any]
 
 
 def full_size(content: Content) -> np.ndarray:
     """Decodes an image in its own size."""
     if isinstance(content, np.ndarray):
         return content
-    return _decoded(lambda: np.asarray(_open(content).decode(1)))
+    return _decoded(lambda: np.asarray(_open(content).decode(1, False)))
 
 
 def center_crop(content: Content, size: tuple[int, int], *, fraction: float = 1.0) -> np.ndarray:
@@ -72,7 +79,7 @@ def center_crop(content: Content, size: tuple[int, int], *, fraction: float = 1.
         else:
             resized_width = round(width / fraction)
             resized_height = max(image.height * resized_width // image.width, height)
-        decoded = image.decode(1)
+        decoded = image.decode(1, False)
         if (resized_width, resized_height) != (image.width, image.height):
             size = (resized_width, resized_height)
             decoded = decoded.resize(size, _pillow().Resampling.BILINEAR)
@@ -91,7 +98,8 @@ def random_resized_crop(
 ) -> np.ndarray:
     """Crops a random part of an image and resizes it with antialiasing.
 
-    A JPEG is decoded at a reduced size if the crop then still has at least the size of the result.
+    A JPEG is decoded at a reduced size if the crop then still has at least the size of the result,
+    and by simplejpeg without interpolation of its colors, which is a quarter faster.
 
     Args:
       content: the image.
@@ -109,7 +117,7 @@ def random_resized_crop(
         image = _open(content)
         left, top, right, bottom = _draw_box(image, generator, smallest)
         most = min((right - left) // width, (bottom - top) // height)
-        decoded = image.decode(next((scale for scale in _SCALES if scale <= most), 1))
+        decoded = image.decode(next((scale for scale in _SCALES if scale <= most), 1), True)
         x, y = decoded.width / image.width, decoded.height / image.height
         box = (left * x, top * y, min(right * x, decoded.width), min(bottom * y, decoded.height))
         return np.asarray(decoded.resize((width, height), _pillow().Resampling.BILINEAR, box))
@@ -167,7 +175,7 @@ def _open(content: Content) -> _Image:
     pillow = _pillow()
     if isinstance(content, np.ndarray):
         image = pillow.fromarray(content[..., 0] if content.shape[2] == 1 else content)
-        return _Image(image.width, image.height, lambda _: image)
+        return _Image(image.width, image.height, lambda *_: image)
     if not content:
         raise DamagedError("the file is empty")
     if content.startswith(b"\xff\xd8\xff") and (found := _open_jpeg(content)) is not None:
@@ -176,7 +184,7 @@ def _open(content: Content) -> _Image:
     width, height = image.size
     if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
         width, height = height, width
-    return _Image(width, height, lambda scale: _decode_with_pillow(content, scale))
+    return _Image(width, height, lambda scale, _: _decode_with_pillow(content, scale))
 
 
 def _decode_with_pillow(content: bytes, scale: int) -> Any:
@@ -202,12 +210,12 @@ def _open_jpeg(content: bytes) -> _Image | None:
     if space not in ("YCbCr", "Gray"):
         return None
 
-    def decode(scale: int) -> Any:
+    def decode(scale: int, fast: bool) -> Any:
         try:
             pixels = simplejpeg.decode_jpeg(
                 content,
                 fastdct=False,
-                fastupsample=False,
+                fastupsample=fast,
                 min_factor=scale,
                 min_height=height // scale,
                 min_width=width // scale,

@@ -1,6 +1,7 @@
 """Writes the images of a table as tar or ArrayRecord shards, which can be read at random."""
 
 import io
+import json
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,11 +12,12 @@ import numpy as np
 from jaxml.data._optional import require
 from jaxml.data.decode import Content, full_size
 from jaxml.data.sources import SOURCES, _example
+from jaxml.data.sources._index import CLASSES
 from jaxml.data.sources.table import Columns
 from jaxml.errors import InputError
-from jaxml.io.atomic import PARTIAL
+from jaxml.io import atomic
 
-__all__ = ["FORMATS", "Encoded", "encode", "write_shard"]
+__all__ = ["FORMATS", "Encoded", "encode", "write_class_names", "write_shard"]
 
 _COLUMNS = Columns()
 
@@ -55,13 +57,24 @@ def encode(content: Content, *, max_side: int | None = None, quality: int = 95) 
     return stream.getvalue()
 
 
+def write_class_names(directory: Path, names: Sequence[str]) -> None:
+    """Writes the file from which the sources of shards read the names of the classes.
+
+    Args:
+      directory: contains the shards.
+      names: in the order of the class numbers, which are the labels in the shards.
+    """
+    content = json.dumps(list(names), indent=2, ensure_ascii=False) + "\n"
+    atomic.write(directory / CLASSES, content.encode())
+
+
 def write_shard(path: Path, examples: Sequence[Encoded]) -> None:
     """Writes a shard atomically, in the format that its suffix names, and reads it back.
 
     Raises:
       InputError: the shard cannot be written, or what is read differs.
     """
-    partial = path.with_name(PARTIAL + path.name)
+    partial = path.with_name(atomic.PARTIAL + path.name)
     try:
         FORMATS[path.suffix](partial, examples)
         _check(partial, examples)

@@ -18,6 +18,7 @@ from jaxml.metrics._classification import ClassificationMetrics
 from jaxml.metrics._confusion import ConfusionMatrix
 from jaxml.metrics._regression import RegressionMetrics
 from jaxml.metrics._roc import RocAuc, roc_auc
+from jaxml.metrics._valid_labels import ValidLabelMetrics
 
 __all__ = [
     "BinaryMetrics",
@@ -26,5 +27,6 @@ __all__ = [
     "ConfusionMatrix",
     "RegressionMetrics",
     "RocAuc",
+    "ValidLabelMetrics",
     "roc_auc",
 ]

@@ -275,13 +275,18 @@ def _evaluate_batch(
     experiment: Experiment, state: TrainState, metrics: Metrics, data: Batch, start: Array
 ) -> Metrics:
     """Adds the metrics of the evaluation batch that begins at `start`."""
+    batch, mask = eval_batch(experiment, data, start)
+    return metrics.merge(eval_step(experiment.learner, state, batch, mask))
+
+
+def eval_batch(experiment: Experiment, data: Batch, start: Array) -> tuple[Batch, Array]:
+    """Returns the evaluation batch that begins at `start`, and the mask of its examples."""
     size, count = experiment.sizes.eval_batch_size, experiment.sizes.eval_count
     batch = data
     if not experiment.streamed:
         batch = Batch(*(lax.dynamic_slice_in_dim(array, start, size) for array in data))
     mask = start + jnp.arange(size, dtype=jnp.int32) < count
-    batch, mask = lax.with_sharding_constraint((batch, mask), experiment.sharded)
-    return metrics.merge(eval_step(experiment.learner, state, batch, mask))
+    return lax.with_sharding_constraint((batch, mask), experiment.sharded)
 
 
 def _batch_moments(

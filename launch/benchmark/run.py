@@ -8,13 +8,18 @@ from typing import Any
 from jaxml.errors import InputError
 from jaxml.io import atomic
 from launch.benchmark.comparison import compare
+from launch.benchmark.input import input_speed
 from launch.benchmark.settings import Settings
 from launch.benchmark.startup import startup
 from launch.benchmark.svm import svm
 from launch.benchmark.task import cores
 
 # Everything else is a comparison.
-OTHERS: dict[str, Callable[[Settings], dict[str, Any]]] = {"startup": startup, "svm": svm}
+OTHERS: dict[str, Callable[[Settings], dict[str, Any]]] = {
+    "startup": startup,
+    "svm": svm,
+    "input": input_speed,
+}
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -31,6 +36,7 @@ def run(settings: Settings) -> dict[str, Any]:
     settings.check()
     shown = dataclasses.asdict(settings)
     shown |= {"json": str(settings.json or ""), "repeats": settings.rounds}
+    shown["data_dir"] = str(settings.data_dir)
     measured = OTHERS.get(settings.what, compare)(settings)
     found = {"settings": shown, "cores": cores(), **measured}
     if settings.json:

@@ -17,6 +17,7 @@ REPEATS = {
     "startup": 3,
     "conv": 15,
     "svm": 3,
+    "input": 5,
 }
 PRECISIONS = ("float32", "bfloat16")
 PEERS = ("flax", "keras", "torch", "torch_compile")
@@ -37,6 +38,9 @@ class Settings:
       repeats: number of rounds; 0 for the default in `REPEATS`.
       images: number of images in an epoch.
       devices: number of devices that jaxml simulates on a CPU.
+      data_dir: folder with images for "input".
+      workers: threads or processes of "input"; 0 for one for each core.
+      max_side: size of the images of "input" that are converted.
       json: file for the measurements, or None.
     """
 
@@ -49,6 +53,9 @@ class Settings:
     repeats: int = 0
     images: int = 50_000
     devices: int = 1
+    data_dir: Path = Path("data")
+    workers: int = 0
+    max_side: int = 512
     json: Path | None = None
 
     def check(self) -> None:
@@ -74,7 +81,7 @@ class Settings:
                 f"--devices must be 1 unless --what is one of {', '.join(SHARDED)}, "
                 f"got {self.devices} with {self.what}"
             )
-        if self.what == "epoch" and self.images < max(self.batch_sizes):
+        if self.what in ("epoch", "input") and self.images < max(self.batch_sizes):
             raise InputError(
                 f"--images must be at least {max(self.batch_sizes)}, the batch size, "
                 f"got {self.images}"

@@ -54,18 +54,19 @@ class Worker:
       about: description of the competitor.
     """
 
-    def __init__(self, prepare: Callable[[], Prepared]) -> None:
+    def __init__(self, prepare: Callable[[], Prepared], *, daemon: bool = True) -> None:
         """Starts the process and waits until the competitor is ready.
 
         Args:
           prepare: prepares the competitor; called in the process.
+          daemon: whether the process ends with this one at the latest; it cannot start processes.
 
         Raises:
           WorkerError: the preparation failed.
         """
         context = multiprocessing.get_context("spawn")
         self._connection, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(there, prepare), daemon=True)
+        self._process = context.Process(target=_serve, args=(there, prepare), daemon=daemon)
         self._process.start()
         there.close()  # only the process holds it, so the connection ends with the process
         try:

@@ -117,25 +117,33 @@ def test_a_random_crop_is_the_resized_part_of_the_image(kind, monkeypatch):
     np.testing.assert_array_equal(found, np.asarray(expected))
 
 
-def test_both_decoders_crop_alike(monkeypatch):
+@pytest.mark.parametrize("kind", ["JPEG", "444", "progressive", "grey"])
+def test_both_decoders_crop_alike(kind, monkeypatch):
     pytest.importorskip("simplejpeg")
 
     def crops():
-        return [
-            decode.random_resized_crop(
-                ENCODED[kind], (48, 32), np.random.default_rng(seed), smallest=0.05
-            )
-            for kind in ("JPEG", "444", "progressive", "grey")
-            for seed in range(8)
-        ]
+        return np.asarray(
+            [
+                decode.random_resized_crop(
+                    ENCODED[kind], (48, 32), np.random.default_rng(seed), smallest=0.05
+                )
+                for seed in range(8)
+            ],
+            np.float32,
+        )
 
     fast = crops()
     monkeypatch.setattr(decode, "_simplejpeg", lambda: None)
-    np.testing.assert_array_equal(fast, crops())
+    difference = np.abs(fast - crops())
+    if kind in ("444", "grey"):  # have all colors
+        assert not difference.any()
+    else:
+        assert difference.mean() < 1
+        assert np.quantile(difference, 0.99) < 10
 
 
 def test_the_area_of_the_crops_is_uniform():
-    image = decode._Image(400, 400, lambda _: None)
+    image = decode._Image(400, 400, lambda *_: None)
     generator = np.random.default_rng(0)
     boxes = np.asarray([decode._draw_box(image, generator, 0.2) for _ in range(2000)])
     left, top, right, bottom = boxes.T
@@ -152,7 +160,7 @@ def test_the_area_of_the_crops_is_uniform():
 
 
 def test_a_narrow_image_is_cropped_at_its_center():
-    image = decode._Image(10, 1000, lambda _: None)
+    image = decode._Image(10, 1000, lambda *_: None)
     assert decode._draw_box(image, np.random.default_rng(0), 1.0) == (0, 493, 10, 506)
 
 

@@ -86,10 +86,12 @@ def test_the_batches_do_not_depend_on_the_number_of_workers(workers, data, tmp_p
     _assert_equal(_batches(split, workers=workers), _batches(split, workers=4))
 
 
-def test_the_parts_of_three_hosts_make_the_global_batch(data, tmp_path):
+@pytest.mark.parametrize("num_hosts", [1, 2, 3, 8])
+def test_the_parts_of_several_hosts_make_the_global_batch(num_hosts, data, tmp_path):
     split = _load(_write(tmp_path / "set", "tar", data)).train
     hosts = [
-        _batches(split, part=stream.host_part(BATCH, host=host, num_hosts=3)) for host in range(3)
+        _batches(split, workers=host, part=stream.host_part(BATCH, host=host, num_hosts=num_hosts))
+        for host in range(num_hosts)
     ]
     joined = [
         tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -125,6 +127,20 @@ def test_an_epoch_visits_every_example_at_most_once(data, tmp_path):
         indices = [example for example, of in drawn if of == epoch]
         assert len(indices) == len(set(indices)) == 24
         assert set(indices) <= set(range(COUNT))
+
+
+def test_an_epoch_of_whole_batches_visits_every_example_once():
+    for num_hosts in (1, 3):
+        parts = [stream.host_part(13, host=host, num_hosts=num_hosts) for host in range(num_hosts)]
+        drawn = [
+            draw.example
+            for part in parts
+            for step in stream.draw_steps(
+                _order, range(2, 4), steps_per_epoch=2, batch_size=13, part=part
+            )
+            for draw in step
+        ]
+        assert sorted(drawn) == list(range(COUNT))
 
 
 def test_an_error_of_a_worker_ends_the_stream_and_its_threads(data, tmp_path):

@@ -1,6 +1,8 @@
 """Conversion of images to shards."""
 
 import io
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -26,9 +28,9 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-def _convert(photos, *arguments):
+def _convert(photos, *arguments, **options):
     data = ("--config.data.name=folder", f"--config.data.dir={photos}")
-    return processes.run("launch.convert", *data, *arguments)
+    return processes.run("launch.convert", *data, *arguments, **options)
 
 
 @pytest.mark.slow
@@ -44,7 +46,7 @@ def test_the_shards_hold_the_images_of_the_folder(kind, photos, tmp_path):
     assert "warning: image 5 'train/bee/00005.png' is damaged: the file is not" in done.stdout
     assert f"13 images in {out}; train with --config.data.name={kind}" in done.stdout
     names = [f"train-0000{i}-of-00003.{kind}" for i in range(3)] + [f"val-00000-of-00001.{kind}"]
-    assert sorted(path.name for path in out.iterdir()) == ["convert.json", *names]
+    assert sorted(path.name for path in out.iterdir()) == ["classes.json", "convert.json", *names]
     columns = Columns()
     (before, classes), (after, same_classes) = (
         create_tables(SOURCES[source], place, columns)
@@ -64,6 +66,19 @@ def test_the_shards_hold_the_images_of_the_folder(kind, photos, tmp_path):
     other = _convert(photos, *options, "--max_side=7")
     assert other.returncode == 2
     assert other.stderr == f"error: --out={out}: holds another conversion, see convert.json\n"
+
+
+@pytest.mark.slow
+def test_a_missing_package_is_not_taken_for_damage(photos, tmp_path):
+    (tmp_path / "PIL").mkdir()
+    (tmp_path / "PIL/__init__.py").write_text("raise ImportError")
+    path = os.pathsep.join([str(tmp_path), str(processes.ROOT), *sys.path])
+    done = _convert(photos, f"--out={tmp_path}/out", environment={"PYTHONPATH": path})
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: these data need the package pillow, which is not installed: pip install pillow, "
+        "or pip install 'jaxml[data]' for every reader\n"
+    )
 
 
 def test_large_images_are_reduced_to_jpegs():

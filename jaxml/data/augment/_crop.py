@@ -10,6 +10,7 @@ from jaxml.data.augment import _boxes as boxes
 from jaxml.data.augment import _pixels as pixels
 from jaxml.types import Array, Key
 
+_UNROLLED = 8  # rows that are added up without an intermediate result
 _PAD_MODES = {"zeros": "constant", "reflect": "reflect"}
 
 
@@ -176,24 +177,46 @@ def _resized(images: Array, chosen: boxes.Boxes, size: tuple[int, int]) -> Array
     pixels.check_images(images)
     if min(size) < 1:
         raise ValueError(f"`size` must be positive, got {size}")
-    rows = _weights(chosen.top, chosen.height, images.shape[1], size[0])
-    columns = _weights(chosen.left, chosen.width, images.shape[2], size[1])
-    values = pixels.to_float(images)
-    precision = lax.Precision.HIGHEST
-    values = jnp.einsum("boh,bhwc->bowc", rows, values, precision=precision)
-    values = jnp.einsum("bpw,bowc->bopc", columns, values, precision=precision)
-    return pixels.to_dtype(values, images.dtype)
+    values = _resample(pixels.to_float(images), chosen.top, chosen.height, size[0])
+    values = _resample(values.swapaxes(1, 2), chosen.left, chosen.width, size[1])
+    return pixels.to_dtype(values.swapaxes(1, 2), images.dtype)
 
 
-def _weights(start: Array, length: Array, size: int, resized: int) -> Array:
-    """Returns `[batch, resized, size]` weights of the pixels from `start` in the resized ones.
+def _resample(values: Array, start: Array, length: Array, resized: int) -> Array:
+    """Resizes the rows from `start` on of `[batch, rows, ...]` arrays.
+
+    Adding up the few rows under the filter takes, on a CPU, a fifth of the time of a product with a
+    matrix of weights.
+    """
+    flat = values.reshape(*values.shape[:2], -1)
+    taps, weights = _filter(start, length, values.shape[1], resized)
+
+    def add(tap: Array, total: Array) -> Array:
+        rows = jnp.take_along_axis(flat, taps[:, :, tap, None], axis=1, mode="clip")
+        return total + rows * weights[:, :, tap, None]
+
+    total = jnp.zeros((len(flat), resized, flat.shape[-1]), flat.dtype)
+    total = lax.fori_loop(0, taps.shape[-1], add, total, unroll=_UNROLLED)
+    return total.reshape(len(values), resized, *values.shape[2:])
+
+
+def _filter(start: Array, length: Array, size: int, resized: int) -> tuple[Array, Array]:
+    """Returns the rows under the filter of each resized row, and their weights, which add up to 1.
 
     The filter is a triangle, as wide as the distance of resized pixels but at least two pixels.
+
+    Returns:
+      Indices in `range(size)` and weights, `[batch, resized, taps]`.
     """
     first, length = (x.astype(jnp.float32)[:, None, None] for x in (start, length))
     scale = length / resized
+    support = jnp.maximum(scale, 1)
     centers = first + (jnp.arange(resized, dtype=jnp.float32)[None, :, None] + 0.5) * scale
-    positions = jnp.arange(size, dtype=jnp.float32)[None, None] + 0.5
-    weights = jnp.maximum(1 - jnp.abs(positions - centers) / jnp.maximum(scale, 1), 0)
+    num_taps = int(2 * max(size / resized, 1)) + 1
+    offsets = jnp.arange(num_taps, dtype=jnp.float32)[None, None]
+    taps = jnp.floor(centers - support + 0.5) + offsets
+    positions = taps + 0.5
+    weights = jnp.maximum(1 - jnp.abs(positions - centers) / support, 0)
     weights = jnp.where((positions > first) & (positions < first + length), weights, 0)
-    return weights / jnp.sum(weights, axis=-1, keepdims=True)
+    taps = jnp.clip(taps, 0, size - 1).astype(jnp.int32)
+    return taps, weights / jnp.sum(weights, axis=-1, keepdims=True)

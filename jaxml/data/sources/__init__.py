@@ -10,6 +10,10 @@ then read one by one (see `table`):
 - `tfrecord`, `array_record`: shards of `tf.train.Example`, `train.tfrecord-00000-of-00002`.
 - `parquet`: `train-00000-of-00001.parquet` as Hugging Face's `datasets` writes them.
 - `arrays`: `train.npz`, or `train_images.npy` and `train_labels.npy`.
+- `sample_images`: two photos that ship with scikit-learn.
+
+`classes.json` next to tar, tfrecord and array_record shards may hold the names of the classes, a
+JSON list in the order of their numbers.
 
 `val` or `test` in place of `train` is the split that is evaluated. Files with other names are one
 set, of which a part is held out.
@@ -28,6 +32,7 @@ from jaxml.data.sources import (
     idx,
     lists,
     parquet,
+    sample_images,
     table,
     tabular,
     tar,
@@ -45,6 +50,7 @@ __all__ = [
     "idx",
     "lists",
     "parquet",
+    "sample_images",
     "table",
     "tabular",
     "tar",
@@ -70,4 +76,5 @@ SOURCES: Mapping[str, table.Source] = {
     "array_record": array_record.list_examples,
     "parquet": parquet.list_examples,
     "arrays": arrays.list_examples,
+    "sample_images": sample_images.list_examples,
 }

@@ -35,3 +35,9 @@ def readable(path: Path | str) -> Iterator[None]:
     except OSError as error:
         name = error.filename or path
         raise InputError(f"{name}: {error.strerror or error}") from None
+
+
+def check_readable(path: Path) -> None:
+    """Raises an InputError that says why a file cannot be opened, if it cannot."""
+    with readable(path), path.open("rb"):
+        pass

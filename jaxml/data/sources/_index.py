@@ -1,5 +1,8 @@
 """Indexes of the records in shards: built by reading a shard once, then cached.
 
+`classes.json` next to the shards may hold the names of the classes, a JSON list in the order of
+their numbers, such as a run and `python -m launch.convert` write it.
+
 The cache is `jaxml/indexes` in `$XDG_CACHE_HOME` or `~/.cache`. An index is rebuilt when the size
 or the modification time of its shard changes.
 """
@@ -7,6 +10,7 @@ or the modification time of its shard changes.
 import contextlib
 import hashlib
 import io
+import json
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,12 +18,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxml.data.sources._find import readable
+from jaxml.data.sources._find import check_readable, readable
 from jaxml.data.sources.lists import parse_labels
 from jaxml.data.sources.table import Content, Records
 from jaxml.errors import InputError
 from jaxml.io import atomic, cache
 
+CLASSES = "classes.json"
 _VERSION = 1
 
 
@@ -86,6 +91,7 @@ def index_shards(
         ],
         parse_labels([str(label) for index in indexes for label in index.labels]),
         read_example,
+        class_names=_class_names(shards[0].parent / CLASSES),
         digest=" ".join(str(int(index.sizes.sum())) for index in indexes),
     )
 
@@ -97,9 +103,27 @@ def read_bytes(path: Path, offset: int, size: int) -> bytes:
         return file.read(size)
 
 
+def _class_names(path: Path) -> tuple[str, ...]:
+    """Reads the names of the classes, if there is a file of them."""
+    if not path.exists():
+        return ()
+    try:
+        with readable(path):
+            names = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{path}: must be a JSON list of class names")
+    if len(set(names)) < len(names):
+        raise InputError(f"{path}: must have each class name once")
+    return tuple(names)
+
+
 def _cached(path: Path, build: Callable[[Path], Index], kind: str) -> Index:
-    with readable(path):
-        status = path.stat()
+    check_readable(path)
+    status = path.stat()
     # A shard that is checked before it is renamed has the index of its final name.
     place = path.resolve().with_name(path.name.removeprefix(atomic.PARTIAL))
     identity = (str(place), status.st_size, status.st_mtime_ns, kind, _VERSION)

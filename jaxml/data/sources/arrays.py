@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxml.data.sources._find import find_files, readable
+from jaxml.data.sources._find import check_readable, find_files, readable
 from jaxml.data.sources.table import Columns, Records
 from jaxml.errors import InputError, one_line
 
@@ -62,6 +62,7 @@ def _column(arrays: dict[str, np.ndarray], column: str, path: Path) -> np.ndarra
 
 def _map(path: Path) -> dict[str, np.ndarray]:
     """Maps the arrays of a file; only the compressed arrays of an archive are read."""
+    check_readable(path)
     try:
         with readable(path):
             if path.suffix == ".npy":

@@ -1,31 +1,34 @@
 """Parquet files with a column of images, as Hugging Face's `datasets` writes them.
 
 An image is encoded bytes, or a struct whose field `bytes` holds them. Class names are taken from
-the metadata of `datasets`. A row can only be read along with its row group, so random access is
-slow unless all row groups of a set fit into the cache of a few; convert larger sets to tar shards.
+the metadata of `datasets`. A row can only be read along with its row group, so the row groups that
+were used last are kept, in at most a quarter of the available memory. Shuffled reading of a split
+that is larger decompresses a row group for most images; convert such a set to tar shards.
 
 References:
   Hugging Face, `datasets.Image` and `datasets.ClassLabel`.
 """
 
-import functools
+import contextlib
 import json
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxml.data._optional import require
-from jaxml.data.sources._find import find_files
+from jaxml.data.sources._blocks import BlockCache
+from jaxml.data.sources._find import check_readable, find_files
 from jaxml.data.sources.lists import parse_labels
 from jaxml.data.sources.table import Columns, Records
 from jaxml.errors import InputError, one_line
+from jaxml.io import memory
 
 __all__ = ["list_examples"]
 
-_CACHED_GROUPS = 32
+_LARGEST_CACHE = 0.25  # of the available memory
+_DEFAULT_CACHE = 2**30  # bytes, where it is unknown
 
 
 def list_examples(directory: Path, names: Sequence[str], columns: Columns) -> Records | None:
@@ -44,21 +47,31 @@ def list_examples(directory: Path, names: Sequence[str], columns: Columns) -> Re
     if not paths:
         return None
     files = [_open(path, columns) for path in paths]
-    labels = [str(v) for file in files for v in file.read([columns.label]).column(0).to_pylist()]
-    groups = [(file, group) for file in files for group in range(file.num_row_groups)]
-    ends = np.cumsum([file.metadata.row_group(group).num_rows for file, group in groups])
+    labels: list[str] = []
+    for path, file in zip(paths, files, strict=True):
+        with _parquet_errors(path):
+            labels += map(str, file.read([columns.label]).column(0).to_pylist())
+    groups = [
+        (path, file.metadata, group)
+        for path, file in zip(paths, files, strict=True)
+        for group in range(file.num_row_groups)
+    ]
+    ends = np.cumsum([metadata.row_group(group).num_rows for _, metadata, group in groups])
 
-    lock = threading.Lock()
+    def read_group(number: int) -> Any:
+        path, metadata, group = groups[number]
+        with _parquet_errors(path):
+            reader = _reader(path, metadata)  # of this thread alone
+            found = reader.read_row_group(group, [columns.image], use_threads=False)
+        return found.column(0).combine_chunks()
 
-    @functools.lru_cache(maxsize=_CACHED_GROUPS)
-    def images(number: int) -> Any:
-        file, group = groups[number]
-        return file.read_row_group(group, [columns.image]).column(0).combine_chunks()
+    available = memory.available_on_host()
+    most_bytes = _DEFAULT_CACHE if available is None else int(_LARGEST_CACHE * available)
+    images = BlockCache(read_group, most_bytes)
 
     def read(index: int) -> bytes:
         number = int(np.searchsorted(ends, index, "right"))
-        with lock:  # a file has one reader
-            group = images(number)
+        group = images(number)
         value = group[index - int(ends[number])].as_py()  # counted from the end of the group
         return (value["bytes"] if isinstance(value, dict) else value) or b""
 
@@ -72,17 +85,31 @@ def list_examples(directory: Path, names: Sequence[str], columns: Columns) -> Re
 
 
 def _open(path: Path, columns: Columns) -> Any:
-    module = require("pyarrow.parquet", "pyarrow")
-    try:
-        file = module.ParquetFile(path, memory_map=True)
-    except (OSError, ValueError) as error:
-        detail = one_line(error, 200)
-        raise InputError(f"{path}: must be a Parquet file ({detail})") from None
+    check_readable(path)
+    with _parquet_errors(path):
+        file = _reader(path)
     known = file.schema_arrow.names
     for column in columns:
         if column not in known:
             raise InputError(f"{path}: must have a column {column!r}, got {', '.join(known)}")
     return file
+
+
+@contextlib.contextmanager
+def _parquet_errors(path: Path) -> Iterator[None]:
+    """Turns the errors of pyarrow into an InputError that names the file."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        detail = one_line(error, 200)
+        raise InputError(f"{path}: must be an intact Parquet file ({detail})") from None
+
+
+def _reader(path: Path, metadata: Any = None) -> Any:
+    module = require("pyarrow.parquet", "pyarrow")
+    return module.ParquetFile(path, metadata=metadata, memory_map=True)
 
 
 def _class_names(file: Any, column: str) -> tuple[str, ...]:

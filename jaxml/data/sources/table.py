@@ -47,7 +47,7 @@ class Records(NamedTuple):
 
     Attributes:
       names: unique names.
-      labels: class numbers, or class names, `[n]`.
+      labels: class numbers, or class names, `[n]`. Numbers are indices of `class_names`, if given.
       read: returns the content of the example with an index.
       class_names: names of the classes, if the files have them.
       digest: changes if the files change in a way that names and labels do not show.
@@ -172,7 +172,7 @@ def create_tables(
     for split, records in splits.items():
         if are_names:  # those of another split may look like numbers
             records = records._replace(labels=_names(records))
-        numbers = _number(records, class_names, split)
+        numbers = _number(records, class_names)
         tables[split] = Table(records, numbers, np.arange(len(records.names)))
     return tables, class_names
 
@@ -195,12 +195,14 @@ def _class_names(train: Records, directory: Path) -> tuple[str, ...]:
 def _names(records: Records) -> np.ndarray:
     """Returns the labels as class names."""
     labels, names = records.labels, records.class_names
-    if labels.dtype.kind == "i" and names and labels.min() >= 0 and labels.max() < len(names):
-        return np.asarray(names)[labels]
-    return labels.astype(str)
+    if labels.dtype.kind != "i" or not names:
+        return labels.astype(str)
+    known = (labels >= 0) & (labels < len(names))
+    _check_known(known, records, f"in [0, {len(names)})")
+    return np.asarray(names)[labels]
 
 
-def _number(records: Records, class_names: tuple[str, ...], split: str) -> np.ndarray:
+def _number(records: Records, class_names: tuple[str, ...]) -> np.ndarray:
     """Returns the class number of each example."""
     labels = _names(records) if records.class_names else records.labels
     if labels.dtype.kind == "i":
@@ -213,10 +215,14 @@ def _number(records: Records, class_names: tuple[str, ...], split: str) -> np.nd
         numbers = np.asarray([table.get(str(name), -1) for name in unique], np.int32)[inverse]
         known = numbers >= 0
         wanted = f"one of the {len(class_names)} classes of the training split"
+    _check_known(known, records, wanted)
+    return numbers.astype(np.int32)
+
+
+def _check_known(known: np.ndarray, records: Records, wanted: str) -> None:
     if not known.all():
         first = int(np.flatnonzero(~known)[0])
         raise InputError(
-            f"{records.names[first]}: the label must be {wanted}, got {labels[first]} "
-            f"({np.sum(~known)} such {split} examples)"
+            f"{records.names[first]}: the label must be {wanted}, got {records.labels[first]} "
+            f"({np.sum(~known)} of {len(known)} examples)"
         )
-    return numbers.astype(np.int32)

@@ -6,8 +6,10 @@ import tarfile
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_sample_images
 
-from jaxml.data import SOURCES, _optional
+from jaxml.data import SOURCES, _optional, decode, shards
+from jaxml.data.shards import Encoded
 from jaxml.data.sources import _example, folder, table, tfrecord
 from jaxml.data.sources.table import Columns, create_tables
 from jaxml.errors import InputError
@@ -70,6 +72,15 @@ def test_class_folders_without_splits_are_one_set(data, place):
     assert tables["train"][4] == (data.encoded[4], 1, "bee/00004.png")
 
 
+def test_the_sample_images_are_those_of_scikit_learn(place):
+    tables, class_names = create_tables(SOURCES["sample_images"], place, COLUMNS)
+    assert class_names == ("china", "flower")
+    for split in (tables["train"], tables["test"]):
+        assert split.labels.tolist() == [0, 1]
+        found = [decode.full_size(split[index].content) for index in range(2)]
+        np.testing.assert_array_equal(found, load_sample_images().images)
+
+
 def test_a_split_holds_out_a_fraction_of_each_class(place):
     labels = np.repeat([0, 1, 2, 3], [40, 10, 2, 1])
     np.savez(place / "a.npz", image=np.zeros((53, 2, 2), np.uint8), label=labels)
@@ -108,6 +119,52 @@ def test_numbers_of_other_class_names_are_translated(place, data):
         formats.write_parquet(place, "val", data)
     tables, _ = _tables(place, "parquet")
     assert tables["val"].labels.tolist() == [2] * 4 + [0] * 4 + [1] * 4
+
+
+@pytest.mark.parametrize("kind", ["tar", "array_record"])
+def test_classes_keep_their_names_and_numbers_in_shards(kind, place, tmp_path, data):
+    if kind == "array_record":
+        pytest.importorskip("array_record")
+    for number in range(1, 13):  # in the order of the folders: 1, 10, 11, 12, 2, ...
+        (place / f"train/{number}").mkdir(parents=True)
+        (place / f"train/{number}/a.png").write_bytes(data.encoded[number - 1])
+    formats.write_folder(place, "val", formats.Examples(data.images[:1], np.zeros(1, int)))
+    (place / "val/ant").rename(place / "val/7")
+    before, class_names = _tables(place, "folder")
+    assert class_names == tuple(sorted(map(str, range(1, 13))))
+    for split, part in before.items():
+        encoded = [Encoded(bytes(part[i].content), str(part[i].label)) for i in range(len(part))]
+        shards.write_shard(tmp_path / f"{split}.{kind}", encoded)
+    shards.write_class_names(tmp_path, class_names)
+    after, same_names = _tables(tmp_path, kind)
+    assert same_names == class_names
+    for split, part in before.items():
+        assert after[split].labels.tolist() == part.labels.tolist()
+        assert [after[split][i].content for i in range(len(part))] == [
+            part[i].content for i in range(len(part))
+        ]
+
+
+def test_a_list_of_classes_names_the_labels_of_shards(place, data):
+    def write(split, labels):
+        with tarfile.open(place / f"{split}.tar", "w") as file:
+            for number, label in enumerate(labels):
+                formats.add_member(file, f"{number}.png", data.encoded[number])
+                formats.add_member(file, f"{number}.cls", label.encode())
+
+    classes = place / "classes.json"
+    classes.write_text('["ant", "cow", "bee"]')
+    for labels in (["2", "0"], ["bee", "ant"]):
+        write("train", labels)
+        tables, class_names = _tables(place, "tar")
+        assert class_names == ("ant", "cow", "bee")  # also a class without an example
+        assert tables["train"].labels.tolist() == [2, 0]
+    for labels, value in ((["0", "3"], "in [0, 3), got 3"), (["ant", "dog"], "split, got dog")):
+        write("train", labels)
+        assert _message(place, "tar").endswith(f"{value} (1 of 2 examples)")
+    for text in ('{"a": 1}', "[1]", "[", '["a", "a"]'):
+        classes.write_text(text)
+        assert str(classes) in _message(place, "tar")
 
 
 def test_tar_labels_may_be_names_or_json(place, data):
@@ -212,7 +269,7 @@ def test_a_label_outside_the_classes_is_an_error(place, data):
     formats.write_npz(place, "train", data)
     formats.write_npz(place, "test", formats.Examples(data.images, data.labels + 1))
     message = _message(place, "npz")
-    assert message == ("test.npz[8]: the label must be in [0, 3), got 3 (4 such test examples)")
+    assert message == ("test.npz[8]: the label must be in [0, 3), got 3 (4 of 12 examples)")
     formats.write_npz(place, "train", formats.Examples(data.images, data.labels - 1))
     assert "must be in [0, 2), got -1" in _message(place, "npz")
 
@@ -233,6 +290,22 @@ def test_a_file_that_is_cut_short_is_an_error(kind, place, data):
             assert kind == "tar"
             assert len(tables["train"]) == 12
             assert not any(content[cut:])
+
+
+def test_a_damaged_row_group_is_an_error_of_its_images(place, data):
+    formats.write_parquet(place, "train", data)
+    path = max(place.iterdir())
+    content = bytearray(path.read_bytes())
+    metadata = pytest.importorskip("pyarrow.parquet").ParquetFile(path).metadata
+    column = metadata.row_group(1).column(0)  # rows 5 to 9
+    start = column.dictionary_page_offset or column.data_page_offset
+    content[start : start + 30] = bytes(30)
+    path.write_bytes(content)
+    tables, _ = _tables(place, "parquet")
+    assert tables["train"][0].content == data.encoded[0]
+    with pytest.raises(InputError, match=f"^{path}: must be an intact Parquet file") as error:
+        tables["train"][7]
+    assert "\n" not in str(error.value)
 
 
 def test_a_tar_without_its_end_is_an_error(place, data):
@@ -272,6 +345,38 @@ def test_a_wrong_checksum_is_an_error_before_and_after_indexing(place, data):
     content[3] ^= 1
     path.write_bytes(content)
     assert _message(place, "tfrecord") == f"{path}:0: the CRC of the record's length is wrong"
+
+
+def test_a_wrong_checksum_of_an_array_record_is_an_error(place, data):
+    formats.write_array_record(place, "train", data)
+    path = max(place.iterdir())
+    tables, _ = _tables(place, "array_record")
+    content = bytearray(path.read_bytes())
+    at = content.index(data.encoded[6][20:60])  # stored as it is, or the test does not apply
+    content[at + 5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is cut short or corrupt") as error:
+        tables["train"][6]
+    assert "\n" not in str(error.value)
+    assert "is cut short or corrupt" in _message(place, "array_record")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
+@pytest.mark.parametrize("kind", sorted(formats.WRITERS.keys() - {"folder"}))
+def test_a_file_without_permission_is_named(kind, place, data):
+    formats.WRITERS[kind][1](place, "train", data)
+    path = max(path for path in place.iterdir() if path.suffix != ".png")
+    path.chmod(0)
+    assert _message(place, kind) == f"{path}: Permission denied"
+
+
+@pytest.mark.parametrize("kind", sorted(formats.WRITERS.keys() - {"folder", "list"}))
+def test_a_file_that_cannot_be_opened_is_named(kind, place, data):
+    formats.WRITERS[kind][1](place, "train", data)
+    path = max(place.iterdir())
+    path.unlink()
+    path.symlink_to(path.name)
+    assert _message(place, kind) == f"{path}: Too many levels of symbolic links"
 
 
 def test_a_record_that_is_no_example_is_an_error(place):
