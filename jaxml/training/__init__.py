@@ -7,6 +7,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxml.training.attribution import (
+        explain,
+        grad_cam,
+        input_gradient,
+        integrated_gradients,
+    )
     from jaxml.training.checkpoint import Checkpoints
     from jaxml.training.compilation import (
         StepFunctions,
@@ -24,9 +30,11 @@ if TYPE_CHECKING:
     from jaxml.training.inspect import inspect_batch
     from jaxml.training.loop import train_and_evaluate
     from jaxml.training.objective import Objective, create_objective
+    from jaxml.training.prediction import Prediction, predict
     from jaxml.training.restore import evaluate_checkpoint, restore_checkpoint
     from jaxml.training.signals import Interrupted, StopSignals
     from jaxml.training.steps import Learner, TrainState, eval_step, train_step
+    from jaxml.training.trained import TrainedNetwork, load_network
 
 __all__ = [
     "Checkpoints",
@@ -34,21 +42,29 @@ __all__ = [
     "Interrupted",
     "Learner",
     "Objective",
+    "Prediction",
     "StepFunctions",
     "StopSignals",
     "TrainCall",
     "TrainState",
+    "TrainedNetwork",
     "compile_steps",
     "create_experiment",
     "create_objective",
     "eval_step",
     "evaluate",
     "evaluate_checkpoint",
+    "explain",
     "export_weights",
     "extract_features",
+    "grad_cam",
     "initial_state",
+    "input_gradient",
     "inspect_batch",
+    "integrated_gradients",
     "jit_steps",
+    "load_network",
+    "predict",
     "read_weights",
     "restore_checkpoint",
     "train_and_evaluate",
@@ -58,6 +74,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "attribution": ("explain", "grad_cam", "input_gradient", "integrated_gradients"),
     "checkpoint": ("Checkpoints",),
     "compilation": (
         "StepFunctions",
@@ -75,9 +92,11 @@ _MODULES = {
     "inspect": ("inspect_batch",),
     "loop": ("train_and_evaluate",),
     "objective": ("Objective", "create_objective"),
+    "prediction": ("Prediction", "predict"),
     "restore": ("evaluate_checkpoint", "restore_checkpoint"),
     "signals": ("Interrupted", "StopSignals"),
     "steps": ("Learner", "TrainState", "eval_step", "train_step"),
+    "trained": ("TrainedNetwork", "load_network"),
 }
 
 
