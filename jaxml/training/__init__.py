@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from jaxml.training.prediction import Prediction, predict
     from jaxml.training.restore import evaluate_checkpoint, restore_checkpoint
     from jaxml.training.signals import Interrupted, StopSignals
+    from jaxml.training.stablehlo import export_stablehlo
     from jaxml.training.steps import Learner, TrainState, eval_step, train_step
     from jaxml.training.trained import TrainedNetwork, load_network
 
@@ -55,6 +56,7 @@ __all__ = [
     "evaluate",
     "evaluate_checkpoint",
     "explain",
+    "export_stablehlo",
     "export_weights",
     "extract_features",
     "grad_cam",
@@ -95,6 +97,7 @@ _MODULES = {
     "prediction": ("Prediction", "predict"),
     "restore": ("evaluate_checkpoint", "restore_checkpoint"),
     "signals": ("Interrupted", "StopSignals"),
+    "stablehlo": ("export_stablehlo",),
     "steps": ("Learner", "TrainState", "eval_step", "train_step"),
     "trained": ("TrainedNetwork", "load_network"),
 }
