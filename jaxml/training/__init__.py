@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxml.training.assessment import Subject, assess, load_subject, probe
     from jaxml.training.attribution import (
         explain,
         grad_cam,
@@ -46,9 +47,11 @@ __all__ = [
     "Prediction",
     "StepFunctions",
     "StopSignals",
+    "Subject",
     "TrainCall",
     "TrainState",
     "TrainedNetwork",
+    "assess",
     "compile_steps",
     "create_experiment",
     "create_objective",
@@ -66,7 +69,9 @@ __all__ = [
     "integrated_gradients",
     "jit_steps",
     "load_network",
+    "load_subject",
     "predict",
+    "probe",
     "read_weights",
     "restore_checkpoint",
     "train_and_evaluate",
@@ -76,6 +81,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "assessment": ("Subject", "assess", "load_subject", "probe"),
     "attribution": ("explain", "grad_cam", "input_gradient", "integrated_gradients"),
     "checkpoint": ("Checkpoints",),
     "compilation": (

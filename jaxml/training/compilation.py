@@ -152,7 +152,7 @@ def compile_steps(
             return pool.submit(function.lower(*arguments).compile)
 
         training = {
-            call: submit(steps.train[call], _train_arguments(experiment, call.num_steps))
+            call: submit(steps.train[call], train_arguments(experiment, call.num_steps))
             for call in sorted(steps.train, reverse=True)  # the longest first
         }
         initialization = submit(steps.init, arguments["init"]) if init else None
@@ -172,7 +172,7 @@ def compile_steps(
 def _example_arguments(experiment: Experiment) -> dict[str, tuple[Any, ...]]:
     """Returns arguments, or their shapes, of the functions that are compiled ahead of time."""
     keys, number = experiment.keys, experiment.replicate(0)
-    state, data, order, key = _train_arguments(experiment, 1)
+    state, data, order, key = train_arguments(experiment, 1)
     return {
         "init": (keys.init, experiment.normalizer),
         "epoch_order": (keys.order, number),
@@ -182,7 +182,7 @@ def _example_arguments(experiment: Experiment) -> dict[str, tuple[Any, ...]]:
     }
 
 
-def _train_arguments(experiment: Experiment, num_steps: int) -> tuple[TrainState, Batch, Any, Key]:
+def train_arguments(experiment: Experiment, num_steps: int) -> tuple[TrainState, Batch, Any, Key]:
     """Returns arguments, or their shapes, of a training function."""
     order = jax.ShapeDtypeStruct(
         (experiment.sizes.train_count,), jnp.int32, sharding=experiment.replicated

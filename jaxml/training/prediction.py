@@ -78,7 +78,8 @@ def predict(
 def _predict(
     network: TrainedNetwork, inputs: Iterable[Input], tap: str | None, batch_size: int, workers: int
 ) -> Iterator[Prediction]:
-    compute = _compiled(network, tap)
+    method = partial(TrainedNetwork.features, tap=tap) if tap else TrainedNetwork.probabilities
+    compute = on_devices(network, method)
     examples = _read_ahead(network, inputs, workers, ahead=2 * batch_size)
     waiting: deque[tuple[Sequence[Prediction], Array | None]] = deque()
     try:
@@ -93,12 +94,22 @@ def _predict(
         examples.close()
 
 
-def _compiled(network: TrainedNetwork, tap: str | None) -> Callable[[np.ndarray], Array]:
-    """Returns a function of batches of any size, which are sharded over the devices."""
+def on_devices(
+    network: TrainedNetwork, method: Callable[[TrainedNetwork, Array], Array]
+) -> Callable[[np.ndarray], Array]:
+    """Compiles a function of a network for batches of any size, sharded over the devices.
+
+    Args:
+      network: its parameters are replicated over the devices.
+      method: function of the network and a batch of raw inputs.
+
+    Returns:
+      A function of a batch. Its result may have more rows than the batch, at the end, because
+      batches are padded to few sizes, each of which is compiled.
+    """
     count = len(jax.local_devices())
     mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,))
     sharded, replicated = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (["data"], []))
-    method = partial(TrainedNetwork.features, tap=tap) if tap else TrainedNetwork.probabilities
     run = partial(jax.jit(method), jax.device_put(network, replicated))
 
     def compute(batch: np.ndarray) -> Array:
