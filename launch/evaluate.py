@@ -113,9 +113,9 @@ def _print(name: str, result: Mapping[str, Any], *, headed: bool) -> None:
         print(f"\n{name}")
     for key, value in result.items():
         if isinstance(value, str | int | float):
-            interval = result["intervals"].get(key)
-            ends = f"  (95% interval {interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
-            print(f"{key}: {value}{ends}")
+            print(f"{key}: {value}")
+    for key, (low, high) in result["intervals"].items():
+        print(f"{key}, 95% interval: {low:.4f} to {high:.4f}")
     classes = result.get("classes", [])
     if classes and len(classes) <= MOST_CLASSES:
         width = max(5, *(len(row["class"]) for row in classes))

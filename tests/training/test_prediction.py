@@ -20,6 +20,7 @@ from jaxml.training import (
     Subject,
     TrainedNetwork,
     assess,
+    assessment,
     evaluate_checkpoint,
     explain,
     export_stablehlo,
@@ -30,9 +31,9 @@ from jaxml.training import (
     load_subject,
     predict,
     probe,
+    stablehlo,
     train_and_evaluate,
 )
-from jaxml.training import assessment, stablehlo
 from tests import tiny
 
 pytestmark = pytest.mark.slow
