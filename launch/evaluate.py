@@ -62,6 +62,8 @@ def main() -> None:
         if output.suffix not in (".json", ".csv"):
             raise InputError(f"--output must end in .json or .csv, got {OUTPUT.value!r}")
         check_new("--output", output, overwrite=OVERWRITE.value)
+    if cli.names_config():
+        raise InputError("--config must not be given: the config is that of the run")
     if wrong := [name for name in cli.overrides() if not _is_data(name)]:
         raise InputError(f"--config.{wrong[0]} must not be given: only the data may change")
     _cpu.tune(os.environ)
