@@ -107,14 +107,17 @@ def on_devices(
       A function of a batch. Its result may have more rows than the batch, at the end, because
       batches are padded to few sizes, each of which is compiled.
     """
-    count = len(jax.local_devices())
-    mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,))
+    devices = jax.local_devices()
+    mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
     sharded, replicated = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (["data"], []))
     run = partial(jax.jit(method), jax.device_put(network, replicated))
+    largest = 0
 
     def compute(batch: np.ndarray) -> Array:
-        size = 1 << (len(batch) - 1).bit_length()  # few sizes, each of which is compiled
-        padding = size + -size % count - len(batch)
+        nonlocal largest
+        largest = max(largest, len(batch))
+        size = min(1 << (len(batch) - 1).bit_length(), largest)
+        padding = size + -size % len(devices) - len(batch)
         padded = np.concatenate([batch, np.repeat(batch[-1:], padding, axis=0)])
         return run(jax.device_put(padded, sharded))
 
