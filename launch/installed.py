@@ -44,6 +44,11 @@ def models() -> None:
     _run("models")
 
 
+def predict() -> None:
+    """Runs `launch.predict`."""
+    _run("predict")
+
+
 def show_batch() -> None:
     """Runs `launch.show_batch`."""
     _run("show_batch")

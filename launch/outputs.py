@@ -13,6 +13,13 @@ def check_output(flag: str, path: Path | None) -> None:
         raise InputError(f"{flag}: {path}: {problem}")
 
 
+def check_new(flag: str, path: Path, *, overwrite: bool) -> None:
+    """Raises `InputError` if a file cannot be written, or exists and must not be replaced."""
+    check_output(flag, path)
+    if path.exists() and not overwrite:
+        raise InputError(f"{flag}: {path}: exists; --overwrite replaces it")
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a file atomically; raises `InputError` and leaves an existing one if that fails."""
     try:

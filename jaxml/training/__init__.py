@@ -7,6 +7,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxml.training.assessment import Subject, assess, load_subject, probe
+    from jaxml.training.attribution import (
+        explain,
+        grad_cam,
+        input_gradient,
+        integrated_gradients,
+    )
     from jaxml.training.checkpoint import Checkpoints
     from jaxml.training.compilation import (
         StepFunctions,
@@ -24,9 +31,12 @@ if TYPE_CHECKING:
     from jaxml.training.inspect import inspect_batch
     from jaxml.training.loop import train_and_evaluate
     from jaxml.training.objective import Objective, create_objective
+    from jaxml.training.prediction import Prediction, predict
     from jaxml.training.restore import evaluate_checkpoint, restore_checkpoint
     from jaxml.training.signals import Interrupted, StopSignals
+    from jaxml.training.stablehlo import export_stablehlo
     from jaxml.training.steps import Learner, TrainState, eval_step, train_step
+    from jaxml.training.trained import TrainedNetwork, load_network
 
 __all__ = [
     "Checkpoints",
@@ -34,21 +44,34 @@ __all__ = [
     "Interrupted",
     "Learner",
     "Objective",
+    "Prediction",
     "StepFunctions",
     "StopSignals",
+    "Subject",
     "TrainCall",
     "TrainState",
+    "TrainedNetwork",
+    "assess",
     "compile_steps",
     "create_experiment",
     "create_objective",
     "eval_step",
     "evaluate",
     "evaluate_checkpoint",
+    "explain",
+    "export_stablehlo",
     "export_weights",
     "extract_features",
+    "grad_cam",
     "initial_state",
+    "input_gradient",
     "inspect_batch",
+    "integrated_gradients",
     "jit_steps",
+    "load_network",
+    "load_subject",
+    "predict",
+    "probe",
     "read_weights",
     "restore_checkpoint",
     "train_and_evaluate",
@@ -58,6 +81,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "assessment": ("Subject", "assess", "load_subject", "probe"),
+    "attribution": ("explain", "grad_cam", "input_gradient", "integrated_gradients"),
     "checkpoint": ("Checkpoints",),
     "compilation": (
         "StepFunctions",
@@ -75,9 +100,12 @@ _MODULES = {
     "inspect": ("inspect_batch",),
     "loop": ("train_and_evaluate",),
     "objective": ("Objective", "create_objective"),
+    "prediction": ("Prediction", "predict"),
     "restore": ("evaluate_checkpoint", "restore_checkpoint"),
     "signals": ("Interrupted", "StopSignals"),
+    "stablehlo": ("export_stablehlo",),
     "steps": ("Learner", "TrainState", "eval_step", "train_step"),
+    "trained": ("TrainedNetwork", "load_network"),
 }
 
 

@@ -20,6 +20,7 @@ from jaxml.errors import DivergedError, InputError, SaveError
 from jaxml.io import atomic
 from jaxml.training._checkpoint_file import Header, damage, encode, read, read_header
 from jaxml.training.steps import TrainState
+from jaxml.types import PyTree
 
 SUFFIX = ".safetensors"
 
@@ -63,25 +64,43 @@ class Checkpoints:
           InputError: the file is corrupt or holds the state of another model.
           FileNotFoundError: the checkpoint does not exist.
         """
-        path = self.path(step)
-        arrays = read(path)
-        leaves, structure = jax.tree_util.tree_flatten_with_path(abstract_state)
-        expected = {jax.tree_util.keystr(name): leaf for name, leaf in leaves}
-        for name in expected.keys() | arrays.keys():
-            here, there = (_describe(tree.get(name)) for tree in (expected, arrays))
-            if here != there:
-                raise InputError(f"{path}: state{name} must be {here}, got {there}")
-        placed = [
-            jax.device_put(arrays[name], leaf.sharding, may_alias=False)
-            for name, leaf in expected.items()
-        ]
-        return jax.tree.unflatten(structure, placed)
+        arrays = read(self.path(step))
+        state = arrange(arrays, abstract_state, self.path(step))
+        leaves = jax.tree_util.tree_leaves_with_path(state)
+        if unknown := arrays.keys() - {jax.tree_util.keystr(key) for key, _ in leaves}:
+            name = min(unknown)
+            raise InputError(
+                f"{self.path(step)}: state{name} must be missing, got {_describe(arrays[name])}"
+            )
+        return state
 
     def _score(self, step: int) -> float:
         try:
             return score(self.header(step).metrics)
         except (InputError, OSError):
             return -math.inf
+
+
+def arrange(arrays: Mapping[str, np.ndarray], abstract: PyTree, path: Path) -> Any:
+    """Places the arrays of a checkpoint on the devices, as a tree.
+
+    Args:
+      arrays: the arrays by their path in the state; those that the tree lacks are ignored.
+      abstract: the state or a part of it, with shapes, dtypes and shardings.
+      path: the file, for messages.
+
+    Raises:
+      InputError: an array is missing, or has another shape or dtype.
+    """
+    leaves, structure = jax.tree_util.tree_flatten_with_path(abstract)
+    placed = []
+    for key, leaf in leaves:
+        name = jax.tree_util.keystr(key)
+        here, there = _describe(leaf), _describe(arrays.get(name))
+        if here != there:
+            raise InputError(f"{path}: state{name} must be {here}, got {there}")
+        placed.append(jax.device_put(arrays[name], leaf.sharding, may_alias=False))
+    return jax.tree.unflatten(structure, placed)
 
 
 class CheckpointWriter(Checkpoints):

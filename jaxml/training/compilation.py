@@ -152,7 +152,7 @@ def compile_steps(
             return pool.submit(function.lower(*arguments).compile)
 
         training = {
-            call: submit(steps.train[call], _train_arguments(experiment, call.num_steps))
+            call: submit(steps.train[call], train_arguments(experiment, call.num_steps))
             for call in sorted(steps.train, reverse=True)  # the longest first
         }
         initialization = submit(steps.init, arguments["init"]) if init else None
@@ -172,7 +172,7 @@ def compile_steps(
 def _example_arguments(experiment: Experiment) -> dict[str, tuple[Any, ...]]:
     """Returns arguments, or their shapes, of the functions that are compiled ahead of time."""
     keys, number = experiment.keys, experiment.replicate(0)
-    state, data, order, key = _train_arguments(experiment, 1)
+    state, data, order, key = train_arguments(experiment, 1)
     return {
         "init": (keys.init, experiment.normalizer),
         "epoch_order": (keys.order, number),
@@ -182,7 +182,7 @@ def _example_arguments(experiment: Experiment) -> dict[str, tuple[Any, ...]]:
     }
 
 
-def _train_arguments(experiment: Experiment, num_steps: int) -> tuple[TrainState, Batch, Any, Key]:
+def train_arguments(experiment: Experiment, num_steps: int) -> tuple[TrainState, Batch, Any, Key]:
     """Returns arguments, or their shapes, of a training function."""
     order = jax.ShapeDtypeStruct(
         (experiment.sizes.train_count,), jnp.int32, sharding=experiment.replicated
@@ -275,18 +275,13 @@ def _evaluate_batch(
     experiment: Experiment, state: TrainState, metrics: Metrics, data: Batch, start: Array
 ) -> Metrics:
     """Adds the metrics of the evaluation batch that begins at `start`."""
-    batch, mask = eval_batch(experiment, data, start)
-    return metrics.merge(eval_step(experiment.learner, state, batch, mask))
-
-
-def eval_batch(experiment: Experiment, data: Batch, start: Array) -> tuple[Batch, Array]:
-    """Returns the evaluation batch that begins at `start`, and the mask of its examples."""
     size, count = experiment.sizes.eval_batch_size, experiment.sizes.eval_count
     batch = data
     if not experiment.streamed:
         batch = Batch(*(lax.dynamic_slice_in_dim(array, start, size) for array in data))
     mask = start + jnp.arange(size, dtype=jnp.int32) < count
-    return lax.with_sharding_constraint((batch, mask), experiment.sharded)
+    batch, mask = lax.with_sharding_constraint((batch, mask), experiment.sharded)
+    return metrics.merge(eval_step(experiment.learner, state, batch, mask))
 
 
 def _batch_moments(

@@ -15,7 +15,6 @@ from jaxml.training.evaluation import evaluate
 from jaxml.training.experiment import Experiment, create_experiment
 from jaxml.training.origin import Origin
 from jaxml.training.steps import TrainState, eval_variables
-from jaxml.training.valid_labels import valid_label_metrics
 from jaxml.training.workdir import CHECKPOINTS, read_config
 
 
@@ -93,31 +92,17 @@ def find_step(checkpoints: Checkpoints, name: str, workdir: Path) -> int:
     return named[name]
 
 
-def evaluate_checkpoint(
-    workdir: Path | str,
-    checkpoint: str = "newest",
-    *,
-    real_labels: Path | None = None,
-    classes: Path | None = None,
-) -> dict[str, int | float]:
+def evaluate_checkpoint(workdir: Path | str, checkpoint: str = "newest") -> dict[str, int | float]:
     """Evaluates a checkpoint of a run on the split that the run evaluates.
 
     Args:
       workdir: see `restore_checkpoint`.
       checkpoint: see `restore_checkpoint`.
-      real_labels: file with several valid labels of each example (see `valid_label_metrics`).
-      classes: file with the classes to which the logits are restricted, see there.
 
     Returns:
       The step, the last one of several, and the metrics.
     """
     experiment, step, state = restore_checkpoint(workdir, checkpoint)
-    steps = jit_steps(experiment)
-    more = {}
-    if real_labels or classes:  # reports wrong files before the evaluation
-        more = valid_label_metrics(
-            experiment, steps, state, real_labels=real_labels, classes=classes
-        )
-    metrics = evaluate(experiment, steps, state) | more
+    metrics = evaluate(experiment, jit_steps(experiment), state)
     damaged = {"damaged_images": len(experiment.damage)} if experiment.damage else {}
     return {"step": step, **metrics, **damaged}

@@ -163,21 +163,16 @@ def eval_step(learner: Learner, state: TrainState, batch: Batch, mask: Array) ->
     Returns:
       Sums over the examples where the mask is True.
     """
-    outputs = eval_outputs(learner, state, batch.inputs)
-    losses = learner.objective.loss(outputs, batch.targets)
-    return learner.objective.metrics.from_batch(losses, outputs, batch.targets, mask)
-
-
-def eval_outputs(learner: Learner, state: TrainState, inputs: Array) -> Array:
-    """Computes the outputs for raw inputs in evaluation, in the shape that the loss takes."""
     variables = eval_variables(learner, state)
 
     def predict(inputs: Array) -> Array:
         inputs = state.normalizer.apply(inputs)
         return jnp.asarray(learner.model.apply(variables, inputs, train=False))
 
-    raw = flip_average(predict, inputs) if learner.eval_flip else predict(inputs)
-    return learner.objective.outputs(raw)
+    raw = flip_average(predict, batch.inputs) if learner.eval_flip else predict(batch.inputs)
+    outputs = learner.objective.outputs(raw)
+    losses = learner.objective.loss(outputs, batch.targets)
+    return learner.objective.metrics.from_batch(losses, outputs, batch.targets, mask)
 
 
 def eval_variables(learner: Learner, state: TrainState) -> dict[str, Any]:

@@ -8,11 +8,7 @@ import pytest
 
 from jaxml.config import DataConfig, LossConfig
 from jaxml.errors import InputError
-from jaxml.training.compilation import jit_steps
-from jaxml.training.experiment import create_experiment
-from jaxml.training.initialize import initial_state
-from jaxml.training.steps import eval_outputs
-from jaxml.training.valid_labels import valid_label_metrics
+from jaxml.training import assess, load_network, load_subject, train_and_evaluate
 from tests import tiny
 from tests.data.sources import formats
 
@@ -21,8 +17,8 @@ COUNT = 11
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["streamed", "resident"])
-def started(request, tmp_path_factory):
-    """An experiment with its functions and first state; its logits, labels and file names."""
+def photos(request, tmp_path_factory):
+    """A trained run of photos; its outputs, labels and file names, in the order of evaluation."""
     photos = tmp_path_factory.mktemp("photos")
     formats.write_folder(photos, "train", formats.examples(12))
     data = formats.examples(COUNT, seed=1)
@@ -36,13 +32,12 @@ def started(request, tmp_path_factory):
         eval_batch_size=4,
         data=DataConfig(name="folder", dir=str(photos), stream=request.param),
     )
-    experiment = create_experiment(config)
-    steps = jit_steps(experiment)
-    state = initial_state(experiment, steps)
+    train_and_evaluate(config, photos / "run")
     order = np.lexsort((numbers, data.labels))
-    compute = jax.jit(lambda inputs: eval_outputs(experiment.learner, state, inputs))
-    logits = np.asarray(compute(data.images[order]))
-    return experiment, steps, state, logits, data.labels[order], numbers[order]
+    network = load_network(photos / "run")
+    outputs = np.asarray(jax.jit(network.logits)(data.images[order]))
+    subject = load_subject(photos / "run")
+    return subject, outputs, data.labels[order], numbers[order]
 
 
 def _accuracy(logits, valid):
@@ -51,8 +46,13 @@ def _accuracy(logits, valid):
     return labelled.sum(), hits[labelled].mean()
 
 
-def test_real_labels_and_classes_select_what_counts(started, tmp_path):
-    experiment, steps, state, logits, labels, numbers = started
+def _chosen(subject, **files):
+    found = assess(subject, resamples=1, **files)
+    return {name: found[name] for name in found if name.startswith(("real_", "classes_"))}
+
+
+def test_real_labels_and_classes_select_what_counts(photos, tmp_path):
+    subject, logits, labels, numbers = photos
     valid = np.random.default_rng(1).random((COUNT, 3)) < 0.4
     assert not valid.any(axis=1).all()
     lists = [np.flatnonzero(row).tolist() for row in valid]
@@ -63,17 +63,17 @@ def test_real_labels_and_classes_select_what_counts(started, tmp_path):
             {f"{number:02d}.png": found for number, found in zip(numbers, lists, strict=True)}
         )
     )
-    streamed = experiment.streamed is not None
+    streamed = subject.config.data.stream
     order = np.argsort(numbers) if streamed else range(COUNT)
     in_order.write_text(json.dumps([lists[index] for index in order]))
     for path in (by_file, in_order) if streamed else (in_order,):
-        found = valid_label_metrics(experiment, steps, state, real_labels=path)
+        found = _chosen(subject, real_labels=path)
         count, accuracy = _accuracy(logits, valid)
         assert found == {"real_count": count, "real_accuracy": pytest.approx(accuracy)}
 
     classes = tmp_path / "classes.txt"
     classes.write_text("bee\n2\n\n")
-    found = valid_label_metrics(experiment, steps, state, real_labels=in_order, classes=classes)
+    found = _chosen(subject, real_labels=in_order, classes=classes)
     real_count, real_accuracy = _accuracy(logits[:, 1:], valid[:, 1:])
     count, accuracy = _accuracy(logits[:, 1:], labels[:, None] == [1, 2])
     assert found == {
@@ -95,22 +95,19 @@ def test_real_labels_and_classes_select_what_counts(started, tmp_path):
         ("classes", "bee\n1", "must hold at least 2 classes, got 1"),
     ],
 )
-def test_wrong_files_are_errors(setting, text, message, started, tmp_path):
+def test_wrong_files_are_errors(setting, text, message, photos, tmp_path):
     path = tmp_path / "file"
     with pytest.raises(InputError, match=f"^--{setting}={path}: No such file"):
-        valid_label_metrics(*started[:3], **{setting: path})
+        assess(photos[0], **{setting: path})
     path.write_text(text)
     with pytest.raises(InputError, match=f"^--{setting}={path}: .*{message}"):
-        valid_label_metrics(*started[:3], **{setting: path})
+        assess(photos[0], **{setting: path})
 
 
 def test_a_run_without_several_classes_has_no_valid_labels(tmp_path):
     data = DataConfig(name="breast_cancer", normalization="per_channel")
     config = tiny.config(batch_size=64, data=data, loss=LossConfig(name="hinge"))
     config.model.name = "linear"
-    experiment = create_experiment(config)
-    steps = jit_steps(experiment)
-    with pytest.raises(InputError, match=r"must be empty unless .* classes, got hinge"):
-        valid_label_metrics(
-            experiment, steps, initial_state(experiment, steps), classes=tmp_path / "classes"
-        )
+    train_and_evaluate(config, tmp_path / "run")
+    with pytest.raises(InputError, match=r"must be unset for linear"):
+        assess(load_subject(tmp_path / "run"), classes=tmp_path / "classes")

@@ -15,7 +15,7 @@ from jaxml.data.sources._find import check_readable, find_files, readable
 from jaxml.data.sources.table import Columns, Records
 from jaxml.errors import InputError, one_line
 
-__all__ = ["list_examples"]
+__all__ = ["list_examples", "read_array"]
 
 
 def list_examples(directory: Path, names: Sequence[str], columns: Columns) -> Records | None:
@@ -47,6 +47,16 @@ def list_examples(directory: Path, names: Sequence[str], columns: Columns) -> Re
 
     example_names = [f"{where.name}[{index}]" for index in range(len(images))]
     return Records(example_names, labels.reshape(-1).astype(np.int64), read)
+
+
+def read_array(path: Path, column: str) -> np.ndarray:
+    """Maps the only array of a file, or the one with the name of a column, into memory.
+
+    Raises:
+      InputError: the file is damaged, or has no such array.
+    """
+    arrays = _map(path)
+    return next(iter(arrays.values())) if len(arrays) == 1 else _column(arrays, column, path)
 
 
 def _column(arrays: dict[str, np.ndarray], column: str, path: Path) -> np.ndarray:

@@ -16,7 +16,7 @@ from jaxml.data.sources._find import readable
 from jaxml.data.sources.table import Columns, Records
 from jaxml.errors import InputError
 
-__all__ = ["SUFFIXES", "list_examples"]
+__all__ = ["SUFFIXES", "images", "list_examples"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 
@@ -55,12 +55,21 @@ def list_examples(directory: Path, names: Sequence[str], columns: Columns) -> Re
     return Records(example_names, np.asarray(labels), read, tuple(classes)) if classes else None
 
 
+def images(folder: Path) -> Iterator[str]:
+    """Yields the paths of the images in a folder and in the folders below it, each sorted.
+
+    Raises:
+      InputError: a folder cannot be read, or contains a loop of links.
+    """
+    return _images(str(folder), ())
+
+
 def _images(folder: str, parents: tuple[str, ...]) -> Iterator[str]:
     """Yields the paths of the images in a folder and in the folders below it."""
     place = os.path.realpath(folder)
     if place in parents:
         raise InputError(f"{folder}: is a symbolic link to a folder that contains it")
-    for entry in _scan(folder):
+    for entry in sorted(_scan(folder), key=lambda entry: entry.name):
         with readable(folder):  # a link to itself cannot be followed
             is_folder = entry.is_dir()
         if is_folder:

@@ -20,7 +20,7 @@ from jaxml.data.sources._find import find_files, readable
 from jaxml.data.sources.table import Columns, Records
 from jaxml.errors import InputError
 
-__all__ = ["list_examples"]
+__all__ = ["list_examples", "parse_labels", "paths"]
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _SUFFIXES = (*_DELIMITERS, ".jsonl")
@@ -41,19 +41,24 @@ def list_examples(directory: Path, names: Sequence[str], columns: Columns) -> Re
             f"{', '.join(path.name for path in lists)}"
         )
     path = lists[0]
-    paths, labels = [], []
+    images, labels = [], []
     for where, row in _rows(path):
-        for column in columns:
-            if row.get(column) in (None, ""):
-                known = ", ".join(repr(name) for name in row if row[name] and name is not None)
-                raise InputError(f"{where}: must have a value of {column!r}, got {known}")
-        paths.append(str(row[columns.image]))
-        labels.append(str(row[columns.label]))
+        images.append(_value(row, columns.image, where))
+        labels.append(_value(row, columns.label, where))
 
     def read(index: int) -> bytes:
-        return (path.parent / paths[index]).read_bytes()
+        return (path.parent / images[index]).read_bytes()
 
-    return Records(paths, parse_labels(labels), read)
+    return Records(images, parse_labels(labels), read)
+
+
+def paths(path: Path, column: str) -> Iterator[str]:
+    """Yields the values of one column of a list.
+
+    Raises:
+      InputError: the list is not text, or lacks the column.
+    """
+    return (_value(row, column, where) for where, row in _rows(path))
 
 
 def parse_labels(labels: Sequence[str]) -> np.ndarray:
@@ -65,6 +70,13 @@ def parse_labels(labels: Sequence[str]) -> np.ndarray:
     if all(re.fullmatch("-?[0-9]{1,18}", label) for label in labels):
         return np.asarray([int(label) for label in labels], np.int64)
     return np.asarray(labels, str)
+
+
+def _value(row: Mapping[str, Any], column: str, where: str) -> str:
+    if row.get(column) in (None, ""):
+        known = ", ".join(repr(name) for name in row if row[name] and name is not None)
+        raise InputError(f"{where}: must have a value of {column!r}, got {known}")
+    return str(row[column])
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:

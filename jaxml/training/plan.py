@@ -1,0 +1,252 @@
+"""Cost of a run before it starts: operations, memory, input rate and seconds an epoch.
+
+The measurements take a few steps of the run; nothing is written.
+"""
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxml import _cpu
+from jaxml.config import Config
+from jaxml.data import num_workers, stream
+from jaxml.io import memory
+from jaxml.models import summarize
+from jaxml.training.compilation import TrainCall, jit_steps
+from jaxml.training.compilation import train_arguments as arguments
+from jaxml.training.experiment import Experiment, create_experiment
+from jaxml.training.feed import train_feed
+
+STEPS = 5  # timed
+LEAST_SECONDS = 2.0  # of timed steps
+# Fraction of the peak that training of convolutional networks reaches on an accelerator.
+UTILIZATION = 0.35
+
+
+class Accelerator(NamedTuple):
+    """A device of the table of estimates.
+
+    Attributes:
+      bfloat16: peak operations a second of dense matrix products in bfloat16.
+      float32: the same in float32, in the reduced precision that JAX uses by default.
+      bytes: memory.
+    """
+
+    bfloat16: float
+    float32: float
+    bytes: float
+
+
+# From the data sheets of the vendors.
+ACCELERATORS = {
+    "t4": Accelerator(65e12, 8.1e12, 16e9),
+    "v100": Accelerator(125e12, 15.7e12, 32e9),
+    "l4": Accelerator(121e12, 60e12, 24e9),
+    "a100": Accelerator(312e12, 156e12, 80e9),
+    "h100": Accelerator(989e12, 494e12, 80e9),
+    "h200": Accelerator(989e12, 494e12, 141e9),
+    "v5e": Accelerator(197e12, 197e12, 16e9),
+    "v5p": Accelerator(459e12, 459e12, 95e9),
+    "v6e": Accelerator(918e12, 918e12, 32e9),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Cost of a run.
+
+    Attributes:
+      experiment: the run.
+      parameters: number of parameters.
+      model_flops: operations of a step, 6 for each multiply-add of the network in evaluation.
+      xla_flops: operations of a step by XLA's analysis of the program before it is optimized.
+      state_bytes: memory of the state.
+      data_bytes: memory of the data sets on each device.
+      step_bytes: memory that a step allocates in addition, on each device.
+      bytes_per_example: the part of it that grows with the batch.
+      available_bytes: memory that is available on each device, or None.
+      compile_seconds: time to compile the step.
+      step_seconds: measured time of a step with its data on the device.
+      input_seconds: measured time to read a batch; 0 if the data are on the devices.
+    """
+
+    experiment: Experiment
+    parameters: int
+    model_flops: float
+    xla_flops: float
+    state_bytes: int
+    data_bytes: int
+    step_bytes: int
+    bytes_per_example: float
+    available_bytes: int | None
+    compile_seconds: float
+    step_seconds: float
+    input_seconds: float
+
+    @property
+    def epoch_seconds(self) -> float:
+        """Predicted time of the steps of an epoch, whose input overlaps them."""
+        return self.experiment.sizes.steps_per_epoch * max(self.step_seconds, self.input_seconds)
+
+    @property
+    def largest_batch(self) -> int | None:
+        """Estimate of the largest batch over all devices that fits in memory, or None."""
+        if self.available_bytes is None or self.bytes_per_example <= 0:
+            return None
+        sizes = self.experiment.sizes
+        devices = self.experiment.replicated.mesh.size
+        fixed = self.step_bytes - self.bytes_per_example * sizes.batch_size
+        free = self.available_bytes - max(fixed, 0) - self.state_bytes - self.data_bytes
+        largest = min(int(free / self.bytes_per_example), sizes.train_count)
+        return max(largest - largest % devices, 0)
+
+    def utilization(self, ceiling: float) -> float:
+        """Returns the model's operations a second as a fraction of a ceiling."""
+        return self.model_flops / self.step_seconds / ceiling
+
+    def advice(self, utilization: float) -> tuple[str, str]:
+        """Returns what limits the run, and the one change that helps.
+
+        Args:
+          utilization: see `utilization`.
+        """
+        config, batch = self.experiment.config, self.experiment.sizes.batch_size
+        if self.input_seconds > self.step_seconds:
+            return "input", (
+                "smaller images: launch.convert --max_side, or a smaller config.data.image_size"
+                if config.data.image_size
+                else "more CPU cores, and config.data.workers"
+            )
+        on_cpu = jax.default_backend() == "cpu"
+        if not on_cpu and config.model.dtype == "float32":
+            return "computation in float32", "config.model.dtype=bfloat16"
+        if utilization < 0.2 and (self.largest_batch or 0) >= 2 * batch:
+            return "small operations", f"config.batch_size={2 * batch} or more"
+        return "computation", "an accelerator" if on_cpu else "more devices, or smaller images"
+
+
+def measure_plan(config: Config) -> Plan:
+    """Compiles a step of a run and takes a few, to predict the cost of the run.
+
+    Raises:
+      InputError: a setting or file is wrong.
+    """
+    experiment = create_experiment(config)
+    sizes = experiment.sizes
+    call = TrainCall(1, experiment.image_size(0))
+    xla_flops = _xla_flops(experiment, call)
+    begin = time.perf_counter()
+    compiled = jit_steps(experiment, [call]).train[call].lower(*arguments(experiment, 1)).compile()
+    compile_seconds = time.perf_counter() - begin
+    step_bytes = memory.of_program(compiled)
+    cost = summarize(experiment.learner.model, experiment.input_shape)
+    available = memory.available_on(jax.local_devices())
+    step_seconds = _time_steps(experiment, call, compiled)
+    return Plan(
+        experiment=experiment,
+        parameters=cost.parameters,
+        model_flops=6.0 * cost.multiply_adds * sizes.batch_size,
+        xla_flops=xla_flops,
+        state_bytes=memory.of_arrays(experiment.abstract_state),
+        data_bytes=memory.of_arrays((experiment.train_data, experiment.eval_data)),
+        step_bytes=step_bytes,
+        bytes_per_example=_bytes_per_example(experiment, call, step_bytes),
+        available_bytes=available,
+        compile_seconds=compile_seconds,
+        step_seconds=step_seconds,
+        input_seconds=_time_input(experiment),
+    )
+
+
+def _xla_flops(experiment: Experiment, call: TrainCall) -> float:
+    """Counts operations in the program before optimization; XLA cannot count those of oneDNN."""
+    _cpu.configure(onednn=False)
+    try:
+        lowered = jit_steps(experiment, [call]).train[call].lower(*arguments(experiment, 1))
+        cost: Any = lowered.cost_analysis()
+    finally:
+        _cpu.configure(onednn=experiment.config.cpu.onednn)
+    return float((cost or {}).get("flops", 0.0))
+
+
+def _bytes_per_example(experiment: Experiment, call: TrainCall, step_bytes: int) -> float:
+    """Returns the slope of the memory between half the batch and the batch."""
+    size, devices = experiment.sizes.batch_size, experiment.replicated.mesh.size
+    half = size // 2 - size // 2 % devices
+    if not half:
+        return 0.0
+    smaller = dataclasses.replace(experiment, sizes=experiment.sizes._replace(batch_size=half))
+    step = jit_steps(smaller, [call]).train[call]
+    return (step_bytes - memory.of_program(step.lower(*arguments(smaller, 1)).compile())) / (
+        size - half
+    )
+
+
+def _time_steps(experiment: Experiment, call: TrainCall, step: Callable[..., Any]) -> float:
+    """Returns the median time of a step."""
+    steps = jit_steps(experiment, [call])
+    state = steps.init(experiment.keys.init, experiment.normalizer)
+    order = steps.epoch_order(experiment.keys.order, experiment.replicate(0))
+    seconds: list[float] = []
+    with train_feed(experiment, steps.epoch_order, first_step=0) as data:
+        batch = data(1)
+    for index in itertools.count():
+        begin = time.perf_counter()
+        state, _ = jax.block_until_ready(step(state, batch, order, experiment.keys.step))
+        if index:  # the first step warms up
+            seconds.append(time.perf_counter() - begin)
+        if len(seconds) >= STEPS and sum(seconds) > LEAST_SECONDS:
+            break
+    return sorted(seconds)[len(seconds) // 2]
+
+
+def _time_input(experiment: Experiment) -> float:
+    """Returns the time to read a batch, with nothing else to do."""
+    if experiment.streamed is None:
+        return 0.0
+    sizes, split = experiment.sizes, experiment.streamed.train
+    count = min(STEPS + 1, sizes.steps_per_epoch)
+    batches = ([stream.Draw(i, 0) for i in range(start * sizes.batch_size,
+               (start + 1) * sizes.batch_size)] for start in range(count))  # fmt: skip
+    begin = time.perf_counter()
+    for _ in stream.stream(split, batches, workers=num_workers(experiment.config.data)):
+        pass
+    return (time.perf_counter() - begin) / count
+
+
+class Estimate(NamedTuple):
+    """An estimate for devices that are not there.
+
+    Attributes:
+      epoch_seconds: time of the steps of an epoch, at a typical utilization of the peak.
+      needed_bytes: memory on each device.
+      fits: whether it fits.
+    """
+
+    epoch_seconds: float
+    needed_bytes: float
+    fits: bool
+
+
+def estimate(plan: Plan, accelerator: Accelerator, count: int) -> Estimate:
+    """Estimates a run on other devices, from the operations and the memory of a step here.
+
+    Args:
+      plan: the measurements.
+      accelerator: the device.
+      count: number of devices.
+    """
+    experiment = plan.experiment
+    peak = accelerator.float32
+    if experiment.config.model.dtype == "bfloat16":
+        peak = accelerator.bfloat16
+    seconds = plan.model_flops / (count * peak * UTILIZATION)
+    here = experiment.replicated.mesh.size
+    needed = plan.state_bytes + plan.data_bytes + plan.step_bytes * here / count
+    return Estimate(
+        experiment.sizes.steps_per_epoch * seconds, needed, needed < 0.95 * accelerator.bytes
+    )
