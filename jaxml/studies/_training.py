@@ -191,3 +191,30 @@ def train_network(
         np.stack([accuracy(predict(v, train), data.labels[:1000]) for v in found]),
         np.stack([accuracy(predict(v, test), data.test_labels[:1000]) for v in found]),
     )
+
+
+def descend_stepwise(
+    loss: Callable[[PyTree, Array], Array],
+    params: PyTree,
+    inputs: Array,
+    *,
+    optimizer: optax.GradientTransformation,
+) -> tuple[PyTree, np.ndarray]:
+    """Does what `descend` does, with Python loops over the seeds and steps, for convolutions."""
+
+    @jax.jit
+    def step(params: PyTree, memory: PyTree, x: Array) -> tuple[PyTree, PyTree, Array]:
+        value, gradient = jax.value_and_grad(loss)(params, x)
+        updates, memory = optimizer.update(gradient, memory, params)
+        return optax.apply_updates(params, updates), memory, value
+
+    ends, histories = [], []
+    for number in range(len(inputs)):
+        now = jax.tree.map(lambda leaf: leaf[number], params)  # noqa: B023
+        memory, history = optimizer.init(now), []
+        for x in np.asarray(inputs[number]):
+            now, memory, value = step(now, memory, x)
+            history.append(value)
+        ends.append(now)
+        histories.append(np.asarray(history))
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *ends), np.stack(histories)
