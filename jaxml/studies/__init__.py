@@ -1,7 +1,7 @@
 """Claims of a deep-learning course as experiments: measurement, criterion, figure and verdict.
 
-`STUDIES` names them, `load` imports one, `Study.run` measures it, and `write_page` writes findings as
-one self-contained HTML page. `python -m launch.study` does all of this.
+`STUDIES` names them, `load` imports one, `Study.run` measures it, and `render_page` returns
+findings as one self-contained HTML page. `python -m launch.study` does all of this.
 """
 
 import importlib

@@ -11,7 +11,7 @@ WIDTH = 32
 
 
 def deep_params(key: Key, blocks: int, inputs: int = 64) -> PyTree:
-    """Draws a stem, blocks of two layers with their norms, and a head; the depth is 2 blocks + 2."""
+    """Draws a stem, blocks of two layers with norms, and a head; the depth is 2 blocks + 2."""
     first, second, third = jax.random.split(key, 3)
     he = initializers.variance_scaling(2.0, "fan_in", "normal")
     kernels = [he(k, (blocks * WIDTH, WIDTH), jnp.float32) for k in jax.random.split(second, 2)]

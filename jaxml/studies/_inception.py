@@ -32,7 +32,10 @@ class Widths(NamedTuple):
 def conv_params(key: Key, window: int, channels: int, features: int) -> dict[str, Array]:
     """Draws the kernel and bias of a convolution."""
     shape = (window, window, channels, features)
-    return {"kernel": initializers.he_normal()(key, shape, jnp.float32), "bias": jnp.zeros(features)}
+    return {
+        "kernel": initializers.he_normal()(key, shape, jnp.float32),
+        "bias": jnp.zeros(features),
+    }
 
 
 def inception_params(key: Key, channels: int, widths: Widths) -> list[list[dict[str, Array]]]:
@@ -46,9 +49,11 @@ def inception_params(key: Key, channels: int, widths: Widths) -> list[list[dict[
         return [first, conv_params(next(keys), window, reduced, features)]
 
     return [
-        branch(1, 0, widths.one), branch(3, widths.reduce3, widths.three),
-        branch(5, widths.reduce5, widths.five), branch(1, 0, widths.pool),
-    ]  # fmt: skip
+        branch(1, 0, widths.one),
+        branch(3, widths.reduce3, widths.three),
+        branch(5, widths.reduce5, widths.five),
+        branch(1, 0, widths.pool),
+    ]
 
 
 def inception(params: Sequence[Sequence[dict[str, Array]]], x: Array) -> Array:

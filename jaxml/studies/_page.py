@@ -6,7 +6,7 @@ import inspect
 import io
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -39,10 +39,11 @@ def render_page(findings: Mapping[str, Finding]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Claims of a deep-learning course, measured</title><style>{CSS}</style></head>"
         "<body><main><h1>Claims of a deep-learning course, measured</h1>"
-        "<p>Every section states a claim, measures it, and judges it by a criterion. Each number is "
-        "the mean over the seeds, with the standard deviation after &plusmn;. A criterion is met if "
-        "the whole 95&nbsp;% confidence interval of the mean lies within its bounds; a single lucky "
-        "seed does not suffice. Bands and grey dots in the figures are the range of the seeds."
+        "<p>Every section states a claim, measures it, and judges it by a criterion. Each "
+        "number is the mean over the seeds, followed by the standard deviation after &plusmn;. A "
+        "criterion is met if the whole 95&nbsp;% confidence interval of the mean lies within its "
+        "bounds; one lucky seed does not suffice. Bands in the figures are the range of the seeds, "
+        "grey dots the single seeds."
         f"</p>{index}{sections}</main></body></html>\n"
     )
 
@@ -200,10 +201,17 @@ def draw_svg(panel: Panel) -> str:
         ("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), _INK
     )
     style = {
-        **ink, "svg.fonttype": "none", "svg.hashsalt": panel.title, "font.size": 10,
-        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False,
-        "figure.facecolor": "none", "axes.facecolor": "none", "legend.fontsize": 9,
-    }  # fmt: skip
+        **ink,
+        "svg.fonttype": "none",
+        "svg.hashsalt": panel.title,
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": False,
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "legend.fontsize": 9,
+    }
     with matplotlib.rc_context(style):
         size = (9.2, 3.4) if panel.wide else (4.5, 3.3)
         figure = figures.Figure(figsize=size, layout="constrained")
@@ -219,7 +227,10 @@ def _inline(svg: str, title: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
     used = set(re.findall(r"#(\w+)", svg))
-    keep: Callable[[re.Match[str]], str] = lambda m: m[0] if m[1] in used else ""  # noqa: E731
+
+    def keep(match: re.Match[str]) -> str:
+        return match[0] if match[1] in used else ""
+
     svg = re.sub(r' id="([\w.-]+)"', keep, svg)
     svg = re.sub(r"'DejaVu Sans'[^;\"]*", "sans-serif", svg)
     svg = svg.replace(_INK, "currentColor")

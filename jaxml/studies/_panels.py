@@ -67,7 +67,12 @@ def bars(title: str, values: Mapping[str, np.ndarray], *, label: str, log: bool 
 
 
 def pictures(
-    title: str, images: Sequence[np.ndarray] | np.ndarray, captions: Sequence[str], *, columns: int, wide: bool = False
+    title: str,
+    images: Sequence[np.ndarray] | np.ndarray,
+    captions: Sequence[str],
+    *,
+    columns: int,
+    wide: bool = False,
 ) -> Panel:
     """Draws images `[n, height, width]` as a grid, each scaled to its own range."""
 

@@ -97,7 +97,7 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Numbers of a study: a header and rows; cells are texts, numbers or one value for each seed."""
+    """Numbers of a study; cells are texts, numbers or one value for each seed."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[Any]]

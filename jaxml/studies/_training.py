@@ -1,5 +1,6 @@
 """Data and training loops that the studies share; the leading axis of results is the seed."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -58,7 +59,7 @@ def dense_params(
     key: Key, sizes: Sequence[int], initializer: Initializer
 ) -> list[dict[str, Array]]:
     """Draws the parameters of dense layers of these sizes; biases are 0."""
-    shapes = list(zip(sizes[:-1], sizes[1:], strict=True))
+    shapes = list(itertools.pairwise(sizes))
     return [
         {"kernel": initializer(part, shape, jnp.float32), "bias": jnp.zeros(shape[1])}
         for part, shape in zip(jax.random.split(key, len(shapes)), shapes, strict=True)
@@ -210,7 +211,7 @@ def descend_stepwise(
 
     ends, histories = [], []
     for number in range(len(inputs)):
-        now = jax.tree.map(lambda leaf: leaf[number], params)  # noqa: B023
+        now = jax.tree.map(lambda leaf: leaf[number], params)
         memory, history = optimizer.init(now), []
         for x in np.asarray(inputs[number]):
             now, memory, value = step(now, memory, x)

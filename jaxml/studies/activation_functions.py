@@ -8,22 +8,24 @@ Formula:
   |∂L/∂h_1| ≤ |∂L/∂h_L| Π_l max|f′| |W_l|
 
 Measured: A network of 6 hidden layers of 32 units learns the digits. A unit is saturated for an
-example if its derivative is below 5 % of the largest possible one; for ReLU, that is the fraction of
-zeros. We take this fraction by layer at the start and after every update, the norm of the gradient
-of the first kernel relative to that of the last hidden one at the start, and the accuracy. Tanh runs
-with Xavier's weights and with weights five times as large. The nanoseconds an element are of this
-machine, and no criterion.
+example if its derivative is below 5 % of the largest possible one; for ReLU, that is the fraction
+of zeros. We take this fraction by layer at the start and after every update, the norm of the
+gradient of the first kernel relative to that of the last hidden one at the start, and the accuracy.
+Tanh runs with Xavier's weights and with weights five times as large. The nanoseconds an element are
+of this machine, and no criterion.
 
 Verdict: holds only when the weights are not scaled for the function. The sigmoid loses its gradient
-at any usual scale, although hardly any of its units are saturated: the maximum 1/4 of its derivative
-suffices. Tanh with Xavier's weights is not saturated at the start and learns well; with weights five
-times as large it is. ReLU "saturates" for half of its inputs, exactly, and learns all the same.
+at any usual scale, although hardly any of its units are saturated: the maximum 1/4 of its
+derivative suffices. Tanh with Xavier's weights is not saturated at the start and learns well; with
+weights five times as large it is. ReLU "saturates" for half of its inputs, exactly, and learns all
+the same.
 
 Next: Multiply Xavier's weights by 4 for the sigmoid, and subtract its mean of 1/2. Count ReLU units
 that are zero for every image. Try leaky ReLU.
 """
 
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,26 +42,30 @@ XAVIER = initializers.xavier_normal()
 CASES = {
     "sigmoid": (activations.sigmoid, XAVIER, 0.25),
     "tanh": (activations.tanh, XAVIER, 1.0),
-    "tanh, weights × 5": (activations.tanh, initializers.variance_scaling(25.0, "fan_avg", "normal"), 1.0),
+    "tanh, weights × 5": (
+        activations.tanh,
+        initializers.variance_scaling(25.0, "fan_avg", "normal"),
+        1.0,
+    ),
     "ReLU": (activations.relu, initializers.he_normal(), 1.0),
 }
 SIZES = (64, *[32] * 6, 10)
 
 
-def saturation(params: PyTree, x: Array, function: object, largest: float) -> Array:
+def saturation(params: PyTree, x: Array, function: Any, largest: float) -> Array:
     """Returns the fraction of saturated units in each hidden layer."""
-    slope, fractions = jax.vmap(jax.vmap(jax.grad(function))), []  # type: ignore[arg-type]
+    slope, fractions = jax.vmap(jax.vmap(jax.grad(function))), []
     for layer in params[:-1]:
         x = layers.dense(x, **layer)
         fractions.append((slope(x) < 0.05 * largest).mean(dtype=x.dtype))
-        x = function(x)  # type: ignore[operator]
+        x = function(x)
     return jnp.stack(fractions)
 
 
-def nanoseconds(function: object) -> float:
+def nanoseconds(function: Any) -> float:
     """Returns the time of a function for an element of a large array, the best of five calls."""
     x = jnp.linspace(-4.0, 4.0, 2**20)
-    call, times = jax.jit(function), []  # type: ignore[arg-type]
+    call, times = jax.jit(function), []
     jax.block_until_ready(call(x))
     for _ in range(5):
         start = time.perf_counter()
@@ -74,27 +80,29 @@ def measure(settings: Settings, *, cases: dict = CASES) -> Measured:
     rows = training.batches(settings, len(data.train), 64, settings.steps(400))
     for name, (function, initializer, largest) in cases.items():
 
-        def start(key: Key, initializer: object = initializer) -> PyTree:
-            return training.dense_params(key, SIZES, initializer)  # type: ignore[arg-type]
+        def start(key: Key, initializer: Any = initializer) -> PyTree:
+            return training.dense_params(key, SIZES, initializer)
 
-        def loss(p: PyTree, rows: Array, function: object = function) -> Array:
-            logits = training.mlp(p, data.train[rows], function)  # type: ignore[arg-type]
+        def loss(p: PyTree, rows: Array, function: Any = function) -> Array:
+            logits = training.mlp(p, data.train[rows], function)
             return training.cross_entropy(logits, data.labels[rows])
 
-        def share(p: PyTree, function: object = function, largest: float = largest) -> Array:
+        def share(p: PyTree, function: Any = function, largest: float = largest) -> Array:
             return saturation(p, data.train[:64], function, largest)
 
-        def ratio(p: PyTree, loss: object = loss) -> Array:
-            norms = [jnp.linalg.norm(g["kernel"]) for g in jax.grad(loss)(p, jnp.arange(64))]  # type: ignore[arg-type]
+        def ratio(p: PyTree, loss: Any = loss) -> Array:
+            norms = [jnp.linalg.norm(g["kernel"]) for g in jax.grad(loss)(p, jnp.arange(64))]
             return norms[1] / norms[-2]
 
         params = training.for_each_seed(start, settings)
         found[f"start, {name}"], found[f"ratio, {name}"] = (
             np.asarray(jax.jit(jax.vmap(f))(params)) for f in (share, ratio)
         )
-        params, history = training.descend(loss, params, rows, optimizer=optax.sgd(0.05, 0.9), record=share)
+        params, history = training.descend(
+            loss, params, rows, optimizer=optax.sgd(0.05, 0.9), record=share
+        )
         found[f"history, {name}"] = np.asarray(history)
-        logits = jax.vmap(lambda p: training.mlp(p, data.test, function))(params)  # noqa: B023
+        logits = jax.vmap(lambda p: training.mlp(p, data.test, function))(params)
         found[f"accuracy, {name}"] = training.accuracy(logits, data.test_labels)
         found[f"time, {name}"] = np.full(len(settings.seeds), nanoseconds(function))
     return found
@@ -110,7 +118,9 @@ def checks(found: Measured) -> list[Check]:
         Check(f"ReLU, start: {ratio}", found["ratio, ReLU"], at_least=0.2),
         Check("sigmoid, start: saturated fraction", start["sigmoid"], at_most=0.05),
         Check("tanh, Xavier, start: saturated fraction", start["tanh"], at_most=0.1),
-        Check("tanh, weights × 5, start: saturated fraction", start["tanh, weights × 5"], at_least=0.4),
+        Check(
+            "tanh, weights × 5, start: saturated fraction", start["tanh, weights × 5"], at_least=0.4
+        ),
         Check("ReLU, start: fraction of zeros", start["ReLU"], 0.4, 0.6),
         Check("accuracy, ReLU minus sigmoid", gain, at_least=0.3),
     ]
@@ -119,12 +129,24 @@ def checks(found: Measured) -> list[Check]:
 def table(found: Measured) -> Table:
     """Saturation, gradients, accuracy and time."""
     rows = [
-        (name, found[f"start, {name}"].mean(1), found[f"history, {name}"][:, -1].mean(1),
-         found[f"ratio, {name}"], found[f"accuracy, {name}"], found[f"time, {name}"])
+        (
+            name,
+            found[f"start, {name}"].mean(1),
+            found[f"history, {name}"][:, -1].mean(1),
+            found[f"ratio, {name}"],
+            found[f"accuracy, {name}"],
+            found[f"time, {name}"],
+        )
         for name in CASES
-    ]  # fmt: skip
-    header = ("function", "saturated at the start", "saturated at the end", "gradient, first over last",
-              "test accuracy", "ns an element")  # fmt: skip
+    ]
+    header = (
+        "function",
+        "saturated at the start",
+        "saturated at the end",
+        "gradient, first over last",
+        "test accuracy",
+        "ns an element",
+    )
     return Table(header, rows)
 
 
@@ -140,11 +162,19 @@ def panels(found: Measured) -> list[Panel]:
     return [
         lines("Functions (ReLU cut at 2)", x, values, x_label="x", y_label="f(x)"),
         lines("Derivatives", x, slopes, x_label="x", y_label="f′(x)"),
-        lines("Saturated fraction during training", steps, history, x_label="step", y_label="fraction"),
-        lines("Saturated fraction by layer at the end", np.arange(1, 7), layer, x_label="hidden layer",
-              y_label="fraction", markers=True),
+        lines(
+            "Saturated fraction during training", steps, history, x_label="step", y_label="fraction"
+        ),
+        lines(
+            "Saturated fraction by layer at the end",
+            np.arange(1, 7),
+            layer,
+            x_label="hidden layer",
+            y_label="fraction",
+            markers=True,
+        ),
         bars("Test accuracy", {n: found[f"accuracy, {n}"] for n in CASES}, label="accuracy"),
-    ]  # fmt: skip
+    ]
 
 
 STUDY = Study(measure, checks, table, panels, code=(saturation,))

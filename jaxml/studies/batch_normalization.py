@@ -8,8 +8,8 @@ Formula:
   a batch of 2:   (x_1 − x_2) / 2 / |x_1 − x_2| · 2 = ±1, only the sign of the difference is left
 
 Measured: A network of 5 hidden layers of 64 ReLU units with and without batch normalization learns
-the digits for 100 steps, at six learning rates: training accuracy. Then the network trained at 0.1 is
-tested with running averages, and with the statistics of test batches of 2. A batch of 2: the
+the digits for 100 steps, at six learning rates: training accuracy. Then the network trained at 0.1
+is tested with running averages, and with the statistics of test batches of 2. A batch of 2: the
 distance of normalized values from ±1, and training with batches of 2 for as many images. The forms:
 `batch_norm_with_global_normalization` against `batch_normalization`, and the momentum of Keras
 (0.99) against 0.9 after 30 batches.
@@ -39,7 +39,9 @@ RATES, SIZES, EPSILON = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0), (64, *[64] * 5, 10), 1
 Moments = tuple[Array, Array]
 
 
-def network(params: PyTree, x: Array, normalized: bool, running: list | None = None) -> tuple[Array, list]:
+def network(
+    params: PyTree, x: Array, normalized: bool, running: list | None = None
+) -> tuple[Array, list]:
     """Returns logits and the statistics of each layer; `running` statistics replace the batch's."""
     found: list[Moments] = []
     for number, layer in enumerate(params[:-1]):
@@ -57,8 +59,10 @@ def average(params: PyTree, x: Array, rows: Array, momentum: float) -> list[Mome
 
     def update(running: list[Moments], rows: Array) -> tuple[list[Moments], None]:
         _, batch = network(params, x[rows], True)
-        return [layers.running_statistics_keras(r, b, momentum=momentum)
-                for r, b in zip(running, batch, strict=True)], None  # fmt: skip
+        return [
+            layers.running_statistics_keras(r, b, momentum=momentum)
+            for r, b in zip(running, batch, strict=True)
+        ], None
 
     start = [(jnp.zeros(size), jnp.ones(size)) for size in SIZES[1:-1]]
     return lax.scan(update, start, rows)[0]
@@ -78,7 +82,9 @@ def measure(settings: Settings, *, normalized: bool = True) -> Measured:
 
     def train(with_norm: bool, rate: float, rows: Array) -> PyTree:
         def loss(p: PyTree, rows: Array) -> Array:
-            return training.cross_entropy(network(p, data.train[rows], with_norm)[0], data.labels[rows])
+            return training.cross_entropy(
+                network(p, data.train[rows], with_norm)[0], data.labels[rows]
+            )
 
         return training.descend(loss, params, rows, optimizer=optax.sgd(rate))[0]
 
@@ -95,19 +101,26 @@ def measure(settings: Settings, *, normalized: bool = True) -> Measured:
     p = trained[2]
     two = data.test.reshape(-1, 2, 64)
     logits = jax.jit(jax.vmap(lambda p: jax.vmap(lambda x: network(p, x, True)[0])(two)))(p)
-    found["test, batch of 2"] = training.accuracy(logits.reshape(-1, len(data.test), 10), data.test_labels)
+    found["test, batch of 2"] = training.accuracy(
+        logits.reshape(-1, len(data.test), 10), data.test_labels
+    )
     for momentum in (0.9, 0.99):
         for count in (30, 500):
             order = training.batches(settings, len(data.train), 64, count)
-            test = jax.jit(jax.vmap(lambda p, r: network(  # noqa: B023
-                p, data.test, True, average(p, data.train, r, momentum))[0]))(p, order)  # noqa: B023
+            test = jax.jit(
+                jax.vmap(
+                    lambda p, r: network(p, data.test, True, average(p, data.train, r, momentum))[0]
+                )
+            )(p, order)
             found[f"test, {momentum}, {count}"] = training.accuracy(test, data.test_labels)
     x = np.stack([np.random.default_rng(s).normal(size=(2, 64)) for s in settings.seeds])
 
     def forms(x: Array) -> tuple[Array, Array]:
         mean, variance = layers.moments(x, [0])
         ours = layers.batch_normalization(x, mean, variance, None, None, 1e-7)
-        other = layers.batch_norm_with_global_normalization(x, mean, variance, None, None, 1e-7, True)
+        other = layers.batch_norm_with_global_normalization(
+            x, mean, variance, None, None, 1e-7, True
+        )
         return jnp.median(jnp.abs(jnp.abs(ours) - 1)), jnp.abs(ours - other).max()
 
     found["sign"], found["forms"] = jax.vmap(forms)(jnp.asarray(x, jnp.float32))
@@ -119,30 +132,59 @@ def checks(found: Measured) -> list[Check]:
     usable = {n: (found[f"accuracy, {n}"] > 0.9).sum(1) for n in ("with", "without")}
     top = found["accuracy, with"] - found["accuracy, without"]
     return [
-        Check("learning rates of 6 with over 90 % accuracy, with minus without",
-              usable["with"] - usable["without"], at_least=1),
+        Check(
+            "learning rates of 6 with over 90 % accuracy, with minus without",
+            usable["with"] - usable["without"],
+            at_least=1,
+        ),
         Check("accuracy gained at learning rate 1", top[:, 4], at_least=0.1),
-        Check("batch of 2: median distance of normalized values from ±1", found["sign"], at_most=1e-3),
-        Check("accuracy lost by training with batches of 2",
-              found["accuracy, with"][:, 2] - found["batch of 2"], at_least=0.05),
-        Check("test: accuracy lost by the statistics of batches of 2",
-              found["test, 0.9, 500"] - found["test, batch of 2"], at_least=0.05),
-        Check("test after 30 batches: momentum 0.9 minus 0.99",
-              found["test, 0.9, 30"] - found["test, 0.99, 30"], at_least=0.01),
-        Check("test after 500 batches: momentum 0.9 minus 0.99",
-              found["test, 0.9, 500"] - found["test, 0.99, 500"], -0.02, 0.02),
+        Check(
+            "batch of 2: median distance of normalized values from ±1", found["sign"], at_most=1e-3
+        ),
+        Check(
+            "accuracy lost by training with batches of 2",
+            found["accuracy, with"][:, 2] - found["batch of 2"],
+            at_least=0.05,
+        ),
+        Check(
+            "test: accuracy lost by the statistics of batches of 2",
+            found["test, 0.9, 500"] - found["test, batch of 2"],
+            at_least=0.05,
+        ),
+        Check(
+            "test after 30 batches: momentum 0.9 minus 0.99",
+            found["test, 0.9, 30"] - found["test, 0.99, 30"],
+            at_least=0.01,
+        ),
+        Check(
+            "test after 500 batches: momentum 0.9 minus 0.99",
+            found["test, 0.9, 500"] - found["test, 0.99, 500"],
+            -0.02,
+            0.02,
+        ),
         Check("largest difference of the two forms", found["forms"], 0, 0),
-    ]  # fmt: skip
+    ]
 
 
 def table(found: Measured) -> Table:
     """Accuracies by learning rate, and of the test."""
-    rows = [(f"training, learning rate {r}", found["accuracy, with"][:, i], found["accuracy, without"][:, i])
-            for i, r in enumerate(RATES)]  # fmt: skip
-    names = {"training with batches of 2, learning rate 0.1": "batch of 2",
-             "test, statistics of test batches of 2": "test, batch of 2",
-             **{f"test, running averages, momentum {m}, {c} batches": f"test, {m}, {c}"
-                for m in (0.9, 0.99) for c in (30, 500)}}  # fmt: skip
+    rows = [
+        (
+            f"training, learning rate {r}",
+            found["accuracy, with"][:, i],
+            found["accuracy, without"][:, i],
+        )
+        for i, r in enumerate(RATES)
+    ]
+    names = {
+        "training with batches of 2, learning rate 0.1": "batch of 2",
+        "test, statistics of test batches of 2": "test, batch of 2",
+        **{
+            f"test, running averages, momentum {m}, {c} batches": f"test, {m}, {c}"
+            for m in (0.9, 0.99)
+            for c in (30, 500)
+        },
+    }
     rows += [(label, found[name], "-") for label, name in names.items()]
     return Table(("accuracy", "with batch normalization", "without"), rows)
 
@@ -150,14 +192,28 @@ def table(found: Measured) -> Table:
 def panels(found: Measured) -> list[Panel]:
     """Accuracies."""
     curves = {n: found[f"accuracy, {n}"] for n in ("with", "without")}
-    test = {"momentum 0.9, 30": "test, 0.9, 30", "momentum 0.99, 30": "test, 0.99, 30",
-            "momentum 0.99, 500": "test, 0.99, 500", "batches of 2": "test, batch of 2"}  # fmt: skip
+    test = {
+        "momentum 0.9, 30": "test, 0.9, 30",
+        "momentum 0.99, 30": "test, 0.99, 30",
+        "momentum 0.99, 500": "test, 0.99, 500",
+        "batches of 2": "test, batch of 2",
+    }
     return [
-        lines("Training accuracy after 100 steps", RATES, curves, x_label="learning rate",
-              y_label="accuracy", log="x", markers=True),
-        bars("Test accuracy by the source of the statistics", {k: found[v] for k, v in test.items()},
-             label="accuracy"),
-    ]  # fmt: skip
+        lines(
+            "Training accuracy after 100 steps",
+            RATES,
+            curves,
+            x_label="learning rate",
+            y_label="accuracy",
+            log="x",
+            markers=True,
+        ),
+        bars(
+            "Test accuracy by the source of the statistics",
+            {k: found[v] for k, v in test.items()},
+            label="accuracy",
+        ),
+    ]
 
 
 STUDY = Study(measure, checks, table, panels, code=(network, average))

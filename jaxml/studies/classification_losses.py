@@ -1,27 +1,27 @@
 """Squared error and cross-entropy for classification.
 
-Claim: Classification uses the cross-entropy, because the gradient of the squared error vanishes at a
-saturated sigmoid. With a sigmoid, the cross-entropy of logistic regression is not convex.
+Claim: Classification uses the cross-entropy, because the gradient of the squared error vanishes at
+a saturated sigmoid. With a sigmoid, the cross-entropy of logistic regression is not convex.
 
 Formula:
   p = σ(z),   z = w · x,   label y in {0, 1}
-  squared error (p − y)^2:   derivative in z is 2 (p − y) p (1 − p), which vanishes for p → 0 and y = 1
-  cross-entropy:   derivative in z is p − y,   second derivative is p (1 − p) ≥ 0
+  squared error (p − y)^2:   its derivative in z is 2 (p − y) p (1 − p), nearly 0 for p near 0 or 1
+  cross-entropy:   its derivative in z is p − y, its second derivative p (1 − p) ≥ 0
   Hessian of the cross-entropy in w:   X^T diag(p (1 − p)) X / n, positive semidefinite for every w
 
-Measured: The derivatives at logits from −12 to 12 for the label 1. The Hessian of both losses on the
-standardized breast-cancer set, at 200 random weights of norms from 0.1 to 30: a negative eigenvalue
-anywhere proves that a loss is not convex, and none can occur if it is convex. The Hessian of the
-cross-entropy of a network with a hidden layer. Gradient descent from weights that are confidently
-wrong: minus 3 times a vector that classifies well.
+Measured: The derivatives at logits from −12 to 12 for the label 1. The Hessian of both losses on
+the standardized breast-cancer set, at 200 random weights of norms from 0.1 to 30: a negative
+eigenvalue anywhere proves that a loss is not convex, and none can occur if it is convex. The
+Hessian of the cross-entropy of a network with a hidden layer. Gradient descent from weights that
+are confidently wrong: minus 3 times a vector that classifies well.
 
-Verdict: does not hold: the first half is right, the second is the wrong way round. The cross-entropy
-of a sigmoid is convex in the weights of logistic regression, and it is the squared error of a
-sigmoid that is not convex. The cross-entropy becomes non-convex with a hidden layer. The squared
-error without a sigmoid is convex, too.
+Verdict: does not hold: the first half is right, the second is the wrong way round. The
+cross-entropy of a sigmoid is convex in the weights of logistic regression, and it is the squared
+error of a sigmoid that is not convex. The cross-entropy becomes non-convex with a hidden layer. The
+squared error without a sigmoid is convex, too.
 
-Next: Replace the sigmoid by a softmax over ten digits. Start the descent at other wrong weights. Plot
-the smallest eigenvalue of the hidden-layer network during training.
+Next: Replace the sigmoid by a softmax over ten digits. Start the descent at other wrong weights.
+Plot the smallest eigenvalue of the hidden-layer network during training.
 """
 
 from collections.abc import Callable
@@ -78,11 +78,14 @@ def measure(settings: Settings, *, convex: str = "cross-entropy") -> Measured:
     norms = np.geomspace(0.1, 30, draws)[None, :, None]
     draw = np.stack([r.normal(size=(draws, 44)) for r in rng])
     draw = np.float32(norms * draw / np.linalg.norm(draw, axis=-1, keepdims=True))
-    risks = {"convex": lambda w: risk(convex, w[:10]), "squared": lambda w: risk("squared error", w[:10]),
-             "hidden": hidden}  # fmt: skip
+    risks = {
+        "convex": lambda w: risk(convex, w[:10]),
+        "squared": lambda w: risk("squared error", w[:10]),
+        "hidden": hidden,
+    }
     for name, function in risks.items():
         sizes = draw if name == "hidden" else draw[..., :10]
-        curvature = jax.jit(jax.vmap(lambda w: smallest_curvature(function, w)))  # noqa: B023
+        curvature = jax.jit(jax.vmap(lambda w: smallest_curvature(function, w)))
         data[f"curvature, {name}"] = np.stack([np.asarray(curvature(w)) for w in sizes])
     good = -np.ones(10, np.float32)  # all ten features are larger in malignant samples
     wrong = -3 * good + np.stack([0.3 * r.normal(size=10) for r in rng])
@@ -90,11 +93,16 @@ def measure(settings: Settings, *, convex: str = "cross-entropy") -> Measured:
     for name in LOSSES:
         start = jnp.asarray(wrong, jnp.float32)
         _, data[f"descent, {name}"] = training.descend(
-            lambda w, _: risk(name, w), start, steps, optimizer=optax.sgd(0.5),  # noqa: B023
-            record=lambda w: ((layers.dense(x, w[:, None])[:, 0] > 0) == (y > 0)).mean(dtype=x.dtype),
-        )  # fmt: skip
+            lambda w, _: risk(name, w),
+            start,
+            steps,
+            optimizer=optax.sgd(0.5),
+            record=lambda w: ((layers.dense(x, w[:, None])[:, 0] > 0) == (y > 0)).mean(
+                dtype=x.dtype
+            ),
+        )
     for name, loss in LOSSES.items():
-        slope = jax.jit(jax.vmap(jax.grad(lambda z: loss(z, jnp.float32(1)))))(Z)  # noqa: B023
+        slope = jax.jit(jax.vmap(jax.grad(lambda z: loss(z, jnp.float32(1)))))(Z)
         data[f"slope, {name}"] = np.tile(np.asarray(slope), (len(rng), 1))
     return jax.tree.map(np.asarray, data)
 
@@ -108,7 +116,9 @@ def checks(found: Measured) -> list[Check]:
         Check("slope of the cross-entropy over that of the squared error at z = −10", ratio, 1000),
         Check(f"{low}: cross-entropy", found["curvature, convex"].min(1), at_least=-1e-4),
         Check(f"{low}: squared error", found["curvature, squared"].min(1), at_most=-0.1),
-        Check(f"{low}: cross-entropy, hidden layer", found["curvature, hidden"].min(1), at_most=-0.01),
+        Check(
+            f"{low}: cross-entropy, hidden layer", found["curvature, hidden"].min(1), at_most=-0.01
+        ),
         Check("accuracy gained by the cross-entropy from a wrong start", gain, at_least=0.1),
     ]
 
@@ -117,29 +127,57 @@ def table(found: Measured) -> Table:
     """Curvatures and accuracies."""
     names = {"cross-entropy": "convex", "squared error": "squared"}
     return Table(
-        ("loss of a sigmoid", "derivative at z = −10, y = 1", "smallest relative curvature",
-         "fraction of weights with negative curvature", "accuracy from a wrong start"),
-        [(name, found[f"slope, {name}"][:, 8], found[f"curvature, {key}"].min(1),
-          (found[f"curvature, {key}"] < -1e-4).mean(1), found[f"descent, {name}"][:, -1])
-         for name, key in names.items()],
-    )  # fmt: skip
+        (
+            "loss of a sigmoid",
+            "derivative at z = −10, y = 1",
+            "smallest relative curvature",
+            "fraction of weights with negative curvature",
+            "accuracy from a wrong start",
+        ),
+        [
+            (
+                name,
+                found[f"slope, {name}"][:, 8],
+                found[f"curvature, {key}"].min(1),
+                (found[f"curvature, {key}"] < -1e-4).mean(1),
+                found[f"descent, {name}"][:, -1],
+            )
+            for name, key in names.items()
+        ],
+    )
 
 
 def panels(found: Measured) -> list[Panel]:
     """Derivatives, curvatures and descents."""
     draws = found["curvature, squared"].shape[1]
     slopes = {name: found[f"slope, {name}"] for name in LOSSES}
-    curves = {"cross-entropy": found["curvature, convex"], "squared error": found["curvature, squared"],
-              "cross-entropy, hidden layer": found["curvature, hidden"]}  # fmt: skip
+    curves = {
+        "cross-entropy": found["curvature, convex"],
+        "squared error": found["curvature, squared"],
+        "cross-entropy, hidden layer": found["curvature, hidden"],
+    }
     descents = {name: found[f"descent, {name}"] for name in LOSSES}
     steps = np.arange(1, descents["squared error"].shape[1] + 1)
     return [
-        lines("Derivative of the loss for the label 1", Z, slopes, x_label="logit z", y_label="slope"),
-        lines("Smallest eigenvalue of the Hessian", np.geomspace(0.1, 30, draws), curves,
-              x_label="norm of the weights", y_label="relative to the largest", log="x"),
-        lines("Descent from confidently wrong weights", steps, descents, x_label="step",
-              y_label="accuracy"),
-    ]  # fmt: skip
+        lines(
+            "Derivative of the loss for the label 1", Z, slopes, x_label="logit z", y_label="slope"
+        ),
+        lines(
+            "Smallest eigenvalue of the Hessian",
+            np.geomspace(0.1, 30, draws),
+            curves,
+            x_label="norm of the weights",
+            y_label="relative to the largest",
+            log="x",
+        ),
+        lines(
+            "Descent from confidently wrong weights",
+            steps,
+            descents,
+            x_label="step",
+            y_label="accuracy",
+        ),
+    ]
 
 
 STUDY = Study(measure, checks, table, panels, code=(squared, smallest_curvature))

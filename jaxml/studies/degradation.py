@@ -45,7 +45,9 @@ def dense_losses(settings: Settings, kind: str, depth: int) -> np.ndarray:
     params = training.for_each_seed(lambda key: deep_params(key, (depth - 2) // 2), settings)
 
     def loss(params: PyTree, rows: Array) -> Array:
-        return training.cross_entropy(deep_network(kind, params, data.train[rows]), data.labels[rows])
+        return training.cross_entropy(
+            deep_network(kind, params, data.train[rows]), data.labels[rows]
+        )
 
     return np.asarray(training.descend(loss, params, rows, optimizer=optax.sgd(0.05, 0.9))[1])
 
@@ -75,15 +77,16 @@ def measure(settings: Settings, *, plain: str = "plain") -> Measured:
     train = cifar_losses if settings.cifar_dir else dense_losses
     found = {
         f"{name}, {depth}": train(settings, plain if name == "plain" else kind, depth)
-        for name, kind in KINDS.items() for depth in DEPTHS
-    }  # fmt: skip
+        for name, kind in KINDS.items()
+        for depth in DEPTHS
+    }
     return {**found, "identity": np.asarray(training.for_each_seed(identity_change, settings))}
 
 
 def last(found: Measured, name: str, depth: int) -> np.ndarray:
     """Returns the mean loss of the last tenth of the steps."""
     losses = found[f"{name}, {depth}"]
-    return losses[:, -max(losses.shape[1] // 10, 1):].mean(1)  # fmt: skip
+    return losses[:, -max(losses.shape[1] // 10, 1) :].mean(1)
 
 
 def checks(found: Measured) -> list[Check]:
@@ -91,7 +94,9 @@ def checks(found: Measured) -> list[Check]:
     rise = {name: last(found, name, 56) - last(found, name, 20) for name in KINDS}
     return [
         Check("plain: training loss at 56 layers minus that at 20", rise["plain"], at_least=0.1),
-        Check("residual: training loss at 56 layers minus that at 20", rise["residual"], at_most=0.05),
+        Check(
+            "residual: training loss at 56 layers minus that at 20", rise["residual"], at_most=0.05
+        ),
         Check("identity layers: largest change of a logit", found["identity"], 0, 0),
     ]
 
@@ -108,7 +113,14 @@ def panels(found: Measured) -> list[Panel]:
     steps = np.arange(1, found["plain, 20"].shape[1] + 1)
     curves = {f"{n}, {d}": found[f"{n}, {d}"] for n in KINDS for d in (20, 56)}
     return [
-        lines("Training loss at the end", DEPTHS, depth, x_label="layers", y_label="loss", markers=True),
+        lines(
+            "Training loss at the end",
+            DEPTHS,
+            depth,
+            x_label="layers",
+            y_label="loss",
+            markers=True,
+        ),
         lines("Training loss during training", steps, curves, x_label="step", y_label="loss"),
     ]
 

@@ -5,16 +5,18 @@ the test. Dropout reduces the gap between training and test accuracy.
 
 Formula:
   y_i = x_i m_i / p,   m_i ~ Bernoulli(p):   E y_i = x_i,   Var y_i = x_i^2 (1 − p) / p
-  the gradient passes the same mask:   ∂L/∂x_i = (m_i / p) ∂L/∂y_i,   E = ∂L/∂y_i,   E (·)^2 = (∂L/∂y_i)^2 / p
+  ∂L/∂x_i = (m_i / p) ∂L/∂y_i:   the mean is ∂L/∂y_i, the mean square (∂L/∂y_i)^2 / p
 
-Measured: The mean over 4,000 masks of one vector of 256 units with keep_prob 0.5: of the units, of a
-sum of them (a linear layer), of the ReLU of 64 such sums, and of the gradient and its square. Then a
-network with 256 hidden units learns 200 digits with dropout on the units, and is tested on 360.
+Measured: The mean over 4,000 masks of one vector of 256 units with keep_prob 0.5: of the units, of
+a sum of them (a linear layer), of the ReLU of 64 such sums, and of the gradient and its square.
+Then a network with 256 hidden units learns 200 digits with dropout on the units, and is tested on
+360.
 
-Verdict: holds only when the next function is linear. The mean is kept, as the mean of a linear layer
-and of the gradient; behind a ReLU, the mean with dropout is larger than the value without (Jensen's
-inequality), so that the network of the test is an approximation of the mean over all masks. Strong
-dropout (keep_prob 0.1) reduces the gap here mainly by fitting the training set less well.
+Verdict: holds only when the next function is linear. The mean is kept, as the mean of a linear
+layer and of the gradient; behind a ReLU, the mean with dropout is larger than the value without
+(Jensen's inequality), so that the network of the test is an approximation of the mean over all
+masks. Strong dropout (keep_prob 0.1) reduces the gap here mainly by fitting the training set less
+well.
 
 Next: Average the predictions over 100 masks at test time, and compare with the usual test. Add
 batch normalization behind dropout: its running variance contains the variance of the masks.
@@ -48,8 +50,13 @@ def through_masks(key: Key, divided: bool) -> dict[str, Array]:
         y = apply(x, key)
         z = layers.dense(y, kernel)
         gradient = jax.grad(lambda x: apply(x, key).sum())(x)  # 1 for each unit without dropout
-        return {"units": y, "sum": z, "ReLU": activations.relu(z), "gradient": gradient,
-                "square": gradient**2}  # fmt: skip
+        return {
+            "units": y,
+            "sum": z,
+            "ReLU": activations.relu(z),
+            "gradient": gradient,
+            "square": gradient**2,
+        }
 
     mean = jax.tree.map(lambda v: v.mean(0), jax.vmap(one)(jax.random.split(third, MASKS)))
     plain = layers.dense(x, kernel)
@@ -99,7 +106,11 @@ def checks(found: Measured) -> list[Check]:
         Check("ReLU: shift of the mean, relative", found["ReLU"], at_least=0.03),
         Check("gradient: mean, relative", found["gradient"], 0.98, 1.02),
         Check("gradient: mean square, relative (1 / keep_prob is 2)", found["square"], 1.9, 2.1),
-        Check("gap without dropout minus gap at keep_prob 0.1", gap(found, 1.0) - gap(found, 0.1), 0.005),
+        Check(
+            "gap without dropout minus gap at keep_prob 0.1",
+            gap(found, 1.0) - gap(found, 0.1),
+            0.005,
+        ),
     ]
 
 
@@ -111,14 +122,27 @@ def table(found: Measured) -> Table:
 
 def panels(found: Measured) -> list[Panel]:
     """Accuracies, and means over masks."""
-    curves = {kind: np.stack([found[f"{kind}, {k}"] for k in KEEP], 1) for kind in ("train", "test")}
-    means = {"units": found["units"], "linear layer": 1 + found["sum"], "ReLU": 1 + found["ReLU"],
-             "gradient": found["gradient"], "gradient squared": found["square"]}  # fmt: skip
+    curves = {
+        kind: np.stack([found[f"{kind}, {k}"] for k in KEEP], 1) for kind in ("train", "test")
+    }
+    means = {
+        "units": found["units"],
+        "linear layer": 1 + found["sum"],
+        "ReLU": 1 + found["ReLU"],
+        "gradient": found["gradient"],
+        "gradient squared": found["square"],
+    }
     return [
-        lines("Accuracy by keep_prob, 200 training images", KEEP, curves, x_label="keep_prob",
-              y_label="accuracy", markers=True),
+        lines(
+            "Accuracy by keep_prob, 200 training images",
+            KEEP,
+            curves,
+            x_label="keep_prob",
+            y_label="accuracy",
+            markers=True,
+        ),
         bars("Mean over masks, relative to no dropout", means, label="ratio (1: unchanged)"),
-    ]  # fmt: skip
+    ]
 
 
 STUDY = Study(measure, checks, table, panels, code=(through_masks,))

@@ -7,18 +7,18 @@ Formula:
   fully connected: z = W vec(F) + b      average: z_c = Σ_k w_{kc} mean_{ij} F_{ijk} + b_c
   class activation map: M_{ijc} = Σ_k w_{kc} F_{ijk},   mean_{ij} M_{ijc} + b_c = z_c
 
-Measured: A residual network with stages of 8 and 16 channels and one of three heads learns the digits
-(CIFAR-10 with `--full`). Parameters of the head, test accuracy, and test accuracy when the test
-images are shifted by one pixel in any of four directions, which no training image was. The mean of
-the class activation map of the average head must be the logit.
+Measured: A residual network with stages of 8 and 16 channels and one of three heads learns the
+digits (CIFAR-10 with `--full`). Parameters of the head, test accuracy, and test accuracy when the
+test images are shifted by one pixel in any of four directions, which no training image was. The
+mean of the class activation map of the average head must be the logit.
 
-Verdict: holds. The fully connected head has as many times more weights as the feature map has pixels,
-and it loses more accuracy when digits move. The map is no estimate, but a decomposition: its mean is
-the logit, up to rounding. On images this small and centered, the positions also carry information,
-so that the average head is not the most accurate one after the same number of steps.
+Verdict: holds. The fully connected head has as many times more weights as the feature map has
+pixels, and it loses more accuracy when digits move. The map is no estimate, but a decomposition:
+its mean is the logit, up to rounding. On images this small and centered, the positions also carry
+information, so that the average head is not the most accurate one after the same number of steps.
 
-Next: Train with shifted images (`config.data.augment=crop:padding=1`): which head gains most? Look at
-the maps of a class that is not in the picture.
+Next: Train with shifted images (`config.data.augment=crop:padding=1`): which head gains most? Look
+at the maps of a class that is not in the picture.
 """
 
 import jax
@@ -57,12 +57,14 @@ def measure(settings: Settings, *, average: str = "gap") -> Measured:
         trained = training.train_network(
             model, data, settings, steps=settings.steps(120), optimizer=optax.sgd(0.1, 0.9)
         )
-        predict = jax.jit(lambda v, x: model.apply(v, x, train=False))  # noqa: B023
+        predict = jax.jit(lambda v, x: model.apply(v, x, train=False))
         found[f"test, {name}"] = trained.test_accuracy
-        found[f"shifted, {name}"] = np.stack([
-            np.mean([training.accuracy(predict(v, x), labels) for x in shifted])
-            for v in trained.variables
-        ])  # fmt: skip
+        found[f"shifted, {name}"] = np.stack(
+            [
+                np.mean([training.accuracy(predict(v, x), labels) for x in shifted])
+                for v in trained.variables
+            ]
+        )
         kernel = trained.variables[0]["params"]["head"]["kernel"]
         found[f"parameters, {name}"] = np.full(len(settings.seeds), kernel.size + 10.0)
         if name == "average":
@@ -88,16 +90,23 @@ def checks(found: Measured) -> list[Check]:
     ratio = found["parameters, fully connected"] / found["parameters, average"]
     return [
         Check("parameters of the head, fully connected over average", ratio, at_least=10),
-        Check("accuracy lost by a shift, fully connected minus average",
-              loss["fully connected"] - loss["average"], at_least=0.02),
-        Check("largest error of the mean of the map as the logit", found["map error"], at_most=1e-4),
+        Check(
+            "accuracy lost by a shift, fully connected minus average",
+            loss["fully connected"] - loss["average"],
+            at_least=0.02,
+        ),
+        Check(
+            "largest error of the mean of the map as the logit", found["map error"], at_most=1e-4
+        ),
         Check("test accuracy, average head", found["test, average"], at_least=0.7),
-    ]  # fmt: skip
+    ]
 
 
 def table(found: Measured) -> Table:
     """Parameters and accuracies by head."""
-    rows = [(n, *(found[f"{kind}, {n}"] for kind in ("parameters", "test", "shifted"))) for n in HEADS]
+    rows = [
+        (n, *(found[f"{kind}, {n}"] for kind in ("parameters", "test", "shifted"))) for n in HEADS
+    ]
     return Table(("head", "parameters", "test accuracy", "shifted by one pixel"), rows)
 
 
@@ -107,13 +116,21 @@ def panels(found: Measured) -> list[Panel]:
     maps = [found["maps"][0][i, ..., label] for i, label in enumerate(labels)]
     captions = [f"label {label}" for label in labels] + ["its map"] * 6
     pairs = [*found["images"][0], *maps]
-    shifted = {f"{n}{', shifted' * (k == 'shifted')}": found[f"{k}, {n}"]
-               for n in HEADS for k in ("test", "shifted")}  # fmt: skip
+    shifted = {
+        f"{n}{', shifted' * (k == 'shifted')}": found[f"{k}, {n}"]
+        for n in HEADS
+        for k in ("test", "shifted")
+    }
     return [
-        pictures("Test images, and the map of their class (average head; bright: for the class)", pairs,
-                 captions, columns=6, wide=True),
+        pictures(
+            "Test images, and the map of their class (average head; bright: for the class)",
+            pairs,
+            captions,
+            columns=6,
+            wide=True,
+        ),
         bars("Test accuracy", shifted, label="accuracy"),
-    ]  # fmt: skip
+    ]
 
 
 STUDY = Study(measure, checks, table, panels, code=(class_activation_map,))

@@ -12,9 +12,9 @@ Measured: Stacks of 4 blocks of 32 channels without normalization, on the digits
 within 5 %. W starts at zero, so that each residual block starts as the identity. We count the steps
 until the mean training loss of ten steps is below 0.5, and compare the final loss.
 
-Verdict: holds only when the loss is measured against steps at equal operations, as here: the residual
-stack reaches the loss in fewer steps at every seed. How much depends on the depth; the publication
-of Inception-v4 finds faster training, but nearly the same accuracy in the end.
+Verdict: holds only when the loss is measured against steps at equal operations, as here: the
+residual stack reaches the loss in fewer steps at every seed. How much depends on the depth; the
+publication of Inception-v4 finds faster training, but nearly the same accuracy in the end.
 
 Next: Use 1 block and 12 blocks. Start W at random instead of zero, or scale the residual by 0.1, as
 Inception-ResNet does. Add batch normalization to both.
@@ -33,7 +33,7 @@ from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
 from jaxml.types import Array, Key, PyTree
 
 CHANNELS, BLOCKS = 32, 4
-WIDTHS = {"Inception": Widths(8, 8, 12, 4, 6, 6), "Inception-ResNet": Widths(6, 6, 10, 3, 5, 5)}
+WIDTHS = {"Inception": Widths(8, 8, 12, 4, 6, 6), "Inception-ResNet": Widths(6, 6, 8, 4, 4, 6)}
 
 
 def params(key: Key, widths: Widths, channels: int, residual: bool) -> PyTree:
@@ -43,7 +43,10 @@ def params(key: Key, widths: Widths, channels: int, residual: bool) -> PyTree:
     if residual:
         zero = {"kernel": jnp.zeros((1, 1, widths.total, CHANNELS)), "bias": jnp.zeros(CHANNELS)}
         blocks = [{**block, "join": zero} for block in blocks]
-    head = {"kernel": jax.random.normal(keys[1], (CHANNELS, 10)) / CHANNELS**0.5, "bias": jnp.zeros(10)}
+    head = {
+        "kernel": jax.random.normal(keys[1], (CHANNELS, 10)) / CHANNELS**0.5,
+        "bias": jnp.zeros(10),
+    }
     return {"stem": conv_params(keys[0], 3, channels, CHANNELS), "blocks": blocks, "head": head}
 
 
@@ -57,7 +60,7 @@ def network(params: PyTree, x: Array) -> Array:
 
 
 def steps_to(losses: np.ndarray, threshold: float) -> np.ndarray:
-    """Returns the steps until the mean of ten losses is below a threshold, or the number of steps."""
+    """Returns the steps until the mean of ten losses is below a threshold, at most all."""
     means = np.stack([np.convolve(row, np.full(10, 0.1), "valid") for row in losses])
     return np.where((means < threshold).any(1), (means < threshold).argmax(1) + 10, losses.shape[1])
 
@@ -74,7 +77,7 @@ def measure(settings: Settings, *, joined: bool = True) -> Measured:
         residual = joined and name != "Inception"
         used = widths if residual else WIDTHS["Inception"]
         start = training.for_each_seed(
-            lambda key: params(key, used, data.train.shape[-1], residual), settings  # noqa: B023
+            lambda key: params(key, used, data.train.shape[-1], residual), settings
         )
         _, history = training.descend_stepwise(loss, start, rows, optimizer=optax.sgd(0.03, 0.9))
         found[f"losses, {name}"] = history
@@ -92,7 +95,10 @@ def final(found: Measured, name: str) -> np.ndarray:
 
 def checks(found: Measured) -> list[Check]:
     """The criteria of the verdict."""
-    ratio = {k: found[f"{k}, Inception"] / found[f"{k}, Inception-ResNet"] for k in ("operations", "steps")}
+    ratio = {
+        k: found[f"{k}, Inception"] / found[f"{k}, Inception-ResNet"]
+        for k in ("operations", "steps")
+    }
     return [
         Check("operations, Inception over Inception-ResNet", ratio["operations"], 0.95, 1.05),
         Check("steps to the loss, Inception over Inception-ResNet", ratio["steps"], at_least=1.1),
@@ -110,10 +116,15 @@ def panels(found: Measured) -> list[Panel]:
     """Losses and steps."""
     steps = np.arange(1, found["losses, Inception"].shape[1] + 1)
     return [
-        lines("Training loss", steps, {n: found[f"losses, {n}"] for n in WIDTHS}, x_label="step",
-              y_label="loss"),
+        lines(
+            "Training loss",
+            steps,
+            {n: found[f"losses, {n}"] for n in WIDTHS},
+            x_label="step",
+            y_label="loss",
+        ),
         bars("Steps to a loss of 0.5", {n: found[f"steps, {n}"] for n in WIDTHS}, label="steps"),
-    ]  # fmt: skip
+    ]
 
 
 STUDY = Study(measure, checks, table, panels, code=(network, inception))

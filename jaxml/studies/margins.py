@@ -6,7 +6,8 @@ same value. A kernel separates what no line separates.
 
 Formula:
   logistic: log(1 + e^{−m}),   hinge: max(0, 1 − m),   margin m = y (w · x + b), y = ±1
-  primal: min |w|^2 / 2 + C Σ max(0, 1 − m_i)      dual: max Σ α_i − |Σ α_i y_i x_i|^2 / 2,  0 ≤ α_i ≤ C,  Σ α_i y_i = 0
+  primal: min |w|^2 / 2 + C Σ max(0, 1 − m_i)
+  dual: max Σ α_i − |Σ α_i y_i x_i|^2 / 2  with 0 ≤ α_i ≤ C and Σ α_i y_i = 0
   kernel: replace x_i · x_j by K(x_i, x_j) = exp(−γ |x_i − x_j|^2)
 
 Measured: Two overlapping clouds of 60 points. `SVC` is fitted on all points and on the support
@@ -21,6 +22,8 @@ solution changes. The kernel does what the right features would do, without nami
 Next: Let C grow from 0.01 to 100: how does the number of support vectors change? Replace the rings
 by two spirals, and find the γ that separates them.
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -80,9 +83,9 @@ def logistic(x: Array, sign: Array, weight: Array) -> Array:
 
 def measure(settings: Settings, *, keep: str = "support vectors") -> Measured:
     """Fits all machines; `keep` names the points that remain for the second fit."""
-    found: dict[str, list] = {}
+    found: dict[str, list[Any]] = {}
 
-    def add(**values: object) -> None:
+    def add(**values: Any) -> None:
         for name, value in values.items():
             found.setdefault(name, []).append(np.asarray(value, np.float64))
 
@@ -99,7 +102,13 @@ def measure(settings: Settings, *, keep: str = "support vectors") -> Measured:
         shift = jnp.linalg.norm(logistic(*inputs, near) - v) / jnp.linalg.norm(v)
         primal, dual = ascend(inputs[0], jnp.asarray(y))
         add(moved=moved, logistic=shift, primal=primal, dual=dual, support=len(full.support_))
-        add(gap=1 - dual[-1] / primal[-1], points=x, labels=y, line=[*w, b], kept=np.isin(np.arange(60), full.support_))
+        add(
+            gap=1 - dual[-1] / primal[-1],
+            points=x,
+            labels=y,
+            line=[*w, b],
+            kept=np.isin(np.arange(60), full.support_),
+        )
         x, y = rings(seed)
         squares = np.concatenate([x, x**2], 1)
         kernel = SVC(C=C, gamma=1.0).fit(x, y)
@@ -140,39 +149,52 @@ def panels(found: Measured) -> list[Panel]:
     """Losses, margin, duality and rings of the first seed."""
     m = np.linspace(-3, 3, 121, dtype=np.float32)
     label = jnp.ones(len(m), jnp.int32)
-    curves = {"hinge": losses.hinge(jnp.asarray(m), label),
-              "logistic / log 2": losses.sigmoid_cross_entropy(jnp.asarray(m), label) / np.log(2),
-              "error": jnp.asarray(m < 0, jnp.float32)}  # fmt: skip
+    curves = {
+        "hinge": losses.hinge(jnp.asarray(m), label),
+        "logistic / log 2": losses.sigmoid_cross_entropy(jnp.asarray(m), label) / np.log(2),
+        "error": jnp.asarray(m < 0, jnp.float32),
+    }
 
-    def margin(axes: object) -> None:
+    def margin(axes: Any) -> None:
         x, y, kept = found["points"][0], found["labels"][0], found["kept"][0] > 0
         for value in (0, 1):
-            axes.plot(*x[y == value].T, "os"[value], ms=4, color=COLORS[value])  # type: ignore[attr-defined]
-        axes.plot(*x[kept].T, "o", ms=10, mfc="none", color="#808080", label="support vector")  # type: ignore[attr-defined]
+            axes.plot(*x[y == value].T, "os"[value], ms=4, color=COLORS[value])
+        axes.plot(*x[kept].T, "o", ms=10, mfc="none", color="#808080", label="support vector")
         w0, w1, b = found["line"][0]
         ends = np.array([-4.0, 4.0])
         for level, style in ((-1, ":"), (0, "-"), (1, ":")):
-            axes.plot(ends, (level - b - w0 * ends) / w1, style, color="#808080")  # type: ignore[attr-defined]
-        axes.set(xlim=(-4, 4), ylim=(-4.5, 4.5), xlabel="x_1", ylabel="x_2")  # type: ignore[attr-defined]
-        axes.legend(frameon=False)  # type: ignore[attr-defined]
+            axes.plot(ends, (level - b - w0 * ends) / w1, style, color="#808080")
+        axes.set(xlim=(-4, 4), ylim=(-4.5, 4.5), xlabel="x_1", ylabel="x_2")
+        axes.legend(frameon=False)
 
-    def ring(axes: object) -> None:
+    def ring(axes: Any) -> None:
         side = np.linspace(-3.5, 3.5, 40)
-        axes.contour(side, side, found["decision"][0], [0], colors="#808080")  # type: ignore[attr-defined]
+        axes.contour(side, side, found["decision"][0], [0], colors="#808080")
         for value in (0, 1):
             points = found["rings"][0][found["ring_labels"][0] == value]
-            axes.plot(*points.T, "os"[value], ms=3, color=COLORS[value])  # type: ignore[attr-defined]
-        axes.set(aspect="equal", xlabel="x_1", ylabel="x_2")  # type: ignore[attr-defined]
+            axes.plot(*points.T, "os"[value], ms=3, color=COLORS[value])
+        axes.set(aspect="equal", xlabel="x_1", ylabel="x_2")
 
     values = {"primal": found["primal"][:1], "dual": found["dual"][:1]}
     return [
-        lines("Losses", m, {n: np.asarray(c)[None] for n, c in curves.items()}, x_label="margin m",
-              y_label="loss"),
+        lines(
+            "Losses",
+            m,
+            {n: np.asarray(c)[None] for n, c in curves.items()},
+            x_label="margin m",
+            y_label="loss",
+        ),
         Panel("Boundary and margin (dotted)", margin),
-        lines("Primal and dual of the first seed", np.arange(1, 1001), values, x_label="step",
-              y_label="objective", log="xy"),
+        lines(
+            "Primal and dual of the first seed",
+            np.arange(1, 1001),
+            values,
+            x_label="step",
+            y_label="objective",
+            log="xy",
+        ),
         Panel("Two rings and the boundary of the Gaussian kernel", ring),
-    ]  # fmt: skip
+    ]
 
 
 STUDY = Study(measure, checks, table, panels, code=(ascend, logistic))

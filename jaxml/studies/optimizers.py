@@ -1,17 +1,17 @@
 """Batch, mini-batch and stochastic descent; momentum, RMSProp and Adam.
 
-Claim: Mini-batches converge in fewer epochs than the full batch. Momentum damps the oscillation in a
-ravine, RMSProp rescales each direction, and Adam combines both and is the best default. Averages need
-a bias correction in their first steps.
+Claim: Mini-batches converge in fewer epochs than the full batch. Momentum damps the oscillation in
+a ravine, RMSProp rescales each direction, and Adam combines both and is the best default. Averages
+need a bias correction in their first steps.
 
 Formula:
   momentum:   v ← μ v + g,   w ← w − η v        RMSProp:   s ← β s + (1 − β) g^2,   w ← w − η g / √s
   Adam:   both averages, divided by 1 − β^t        E v_t = (1 − β^t) g for constant g and v_0 = 0
 
-Measured: A ravine, f(x, y) = (x^2 + 50 y^2) / 2, from starting points on a circle: steps until f has
-fallen to a thousandth. A network of 32 units on the digits: epochs until the training loss is 0.3,
-for batches of 1, 32 and all 1,437 images. Each method runs with 9 learning rates, a factor of 2
-apart, and counts with its best one, as a person who tunes would compare them. The average of a
+Measured: A ravine, f(x, y) = (x^2 + 50 y^2) / 2, from starting points on a circle: steps until f
+has fallen to a thousandth. A network of 32 units on the digits: epochs until the training loss is
+0.3, for batches of 1, 32 and all 1,437 images. Each method runs with 9 learning rates, a factor of
+2 apart, and counts with its best one, as a person who tunes would compare them. The average of a
 constant signal, with and without bias correction.
 
 Verdict: holds only when "best default" means the least tuning. Mini-batches and momentum save what
@@ -22,6 +22,8 @@ bias without correction is exactly 1 − β^t.
 Next: Rotate the ravine by 45 degrees: which methods slow down, and why? Decay the learning rate of
 RMSProp. Count images per second as well as epochs: batches of 1 leave the processor idle.
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -51,9 +53,9 @@ def ravine(w: Array) -> Array:
     return (w[0] ** 2 + 50 * w[1] ** 2) / 2
 
 
-def descend(method: object, rate: Array, start: Array) -> tuple[Array, Array]:
+def descend(method: Any, rate: Array, start: Array) -> tuple[Array, Array]:
     """Returns the values of the ravine and the points `[steps, 2]` of a descent."""
-    optimizer = method(rate)  # type: ignore[operator]
+    optimizer = method(rate)
 
     def step(state: PyTree, _: None) -> tuple[PyTree, tuple[Array, Array]]:
         w, memory = state
@@ -67,7 +69,11 @@ def descend(method: object, rate: Array, start: Array) -> tuple[Array, Array]:
 def first_below(values: np.ndarray, threshold: float) -> np.ndarray:
     """Returns the first position of the last axis after which all values are below a threshold."""
     above = ~(values < threshold)
-    return values.shape[-1] - np.argmax(above[..., ::-1], -1) + np.where(above.any(-1), 0, -values.shape[-1])
+    return (
+        values.shape[-1]
+        - np.argmax(above[..., ::-1], -1)
+        + np.where(above.any(-1), 0, -values.shape[-1])
+    )
 
 
 def on_the_ravine(settings: Settings, found: dict[str, np.ndarray]) -> None:
@@ -76,7 +82,7 @@ def on_the_ravine(settings: Settings, found: dict[str, np.ndarray]) -> None:
     starts = jnp.asarray(np.stack([np.cos(angles), np.sin(angles)], 1) * 5, jnp.float32)
     for name, (method, rate) in METHODS.items():
         rates = jnp.asarray(rate * FACTORS, jnp.float32)
-        run = jax.vmap(jax.vmap(lambda r, w: descend(method, r, w), (0, None)), (None, 0))  # noqa: B023
+        run = jax.vmap(jax.vmap(lambda r, w: descend(method, r, w), (0, None)), (None, 0))
         values, points = map(np.asarray, jax.jit(run)(rates, starts))
         first = np.asarray(jax.vmap(ravine)(starts))[:, None, None]
         steps = first_below(values / first, 1e-3)
@@ -103,8 +109,13 @@ def on_digits(settings: Settings, found: dict[str, np.ndarray], sizes: dict) -> 
         rows = training.batches(settings, 1437, size, steps)
         counts = []
         for rate in (middle / 2, middle, 2 * middle):
-            _, history = training.descend(loss, params, rows, optimizer=optax.sgd(rate),
-                                          record=lambda p: loss(p, jnp.arange(256)))  # fmt: skip
+            _, history = training.descend(
+                loss,
+                params,
+                rows,
+                optimizer=optax.sgd(rate),
+                record=lambda p: loss(p, jnp.arange(256)),
+            )
             counts.append(first_below(np.asarray(history), 0.3) * size / 1437)
         found[f"epochs, {name}"] = min(counts, key=np.mean)
 
@@ -121,7 +132,9 @@ def measure(settings: Settings, *, sizes: dict = SIZES) -> Measured:
         state, _ = corrected.update(state, jnp.array(t), signal)
         plain = layers.update_running_average(plain, signal, momentum=0.9)
         averages.append((plain / signal, corrected.value(state, signal) / signal))
-    found["plain"], found["corrected"] = (np.asarray(jnp.stack(a, 1)) for a in zip(*averages, strict=True))
+    found["plain"], found["corrected"] = (
+        np.asarray(jnp.stack(a, 1)) for a in zip(*averages, strict=True)
+    )
     return found
 
 
@@ -130,20 +143,36 @@ def checks(found: Measured) -> list[Check]:
     steps = {name: found[f"steps, {name}"] for name in METHODS}
     bias = np.abs(found["plain"] - (1 - 0.9 ** np.arange(1, 31))).max(1)
     return [
-        Check("epochs, full batch over batches of 32", found["epochs, all 1,437"] / found["epochs, 32"], 3),
-        Check("ravine: steps, gradient descent over momentum",
-              steps["gradient descent"] / steps["momentum"], at_least=1.5),
+        Check(
+            "epochs, full batch over batches of 32",
+            found["epochs, all 1,437"] / found["epochs, 32"],
+            3,
+        ),
+        Check(
+            "ravine: steps, gradient descent over momentum",
+            steps["gradient descent"] / steps["momentum"],
+            at_least=1.5,
+        ),
         Check("ravine: steps, Adam over momentum", steps["Adam"] / steps["momentum"], at_least=1.0),
-        Check("ravine: usable learning rates of 9, Adam minus gradient descent",
-              found["usable, Adam"] - found["usable, gradient descent"], at_least=1),
+        Check(
+            "ravine: usable learning rates of 9, Adam minus gradient descent",
+            found["usable, Adam"] - found["usable, gradient descent"],
+            at_least=1,
+        ),
         Check("average: largest error of 1 − β^t without correction", bias, at_most=1e-5),
-        Check("average: largest error with correction", np.abs(found["corrected"] - 1).max(1), at_most=1e-5),
-    ]  # fmt: skip
+        Check(
+            "average: largest error with correction",
+            np.abs(found["corrected"] - 1).max(1),
+            at_most=1e-5,
+        ),
+    ]
 
 
 def table(found: Measured) -> Table:
     """Steps on the ravine and epochs on the digits."""
-    rows = [(f"ravine, {name}", found[f"steps, {name}"], found[f"usable, {name}"]) for name in METHODS]
+    rows = [
+        (f"ravine, {name}", found[f"steps, {name}"], found[f"usable, {name}"]) for name in METHODS
+    ]
     rows += [(f"digits, batches of {name}", found[f"epochs, {name}"], "-") for name in SIZES]
     return Table(("method", "steps or epochs", "learning rates of 9 with under 200 steps"), rows)
 
@@ -151,23 +180,34 @@ def table(found: Measured) -> Table:
 def panels(found: Measured) -> list[Panel]:
     """Trajectories, losses and averages."""
 
-    def trajectories(axes: object) -> None:
+    def trajectories(axes: Any) -> None:
         for name in METHODS:
-            axes.plot(*found[f"points, {name}"][0].T, ".-", lw=0.8, ms=3, label=name)  # type: ignore[attr-defined]
-        axes.legend(frameon=False)  # type: ignore[attr-defined]
-        axes.set(xlabel="x (flat)", ylabel="y (steep)")  # type: ignore[attr-defined]
+            axes.plot(*found[f"points, {name}"][0].T, ".-", lw=0.8, ms=3, label=name)
+        axes.legend(frameon=False)
+        axes.set(xlabel="x (flat)", ylabel="y (steep)")
 
     values = {name: found[f"values, {name}"] for name in METHODS}
     epochs = {f"batches of {name}": found[f"epochs, {name}"] for name in SIZES}
     averages = {"with correction": found["corrected"], "without": found["plain"]}
     return [
         Panel("The first 60 steps of one seed", trajectories),
-        lines("Value on the ravine, relative to the start", np.arange(1, STEPS + 1), values,
-              x_label="step", y_label="value", log="y"),
+        lines(
+            "Value on the ravine, relative to the start",
+            np.arange(1, STEPS + 1),
+            values,
+            x_label="step",
+            y_label="value",
+            log="y",
+        ),
         bars("Epochs to a training loss of 0.3 on the digits", epochs, label="epochs", log=True),
-        lines("Average of a constant signal, β = 0.9", np.arange(1, 31), averages, x_label="step",
-              y_label="average over signal"),
-    ]  # fmt: skip
+        lines(
+            "Average of a constant signal, β = 0.9",
+            np.arange(1, 31),
+            averages,
+            x_label="step",
+            y_label="average over signal",
+        ),
+    ]
 
 
 STUDY = Study(measure, checks, table, panels, code=(ravine, descend))

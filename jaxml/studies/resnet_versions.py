@@ -1,25 +1,26 @@
 """ResNet v1 and v2.
 
-Claim: Version 2 moves normalization and ReLU before the layers, so that the shortcut is a clean path
-from the first block to the last. Gradients pass it unchanged, and very deep networks train better.
+Claim: Version 2 moves normalization and ReLU before the layers, so that the shortcut is a clean
+path from the first block to the last. Gradients pass it unchanged, and very deep networks train
+better.
 
 Formula:
   v1: h_{l+1} = ReLU(h_l + f(h_l))      v2: h_{l+1} = h_l + f(h_l),   h_L = h_l + Σ_{i≥l} f(h_i)
   v2: ∂L/∂h_l = ∂L/∂h_L (1 + ∂/∂h_l Σ f(h_i))
 
-Measured: Networks of dense layers, 32 wide, with batch normalization, on the digits: the norm of the
-gradient of the input of each of 54 blocks (110 layers) at the start, and the training loss after 240
-steps for 20, 56 and 110 layers (with `--full`: the convolutional networks on CIFAR-10). The layers of
-the networks of Keras' example that are called "20" are counted: convolutions and dense layers, with
-and without those of the shortcuts.
+Measured: Networks of dense layers, 32 wide, with batch normalization, on the digits: the norm of
+the gradient of the input of each of 54 blocks (110 layers) at the start, and the training loss
+after 240 steps for 20, 56 and 110 layers (with `--full`: the convolutional networks on CIFAR-10).
+The layers of the networks of Keras' example that are called "20" are counted: convolutions and
+dense layers, with and without those of the shortcuts.
 
-Verdict: holds only when depth is the problem. The gradient of v1 changes by a larger factor from the
-last block to the first than that of v2, at every seed, and both train: at 20 layers, v1 and v2 end
-with nearly the same loss. Keras' "ResNet20" has 20 layers with parameters without the shortcuts, and
-22 with them (v1); its v2 is also called 20 with n = 2, from 9 n + 2.
+Verdict: holds only when depth is the problem. The gradient of v1 changes by a larger factor from
+the last block to the first than that of v2, at every seed, and both train: at 20 layers, v1 and v2
+end with nearly the same loss. Keras' "ResNet20" has 20 layers with parameters without the
+shortcuts, and 22 with them (v1); its v2 is also called 20 with n = 2, from 9 n + 2.
 
-Next: Multiply the branch by 0.1 at the start: do the versions still differ? Put the ReLU of v1 before
-the sum. Measure the gradient after training.
+Next: Multiply the branch by 0.1 at the start: do the versions still differ? Put the ReLU of v1
+before the sum. Measure the gradient after training.
 """
 
 import jax
@@ -61,19 +62,25 @@ def final_loss(settings: Settings, kind: str, depth: int) -> np.ndarray:
         name = f"plain{depth}" if kind == "plain" else f"resnet{depth}{kind}"
         data, optimizer = training.load_images(settings), optax.sgd(0.1, 0.9)
         losses = training.train_network(
-            MODELS[name](num_classes=10), data, settings, steps=settings.steps(2000),
-            batch_size=128, optimizer=optimizer,
-        ).losses  # fmt: skip
+            MODELS[name](num_classes=10),
+            data,
+            settings,
+            steps=settings.steps(2000),
+            batch_size=128,
+            optimizer=optimizer,
+        ).losses
         return losses[:, -100:].mean(1)
     data, steps = training.flat_digits(), settings.steps(240)
     rows = training.batches(settings, len(data.train), 64, steps)
     params = training.for_each_seed(lambda key: deep_params(key, (depth - 2) // 2), settings)
 
     def loss(params: PyTree, rows: Array) -> Array:
-        return training.cross_entropy(deep_network(kind, params, data.train[rows]), data.labels[rows])
+        return training.cross_entropy(
+            deep_network(kind, params, data.train[rows]), data.labels[rows]
+        )
 
     losses = training.descend(loss, params, rows, optimizer=optax.sgd(0.05, 0.9))[1]
-    return np.asarray(losses)[:, -max(steps // 10, 1):].mean(1)  # fmt: skip
+    return np.asarray(losses)[:, -max(steps // 10, 1) :].mean(1)
 
 
 def measure(settings: Settings, *, clean: str = "v2") -> Measured:
@@ -81,9 +88,11 @@ def measure(settings: Settings, *, clean: str = "v2") -> Measured:
     data, found = training.flat_digits(64), {}
     for name in KINDS:
         kind = clean if name == "v2" else name
-        found[f"gradient, {name}"] = np.asarray(training.for_each_seed(
-            lambda key: gradient_norms(kind, key, 54, data.train, data.labels), settings  # noqa: B023
-        ))  # fmt: skip
+        found[f"gradient, {name}"] = np.asarray(
+            training.for_each_seed(
+                lambda key: gradient_norms(kind, key, 54, data.train, data.labels), settings
+            )
+        )
         for depth in DEPTHS:
             found[f"loss, {name}, {depth}"] = final_loss(settings, kind, depth)
     for name in ("resnet20v1_keras", "resnet20v2_keras"):
@@ -101,15 +110,32 @@ def checks(found: Measured) -> list[Check]:
     """The criteria of the verdict."""
     deep = found["loss, v1, 110"] - found["loss, v2, 110"]
     return [
-        Check("v1 minus v2: powers of ten between first and last gradient",
-              change(found, "v1") - change(found, "v2"), at_least=0.1),
+        Check(
+            "v1 minus v2: powers of ten between first and last gradient",
+            change(found, "v1") - change(found, "v2"),
+            at_least=0.1,
+        ),
         Check("v2: powers of ten between first and last gradient", change(found, "v2"), at_most=1),
-        Check("20 layers: training loss of v1 minus that of v2",
-              found["loss, v1, 20"] - found["loss, v2, 20"], -0.05, 0.05),
+        Check(
+            "20 layers: training loss of v1 minus that of v2",
+            found["loss, v1, 20"] - found["loss, v2, 20"],
+            -0.05,
+            0.05,
+        ),
         Check("110 layers: training loss of v1 minus that of v2", deep, at_least=0.0),
-        Check("Keras' ResNet20v1: layers without shortcuts", found["layers, resnet20v1_keras"][:, 0], 20, 20),
-        Check("Keras' ResNet20v2: layers without shortcuts", found["layers, resnet20v2_keras"][:, 0], 20, 20),
-    ]  # fmt: skip
+        Check(
+            "Keras' ResNet20v1: layers without shortcuts",
+            found["layers, resnet20v1_keras"][:, 0],
+            20,
+            20,
+        ),
+        Check(
+            "Keras' ResNet20v2: layers without shortcuts",
+            found["layers, resnet20v2_keras"][:, 0],
+            20,
+            20,
+        ),
+    ]
 
 
 def table(found: Measured) -> Table:
@@ -130,10 +156,16 @@ def panels(found: Measured) -> list[Panel]:
     gradients = {k: found[f"gradient, {k}"] / found[f"gradient, {k}"][:, -1:] for k in KINDS}
     values = {f"{k}, {d}": found[f"loss, {k}, {d}"] for d in DEPTHS for k in ("v1", "v2")}
     return [
-        lines("Gradient by block, relative to the last, 110 layers", np.arange(1, 55), gradients,
-              x_label="block", y_label="norm", log="y"),
+        lines(
+            "Gradient by block, relative to the last, 110 layers",
+            np.arange(1, 55),
+            gradients,
+            x_label="block",
+            y_label="norm",
+            log="y",
+        ),
         bars("Training loss after 240 steps", values, label="loss"),
-    ]  # fmt: skip
+    ]
 
 
 STUDY = Study(measure, checks, table, panels, code=(block, gradient_norms, count_layers))

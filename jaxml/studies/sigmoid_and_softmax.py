@@ -8,18 +8,21 @@ Formula:
 
 Measured: The largest difference between the softmax over two logits and the sigmoid of their
 difference, for values and gradients. On the digits, ten sigmoids and a softmax are trained alike.
-Then the task changes: two digits of different classes are overlaid, pixel by pixel the brighter one,
-and both are to be named. The softmax is trained with half the probability on each; an image counts
-if exactly its two classes have a probability of at least 0.5 (of more than 0.25 in a second count).
+Then the task changes: two digits of different classes are overlaid, pixel by pixel the brighter
+one, and both are to be named. The softmax is trained with half the probability on each; an image
+counts if exactly its two classes have a probability of at least 0.5 (of more than 0.25 in a second
+count).
 
 Verdict: holds only when every example has exactly one class. For two classes, both are the same
-function, and one logit suffices. For labels that do not exclude each other, a sigmoid for each class
-is right: no two classes can both exceed one half of a softmax, and its threshold depends on how many
-classes are present.
+function, and one logit suffices. For labels that do not exclude each other, a sigmoid for each
+class is right: no two classes can both exceed one half of a softmax, and its threshold depends on
+how many classes are present.
 
-Next: Overlay three digits, without changing the thresholds. Train the softmax with two logits and the
-sigmoid with one at the same learning rate: why does the softmax learn twice as fast?
+Next: Overlay three digits, without changing the thresholds. Train the softmax with two logits and
+the sigmoid with one at the same learning rate: why does the softmax learn twice as fast?
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -59,8 +62,10 @@ def identity_error(settings: Settings) -> np.ndarray:
 
     def error(z: Array) -> Array:
         pair = (activations.softmax(z)[0], activations.sigmoid(z[0] - z[1]))
-        slopes = (jax.grad(lambda z: activations.softmax(z)[0])(z),
-                  jax.grad(lambda z: activations.sigmoid(z[0] - z[1]))(z))  # fmt: skip
+        slopes = (
+            jax.grad(lambda z: activations.softmax(z)[0])(z),
+            jax.grad(lambda z: activations.sigmoid(z[0] - z[1]))(z),
+        )
         return jnp.maximum(jnp.abs(pair[0] - pair[1]), jnp.abs(slopes[0] - slopes[1]).max())
 
     return np.asarray(jax.jit(jax.vmap(jax.vmap(error)))(jnp.asarray(z, jnp.float32))).max(1)
@@ -72,8 +77,10 @@ def measure(settings: Settings, *, digits_per_image: int = 2) -> Measured:
     found = {"error": identity_error(settings)}
     single = [np.eye(10, dtype=np.float32)[np.asarray(y)] for y in (data.labels, data.test_labels)]
     sets = {1: (np.asarray(data.train), single[0], np.asarray(data.test), single[1])}
-    pairs = (*overlay(sets[1][0], np.asarray(data.labels), 6000, 0),
-             *overlay(sets[1][2], np.asarray(data.test_labels), 1000, 1))  # fmt: skip
+    pairs = (
+        *overlay(sets[1][0], np.asarray(data.labels), 6000, 0),
+        *overlay(sets[1][2], np.asarray(data.test_labels), 1000, 1),
+    )
     sets[2] = pairs if digits_per_image == 2 else sets[1]
     params = training.for_each_seed(
         lambda key: training.dense_params(key, (64, 128, 10), initializers.he_normal()), settings
@@ -82,12 +89,12 @@ def measure(settings: Settings, *, digits_per_image: int = 2) -> Measured:
         rows = training.batches(settings, len(x), 64, steps)
         for name, loss in LOSSES.items():
 
-            def risk(p: PyTree, rows: Array, x: Array = jnp.asarray(x), s: Array = jnp.asarray(s),
-                     loss: object = loss) -> Array:  # fmt: skip
-                return loss(training.mlp(p, x[rows], activations.relu), s[rows]).mean()  # type: ignore[operator]
+            def risk(p: PyTree, rows: Array, loss: Any = loss, x: Any = x, s: Any = s) -> Array:
+                logits = training.mlp(p, jnp.asarray(x)[rows], activations.relu)
+                return loss(logits, jnp.asarray(s)[rows]).mean()
 
             trained, _ = training.descend(risk, params, rows, optimizer=optax.adam(3e-3))
-            logits = jax.vmap(lambda p: training.mlp(p, jnp.asarray(test_x), activations.relu))  # noqa: B023
+            logits = jax.vmap(lambda p: training.mlp(p, jnp.asarray(test_x), activations.relu))
             p = np.asarray(PROBABILITIES[name](logits(trained)))
             top = np.take_along_axis(test_s[None], p.argsort(-1)[..., -digits:], -1)
             found[f"ranked, {name}, {digits}"] = top.all(-1).mean(-1)
@@ -103,28 +110,40 @@ def checks(found: Measured) -> list[Check]:
     return [
         Check("largest difference of softmax (2 logits) and sigmoid", found["error"], at_most=1e-6),
         Check("one digit: accuracy of the softmax minus that of ten sigmoids", gap, -0.03, 0.03),
-        Check("two digits, threshold 0.5: sets found by the softmax", found["exact, softmax, 2"],
-              at_most=0.01),
-        Check("two digits, threshold 0.5: sets found by ten sigmoids",
-              found["exact, sigmoids, 2"], at_least=0.3),
-    ]  # fmt: skip
+        Check(
+            "two digits, threshold 0.5: sets found by the softmax",
+            found["exact, softmax, 2"],
+            at_most=0.01,
+        ),
+        Check(
+            "two digits, threshold 0.5: sets found by ten sigmoids",
+            found["exact, sigmoids, 2"],
+            at_least=0.3,
+        ),
+    ]
 
 
 def table(found: Measured) -> Table:
     """Accuracies by output and task."""
     rows = [
-        (f"{name}, {digits} digit{'s' * (digits > 1)} an image",
-         *(found[f"{kind}, {name}, {digits}"] for kind in ("ranked", "exact", "lower")))
-        for digits in (1, 2) for name in LOSSES
-    ]  # fmt: skip
+        (
+            f"{name}, {digits} digit{'s' * (digits > 1)} an image",
+            *(found[f"{kind}, {name}, {digits}"] for kind in ("ranked", "exact", "lower")),
+        )
+        for digits in (1, 2)
+        for name in LOSSES
+    ]
     header = ("output", "right classes ranked first", "exact set, threshold 0.5", "threshold 0.25")
     return Table(header, rows)
 
 
 def panels(found: Measured) -> list[Panel]:
     """Examples, and fractions of exact sets."""
-    values = {f"{name}, {digits}": found[f"exact, {name}, {digits}"]
-              for digits in (1, 2) for name in LOSSES}  # fmt: skip
+    values = {
+        f"{name}, {digits}": found[f"exact, {name}, {digits}"]
+        for digits in (1, 2)
+        for name in LOSSES
+    }
     return [
         pictures("Two overlaid digits", found["images"][0], [""] * 4, columns=2),
         bars("Exact set of classes by a threshold of 0.5", values, label="fraction of test images"),

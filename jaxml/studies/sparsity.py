@@ -7,18 +7,21 @@ Formula:
   L1:   min_w |Xw − y|^2 / 2n + λ Σ|w_i|,   w_i ← sign(u_i) max(|u_i| − ηλ, 0),   u = w − η ∇
   L2:   min_w |Xw − y|^2 / 2n + λ Σw_i^2 / 2,   (X^T X / n + λ) w = X^T y / n
 
-Measured: Linear regression on the ten standardized features of the diabetes set, for 25 values of λ,
-on bootstrap samples. The L1 problem is solved in two ways: by proximal gradient descent, which
+Measured: Linear regression on the ten standardized features of the diabetes set, for 25 values of
+λ, on bootstrap samples. The L1 problem is solved in two ways: by proximal gradient descent, which
 applies the formula above, and by plain gradient descent on the sum of loss and penalty, as a
 training loop that adds `regularizers.l1` to its loss does. Zeros are counted exactly: w_i = 0.
 
 Verdict: holds only when the optimizer applies the soft threshold. The minimum of the L1 problem has
-exact zeros, and proximal descent reaches them. Plain gradient descent on the same penalty steps back
-and forth across zero, and never lands on it: its weights are small, but not zero. L2 has no zeros.
+exact zeros, and proximal descent reaches them. Plain gradient descent on the same penalty steps
+back and forth across zero, and never lands on it: its weights are small, but not zero. L2 has no
+zeros.
 
 Next: Round the weights of plain gradient descent to 0 below a threshold, and see how far the result
 depends on it. Combine both penalties (`regularizers.elastic_net`).
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +62,9 @@ def plain_descent(x: Array, y: Array, strength: Array, rate: Array, steps: int) 
     def total(w: Array) -> Array:
         return risk(w, x, y) + regularizers.l1(w, strength=strength)
 
-    return lax.fori_loop(0, steps, lambda _, w: w - rate * jax.grad(total)(w), jnp.zeros(x.shape[1]))
+    return lax.fori_loop(
+        0, steps, lambda _, w: w - rate * jax.grad(total)(w), jnp.zeros(x.shape[1])
+    )
 
 
 def ridge(x: Array, y: Array, strength: Array) -> Array:
@@ -68,7 +73,7 @@ def ridge(x: Array, y: Array, strength: Array) -> Array:
     return jnp.linalg.solve(x.T @ x / len(x) + strength * eye, x.T @ y / len(x))
 
 
-def measure(settings: Settings, *, solver: object = proximal_descent) -> Measured:
+def measure(settings: Settings, *, solver: Any = proximal_descent) -> Measured:
     """Computes coefficient paths; `solver` is to reach the zeros of the L1 problem."""
     x, y = load_diabetes(return_X_y=True)
     x, y, steps = x / x.std(0), (y - y.mean()) / y.std(), settings.steps(2000)
@@ -78,7 +83,7 @@ def measure(settings: Settings, *, solver: object = proximal_descent) -> Measure
         rate = 1.0 / jnp.linalg.norm(x.T @ x / len(x), ord=2)
         path = jnp.asarray(STRENGTHS)
         return {
-            "L1, proximal": jax.vmap(lambda s: solver(x, y, s, rate, steps))(path),  # type: ignore[operator]
+            "L1, proximal": jax.vmap(lambda s: solver(x, y, s, rate, steps))(path),
             "L1, plain": jax.vmap(lambda s: plain_descent(x, y, s, rate, steps))(path),
             "L2": jax.vmap(lambda s: ridge(x, y, s))(path),
         }
@@ -102,9 +107,12 @@ def checks(found: Measured) -> list[Check]:
         Check("zeros of 10, L1, proximal, λ = 0.144", zeros(found, "L1, proximal")[:, 16], 3),
         Check("zeros of 10, L1, plain descent, all λ", zeros(found, "L1, plain").max(1), 0, 0),
         Check("zeros of 10, L2, all λ", zeros(found, "L2").max(1), 0, 0),
-        Check("L2: sum of magnitudes at λ = 1 over that at 0.003", size[:, -1] / size[:, 0],
-              at_most=0.8),
-    ]  # fmt: skip
+        Check(
+            "L2: sum of magnitudes at λ = 1 over that at 0.003",
+            size[:, -1] / size[:, 0],
+            at_most=0.8,
+        ),
+    ]
 
 
 def table(found: Measured) -> Table:
@@ -120,13 +128,20 @@ def panels(found: Measured) -> list[Panel]:
     """Coefficient paths of the first sample, and counts of zeros."""
     axis = {"x_label": "λ", "log": "x"}
     paths = [
-        lines(f"Ten coefficients, {name}", STRENGTHS,
-              {str(i): found[name][:, :, i] for i in range(10)},
-              y_label="coefficient", legend=False, **axis)
+        lines(
+            f"Ten coefficients, {name}",
+            STRENGTHS,
+            {str(i): found[name][:, :, i] for i in range(10)},
+            y_label="coefficient",
+            legend=False,
+            **axis,
+        )
         for name in ("L1, proximal", "L1, plain", "L2")
-    ]  # fmt: skip
+    ]
     counts = {name: zeros(found, name) for name in found}
     return [*paths, lines("Exact zeros of 10", STRENGTHS, counts, y_label="zeros", **axis)]
 
 
-STUDY = Study(measure, checks, table, panels, code=(soft_threshold, proximal_descent, plain_descent))
+STUDY = Study(
+    measure, checks, table, panels, code=(soft_threshold, proximal_descent, plain_descent)
+)

@@ -5,12 +5,12 @@ through ReLU layers. What does W = 1 do?
 
 Formula:
   Var y = n Var w E[x^2]   for y = Σ_i w_i x_i with n independent weights of mean 0
-  Xavier:   E[tanh(y)^2] ≈ Var y near 0, so Var w = 1 / n (2 / (n_{in} + n_{out}) for both directions)
+  Xavier:   E[tanh(y)^2] ≈ Var y near 0, so Var w = 1 / n, or 2 / (n_{in} + n_{out})
   He:   E[ReLU(y)^2] = Var y / 2, so Var w = 2 / n
 
-Measured: The mean square of the activations through 50 layers of 128 units, for inputs of mean square
-1, and the same for the gradients on the way back. "W = 1" is read in three ways: the identity, all
-entries 1, and an orthogonal matrix.
+Measured: The mean square of the activations through 50 layers of 128 units, for inputs of mean
+square 1, and the same for the gradients on the way back. "W = 1" is read in three ways: the
+identity, all entries 1, and an orthogonal matrix.
 
 Verdict: holds only when the function is linear near 0. He keeps the mean square through ReLU, and
 Xavier halves it in every layer there. Through tanh, Xavier does not keep it: tanh shrinks, and the
@@ -21,6 +21,8 @@ Xavier, and all ones multiply by the width in every layer and make all units equ
 Next: Plot the spread over the seeds against the width. Find the gain for which tanh keeps its mean
 square (it is between 1 and 2). Try SELU with LeCun's variance 1 / n.
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,8 +46,8 @@ INITIALIZERS = {
 }
 
 
-def mean_squares(key: Key, function: object, initializer: Initializer) -> tuple[Array, Array, Array]:
-    """Returns mean squares of activations and gradients by layer, and the spread of the last units."""
+def mean_squares(key: Key, function: Any, initializer: Initializer) -> tuple[Array, Array, Array]:
+    """Returns mean squares of activations and gradients by layer, and the last units' spread."""
     first, second = jax.random.split(key)
     kernels = jax.vmap(lambda part: initializer(part, (WIDTH, WIDTH), jnp.float32))(
         jax.random.split(first, DEPTH)
@@ -54,7 +56,7 @@ def mean_squares(key: Key, function: object, initializer: Initializer) -> tuple[
 
     def forward(shifts: Array) -> tuple[Array, Array]:
         def layer(x: Array, parts: tuple[Array, Array]) -> tuple[Array, Array]:
-            y = function(layers.dense(x, parts[0])) + parts[1]  # type: ignore[operator]
+            y = function(layers.dense(x, parts[0])) + parts[1]
             return y, y
 
         return lax.scan(layer, x, (kernels, shifts))
@@ -71,7 +73,7 @@ def measure(settings: Settings, *, he: Initializer = INITIALIZERS["He"]) -> Meas
     for name, function in FUNCTIONS.items():
         for start, initializer in {**INITIALIZERS, "He": he}.items():
             parts = training.for_each_seed(
-                lambda key: mean_squares(key, function, initializer), settings  # noqa: B023
+                lambda key: mean_squares(key, function, initializer), settings
             )
             for kind, values in zip(("forward", "backward", "spread"), parts, strict=True):
                 found[f"{kind}, {name}, {start}"] = np.asarray(values)
@@ -92,19 +94,32 @@ def checks(found: Measured) -> list[Check]:
         Check(f"ReLU, He, backward: {per}", 1 / factor(found["backward, ReLU, He"]), 0.95, 1.05),
         Check(f"ReLU, Xavier: {per}", factor(found["forward, ReLU, Xavier"]), 0.47, 0.53),
         Check("tanh, Xavier: mean square of layer 50 times 100", last, 0.6, 1.4),
-        Check("ReLU, identity: change after the first layer",
-              np.abs(factor(found["forward, ReLU, identity"]) - 1), at_most=1e-6),
-        Check("tanh, all ones: largest difference of two units", found["spread, tanh, all ones"], 0, 0),
-    ]  # fmt: skip
+        Check(
+            "ReLU, identity: change after the first layer",
+            np.abs(factor(found["forward, ReLU, identity"]) - 1),
+            at_most=1e-6,
+        ),
+        Check(
+            "tanh, all ones: largest difference of two units", found["spread, tanh, all ones"], 0, 0
+        ),
+    ]
 
 
 def table(found: Measured) -> Table:
     """Mean squares after fifty layers."""
     rows = [
-        (name, start, found[f"forward, {name}, {start}"][:, -1], found[f"backward, {name}, {start}"][:, 0])
-        for name in FUNCTIONS for start in INITIALIZERS
-    ]  # fmt: skip
-    return Table(("function", "weights", "mean square, layer 50", "gradient's mean square, layer 1"), rows)
+        (
+            name,
+            start,
+            found[f"forward, {name}, {start}"][:, -1],
+            found[f"backward, {name}, {start}"][:, 0],
+        )
+        for name in FUNCTIONS
+        for start in INITIALIZERS
+    ]
+    return Table(
+        ("function", "weights", "mean square, layer 50", "gradient's mean square, layer 1"), rows
+    )
 
 
 def panels(found: Measured) -> list[Panel]:
@@ -115,10 +130,17 @@ def panels(found: Measured) -> list[Panel]:
         return {s: np.clip(found[f"{kind}, {name}, {s}"], 1e-16, 1e16) for s in INITIALIZERS}
 
     return [
-        lines(f"{kind.title()}, {name} (cut at 10^{{±16}})", depth, curves(kind, name), x_label="layer",
-              y_label="mean square", log="y")
-        for name in FUNCTIONS for kind in ("forward", "backward")
-    ]  # fmt: skip
+        lines(
+            f"{kind.title()}, {name} (cut at 10^{{±16}})",
+            depth,
+            curves(kind, name),
+            x_label="layer",
+            y_label="mean square",
+            log="y",
+        )
+        for name in FUNCTIONS
+        for kind in ("forward", "backward")
+    ]
 
 
 STUDY = Study(measure, checks, table, panels, code=(mean_squares,))

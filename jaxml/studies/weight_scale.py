@@ -7,10 +7,10 @@ Formula:
   h_L = W_L ⋯ W_1 x,   W_l = g Q_l with Q_l orthogonal   ⇒   |h_L| = g^L |x|
   |∂L/∂h_0| = g^L |∂L/∂h_L|
 
-Measured: Fifty layers of 64 units have orthogonal weights times g = 0.9, 1 and 1.1. "Larger than the
-identity" means that all singular values exceed 1; an entry above 1 says nothing. We take the norm
-after every layer relative to the input, and the norm of the gradient relative to that of the last
-layer, for linear layers, ReLU and tanh. The last criteria ask where the boundary is for ReLU.
+Measured: Fifty layers of 64 units have orthogonal weights times g = 0.9, 1 and 1.1. "Larger than
+the identity" means that all singular values exceed 1; an entry above 1 says nothing. We take the
+norm after every layer relative to the input, and the norm of the gradient relative to that of the
+last layer, for linear layers, ReLU and tanh. The last criteria ask where the boundary is for ReLU.
 
 Verdict: holds only when the layers are linear: there, the norms equal g to the power of the depth
 up to rounding. ReLU removes about half of the square of the norm, so that its boundary is near the
@@ -58,7 +58,7 @@ def norms(kernels: Array, x: Array, gain: Array, function: Callable[[Array], Arr
 
 
 def measure(settings: Settings, *, scale: float = 1.0) -> Measured:
-    """Measures norms; a `scale` other than 1 multiplies the orthogonal weights, unseen by theory."""
+    """Measures norms; the theory does not know of a `scale` of the weights other than 1."""
 
     def run(key: Key) -> dict[str, Array]:
         first, second = jax.random.split(key)
@@ -69,7 +69,7 @@ def measure(settings: Settings, *, scale: float = 1.0) -> Measured:
         x = jax.random.normal(second, (WIDTH,))
         gains = jnp.asarray(GAINS, jnp.float32)
         return {
-            name: jax.vmap(lambda gain: norms(kernels, x, gain, function))(gains)  # noqa: B023
+            name: jax.vmap(lambda gain: norms(kernels, x, gain, function))(gains)
             for name, function in FUNCTIONS.items()
         }
 
@@ -107,11 +107,19 @@ def panels(found: Measured) -> list[Panel]:
     depth = np.arange(1, DEPTH + 1)
     labels = {"x_label": "layer", "y_label": "norm, relative", "log": "y"}
     return [
-        lines(f"{way}, {name}", depth,
-              {f"g = {gain:.3g}": found[name][:, i, k] for i, gain in enumerate(GAINS)}, **labels)
-        for k, way, name in ((0, "Forward", "linear"), (1, "Backward", "linear"),
-                             (0, "Forward", "ReLU"), (0, "Forward", "tanh"))
-    ]  # fmt: skip
+        lines(
+            f"{way}, {name}",
+            depth,
+            {f"g = {gain:.3g}": found[name][:, i, k] for i, gain in enumerate(GAINS)},
+            **labels,
+        )
+        for k, way, name in (
+            (0, "Forward", "linear"),
+            (1, "Backward", "linear"),
+            (0, "Forward", "ReLU"),
+            (0, "Forward", "tanh"),
+        )
+    ]
 
 
 STUDY = Study(measure, checks, table, panels, code=(norms,))

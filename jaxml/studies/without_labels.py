@@ -8,18 +8,21 @@ Formula:
   PCA:   directions v_k of largest variance, the leading eigenvectors of the covariance of x
   classification:   argmax of softmax(W x + b)        regression:   w · x + b, squared error
 
-Measured: All on the same digits. k-means with 10 clusters never sees a label; afterwards each cluster
-is named after its most frequent digit, and this naming is all that labels are used for. Softmax
-regression sees all labels. PCA: the variance that 10 of 64 directions keep. Regression predicts the
-digit as a number from 0 to 9, rounded to the nearest: the same labels, taken for quantities.
+Measured: All on the same digits. k-means with 10 clusters never sees a label; afterwards each
+cluster is named after its most frequent digit, and this naming is all that labels are used for.
+Softmax regression sees all labels. PCA: the variance that 10 of 64 directions keep. Regression
+predicts the digit as a number from 0 to 9, rounded to the nearest: the same labels, taken for
+quantities.
 
-Verdict: holds. Clusters match the digits far beyond chance (0.1), although no label was used, and far
-below the classifier. Regression on the same labels gets most digits wrong: it is told that an 8 is
-close to a 7, which their pictures are not. A label that names a class is not a quantity.
+Verdict: holds. Clusters match the digits far beyond chance (0.1), although no label was used, and
+far below the classifier. Regression on the same labels gets most digits wrong: it is told that an 8
+is close to a 7, which their pictures are not. A label that names a class is not a quantity.
 
 Next: Use 20 clusters: why does the agreement rise? Cluster the first 10 principal components. Train
 the classifier on 10 labels a class, and compare with the clusters.
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +61,7 @@ def agreement(clusters: np.ndarray, labels: np.ndarray) -> float:
 
 
 def measure(settings: Settings, *, shuffle: bool = False) -> Measured:
-    """Runs all four methods; `shuffle` permutes the pixels of each image, which hides the digits."""
+    """Runs all methods; `shuffle` permutes the pixels of each image, which hides the digits."""
     data = training.flat_digits()
     x, y = np.asarray(data.train), np.asarray(data.labels)
     if shuffle:
@@ -70,17 +73,19 @@ def measure(settings: Settings, *, shuffle: bool = False) -> Measured:
     rows = training.batches(settings, len(x), 64, steps)
     found = {"means": np.asarray(means), "k-means": np.array([agreement(c, y) for c in clusters])}
 
-    def train(outputs: int, loss: object) -> np.ndarray:
+    def train(outputs: int, loss: Any) -> np.ndarray:
         zeros = {"kernel": jnp.zeros((64, outputs)), "bias": jnp.zeros(outputs)}
         start = training.for_each_seed(lambda _: zeros, settings)
 
         def risk(p: PyTree, rows: Array) -> Array:
-            return loss(layers.dense(data.train[rows], **p), data.labels[rows]).mean()  # type: ignore[operator]
+            return loss(layers.dense(data.train[rows], **p), data.labels[rows]).mean()
 
         params, _ = training.descend(risk, start, rows, optimizer=optax.adam(0.03))
         return np.asarray(jax.vmap(lambda p: layers.dense(data.test, **p))(params))
 
-    found["classification"] = training.accuracy(train(10, losses.softmax_cross_entropy), data.test_labels)
+    found["classification"] = training.accuracy(
+        train(10, losses.softmax_cross_entropy), data.test_labels
+    )
     numbers = train(1, lambda z, y: losses.squared_error(z[:, 0], y.astype(z.dtype)))[..., 0]
     target = np.asarray(data.test_labels)
     found["regression"] = (np.clip(np.rint(numbers), 0, 9) == target).mean(-1)
@@ -106,10 +111,13 @@ def checks(found: Measured) -> list[Check]:
         Check("k-means: agreement with the digits", found["k-means"], at_least=0.5),
         Check("classification: test accuracy", found["classification"], at_least=0.85),
         Check("classification minus k-means", found["classification"] - found["k-means"], 0.1),
-        Check("classification minus rounded regression",
-              found["classification"] - found["regression"], at_least=0.4),
+        Check(
+            "classification minus rounded regression",
+            found["classification"] - found["regression"],
+            at_least=0.4,
+        ),
         Check("PCA: variance in 10 of 64 directions", found["kept"], at_least=0.6),
-    ]  # fmt: skip
+    ]
 
 
 def table(found: Measured) -> Table:
@@ -117,7 +125,11 @@ def table(found: Measured) -> Table:
     return Table(
         ("method", "labels used", "digits named correctly"),
         [
-            ("k-means, 10 clusters (training images)", "only to name the clusters", found["k-means"]),
+            (
+                "k-means, 10 clusters (training images)",
+                "only to name the clusters",
+                found["k-means"],
+            ),
             ("softmax regression (test images)", "1,437", found["classification"]),
             ("linear regression on the digit, rounded (test images)", "1,437", found["regression"]),
         ],
@@ -127,26 +139,30 @@ def table(found: Measured) -> Table:
 def panels(found: Measured) -> list[Panel]:
     """Cluster means, principal plane and regression."""
 
-    def plane(axes: object) -> None:
+    def plane(axes: Any) -> None:
         for digit, color in zip((0, 1, 3, 4, 6), COLORS, strict=False):
             points = found["plane"][0][found["labels"][0] == digit]
-            axes.plot(*points.T, ".", ms=4, color=color, label=str(digit))  # type: ignore[attr-defined]
-        axes.legend(frameon=False, title="digit")  # type: ignore[attr-defined]
-        axes.set(xlabel="first component", ylabel="second component")  # type: ignore[attr-defined]
+            axes.plot(*points.T, ".", ms=4, color=color, label=str(digit))
+        axes.legend(frameon=False, title="digit")
+        axes.set(xlabel="first component", ylabel="second component")
 
-    def regression(axes: object) -> None:
-        axes.plot(found["test"][0], found["numbers"][0], ".", ms=3, color=COLORS[0])  # type: ignore[attr-defined]
-        axes.plot([0, 9], [0, 9], color=COLORS[1])  # type: ignore[attr-defined]
-        axes.set(xlabel="digit", ylabel="predicted number")  # type: ignore[attr-defined]
+    def regression(axes: Any) -> None:
+        axes.plot(found["test"][0], found["numbers"][0], ".", ms=3, color=COLORS[0])
+        axes.plot([0, 9], [0, 9], color=COLORS[1])
+        axes.set(xlabel="digit", ylabel="predicted number")
 
     accuracies = {name: found[name] for name in ("k-means", "classification", "regression")}
     return [
-        pictures("Means of 10 clusters, found without labels", found["means"][0].reshape(10, 8, 8),
-                 [""] * 10, columns=5),
+        pictures(
+            "Means of 10 clusters, found without labels",
+            found["means"][0].reshape(10, 8, 8),
+            [""] * 10,
+            columns=5,
+        ),
         Panel("Five digits in the plane of two principal components", plane),
         Panel("Regression on the digit: test images", regression),
         bars("Digits named correctly", accuracies, label="fraction"),
-    ]  # fmt: skip
+    ]
 
 
 STUDY = Study(measure, checks, table, panels, code=(nearest, k_means, agreement))

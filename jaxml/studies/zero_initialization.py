@@ -19,8 +19,8 @@ every step, but dropout separated them although they started equal, because each
 its own. Zero is a good start where no units compete (softmax regression, which is convex) and for
 the last scale of a residual block, whose units differ already.
 
-Next: Initialize only the last layer with zeros. Give the biases, and not the kernels, random values.
-Replace dropout by noise on the input: the units see the same noise and stay equal.
+Next: Initialize only the last layer with zeros. Give the biases, and not the kernels, random
+values. Replace dropout by noise on the input: the units see the same noise and stay equal.
 """
 
 from functools import partial
@@ -152,9 +152,15 @@ def table(found: Measured) -> Table:
     }
     return Table(
         ("network and start", "training accuracy", "largest difference of two units at the end"),
-        [(row, found[f"accuracy, {name}"], "no hidden units" if "linear" in name
-          else found[f"difference, {name}"][:, -1]) for row, name in rows.items()],
-    )  # fmt: skip
+        [
+            (
+                row,
+                found[f"accuracy, {name}"],
+                "no hidden units" if "linear" in name else found[f"difference, {name}"][:, -1],
+            )
+            for row, name in rows.items()
+        ],
+    )
 
 
 def panels(found: Measured) -> list[Panel]:
@@ -163,12 +169,19 @@ def panels(found: Measured) -> list[Panel]:
     curves = {label: found[f"difference, {name}"] for label, name in names.items()}
     steps = np.arange(1, found["difference, zero"].shape[1] + 1)
     return [
-        lines("Largest difference between two hidden units", steps, curves,
-              x_label="step", y_label="difference of weights"),
-        bars("Training accuracy of the network with a hidden layer",
-             {label: found[f"accuracy, {name}"] for label, name in names.items()},
-             label="accuracy"),
-    ]  # fmt: skip
+        lines(
+            "Largest difference between two hidden units",
+            steps,
+            curves,
+            x_label="step",
+            y_label="difference of weights",
+        ),
+        bars(
+            "Training accuracy of the network with a hidden layer",
+            {label: found[f"accuracy, {name}"] for label, name in names.items()},
+            label="accuracy",
+        ),
+    ]
 
 
 STUDY = Study(measure, checks, table, panels, code=(start, network, difference))
