@@ -91,6 +91,21 @@ def step_keys(settings: Settings, steps: int) -> Array:
     return jax.random.wrap_key_data(jnp.asarray(np.stack(words), jnp.uint32))
 
 
+def repeat(tree: PyTree, values: Sequence[float]) -> tuple[PyTree, Array]:
+    """Repeats values for each seed, so that one compiled loop trains with each of some settings.
+
+    Args:
+      tree: arrays with a leading axis of seeds.
+      values: values of the setting.
+
+    Returns:
+      The arrays, repeated for each value, and the value for each of their entries.
+    """
+    count = len(jax.tree.leaves(tree)[0])
+    repeated = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * len(values)), tree)
+    return repeated, jnp.repeat(jnp.asarray(values, jnp.float32), count)
+
+
 def descend(
     loss: Callable[[PyTree, PyTree], Array],
     params: PyTree,

@@ -10,9 +10,9 @@ Formula:
 Measured: A network of 6 hidden layers of 32 units learns the digits. A unit is saturated for an
 example if its derivative is below 5 % of the largest possible one; for ReLU, that is the fraction
 of zeros. We take this fraction by layer at the start and after every update, the norm of the
-gradient of the first kernel relative to that of the last hidden one at the start, and the accuracy.
-Tanh runs with Xavier's weights and with weights five times as large. The nanoseconds an element are
-of this machine, and no criterion.
+gradient of the second kernel relative to that of the last hidden one at the start, and the
+accuracy. Tanh runs with Xavier's weights and with weights five times as large. The nanoseconds an
+element are of this machine, and no criterion.
 
 Verdict: holds only when the weights are not scaled for the function. The sigmoid loses its gradient
 at any usual scale, although hardly any of its units are saturated: the maximum 1/4 of its
@@ -143,7 +143,7 @@ def table(found: Measured) -> Table:
         "function",
         "saturated at the start",
         "saturated at the end",
-        "gradient, first over last",
+        "gradient, second over last layer",
         "test accuracy",
         "ns an element",
     )

@@ -23,6 +23,8 @@ Next: Normalize over the channels of one example instead (`layers.layer_norm`), 
 of 2. Set the momentum to 0, and explain the result. Omit γ and let the next layer replace it.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,25 +82,28 @@ def measure(settings: Settings, *, normalized: bool = True) -> Measured:
     params = training.for_each_seed(start, settings)
     rows = training.batches(settings, len(data.train), 64, steps)
 
-    def train(with_norm: bool, rate: float, rows: Array) -> PyTree:
-        def loss(p: PyTree, rows: Array) -> Array:
-            return training.cross_entropy(
-                network(p, data.train[rows], with_norm)[0], data.labels[rows]
-            )
+    def train(with_norm: bool, rates: Sequence[float], rows: Array) -> PyTree:
+        def loss(p: PyTree, step: tuple[Array, Array]) -> Array:
+            rows, rate = step  # a factor of the loss is a factor of the learning rate
+            logits, _ = network(p, data.train[rows], with_norm)
+            return rate * training.cross_entropy(logits, data.labels[rows])
 
-        return training.descend(loss, params, rows, optimizer=optax.sgd(rate))[0]
+        (start, inputs), rate = training.repeat((params, rows), rates)
+        rate = jnp.broadcast_to(rate[:, None], inputs.shape[:2])
+        return training.descend(loss, start, (inputs, rate), optimizer=optax.sgd(1.0))[0]
 
-    def score(p: PyTree, x: Array, labels: Array, with_norm: bool) -> np.ndarray:
-        logits = jax.jit(jax.vmap(lambda p: network(p, x, with_norm)[0]))(p)
-        return training.accuracy(jnp.nan_to_num(logits), labels)
+    def score(p: PyTree, with_norm: bool) -> np.ndarray:
+        logits = jax.vmap(lambda p: network(p, data.train, with_norm)[0])(p)
+        scores = training.accuracy(jnp.nan_to_num(logits), data.labels)
+        return scores.reshape(-1, len(settings.seeds)).T
 
-    for name, norm in (("without", False), ("with", normalized)):
-        trained = [train(norm, rate, rows) for rate in RATES]
-        scores = [score(p, data.train, data.labels, norm) for p in trained]
-        found[f"accuracy, {name}"] = np.stack(scores, 1)
+    found["accuracy, without"] = score(train(False, RATES, rows), False)
+    trained = train(normalized, RATES, rows)
+    found["accuracy, with"] = score(trained, normalized)
     pairs = training.batches(settings, len(data.train), 2, 32 * steps)
-    found["batch of 2"] = score(train(normalized, 0.1, pairs), data.train, data.labels, normalized)
-    p = trained[2]
+    found["batch of 2"] = score(train(normalized, (0.1,), pairs), normalized)[:, 0]
+    seeds = len(settings.seeds)
+    p = jax.tree.map(lambda leaf: leaf[2 * seeds : 3 * seeds], trained)  # learning rate 0.1
     two = data.test.reshape(-1, 2, 64)
     logits = jax.jit(jax.vmap(lambda p: jax.vmap(lambda x: network(p, x, True)[0])(two)))(p)
     found["test, batch of 2"] = training.accuracy(

@@ -78,18 +78,21 @@ def measure(settings: Settings, *, divided: bool = True) -> Measured:
         lambda key: training.dense_params(key, (64, 256, 10), initializers.he_normal()), settings
     )
     inputs = (training.batches(settings, 200, 50, steps), training.step_keys(settings, steps))
-    for keep in KEEP:
+    (params, inputs), keep = training.repeat((params, inputs), KEEP)
+    keep = jnp.broadcast_to(keep[:, None], inputs[1].shape)
 
-        def loss(p: PyTree, step: tuple[Array, Key], keep: float = keep) -> Array:
-            rows, key = step
-            units = activations.relu(layers.dense(data.train[rows], **p[0]))
-            units = layers.dropout(key, units, keep_prob=keep, train=True)
-            return training.cross_entropy(layers.dense(units, **p[1]), data.labels[rows])
+    def loss(p: PyTree, step: tuple[Array, Key, Array]) -> Array:
+        rows, key, keep = step
+        units = activations.relu(layers.dense(data.train[rows], **p[0]))
+        units = layers.dropout(key, units, keep_prob=keep, train=True)
+        return training.cross_entropy(layers.dense(units, **p[1]), data.labels[rows])
 
-        trained, _ = training.descend(loss, params, inputs, optimizer=optax.sgd(0.05, momentum=0.9))
-        predict = jax.jit(jax.vmap(lambda p, x: training.mlp(p, x, activations.relu), (0, None)))
-        found[f"train, {keep}"] = training.accuracy(predict(trained, data.train), data.labels)
-        found[f"test, {keep}"] = training.accuracy(predict(trained, data.test), data.test_labels)
+    optimizer = optax.sgd(0.05, momentum=0.9)
+    trained, _ = training.descend(loss, params, (*inputs, keep), optimizer=optimizer)
+    predict = jax.vmap(lambda p, x: training.mlp(p, x, activations.relu), (0, None))
+    for kind, x, y in (("train", data.train, data.labels), ("test", data.test, data.test_labels)):
+        scores = training.accuracy(predict(trained, x), y).reshape(len(KEEP), -1)
+        found |= {f"{kind}, {k}": row for k, row in zip(KEEP, scores, strict=True)}
     return {name: np.asarray(values, np.float64) for name, values in found.items()}
 
 

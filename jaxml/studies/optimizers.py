@@ -100,23 +100,22 @@ def on_digits(settings: Settings, found: dict[str, np.ndarray], sizes: dict) -> 
         lambda key: training.dense_params(key, (64, 32, 10), initializers.he_normal()), settings
     )
 
-    def loss(p: PyTree, rows: Array) -> Array:
+    def risk(p: PyTree, rows: Array) -> Array:
         logits = training.mlp(p, data.train[rows], activations.relu)
         return training.cross_entropy(logits, data.labels[rows])
 
     for name, (size, middle) in sizes.items():
         steps = settings.steps({1: 1437, 32: 135, 1437: 60}[size])
         rows = training.batches(settings, 1437, size, steps)
-        counts = []
-        for rate in (middle / 2, middle, 2 * middle):
-            _, history = training.descend(
-                loss,
-                params,
-                rows,
-                optimizer=optax.sgd(rate),
-                record=lambda p: loss(p, jnp.arange(256)),
-            )
-            counts.append(first_below(np.asarray(history), 0.3) * size / 1437)
+        (start, rows), rates = training.repeat((params, rows), (middle / 2, middle, 2 * middle))
+        _, history = training.descend(
+            lambda p, step: step[1] * risk(p, step[0]),  # a factor of the learning rate
+            start,
+            (rows, jnp.broadcast_to(rates[:, None], rows.shape[:2])),
+            optimizer=optax.sgd(1.0),
+            record=lambda p: risk(p, jnp.arange(256)),
+        )
+        counts = first_below(np.asarray(history), 0.3).reshape(3, -1) * size / 1437
         found[f"epochs, {name}"] = min(counts, key=np.mean)
 
 

@@ -53,24 +53,21 @@ def start(initializer: Initializer, key: Key) -> PyTree:
     return {**params, "scale": jnp.zeros((1, 1))}
 
 
-def hidden_units(params: PyTree, x: Array) -> Array:
-    """Computes 16 tanh units."""
-    return activations.tanh(layers.dense(x, **params["hidden"]))
+def network(params: PyTree, x: Array, key: Key, keep: Array) -> Array:
+    """Computes the logits of 16 tanh units and a linear layer, with dropout on the units."""
+    units = activations.tanh(layers.dense(x, **params["hidden"]))
+    return layers.dense(layers.dropout(key, units, keep_prob=keep, train=True), **params["head"])
 
 
-def network(params: PyTree, x: Array, key: Key, keep_prob: float = 1.0) -> Array:
-    """Computes the logits of a network with one hidden layer."""
-    units = layers.dropout(key, hidden_units(params, x), keep_prob=keep_prob, train=True)
-    return layers.dense(units, **params["head"])
-
-
-def residual_block(params: PyTree, x: Array, _: Key) -> Array:
+def residual_block(params: PyTree, x: Array, *_: Array) -> Array:
     """Computes the logits of a block x + s f(x) and a linear layer."""
-    branch = layers.dense(hidden_units(params, x), **params["back"])
-    return layers.dense(x + params["scale"] * branch, **params["linear"])
+    units = activations.tanh(layers.dense(x, **params["hidden"]))
+    return layers.dense(
+        x + params["scale"] * layers.dense(units, **params["back"]), **params["linear"]
+    )
 
 
-def softmax_regression(params: PyTree, x: Array, _: Key) -> Array:
+def softmax_regression(params: PyTree, x: Array, *_: Array) -> Array:
     """Computes the logits of a model without hidden units."""
     return layers.dense(x, **params["linear"])
 
@@ -83,36 +80,43 @@ def difference(params: PyTree) -> Array:
 def measure(settings: Settings, *, equal: Initializer = STARTS["equal"]) -> Measured:
     """Trains all networks; `equal` is the start that is to keep the units identical."""
     data, steps = training.flat_digits(), settings.steps(300)
-    rows = training.batches(settings, len(data.train), 64, steps)
-    inputs = (rows, training.step_keys(settings, steps))
+    zero, same, random = (
+        training.for_each_seed(partial(start, initializer), settings)
+        for initializer in (STARTS["zero"], equal, STARTS["random"])
+    )
+    rows, keys = (
+        training.batches(settings, len(data.train), 64, steps),
+        training.step_keys(settings, steps),
+    )
+    found = {}
 
-    def train(model: Any, initializer: Initializer) -> tuple[np.ndarray, np.ndarray]:
-        def loss(params: PyTree, step: tuple[Array, Key]) -> Array:
-            rows, key = step
-            return training.cross_entropy(model(params, data.train[rows], key), data.labels[rows])
+    def train(model: Any, cases: dict[str, PyTree], keep: dict[str, float]) -> None:
+        def loss(params: PyTree, step: tuple[Array, Key, Array]) -> Array:
+            rows, key, keep = step
+            return training.cross_entropy(
+                model(params, data.train[rows], key, keep), data.labels[rows]
+            )
 
-        def predict(params: PyTree) -> Array:
-            return model(params, data.train, jax.random.key(0))
-
-        params = training.for_each_seed(partial(start, initializer), settings)
+        params = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *cases.values())
+        inputs, kept = training.repeat((rows, keys), [keep.get(name, 1.0) for name in cases])
+        kept = jnp.broadcast_to(kept[:, None], inputs[1].shape)
         params, history = training.descend(
-            loss, params, inputs, optimizer=optax.sgd(0.1), record=difference
+            loss, params, (*inputs, kept), optimizer=optax.sgd(0.1), record=difference
         )
-        logits = jax.jit(jax.vmap(predict))(params)
-        return np.asarray(history), training.accuracy(logits, data.labels)
+        one = jnp.ones(())  # the test has no dropout
+        logits = jax.vmap(lambda p: model(p, data.train, jax.random.key(0), one))(params)
+        accuracy = training.accuracy(logits, data.labels)
+        for number, name in enumerate(cases):
+            part = slice(number * len(rows), (number + 1) * len(rows))
+            found[f"difference, {name}"] = np.asarray(history)[part]
+            found[f"accuracy, {name}"] = accuracy[part]
 
-    random, zeros = STARTS["random"], STARTS["zero"]
-    runs = {
-        "zero": train(network, zeros),
-        "equal": train(network, equal),
-        "random": train(network, random),
-        "dropout": train(partial(network, keep_prob=0.5), equal),
-        "linear, zero": train(softmax_regression, zeros),
-        "linear, random": train(softmax_regression, random),
-        "block": train(residual_block, random),
-    }
-    differences = {f"difference, {name}": run[0] for name, run in runs.items()}
-    return {**differences, **{f"accuracy, {name}": run[1] for name, run in runs.items()}}
+    train(
+        network, {"zero": zero, "equal": same, "random": random, "dropout": same}, {"dropout": 0.5}
+    )
+    train(softmax_regression, {"linear, zero": zero, "linear, random": random}, {})
+    train(residual_block, {"block": random}, {})
+    return found
 
 
 def checks(found: Measured) -> list[Check]:
