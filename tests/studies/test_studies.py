@@ -50,7 +50,7 @@ TRAINED = {
     "activation_functions": ({"cases": RELU}, 0.03, "sigmoid, start: gradient"),
     "sigmoid_and_softmax": ({"digits_per_image": 1}, 1.0, "found by the softmax"),
     "optimizers": ({"sizes": SMALL_BATCHES}, 1.0, "full batch"),
-    "without_labels": ({"shuffle": True}, 0.3, "k-means: agreement"),
+    "without_labels": ({"shuffle": True}, 0.3, "k-means: test"),
 }  # fmt: skip
 
 
