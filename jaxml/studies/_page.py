@@ -57,7 +57,7 @@ def _section(name: str, finding: Finding) -> str:
     study, text = finding.study, finding.study.text
     seeds = len(next(iter(finding.measured.values())))
     formulas = "".join(
-        f'<div class="formula">{markup(line, math=True)}</div>'
+        f'<div class="formula">{markup(line, formula=True)}</div>'
         for line in text["Formula"].splitlines()
         if line.strip()
     )
@@ -85,7 +85,7 @@ def _criteria(finding: Finding) -> str:
             (
                 check.effect,
                 _number(check.interval.mean),
-                f"{_number(check.interval.low)} to {_number(check.interval.high)}",
+                interval_words(check),
                 bounds(check),
                 "yes" if check.holds else "no",
             )
@@ -95,16 +95,22 @@ def _criteria(finding: Finding) -> str:
     return _table(table)
 
 
+def interval_words(check: Check) -> str:
+    """Returns the confidence interval of a check in words."""
+    low, high = _number(check.interval.low), _number(check.interval.high)
+    return low if low == high else f"{low} to {high}"
+
+
 def bounds(check: Check) -> str:
     """Returns the bounds of a check in words."""
     words = []
     if check.at_least == check.at_most:
-        return f"exactly {_number(check.at_least)}"
+        return f"exactly {check.at_least:g}"
     if check.at_least > -math.inf:
-        words.append(f"at least {_number(check.at_least)}")
+        words.append(f"at least {check.at_least:g}")
     if check.at_most < math.inf:
-        words.append(f"at most {_number(check.at_most)}")
-    return ", ".join(words)
+        words.append(f"at most {check.at_most:g}")
+    return ", ".join(words).replace("-", "−")
 
 
 def _badge(finding: Finding) -> str:
@@ -121,12 +127,19 @@ def _sentence(text: str) -> str:
 
 
 def _table(table: Table) -> str:
+    """Returns a table, whose cells name their columns, since narrow screens stack them."""
     head = "".join(f"<th>{markup(cell)}</th>" for cell in table.header)
+    labels = [html.escape(cell) for cell in table.header]
     rows = "".join(
-        "<tr>" + "".join(f"<td>{markup(_cell(cell))}</td>" for cell in row) + "</tr>"
+        "<tr>"
+        + "".join(
+            f'<td data-label="{label}"><span>{markup(_cell(cell))}</span></td>'
+            for label, cell in zip(labels, row, strict=True)
+        )
+        + "</tr>"
         for row in table.rows
     )
-    return f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
+    return f'<table class="stacked"><tr class="head">{head}</tr>{rows}</table>'
 
 
 def _cell(value: Any) -> str:
@@ -154,29 +167,33 @@ def _number(value: float, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
-def markup(text: str, *, math: bool = False) -> str:
-    """Converts plain text to HTML: `code`, *emphasis*, and in all texts a_{i} and b^{2}.
+def markup(text: str, *, formula: bool = False) -> str:
+    """Converts plain text to HTML: `code`, *emphasis*, subscripts a_{i} and superscripts b^{2}.
 
-    >>> markup("x_i^2 < `y`")
-    '<i>x</i><sub>i</sub><sup>2</sup> &lt; <code>y</code>'
+    Args:
+      text: a text of a study.
+      formula: whether single letters are variables, which are set in italics.
+
+    Example:
+      >>> markup("x_i^2 < `y`")
+      '<i>x</i><sub>i</sub><sup>2</sup> &lt; <code>y</code>'
+      >>> markup("g^L", formula=True)
+      '<i>g</i><sup><i>L</i></sup>'
     """
-    parts = re.split(r"`([^`]+)`", text)
+    single = r"(?<![\w<&/])(?!a [a-z]{2})([A-Za-zα-ωΑ-Ω])(?![\w;])"
+    variable = single if formula else r"(?<!\w)([A-Za-zα-ω])(?=<su)"
     marked = []
-    for i, part in enumerate(parts):
+    for i, part in enumerate(re.split(r"`([^`]+)`", text)):
         part = html.escape(part, quote=False)
         if i % 2:
             marked.append(f"<code>{part}</code>")
             continue
-        part = re.sub(r"(?<![\w*])\*(\w[^*]*)\*", r"<em>\1</em>", part)
-        if math:
-            part = re.sub(r"(?<![\w&{])([A-Za-zα-ωΑ-Ω])(?![\w;])", r"<i>\1</i>", part)
-            part = re.sub(r"(?<![\w&{])([A-Za-zα-ω])(?=_)", r"<i>\1</i>", part)
-        else:
-            part = re.sub(r"(?<!\w)([A-Za-zα-ω])(?=[_^])", r"<i>\1</i>", part)
         for mark, tag in (("_", "sub"), (r"\^", "sup")):
             part = re.sub(rf"{mark}\{{([^}}]*)\}}", rf"<{tag}>\1</{tag}>", part)
-            part = re.sub(rf"{mark}([^\W_]|[−-]\d)", rf"<{tag}>\1</{tag}>", part)
-        marked.append(part)
+            part = re.sub(rf"{mark}([^\W_])", rf"<{tag}>\1</{tag}>", part)
+        part = re.sub(variable, r"<i>\1</i>", part)
+        part = re.sub(r" {3,}", "&emsp;", part)
+        marked.append(re.sub(r"(?<![\w*])\*(\w[^*]*)\*", r"<em>\1</em>", part))
     return "".join(marked)
 
 
@@ -213,7 +230,7 @@ def draw_svg(panel: Panel) -> str:
         "legend.fontsize": 9,
     }
     with matplotlib.rc_context(style):
-        size = (9.2, 3.4) if panel.wide else (4.5, 3.3)
+        size = (9.2, 3.4) if panel.wide else (4.5, 3.6)
         figure = figures.Figure(figsize=size, layout="constrained")
         panel.draw(figure.subplots())
         stream = io.StringIO()

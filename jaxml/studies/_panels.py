@@ -45,7 +45,7 @@ def lines(
             axes.plot(x, values.mean(0), **style, **mark)
             axes.fill_between(x, values.min(0), values.max(0), color=COLORS[i % 6], alpha=0.2, lw=0)
         if legend and len(curves) > 1:
-            axes.legend(frameon=False)
+            place_legend(axes)
         _label(axes, x_label, y_label, log)
 
     return Panel(title, draw)
@@ -88,6 +88,12 @@ def pictures(
             inner.set_title(caption, fontsize=8, pad=2)
 
     return Panel(title, draw, wide)
+
+
+def place_legend(axes: Any, **options: Any) -> None:
+    """Places a legend under the axes, where it hides no curve."""
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18), "frameon": False}
+    axes.legend(**below, ncols=2, handlelength=2.5, **options)
 
 
 def _label(axes: Any, x_label: str, y_label: str, log: str) -> None:

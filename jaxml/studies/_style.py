@@ -25,7 +25,18 @@ figure { margin: 0; flex: 1 1 300px; min-width: 0; max-width: 480px; }
 figure.wide { flex-basis: 100%; max-width: 100%; }
 figcaption { font-weight: 600; font-size: .95rem; }
 svg { width: 100%; height: auto; display: block; }
-.scroll { overflow-x: auto; }
+td:not(:first-child) { white-space: nowrap; }
+@media (max-width: 700px) {
+  .stacked, .stacked tbody, .stacked tr, .stacked td { display: block; }
+  .stacked .head { display: none; }
+  .stacked tr { border-bottom: 1px solid var(--line); padding: .35rem 0; }
+  .stacked td { border: 0; padding: .1rem 0; white-space: normal; }
+  .stacked td:first-child { font-weight: 600; }
+  .stacked td:not(:first-child) { display: flex; justify-content: space-between; gap: 1rem; }
+  .stacked td:not(:first-child)::before { content: attr(data-label); opacity: .8; }
+  .stacked td span { text-align: left; }
+  .stacked td:not(:first-child) span { text-align: right; flex-shrink: 0; max-width: 60%; }
+}
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; }

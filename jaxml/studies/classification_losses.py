@@ -46,7 +46,7 @@ def squared(logits: Array, labels: Array) -> Array:
     return losses.squared_error(activations.sigmoid(logits), labels)
 
 
-LOSSES = {"squared error": squared, "cross-entropy": losses.sigmoid_cross_entropy}
+LOSSES = {"cross-entropy": losses.sigmoid_cross_entropy, "squared error": squared}
 
 
 def smallest_curvature(risk: Callable[[Array], Array], weights: Array) -> Array:
@@ -147,14 +147,19 @@ def table(found: Measured) -> Table:
     )
 
 
+def smallest_of_ten(curvature: np.ndarray) -> np.ndarray:
+    """Returns the smallest of every ten values of the last axis."""
+    return np.minimum.reduceat(curvature, range(0, curvature.shape[1], 10), axis=1)
+
+
 def panels(found: Measured) -> list[Panel]:
     """Derivatives, curvatures and descents."""
-    draws = found["curvature, squared"].shape[1]
+    norms = np.geomspace(0.1, 30, found["curvature, squared"].shape[1])
     slopes = {name: found[f"slope, {name}"] for name in LOSSES}
     curves = {
-        "cross-entropy": found["curvature, convex"],
-        "squared error": found["curvature, squared"],
-        "cross-entropy, hidden layer": found["curvature, hidden"],
+        "cross-entropy": smallest_of_ten(found["curvature, convex"]),
+        "squared error": smallest_of_ten(found["curvature, squared"]),
+        "cross-entropy, hidden layer": smallest_of_ten(found["curvature, hidden"]),
     }
     descents = {name: found[f"descent, {name}"] for name in LOSSES}
     steps = np.arange(1, descents["squared error"].shape[1] + 1)
@@ -163,8 +168,8 @@ def panels(found: Measured) -> list[Panel]:
             "Derivative of the loss for the label 1", Z, slopes, x_label="logit z", y_label="slope"
         ),
         lines(
-            "Smallest eigenvalue of the Hessian",
-            np.geomspace(0.1, 30, draws),
+            "Smallest eigenvalue of the Hessian, the least of 10 weights",
+            norms[::10],
             curves,
             x_label="norm of the weights",
             y_label="relative to the largest",

@@ -31,7 +31,7 @@ import numpy as np
 from jax import lax
 
 from jaxml import layers, losses
-from jaxml.studies._panels import COLORS, lines
+from jaxml.studies._panels import COLORS, lines, place_legend
 from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
 from jaxml.svm import SVC, LinearSVC, objectives
 from jaxml.types import Array
@@ -165,7 +165,7 @@ def panels(found: Measured) -> list[Panel]:
         for level, style in ((-1, ":"), (0, "-"), (1, ":")):
             axes.plot(ends, (level - b - w0 * ends) / w1, style, color="#808080")
         axes.set(xlim=(-4, 4), ylim=(-4.5, 4.5), xlabel="x_1", ylabel="x_2")
-        axes.legend(frameon=False)
+        place_legend(axes)
 
     def ring(axes: Any) -> None:
         side = np.linspace(-3.5, 3.5, 40)

@@ -33,7 +33,7 @@ from jax import lax
 
 from jaxml import activations, initializers, layers, optim
 from jaxml.studies import _training as training
-from jaxml.studies._panels import bars, lines
+from jaxml.studies._panels import bars, lines, place_legend
 from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
 from jaxml.types import Array, PyTree
 
@@ -182,7 +182,7 @@ def panels(found: Measured) -> list[Panel]:
     def trajectories(axes: Any) -> None:
         for name in METHODS:
             axes.plot(*found[f"points, {name}"][0].T, ".-", lw=0.8, ms=3, label=name)
-        axes.legend(frameon=False)
+        place_legend(axes)
         axes.set(xlabel="x (flat)", ylabel="y (steep)")
 
     values = {name: found[f"values, {name}"] for name in METHODS}

@@ -32,7 +32,7 @@ import optax
 
 from jaxml import layers, losses, normalize
 from jaxml.studies import _training as training
-from jaxml.studies._panels import COLORS, bars, pictures
+from jaxml.studies._panels import COLORS, bars, pictures, place_legend
 from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
 from jaxml.types import Array, PyTree
 
@@ -146,7 +146,7 @@ def panels(found: Measured) -> list[Panel]:
         for digit, color in zip((0, 1, 3, 4, 6), COLORS, strict=False):
             points = found["plane"][0][found["labels"][0] == digit]
             axes.plot(*points.T, ".", ms=4, color=color, label=str(digit))
-        axes.legend(frameon=False, title="digit")
+        place_legend(axes, title="digit")
         axes.set(xlabel="first component", ylabel="second component")
 
     def regression(axes: Any) -> None:
