@@ -148,7 +148,7 @@ def _cell(value: Any) -> str:
     values = np.atleast_1d(np.asarray(value, np.float64))
     spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
     mean = _number(float(values.mean()))
-    return mean if spread == 0 else f"{mean} ± {_number(spread, 2)}"
+    return mean if spread <= 1e-9 * abs(values.mean()) else f"{mean} ± {_number(spread, 2)}"
 
 
 def _number(value: float, digits: int = 3) -> str:

@@ -54,6 +54,7 @@ def mean_squares(key: Key, function: Any, initializer: Initializer) -> tuple[Arr
     )
     x = jax.random.normal(second, (BATCH, WIDTH))
 
+    # The gradient of a shift that is added to an activation is the gradient of the activation.
     def forward(shifts: Array) -> tuple[Array, Array]:
         def layer(x: Array, parts: tuple[Array, Array]) -> tuple[Array, Array]:
             y = function(layers.dense(x, parts[0])) + parts[1]

@@ -4,18 +4,20 @@ Claim: In a deep network, weights a little larger than the identity make activat
 explode, and weights a little smaller make them vanish, exponentially in the depth.
 
 Formula:
-  h_L = W_L ⋯ W_1 x,   W_l = g Q_l with Q_l orthogonal   ⇒   |h_L| = g^L |x|
-  |∂L/∂h_0| = g^L |∂L/∂h_L|
+  h_L = W_L ⋯ W_1 x,   W_l = g Q_l,   Q_l^T Q_l = I (orthogonal: keeps every norm)
+  so |h_L| = g^L |x|,   and for the gradient of a loss E on the way back |∂E/∂h_0| = g^L |∂E/∂h_L|
 
-Measured: Fifty layers of 64 units have orthogonal weights times g = 0.9, 1 and 1.1. "Larger than
-the identity" means that all singular values exceed 1; an entry above 1 says nothing. We take the
-norm after every layer relative to the input, and the norm of the gradient relative to that of the
-last layer, for linear layers, ReLU and tanh. The last criteria ask where the boundary is for ReLU.
+Measured: Fifty layers of 64 units have random orthogonal weights times g = 0.9, 1, 1.1 and 1.41
+(the square root of 2). "Larger than the identity" means that all singular values of W, which are g
+here, exceed 1; a single entry above 1 says nothing. We take the Euclidean norm of the activations
+after every layer, relative to that of the input, and the norm of the gradient at every layer,
+relative to that at the last one, for layers without an activation function (linear), with ReLU and
+with tanh.
 
-Verdict: holds only when the layers are linear: there, the norms equal g to the power of the depth
-up to rounding. ReLU removes about half of the square of the norm, so that its boundary is near the
-square root of 2, and networks of orthogonal ReLU layers with g = 1.1 vanish. With tanh, activations
-cannot exceed 1, and g = 1.1 does not explode.
+Verdict: holds only when the layers are linear: there, both norms equal powers of g up to rounding.
+ReLU sets half of the activations to 0, and with them about half of the square of the norm, in every
+layer. Its boundary is where g^2 / 2 = 1, near g = 1.41, and orthogonal ReLU layers with g = 1.1
+vanish. With tanh, activations cannot exceed 1, and those of g = 1.1 do not explode.
 
 Next: Replace the orthogonal weights by random normal ones, and compare the spread over the seeds.
 Find the boundary of leaky ReLU. Add a shortcut around every layer.
@@ -42,6 +44,7 @@ GAINS = (0.9, 1.0, 1.1, 2**0.5)
 def norms(kernels: Array, x: Array, gain: Array, function: Callable[[Array], Array]) -> Array:
     """Returns the norms of the activations and of the gradients after each layer, `[2, depth]`."""
 
+    # The gradient of a shift that is added to an activation is the gradient of the activation.
     def forward(shifts: Array) -> tuple[Array, Array]:
         def layer(h: Array, parts: tuple[Array, Array]) -> tuple[Array, Array]:
             kernel, shift = parts
@@ -82,10 +85,14 @@ def checks(found: Measured) -> list[Check]:
     theory = (DEPTH * np.log10(GAINS))[None]
     error = np.abs(np.log10(found["linear"][..., 0, -1]) - theory).max(1)
     backward = np.abs(np.log10(found["linear"][..., 1, 0]) - theory * (1 - 1 / DEPTH)).max(1)
-    ten = "powers of ten after 50 layers"
+    ten = "log_{10} of the norm after 50 layers"
     return [
-        Check("linear, forward: error of g^L, powers of ten", error, at_most=1e-3),
-        Check("linear, backward: error of g^L, powers of ten", backward, at_most=1e-3),
+        Check(
+            "linear, forward: error of log_{10} |h_L|, which should be L log_{10} g",
+            error,
+            at_most=1e-3,
+        ),
+        Check("linear, backward: error of log_{10} of the gradient", backward, at_most=1e-3),
         Check(f"ReLU, g = 1.1: {ten}", last["ReLU"][:, 2], at_most=-1),
         Check(f"ReLU, g = 1.41: {ten}", last["ReLU"][:, 3], at_least=-1.5, at_most=1.5),
         Check(f"tanh, g = 1.1: {ten}", last["tanh"][:, 2], at_least=-1.5, at_most=0.5),
@@ -99,13 +106,13 @@ def table(found: Measured) -> Table:
         for name, values in found.items()
         for i, gain in enumerate(GAINS)
     ]
-    return Table(("function", "g", "forward: norm after 50 layers", "backward: gradient"), rows)
+    return Table(("function", "g", "norm after 50 layers", "gradient at the first layer"), rows)
 
 
 def panels(found: Measured) -> list[Panel]:
     """Norms against the depth."""
     depth = np.arange(1, DEPTH + 1)
-    labels = {"x_label": "layer", "y_label": "norm, relative", "log": "y"}
+    labels = {"x_label": "layer", "y_label": "norm, relative to the start", "log": "y"}
     return [
         lines(
             f"{way}, {name}",
