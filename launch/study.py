@@ -4,6 +4,7 @@ Writes DIR/index.html, a self-contained page, and DIR/findings.json. The status 
 is not met.
 """
 
+import importlib.util
 import json
 import os
 import sys
@@ -30,15 +31,22 @@ SEEDS = flags.DEFINE_integer("seeds", 5, "number of seeds, at least 2", 2)
 def main() -> None:
     """Runs the studies and writes the page."""
     _cpu.tune(os.environ)
+    import jax
+
     from jaxml import studies  # imports JAX, so after the flags
 
-    names = list(studies.STUDIES) if NAME.value == "all" else NAME.value.split(",")
+    names = NAME.value.split(",")
     for name in names:
-        choose({**studies.STUDIES, "all": ""}, name, "--name")
+        choose({"all": "", **studies.STUDIES}, name, "--name")
+    if "all" in names:
+        names = list(studies.STUDIES)
     if not OUT.value:
         raise InputError("--out must be given")
     if FULL.value and not DATA_DIR.value:
         raise InputError("--data_dir must be given with --full")
+    if not importlib.util.find_spec("matplotlib"):
+        raise InputError("--out: the page needs matplotlib: pip install 'jaxml[plot]'")
+    jax.config.update("jax_disable_most_optimizations", not FULL.value)  # compiling takes longer
     out = user_path(OUT.value)
     out.mkdir(parents=True, exist_ok=True)
     settings = studies.Settings(
