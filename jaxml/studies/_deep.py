@@ -2,9 +2,14 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 from jax import lax
 
 from jaxml import activations, initializers, layers
+from jaxml.models import MODELS
+from jaxml.studies import _training as training
+from jaxml.studies._study import Settings
 from jaxml.types import Array, Key, PyTree
 
 WIDTH = 32
@@ -68,3 +73,31 @@ def deep_network(kind: str, params: PyTree, x: Array, shifts: Array | None = Non
     if kind == "v2":
         x = activations.relu(normalize(x))
     return layers.dense(x, **params["head"])
+
+
+def training_losses(settings: Settings, kind: str, depth: int) -> np.ndarray:
+    """Returns the training losses `[seeds, steps]` of a network of a kind and depth.
+
+    With CIFAR-10, it is the convolutional network of the paper.
+    """
+    if settings.cifar_dir:
+        name = f"plain{depth}" if kind == "plain" else f"resnet{depth}{kind}"
+        model, data = MODELS[name](num_classes=10), training.load_images(settings)
+        steps, optimizer = settings.steps(2000), optax.sgd(0.1, 0.9)
+        return training.train_network(
+            model, data, settings, steps=steps, batch_size=128, optimizer=optimizer
+        ).losses
+    data = training.flat_digits()
+    rows = training.batches(settings, len(data.train), 64, settings.steps(240))
+    params = training.for_each_seed(lambda key: deep_params(key, (depth - 2) // 2), settings)
+
+    def loss(params: PyTree, rows: Array) -> Array:
+        logits = deep_network(kind, params, data.train[rows])
+        return training.cross_entropy(logits, data.labels[rows])
+
+    return np.asarray(training.descend(loss, params, rows, optimizer=optax.sgd(0.05, 0.9))[1])
+
+
+def last_tenth(losses: np.ndarray) -> np.ndarray:
+    """Returns the mean of the last tenth of the steps."""
+    return losses[:, -max(losses.shape[1] // 10, 1) :].mean(1)

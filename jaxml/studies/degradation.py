@@ -24,42 +24,16 @@ plain kernels near the identity instead of at random (`initializers.identity`).
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from jaxml import activations, initializers
-from jaxml.models import MODELS
 from jaxml.studies import _training as training
-from jaxml.studies._deep import block, deep_network, deep_params
+from jaxml.studies._deep import block, last_tenth, training_losses
 from jaxml.studies._panels import lines
 from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
-from jaxml.types import Array, Key, PyTree
+from jaxml.types import Array, Key
 
 DEPTHS = (20, 32, 44, 56)
 KINDS = {"plain": "plain", "residual": "v1"}
-
-
-def dense_losses(settings: Settings, kind: str, depth: int) -> np.ndarray:
-    """Returns the training losses `[seeds, steps]` of a network of dense layers."""
-    data = training.flat_digits()
-    rows = training.batches(settings, len(data.train), 64, settings.steps(240))
-    params = training.for_each_seed(lambda key: deep_params(key, (depth - 2) // 2), settings)
-
-    def loss(params: PyTree, rows: Array) -> Array:
-        return training.cross_entropy(
-            deep_network(kind, params, data.train[rows]), data.labels[rows]
-        )
-
-    return np.asarray(training.descend(loss, params, rows, optimizer=optax.sgd(0.05, 0.9))[1])
-
-
-def cifar_losses(settings: Settings, kind: str, depth: int) -> np.ndarray:
-    """Returns the training losses of a convolutional network of the paper."""
-    name = f"plain{depth}" if kind == "plain" else f"resnet{depth}v1"
-    data, optimizer = training.load_images(settings), optax.sgd(0.1, 0.9)
-    model = MODELS[name](num_classes=10)
-    return training.train_network(
-        model, data, settings, steps=settings.steps(2000), batch_size=128, optimizer=optimizer
-    ).losses
 
 
 def identity_change(key: Key) -> Array:
@@ -74,9 +48,8 @@ def identity_change(key: Key) -> Array:
 
 def measure(settings: Settings, *, plain: str = "plain") -> Measured:
     """Trains all depths; `plain` is the kind of block whose training is to degrade."""
-    train = cifar_losses if settings.cifar_dir else dense_losses
     found = {
-        f"{name}, {depth}": train(settings, plain if name == "plain" else kind, depth)
+        f"{name}, {depth}": training_losses(settings, plain if name == "plain" else kind, depth)
         for name, kind in KINDS.items()
         for depth in DEPTHS
     }
@@ -84,9 +57,8 @@ def measure(settings: Settings, *, plain: str = "plain") -> Measured:
 
 
 def last(found: Measured, name: str, depth: int) -> np.ndarray:
-    """Returns the mean loss of the last tenth of the steps."""
-    losses = found[f"{name}, {depth}"]
-    return losses[:, -max(losses.shape[1] // 10, 1) :].mean(1)
+    """Returns the training loss at the end."""
+    return last_tenth(found[f"{name}, {depth}"])
 
 
 def checks(found: Measured) -> list[Check]:

@@ -27,6 +27,7 @@ import optax
 
 from jaxml import activations, layers
 from jaxml.studies import _training as training
+from jaxml.studies._deep import last_tenth
 from jaxml.studies._inception import Widths, conv_params, inception, inception_params, multiply_adds
 from jaxml.studies._panels import bars, lines
 from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
@@ -88,9 +89,8 @@ def measure(settings: Settings, *, joined: bool = True) -> Measured:
 
 
 def final(found: Measured, name: str) -> np.ndarray:
-    """Returns the mean loss of the last tenth of the steps."""
-    losses = found[f"losses, {name}"]
-    return losses[:, -max(losses.shape[1] // 10, 1) :].mean(1)
+    """Returns the training loss at the end."""
+    return last_tenth(found[f"losses, {name}"])
 
 
 def checks(found: Measured) -> list[Check]:

@@ -26,14 +26,13 @@ before the sum. Measure the gradient after training.
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from jaxml.models import MODELS, summarize_layers
 from jaxml.studies import _training as training
-from jaxml.studies._deep import WIDTH, block, deep_network, deep_params
+from jaxml.studies._deep import WIDTH, block, deep_network, deep_params, last_tenth, training_losses
 from jaxml.studies._panels import bars, lines
 from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
-from jaxml.types import Array, Key, PyTree
+from jaxml.types import Array, Key
 
 DEPTHS, KINDS = (20, 56, 110), ("plain", "v1", "v2")
 
@@ -56,33 +55,6 @@ def count_layers(name: str) -> tuple[int, int]:
     return sum("shortcut" not in path for path in paths), len(paths)
 
 
-def final_loss(settings: Settings, kind: str, depth: int) -> np.ndarray:
-    """Returns the training loss of the last tenth of the steps."""
-    if settings.cifar_dir:
-        name = f"plain{depth}" if kind == "plain" else f"resnet{depth}{kind}"
-        data, optimizer = training.load_images(settings), optax.sgd(0.1, 0.9)
-        losses = training.train_network(
-            MODELS[name](num_classes=10),
-            data,
-            settings,
-            steps=settings.steps(2000),
-            batch_size=128,
-            optimizer=optimizer,
-        ).losses
-        return losses[:, -100:].mean(1)
-    data, steps = training.flat_digits(), settings.steps(240)
-    rows = training.batches(settings, len(data.train), 64, steps)
-    params = training.for_each_seed(lambda key: deep_params(key, (depth - 2) // 2), settings)
-
-    def loss(params: PyTree, rows: Array) -> Array:
-        return training.cross_entropy(
-            deep_network(kind, params, data.train[rows]), data.labels[rows]
-        )
-
-    losses = training.descend(loss, params, rows, optimizer=optax.sgd(0.05, 0.9))[1]
-    return np.asarray(losses)[:, -max(steps // 10, 1) :].mean(1)
-
-
 def measure(settings: Settings, *, clean: str = "v2") -> Measured:
     """Measures gradients and losses; `clean` is the kind whose path is to be clean."""
     data, found = training.flat_digits(64), {}
@@ -94,7 +66,7 @@ def measure(settings: Settings, *, clean: str = "v2") -> Measured:
             )
         )
         for depth in DEPTHS:
-            found[f"loss, {name}, {depth}"] = final_loss(settings, kind, depth)
+            found[f"loss, {name}, {depth}"] = last_tenth(training_losses(settings, kind, depth))
     for name in ("resnet20v1_keras", "resnet20v2_keras"):
         found[f"layers, {name}"] = np.tile(count_layers(name), (len(settings.seeds), 1))
     return found
