@@ -146,9 +146,9 @@ def _cell(value: Any) -> str:
     if isinstance(value, str):
         return value
     values = np.atleast_1d(np.asarray(value, np.float64))
-    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    spread = float(values.std(ddof=1)) if len(values) > 1 and np.isfinite(values).all() else 0.0
     mean = _number(float(values.mean()))
-    return mean if spread <= 1e-9 * abs(values.mean()) else f"{mean} ± {_number(spread, 2)}"
+    return mean if not spread > 1e-9 * abs(values.mean()) else f"{mean} ± {_number(spread, 2)}"
 
 
 def _number(value: float, digits: int = 3) -> str:
