@@ -20,9 +20,10 @@ section { border-top: 1px solid var(--line); padding: 1.5rem 0 .5rem; margin-top
   font-family: 'Cambria Math', 'STIX Two Math', Georgia, serif; font-size: 1.08rem;
   overflow-x: auto; }
 sub, sup { line-height: 0; font-size: .75em; }
-.figure { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1rem 0; }
-figure { margin: 0; flex: 1 1 300px; min-width: 0; max-width: 480px; }
-figure.wide { flex-basis: 100%; max-width: 100%; }
+.figure { display: grid; gap: 1rem; margin: 1rem 0;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)); }
+figure { margin: 0; min-width: 0; }
+figure.wide { grid-column: 1 / -1; }
 figcaption { font-weight: 600; font-size: .95rem; }
 svg { width: 100%; height: auto; display: block; }
 td:not(:first-child) { white-space: nowrap; }
