@@ -14,10 +14,11 @@ has fallen to a thousandth. A network of 32 units on the digits: epochs until th
 2 apart, and counts with its best one, as a person who tunes would compare them. The average of a
 constant signal, with and without bias correction.
 
-Verdict: holds only when "best default" means the least tuning. Mini-batches and momentum save what
-the claim says. On the ravine, tuned momentum is as fast as tuned Adam or faster, and RMSProp, whose
-steps do not shrink, is no better; Adam does have the widest range of learning rates that work. The
-bias without correction is exactly 1 − β^t.
+Verdict: holds only when the learning rate is not tuned for each method. Mini-batches need at least
+three times fewer epochs. On the ravine, tuned momentum and tuned Adam take the same number of steps
+within 25 %, and gradient descent at its best rate is not reliably slower; but momentum and Adam are
+fast at most of the nine learning rates, and gradient descent at two of them. They save tuning. The
+bias of the average without correction is exactly 1 − β^t.
 
 Next: Rotate the ravine by 45 degrees: which methods slow down, and why? Decay the learning rate of
 RMSProp. Count images per second as well as epochs: batches of 1 leave the processor idle.
@@ -147,12 +148,12 @@ def checks(found: Measured) -> list[Check]:
             found["epochs, all 1,437"] / found["epochs, 32"],
             3,
         ),
+        Check("ravine: steps, Adam over momentum", steps["Adam"] / steps["momentum"], 0.8, 1.25),
         Check(
-            "ravine: steps, gradient descent over momentum",
-            steps["gradient descent"] / steps["momentum"],
-            at_least=1.5,
+            "ravine: usable learning rates of 9, momentum minus gradient descent",
+            found["usable, momentum"] - found["usable, gradient descent"],
+            at_least=1,
         ),
-        Check("ravine: steps, Adam over momentum", steps["Adam"] / steps["momentum"], at_least=1.0),
         Check(
             "ravine: usable learning rates of 9, Adam minus gradient descent",
             found["usable, Adam"] - found["usable, gradient descent"],

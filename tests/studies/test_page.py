@@ -63,7 +63,7 @@ def test_a_check_holds_if_the_whole_interval_lies_within_the_bounds(low, high, h
 
 def test_bounds_are_words():
     assert bounds(Check("e", VALUES, 0.0, 0.0)) == "exactly 0"
-    assert bounds(Check("e", VALUES, 0.5, 2)) == "at least 0.500, at most 2"
+    assert bounds(Check("e", VALUES, 0.5, 2)) == "at least 0.5, at most 2"
 
 
 def test_numbers_have_three_digits_and_their_spread():
