@@ -15,8 +15,8 @@ Then a network with 256 hidden units learns 200 digits with dropout on the units
 Verdict: holds only when the next function is linear. The mean is kept, as the mean of a linear
 layer and of the gradient; behind a ReLU, the mean with dropout is larger than the value without
 (Jensen's inequality), so that the network of the test is an approximation of the mean over all
-masks. Strong dropout (keep_prob 0.1) reduces the gap here mainly by fitting the training set less
-well.
+masks. The second half of the claim is not supported here: between no dropout and a keep_prob of
+0.1, the gap changes by less than 5 points, and five seeds do not tell in which direction.
 
 Next: Average the predictions over 100 masks at test time, and compare with the usual test. Add
 batch normalization behind dropout: its running variance contains the variance of the masks.
@@ -112,7 +112,8 @@ def checks(found: Measured) -> list[Check]:
         Check(
             "gap without dropout minus gap at keep_prob 0.1",
             gap(found, 1.0) - gap(found, 0.1),
-            0.005,
+            -0.05,
+            0.05,
         ),
     ]
 
