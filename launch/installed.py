@@ -54,6 +54,11 @@ def show_batch() -> None:
     _run("show_batch")
 
 
+def study() -> None:
+    """Runs `launch.study`."""
+    _run("study")
+
+
 def svm() -> None:
     """Runs `launch.svm`."""
     _run("svm")

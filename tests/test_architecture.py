@@ -23,6 +23,7 @@ ORDER = [
     {"weights"},
     {"data", "reporting"},
     {"training"},
+    {"studies"},
 ]
 
 

@@ -1,0 +1,200 @@
+"""From the logistic loss to the hinge, the margin and the kernel trick.
+
+Claim: A support vector machine is a linear classifier with the hinge loss instead of the logistic
+loss: it maximizes the margin, depends on the support vectors alone, and has a dual problem of the
+same value. A kernel separates what no line separates.
+
+Formula:
+  logistic: log(1 + e^{−m}),   hinge: max(0, 1 − m),   margin m = y (w · x + b), y = ±1
+  primal: min |w|^2 / 2 + C Σ max(0, 1 − m_i)
+  dual: max Σ α_i − |Σ α_i y_i x_i|^2 / 2  with 0 ≤ α_i ≤ C and Σ α_i y_i = 0
+  kernel: replace x_i · x_j by K(x_i, x_j) = exp(−γ |x_i − x_j|^2)
+
+Measured: Two overlapping clouds of 60 points. `SVC` is fitted on all points and on the support
+vectors alone. Projected gradient ascent on the dual shows both values approach each other. For the
+logistic loss, the same test removes the points beyond the margin. Two rings: a linear machine, the
+kernel, and a linear machine with x^2 as further features.
+
+Verdict: holds. Without all other points, the solution is the same up to the accuracy of the solver,
+and primal and dual meet. The logistic loss has no support vectors: every point contributes, and its
+solution changes. The kernel does what the right features would do, without naming them.
+
+Next: Let C grow from 0.01 to 100: how does the number of support vectors change? Replace the rings
+by two spirals, and find the γ that separates them.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxml import layers, losses
+from jaxml.studies._panels import COLORS, lines, place_legend
+from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
+from jaxml.svm import SVC, LinearSVC, objectives
+from jaxml.types import Array
+
+C = 1.0
+
+
+def clouds(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns two overlapping clouds of 30 points."""
+    rng, y = np.random.default_rng(seed), np.repeat([0, 1], 30)
+    return rng.normal(size=(60, 2)) + np.where(y, 1.3, -1.3)[:, None], y
+
+
+def rings(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a ring of radius 1 and one of radius 2.5."""
+    rng, y = np.random.default_rng(seed), np.repeat([0, 1], 100)
+    angle, radius = rng.uniform(0, 2 * np.pi, 200), np.where(y, 2.5, 1) + 0.2 * rng.normal(size=200)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1), y
+
+
+@jax.jit
+def ascend(x: Array, y: Array) -> tuple[Array, Array]:
+    """Returns primal and dual values of projected gradient ascent on the dual, `[4000]`."""
+    problem = objectives.Classification(y, C=C, loss="hinge", gram=layers.dense(x, x.T))
+    rate = 1 / jnp.linalg.norm(layers.dense(x, x.T), ord=2)
+
+    def step(alpha: Array, _: None) -> tuple[Array, tuple[Array, Array]]:
+        slope = jax.grad(objectives.dual, 1)(problem, alpha)
+        alpha = objectives.project(problem, alpha + rate * slope)
+        return alpha, (objectives.kernel_primal(problem, alpha), objectives.dual(problem, alpha))
+
+    return lax.scan(step, jnp.zeros(len(x)), None, length=4000)[1]
+
+
+@jax.jit
+def logistic(x: Array, sign: Array, weight: Array) -> Array:
+    """Minimizes the regularized logistic loss by Newton's method; `weight` 0 removes an example."""
+
+    def risk(v: Array) -> Array:
+        z = layers.dense(x, v[:2, None])[:, 0] + jnp.broadcast_to(v[2], sign.shape)
+        loss = losses.sigmoid_cross_entropy(z, (sign + 1) / 2)
+        return jnp.sum(v[:2] ** 2) / 2 + C * jnp.sum(weight * loss)
+
+    def newton(_: int, v: Array) -> Array:
+        return v - jnp.linalg.solve(jax.hessian(risk)(v), jax.grad(risk)(v))
+
+    return lax.fori_loop(0, 20, newton, jnp.zeros(3))
+
+
+def measure(settings: Settings, *, keep: str = "support vectors") -> Measured:
+    """Fits all machines; `keep` names the points that remain for the second fit."""
+    found: dict[str, list[Any]] = {}
+
+    def add(**values: Any) -> None:
+        for name, value in values.items():
+            found.setdefault(name, []).append(np.asarray(value, np.float64))
+
+    for seed in settings.seeds:
+        x, y = clouds(seed)
+        full = SVC(kernel="linear", C=C, tol=1e-6).fit(x, y)
+        kept = np.isin(np.arange(60), full.support_) == (keep == "support vectors")
+        part = SVC(kernel="linear", C=C, tol=1e-6).fit(x[kept], y[kept])
+        w, b = np.ravel(full.coef_), np.ravel(full.intercept_)[0]
+        moved = np.linalg.norm(np.ravel(part.coef_) - w) / np.linalg.norm(w)
+        inputs = jnp.asarray(x, jnp.float32), jnp.asarray(2 * y - 1, jnp.float32)
+        v = logistic(*inputs, jnp.ones(60))
+        near = jnp.asarray(kept, jnp.float32)
+        shift = jnp.linalg.norm(logistic(*inputs, near) - v) / jnp.linalg.norm(v)
+        primal, dual = ascend(inputs[0], jnp.asarray(y))
+        add(moved=moved, logistic=shift, primal=primal, dual=dual, support=len(full.support_))
+        add(
+            gap=1 - dual[-1] / primal[-1],
+            points=x,
+            labels=y,
+            line=[*w, b],
+            kept=np.isin(np.arange(60), full.support_),
+        )
+        x, y = rings(seed)
+        squares = np.concatenate([x, x**2], 1)
+        kernel = SVC(C=C, gamma=1.0).fit(x, y)
+        side = np.linspace(-3.5, 3.5, 40)
+        plane = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
+        add(linear=LinearSVC(C=C).fit(x, y).score(x, y), kernel=kernel.score(*rings(seed + 1000)))
+        add(squares=LinearSVC(C=C).fit(squares, y).score(squares, y), rings=x, ring_labels=y)
+        add(decision=kernel.decision_function(plane).reshape(40, 40))
+    return {name: np.stack(values) for name, values in found.items()}
+
+
+def checks(found: Measured) -> list[Check]:
+    """The criteria of the verdict."""
+    return [
+        Check("hinge: relative change of w without the other points", found["moved"], at_most=1e-3),
+        Check("logistic: relative change of w without the same points", found["logistic"], 0.02),
+        Check("relative gap of primal and dual after 4,000 steps", found["gap"], at_most=0.01),
+        Check("rings: accuracy of the linear machine", found["linear"], at_most=0.75),
+        Check("rings: accuracy of the kernel on new points", found["kernel"], at_least=0.98),
+        Check("rings: accuracy with squares as features", found["squares"], at_least=0.98),
+    ]
+
+
+def table(found: Measured) -> Table:
+    """Support vectors, changes and accuracies."""
+    rows = [
+        ("support vectors of 60 points", found["support"]),
+        ("hinge: relative change of w without the others", found["moved"]),
+        ("logistic: relative change of w without them", found["logistic"]),
+        ("rings: linear", found["linear"]),
+        ("rings: Gaussian kernel, new points", found["kernel"]),
+        ("rings: linear in x and x^2", found["squares"]),
+    ]
+    return Table(("quantity", "value"), rows)
+
+
+def panels(found: Measured) -> list[Panel]:
+    """Losses, margin, duality and rings of the first seed."""
+    m = np.linspace(-3, 3, 121, dtype=np.float32)
+    label = jnp.ones(len(m), jnp.int32)
+    curves = {
+        "hinge": losses.hinge(jnp.asarray(m), label),
+        "logistic / log 2": losses.sigmoid_cross_entropy(jnp.asarray(m), label) / np.log(2),
+        "error": jnp.asarray(m < 0, jnp.float32),
+    }
+
+    def margin(axes: Any) -> None:
+        x, y, kept = found["points"][0], found["labels"][0], found["kept"][0] > 0
+        for value in (0, 1):
+            axes.plot(*x[y == value].T, "os"[value], ms=4, color=COLORS[value])
+        axes.plot(*x[kept].T, "o", ms=10, mfc="none", color="#808080", label="support vector")
+        w0, w1, b = found["line"][0]
+        ends = np.array([-4.0, 4.0])
+        for level, style in ((-1, ":"), (0, "-"), (1, ":")):
+            axes.plot(ends, (level - b - w0 * ends) / w1, style, color="#808080")
+        axes.set(xlim=(-4, 4), ylim=(-4.5, 4.5), xlabel="x_1", ylabel="x_2")
+        place_legend(axes)
+
+    def ring(axes: Any) -> None:
+        side = np.linspace(-3.5, 3.5, 40)
+        axes.contour(side, side, found["decision"][0], [0], colors="#808080")
+        for value in (0, 1):
+            points = found["rings"][0][found["ring_labels"][0] == value]
+            axes.plot(*points.T, "os"[value], ms=3, color=COLORS[value])
+        axes.set(aspect="equal", xlabel="x_1", ylabel="x_2")
+
+    values = {"primal": found["primal"][:1], "dual": found["dual"][:1]}
+    return [
+        lines(
+            "Losses",
+            m,
+            {n: np.asarray(c)[None] for n, c in curves.items()},
+            x_label="margin m",
+            y_label="loss",
+        ),
+        Panel("Boundary and margin (dotted)", margin),
+        lines(
+            "Primal and dual of the first seed",
+            np.arange(1, 4001),
+            values,
+            x_label="step",
+            y_label="objective",
+            log="xy",
+        ),
+        Panel("Two rings and the boundary of the Gaussian kernel", ring),
+    ]
+
+
+STUDY = Study(measure, checks, table, panels, code=(ascend, logistic))

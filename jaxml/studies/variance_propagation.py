@@ -1,0 +1,147 @@
+"""Xavier and He initialization through fifty layers.
+
+Claim: Xavier's variance keeps activations and gradients the same size through tanh layers, and He's
+through ReLU layers. What does W = 1 do?
+
+Formula:
+  Var y = n Var w E[x^2]   for y = Σ_i w_i x_i with n independent weights of mean 0
+  Xavier:   E[tanh(y)^2] ≈ Var y near 0, so Var w = 1 / n, or 2 / (n_{in} + n_{out})
+  He:   E[ReLU(y)^2] = Var y / 2, so Var w = 2 / n
+
+Measured: The mean square of the activations through 50 layers of 128 units, for inputs of mean
+square 1, and the same for the gradients on the way back. "W = 1" is read in three ways: the
+identity, all entries 1, and an orthogonal matrix.
+
+Verdict: holds only when the function is linear near 0. He keeps the mean square through ReLU, and
+Xavier halves it in every layer there. Through tanh, Xavier does not keep it: tanh shrinks, and the
+mean square falls like 1 / (2 l), slowly, by a power and not exponentially. Of the three readings of
+W = 1, the identity passes positive inputs through ReLU unchanged, an orthogonal matrix acts like
+Xavier, and all ones multiply by the width in every layer and make all units equal.
+
+Next: Plot the spread over the seeds against the width. Find the gain for which tanh keeps its mean
+square (it is between 1 and 2). Try SELU with LeCun's variance 1 / n.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxml import activations, initializers, layers
+from jaxml.studies import _training as training
+from jaxml.studies._panels import lines
+from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
+from jaxml.types import Array, Initializer, Key
+
+DEPTH, WIDTH, BATCH = 50, 128, 64
+FUNCTIONS = {"ReLU": activations.relu, "tanh": activations.tanh}
+INITIALIZERS = {
+    "He": initializers.variance_scaling(2.0, "fan_in", "normal"),
+    "Xavier": initializers.xavier_normal(),
+    "orthogonal": initializers.orthogonal(),
+    "identity": initializers.identity(),
+    "all ones": initializers.ones,
+}
+
+
+def mean_squares(key: Key, function: Any, initializer: Initializer) -> tuple[Array, Array, Array]:
+    """Returns mean squares of activations and gradients by layer, and the last units' spread."""
+    first, second = jax.random.split(key)
+    kernels = jax.vmap(lambda part: initializer(part, (WIDTH, WIDTH), jnp.float32))(
+        jax.random.split(first, DEPTH)
+    )
+    x = jax.random.normal(second, (BATCH, WIDTH))
+
+    # The gradient of a shift that is added to an activation is the gradient of the activation.
+    def forward(shifts: Array) -> tuple[Array, Array]:
+        def layer(x: Array, parts: tuple[Array, Array]) -> tuple[Array, Array]:
+            y = function(layers.dense(x, parts[0])) + parts[1]
+            return y, y
+
+        return lax.scan(layer, x, (kernels, shifts))
+
+    (last, hidden), pull = jax.vjp(forward, jnp.zeros((DEPTH, BATCH, WIDTH)))
+    (gradients,) = pull((jnp.ones_like(last), jnp.zeros_like(hidden)))
+    size = [jnp.square(values).mean((1, 2)) for values in (hidden, gradients)]
+    return size[0], size[1], jnp.ptp(last, axis=1).max()
+
+
+def measure(settings: Settings, *, he: Initializer = INITIALIZERS["He"]) -> Measured:
+    """Measures all combinations; `he` is the initializer that is to suit ReLU."""
+    found = {}
+    for name, function in FUNCTIONS.items():
+        for start, initializer in {**INITIALIZERS, "He": he}.items():
+            parts = training.for_each_seed(
+                lambda key: mean_squares(key, function, initializer), settings
+            )
+            for kind, values in zip(("forward", "backward", "spread"), parts, strict=True):
+                found[f"{kind}, {name}, {start}"] = np.asarray(values)
+    return found
+
+
+def factor(values: np.ndarray) -> np.ndarray:
+    """Returns the factor by which the mean square grows in one layer, over all fifty."""
+    return (np.maximum(values[:, -1], 1e-37) / np.maximum(values[:, 0], 1e-37)) ** (1 / (DEPTH - 1))
+
+
+def checks(found: Measured) -> list[Check]:
+    """The criteria of the verdict."""
+    per = "factor of the mean square in one layer"
+    last = 2 * DEPTH * found["forward, tanh, Xavier"][:, -1]
+    return [
+        Check(f"ReLU, He, forward: {per}", factor(found["forward, ReLU, He"]), 0.9, 1.1),
+        Check(f"ReLU, He, backward: {per}", 1 / factor(found["backward, ReLU, He"]), 0.9, 1.1),
+        Check(f"ReLU, Xavier: {per}", factor(found["forward, ReLU, Xavier"]), 0.45, 0.55),
+        Check("tanh, Xavier: mean square of layer 50 times 100", last, 0.6, 1.4),
+        Check(
+            "ReLU, identity: change after the first layer",
+            np.abs(factor(found["forward, ReLU, identity"]) - 1),
+            at_most=1e-6,
+        ),
+        Check(
+            "tanh, all ones: largest difference of two units", found["spread, tanh, all ones"], 0, 0
+        ),
+    ]
+
+
+def table(found: Measured) -> Table:
+    """Mean squares after fifty layers."""
+    rows = [
+        (
+            name,
+            start,
+            found[f"forward, {name}, {start}"][:, -1],
+            found[f"backward, {name}, {start}"][:, 0],
+        )
+        for name in FUNCTIONS
+        for start in INITIALIZERS
+    ]
+    return Table(
+        ("function", "weights", "mean square, layer 50", "gradient's mean square, layer 1"), rows
+    )
+
+
+def panels(found: Measured) -> list[Panel]:
+    """Mean squares against the layer."""
+    depth = np.arange(1, DEPTH + 1)
+
+    def curves(kind: str, name: str) -> dict[str, np.ndarray]:
+        return {s: np.clip(found[f"{kind}, {name}, {s}"], 1e-16, 1e16) for s in INITIALIZERS}
+
+    return [
+        lines(
+            f"{kind.title()}, {name} (cut at 10^{{±16}})",
+            depth,
+            curves(kind, name),
+            x_label="layer",
+            y_label="mean square",
+            log="y",
+        )
+        for name in FUNCTIONS
+        for kind in ("forward", "backward")
+    ]
+
+
+STUDY = Study(measure, checks, table, panels, code=(mean_squares,))

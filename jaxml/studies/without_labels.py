@@ -1,0 +1,171 @@
+"""Learning from labels and without.
+
+Claim: Supervised learning needs labels and predicts them; unsupervised learning finds structure
+without them. Classification predicts a class, regression a number.
+
+Formula:
+  k-means:   c_i = argmin_k |x_i − m_k|^2,   m_k = mean of the x_i with c_i = k
+  PCA:   directions v_k of largest variance, the leading eigenvectors of the covariance of x
+  classification:   argmax of softmax(W x + b)        regression:   w · x + b, squared error
+
+Measured: All on the same digits. k-means with 10 clusters never sees a label; afterwards each
+cluster is named after its most frequent digit, and this naming is all that labels are used for.
+Softmax regression sees all labels. All are judged on the same 360 test images. PCA: the variance
+that 10 of 64 directions keep. Regression predicts the digit as a number from 0 to 9, rounded to the
+nearest: the same labels, taken for quantities.
+
+Verdict: holds. Clusters match the digits far beyond chance (0.1), although no label formed them,
+and less well than the classifier. Regression on the same labels gets most digits wrong: it is told
+that an 8 is close to a 7, which their pictures are not. A label that names a class is not a
+quantity.
+
+Next: Use 20 clusters: why does the agreement rise? Cluster the first 10 principal components. Train
+the classifier on 10 labels a class, and compare with the clusters.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxml import layers, losses, normalize
+from jaxml.studies import _training as training
+from jaxml.studies._panels import COLORS, bars, pictures, place_legend
+from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
+from jaxml.types import Array, PyTree
+
+
+def nearest(x: Array, means: Array) -> Array:
+    """Returns the nearest mean of each example."""
+    distances = jnp.square(means).sum(1)[None] - 2 * layers.dense(x, means.T)
+    return distances.argmin(1)
+
+
+def k_means(x: Array, start: Array) -> Array:
+    """Returns the means after 50 iterations of Lloyd's algorithm."""
+
+    def iteration(_: int, means: Array) -> Array:
+        member = jax.nn.one_hot(nearest(x, means), len(means))
+        size = member.sum(0)[:, None]
+        return jnp.where(size > 0, member.T @ x / jnp.maximum(size, 1.0), means)
+
+    return jax.lax.fori_loop(0, 50, iteration, start)
+
+
+def name_clusters(clusters: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns the most frequent label of each of ten clusters."""
+    counts = np.zeros((10, 10))
+    np.add.at(counts, (clusters, labels), 1)
+    return counts.argmax(1)
+
+
+def measure(settings: Settings, *, shuffle: bool = False) -> Measured:
+    """Runs all methods; `shuffle` permutes the pixels of each image, which hides the digits."""
+    data = training.flat_digits()
+    x, y, test = (np.asarray(a) for a in (data.train, data.labels, data.test))
+    if shuffle:
+        x, test = (np.random.default_rng(0).permuted(images, axis=1) for images in (x, test))
+    steps, rngs = settings.steps(300), [np.random.default_rng(s) for s in settings.seeds]
+    starts = jnp.stack([jnp.asarray(x[rng.permutation(len(x))[:10]]) for rng in rngs])
+    means = jax.jit(jax.vmap(lambda start: k_means(jnp.asarray(x), start)))(starts)
+    assign = jax.jit(jax.vmap(nearest, (None, 0)))
+    own, other = (np.asarray(assign(jnp.asarray(images), means)) for images in (x, test))
+    target = np.asarray(data.test_labels)
+    named = [name_clusters(a, y)[b] for a, b in zip(own, other, strict=True)]
+    rows = training.batches(settings, len(x), 64, steps)
+    found = {"means": np.asarray(means), "k-means": (np.stack(named) == target).mean(1)}
+
+    def train(outputs: int, loss: Any) -> np.ndarray:
+        zeros = {"kernel": jnp.zeros((64, outputs)), "bias": jnp.zeros(outputs)}
+        start = training.for_each_seed(lambda _: zeros, settings)
+
+        def risk(p: PyTree, rows: Array) -> Array:
+            return loss(layers.dense(data.train[rows], **p), data.labels[rows]).mean()
+
+        params, _ = training.descend(risk, start, rows, optimizer=optax.adam(0.03))
+        return np.asarray(jax.vmap(lambda p: layers.dense(data.test, **p))(params))
+
+    found["classification"] = training.accuracy(
+        train(10, losses.softmax_cross_entropy), data.test_labels
+    )
+    numbers = train(1, lambda z, y: losses.squared_error(z[:, 0], y.astype(z.dtype)))[..., 0]
+    found["regression"] = (np.clip(np.rint(numbers), 0, 9) == target).mean(-1)
+    found["error"] = np.abs(numbers - target).mean(-1)
+    found["numbers"] = numbers
+    found["kept"] = np.array([kept_variance(x[rng.integers(0, len(x), len(x))]) for rng in rngs])
+    plane = normalize.PCAWhitening.fit(x, components=2).apply(jnp.asarray(x[:600]))
+    found["plane"] = np.stack([np.asarray(plane)] * len(rngs))
+    found["labels"] = np.stack([y[:600]] * len(rngs))
+    found["test"] = np.stack([target] * len(rngs))
+    return found
+
+
+def kept_variance(x: np.ndarray) -> float:
+    """Returns the fraction of the variance in the first 10 principal components."""
+    values = np.linalg.eigvalsh(np.cov(x.T))[::-1]
+    return values[:10].sum() / values.sum()
+
+
+def checks(found: Measured) -> list[Check]:
+    """The criteria of the verdict."""
+    return [
+        Check("k-means: test images named correctly", found["k-means"], at_least=0.5),
+        Check("classification: test accuracy", found["classification"], at_least=0.85),
+        Check("classification minus k-means", found["classification"] - found["k-means"], 0.1),
+        Check(
+            "classification minus rounded regression",
+            found["classification"] - found["regression"],
+            at_least=0.4,
+        ),
+        Check("PCA: variance in 10 of 64 directions", found["kept"], at_least=0.6),
+    ]
+
+
+def table(found: Measured) -> Table:
+    """Accuracy of each method, and the labels it saw."""
+    return Table(
+        ("method", "labels used", "test images named correctly"),
+        [
+            (
+                "k-means, 10 clusters",
+                "only to name the clusters",
+                found["k-means"],
+            ),
+            ("softmax regression", "1,437", found["classification"]),
+            ("linear regression on the digit, rounded", "1,437", found["regression"]),
+        ],
+    )
+
+
+def panels(found: Measured) -> list[Panel]:
+    """Cluster means, principal plane and regression."""
+
+    def plane(axes: Any) -> None:
+        for digit, color in zip((0, 1, 3, 4, 6), COLORS, strict=False):
+            points = found["plane"][0][found["labels"][0] == digit]
+            axes.plot(*points.T, ".", ms=4, color=color, label=str(digit))
+        place_legend(axes, title="digit")
+        axes.set(xlabel="first component", ylabel="second component")
+
+    def regression(axes: Any) -> None:
+        axes.plot(found["test"][0], found["numbers"][0], ".", ms=3, color=COLORS[0])
+        axes.plot([0, 9], [0, 9], color=COLORS[1])
+        axes.set(xlabel="digit", ylabel="predicted number")
+
+    accuracies = {name: found[name] for name in ("k-means", "classification", "regression")}
+    return [
+        pictures(
+            "Means of 10 clusters, found without labels",
+            found["means"][0].reshape(10, 8, 8),
+            [""] * 10,
+            columns=5,
+        ),
+        Panel("Five digits in the plane of two principal components", plane),
+        Panel("Regression on the digit: test images", regression),
+        bars("Digits named correctly", accuracies, label="fraction"),
+    ]
+
+
+STUDY = Study(measure, checks, table, panels, code=(nearest, k_means, name_clusters))
