@@ -2,7 +2,7 @@
 
 The functions take and return one uint8 image `[height, width, channels]`. Noise, contrast and JPEG
 have the strengths of ImageNet-C. Brightness shifts all channels rather than the value in HSV, and
-the deviation of the blur is a fraction of the height, so that it suits images of any size.
+the deviation of the blur is that of CIFAR-10-C, as a fraction of the height of larger images.
 
 Reference: Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions
 and perturbations", 2019.
@@ -29,7 +29,7 @@ def _noise(image: np.ndarray, severity: int, generator: np.random.Generator) -> 
 
 def _blur(image: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
     del generator
-    sigma = (1, 2, 3, 4, 6)[severity - 1] * len(image) / 224
+    sigma = (0.4, 0.6, 0.7, 0.8, 1.0)[severity - 1] * max(len(image) / 32, 1)
     return _to_uint8(ndimage.gaussian_filter(image / 255, (sigma, sigma, 0), mode="nearest"))
 
 

@@ -13,6 +13,7 @@ from flax import linen as nn
 from jax import lax
 
 from jaxml.errors import InputError
+from jaxml.models import intermediates
 from jaxml.training.trained import TrainedNetwork
 from jaxml.types import Array
 
@@ -132,7 +133,8 @@ def explain(network: TrainedNetwork, images: Array, classes: Array) -> dict[str,
         "input_gradient": jnp.abs(input_gradient(score, normalized)).sum(-1),
         "integrated_gradients": jnp.abs(integrated_gradients(score, normalized)).sum(-1),
     }
-    taps = [name for name, shape in network.taps().items() if len(shape) == 3]
+    found = intermediates(network.model, network.variables, normalized)  # in the network's order
+    taps = [name for name, value in found.items() if value.ndim == 4]
     if taps:
         heat = grad_cam(*_activations(score, network, normalized, taps[-1]))
         maps["grad_cam"] = jax.image.resize(heat, images.shape[:3], "bilinear")

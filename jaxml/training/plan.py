@@ -140,7 +140,7 @@ def measure_plan(config: Config) -> Plan:
     call = TrainCall(1, experiment.image_size(0))
     xla_flops = _xla_flops(experiment, call)
     begin = time.perf_counter()
-    compiled = jit_steps(experiment, [call]).train[call].lower(*arguments(experiment, 1)).compile()
+    compiled = _lower(experiment, call).compile()
     compile_seconds = time.perf_counter() - begin
     step_bytes = memory.of_program(compiled)
     cost = summarize(experiment.learner.model, experiment.input_shape)
@@ -162,11 +162,16 @@ def measure_plan(config: Config) -> Plan:
     )
 
 
+def _lower(experiment: Experiment, call: TrainCall) -> Any:
+    step: Any = jit_steps(experiment, [call]).train[call]
+    return step.lower(*arguments(experiment, 1))
+
+
 def _xla_flops(experiment: Experiment, call: TrainCall) -> float:
     """Counts operations in the program before optimization; XLA cannot count those of oneDNN."""
     _cpu.configure(onednn=False)
     try:
-        lowered = jit_steps(experiment, [call]).train[call].lower(*arguments(experiment, 1))
+        lowered = _lower(experiment, call)
         cost: Any = lowered.cost_analysis()
     finally:
         _cpu.configure(onednn=experiment.config.cpu.onednn)
@@ -180,10 +185,7 @@ def _bytes_per_example(experiment: Experiment, call: TrainCall, step_bytes: int)
     if not half:
         return 0.0
     smaller = dataclasses.replace(experiment, sizes=experiment.sizes._replace(batch_size=half))
-    step = jit_steps(smaller, [call]).train[call]
-    return (step_bytes - memory.of_program(step.lower(*arguments(smaller, 1)).compile())) / (
-        size - half
-    )
+    return (step_bytes - memory.of_program(_lower(smaller, call).compile())) / (size - half)
 
 
 def _time_steps(experiment: Experiment, call: TrainCall, step: Callable[..., Any]) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxml.config import to_json
@@ -15,6 +16,7 @@ from jaxml.io import atomic
 from jaxml.training.checkpoint import Checkpoints
 from jaxml.training.trained import TrainedNetwork, load_network
 from jaxml.training.workdir import CHECKPOINTS, read_config
+from jaxml.types import Array
 
 ARTIFACT, NAMES, LOADER, README = "network.stablehlo", "classes.json", "load.py", "README.md"
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -87,7 +89,11 @@ def serialize(network: TrainedNetwork) -> bytes:
     constants = jax.device_get(network)  # without the devices on which they are
     (size,) = jax.export.symbolic_shape("batch")
     shape = (size, *network.example_shape)
-    export = jax.export.export(jax.jit(constants.probabilities), platforms=PLATFORMS)
+
+    def probabilities(inputs: Array) -> Array:
+        return jax.tree.map(jnp.asarray, constants).probabilities(inputs)
+
+    export = jax.export.export(jax.jit(probabilities), platforms=PLATFORMS)
     exported = export(jax.ShapeDtypeStruct(shape, network.example_dtype))
     try:
         return bytes(exported.serialize())
