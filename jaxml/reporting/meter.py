@@ -1,9 +1,10 @@
 """Collects training metrics without delaying the device, and measures the time of a run."""
 
+import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -22,11 +23,31 @@ class Clock:
         compilation.
       step_seconds: time in training steps only.
       images: number of examples in these training steps.
+      phases: time by name: "input" waits for the data of training steps, during which the device
+        may still work; "evaluation" and "checkpoints".
     """
 
     train_seconds: float = 0.0
     step_seconds: float = 0.0
     images: int = 0
+    phases: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def timing(self, phase: str) -> Iterator[None]:
+        """Adds the time of a block to a phase.
+
+        >>> clock = Clock()
+        >>> with clock.timing("evaluation"):
+        ...     pass
+        >>> list(clock.phases)
+        ['evaluation']
+        """
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - begin
+            self.phases[phase] = self.phases.get(phase, 0.0) + seconds
 
     @property
     def images_per_second(self) -> float:
