@@ -44,6 +44,11 @@ def models() -> None:
     _run("models")
 
 
+def report() -> None:
+    """Runs `launch.report`."""
+    _run("report")
+
+
 def show_batch() -> None:
     """Runs `launch.show_batch`."""
     _run("show_batch")

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 # Colours that matplotlib draws with, and the variables of the page that replace them.
 _INK, _MUTED, _LINE, _CARD = "#010101", "#010102", "#010103", "#010104"
-_COLORS = [f"#0201{i:02x}" for i in range(1, NUM_SERIES + 1)]
+COLORS = [f"#0201{i:02x}" for i in range(1, NUM_SERIES + 1)]
 _VARIABLES = {
     _INK: "var(--ink)",
     _MUTED: "var(--muted)",
     _LINE: "var(--line)",
     _CARD: "var(--card)",
-    **{color: f"var(--series{i})" for i, color in enumerate(_COLORS, start=1)},
+    **{color: f"var(--series{i})" for i, color in enumerate(COLORS, start=1)},
 }
 _STYLE = {
     "svg.fonttype": "none",  # text stays text
@@ -82,7 +82,7 @@ def chart(
     from cycler import cycler
     from matplotlib.figure import Figure
 
-    style: dict[str, Any] = {**_STYLE, "axes.prop_cycle": cycler(color=_COLORS)}
+    style: dict[str, Any] = {**_STYLE, "axes.prop_cycle": cycler(color=COLORS)}
     with mpl.rc_context(style):
         drawing = Figure(figsize=size, layout="constrained")
         result = Chart(drawing.add_subplot(xlabel=x, ylabel=y))
@@ -146,10 +146,12 @@ def heatmap(values: np.ndarray, rows: Sequence[str], columns: Sequence[int], *, 
             extent=(columns[0] - 0.5, columns[-1] + 0.5, len(rows) - 0.5, -0.5),
         )  # fmt: skip
         shown = _spread(len(rows), 12)
-        axes.set_yticks(shown, [_short(rows[i]) for i in shown], fontsize=9)
+        axes.set_yticks(shown, [short(rows[i]) for i in shown], fontsize=9)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(visible=False)
-        axes.figure.colorbar(image, ax=axes, format="%.1e" if high < 0.01 else "%.3g")
+        bar = axes.figure.colorbar(image, ax=axes, ticks=np.geomspace(norm.vmin, norm.vmax, 5))
+        bar.ax.set_yticklabels([f"{tick:.2g}" for tick in bar.get_ticks()])
+        bar.minorticks_off()
     return drawn.svg
 
 
@@ -161,7 +163,7 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> str:
         axes = drawn.axes
         image = axes.imshow(rates, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
         shown = range(len(names)) if few else _spread(len(names), 12)
-        labels = [_short(names[i], 10) for i in shown]
+        labels = [short(names[i], 10) for i in shown]
         long = max(map(len, labels)) > 3
         axes.set_xticks(shown, labels, fontsize=9, rotation=90 if long else 0)
         axes.set_yticks(shown, labels, fontsize=9)
@@ -183,7 +185,7 @@ def reliability(confidence: np.ndarray, accuracy: np.ndarray, counts: np.ndarray
         axes.plot([0, 1], [0, 1], color=_MUTED, linestyle="--", linewidth=1)
         axes.plot(confidence[full], accuracy[full], linewidth=1.2)
         sizes = 12 + 180 * counts[full] / counts.max()
-        axes.scatter(confidence[full], accuracy[full], s=sizes, color=_COLORS[0], alpha=0.7)
+        axes.scatter(confidence[full], accuracy[full], s=sizes, color=COLORS[0], alpha=0.7)
         axes.set(xlim=(0, 1.04), ylim=(0, 1.04))
         axes.text(0.03, 0.95, "dashed: perfect calibration", color=_MUTED, fontsize=9)
     return drawn.svg
@@ -228,7 +230,9 @@ def bars(values: Mapping[str, float], *, x: str) -> str:
 
 
 def _digits(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value >= 0.01 or value == 0 else "< 0.01"
 
 
 def _spread(count: int, most: int) -> list[int]:
@@ -237,7 +241,12 @@ def _spread(count: int, most: int) -> list[int]:
     return list(range(0, count, step))
 
 
-def _short(name: str, length: int = 20) -> str:
+def short(name: str, length: int = 20) -> str:
+    """Keeps the end of a name that is too long.
+
+    >>> short("stage1/block1/conv1", 8)
+    '…1/conv1'
+    """
     return name if len(name) <= length else f"…{name[1 - length :]}"
 
 

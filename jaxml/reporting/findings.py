@@ -16,6 +16,7 @@ class Findings:
       num_classes: number of classes; 0 for real targets.
       probabilistic: whether the outputs are logits of probabilities, not margins of a hinge loss.
       class_names: names of the classes, where they are known.
+      layers: paths of the layers with parameters, in the order of their calls.
       multiply_adds: of the network, for one example.
       peak_flops: measured operations per second of a large float32 matrix product.
       kernels: kernels of the first layer as images `[n, height, width, 1 or 3]`, or None.
@@ -30,6 +31,7 @@ class Findings:
     num_classes: int
     probabilistic: bool = True
     class_names: Sequence[str] = ()
+    layers: Sequence[str] = ()
     multiply_adds: int = 0
     peak_flops: float = 0.0
     kernels: np.ndarray | None = None

@@ -50,7 +50,7 @@ def write_report(folder: Path, findings: Findings | None) -> Path:
         "" if charts.available() else page.paragraph(NO_CHARTS, "note"),
         *_curves(run),
         *(predictions.sections(findings, run.split) if findings else []),
-        *_layers(run),
+        *_layers(run, findings),
         *_time(run, findings),
         *_repetition(run),
     ]
@@ -99,8 +99,8 @@ def _metrics(run: RunFiles) -> dict[str, Any]:
 
 
 def _main_numbers(run: RunFiles, findings: Findings | None) -> dict[str, str]:
-    shown = {}
-    for name, value in _metrics(run).items():
+    shown, metrics = {}, _metrics(run)
+    for name, value in {headline(metrics): metrics[headline(metrics)], **metrics}.items():
         if name == "count" or (name == "top5_accuracy" and findings and findings.num_classes <= 5):
             continue
         is_fraction = name.endswith("accuracy")
@@ -111,7 +111,7 @@ def _main_numbers(run: RunFiles, findings: Findings | None) -> dict[str, str]:
     shown["training time"] = duration(seconds)
     shown["examples per second"] = page.number(round(run.result.get("images_per_second", 0)))
     if utilization := _utilization(run, findings):
-        shown["of the peak of this device"] = utilization
+        shown["of the peak FLOP/s of the device"] = utilization
     return shown
 
 
@@ -151,12 +151,14 @@ def _curves(run: RunFiles) -> list[str]:
     return [page.heading("Training"), page.grid(figures)]
 
 
-def _layers(run: RunFiles) -> list[str]:
+def _layers(run: RunFiles, findings: Findings | None) -> list[str]:
     """Shows the norms of the layers over the epochs, and the last ones as a table."""
     found = [line for line in run.of_split("train") if line.get("layers")]
     if not found:
         return []
     names = list(found[-1]["layers"])
+    if findings and set(names) <= set(findings.layers):
+        names.sort(key=list(findings.layers).index)
     values = np.array([[line["layers"][name] for name in names] for line in found], np.float64)
     gradient, update, weight = np.moveaxis(values, 2, 0)
     ratio = update / np.where(weight > 0, weight, np.nan)

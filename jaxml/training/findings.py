@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxml.data import stream
 from jaxml.data.stream import Draw
-from jaxml.models import summarize
+from jaxml.models import summarize, summarize_layers
 from jaxml.reporting.findings import Findings
 from jaxml.training.compilation import StepFunctions
 from jaxml.training.evaluation import evaluation_outputs, final_variables
@@ -38,14 +38,15 @@ def find(experiment: Experiment, steps: StepFunctions, state: TrainState) -> Fin
     samples, captions = None, []
     if are_images and int(state.step):
         samples, captions = _samples(experiment, steps, int(state.step) - 1)
-    summary = summarize(experiment.learner.model, experiment.input_shape)
+    model, shape = experiment.learner.model, experiment.input_shape
     return Findings(
         outputs=evaluation_outputs(experiment, steps, state),
         targets=np.asarray(data.targets)[:count],
         num_classes=objective.num_classes,
         probabilistic=HINGE not in experiment.config.loss.name,
         class_names=experiment.class_names,
-        multiply_adds=summary.multiply_adds,
+        layers=[layer.path for layer in summarize_layers(model, shape)],
+        multiply_adds=summarize(model, shape).multiply_adds,
         peak_flops=measure_peak(),
         kernels=first_kernels(
             final_variables(experiment, steps, state)["params"], experiment.input_shape
