@@ -42,8 +42,8 @@ class Group(NamedTuple):
 def compare(folders: Sequence[Path]) -> str:
     """Returns a page that compares runs.
 
-    Runs whose configs differ in the seed alone are one group. A run that is not finished counts with
-    its curves, not with its last value.
+    Runs whose configs differ in the seed alone are one group. A run that is not finished is part of
+    the curves, but not of the statistics.
 
     Args:
       folders: folders of the runs.
@@ -241,7 +241,7 @@ def _runs(runs: Sequence[RunFiles], different: Mapping[str, Sequence[str]], resu
                 str(run.path),
                 *(found[i] for found in different.values()),
                 (math.nan, "not finished") if value is None else (value, show(value)),
-                (math.nan, "–") if seconds is None else (seconds, duration(seconds)),
+                (math.nan, "-") if seconds is None else (seconds, duration(seconds)),
             )
         )
     columns = ("folder", *different, result.replace("_", " "), "training time")
@@ -251,4 +251,4 @@ def _runs(runs: Sequence[RunFiles], different: Mapping[str, Sequence[str]], resu
 def _formatter(metric: str) -> Callable[[float], str]:
     if not metric.endswith("accuracy"):
         return page.number
-    return lambda value: "–" if math.isnan(value) else f"{100 * value:.2f} %"
+    return lambda value: "-" if math.isnan(value) else f"{100 * value:.2f} %"

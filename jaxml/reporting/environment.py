@@ -19,8 +19,8 @@ _ROOT = Path(__file__).parent.parent.parent
 def environment() -> dict[str, Any]:
     """Returns the command, the time, the versions, the git commit and the hardware as JSON.
 
-    `commit` and `clean` are None outside of a git checkout; `clean` is whether the tracked files are
-    those of the commit.
+    `commit` and `clean` are None outside of a git checkout; `clean` is whether the tracked files
+    are those of the commit.
 
     >>> sorted(environment())
     ['clean', 'command', 'commit', 'hardware', 'started', 'versions']

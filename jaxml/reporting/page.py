@@ -184,26 +184,27 @@ def table(names: Sequence[str], rows: Iterable[Sequence[Any]], *, text: int = 1)
     def cell(index: int, value: Any) -> str:
         key, shown = value if isinstance(value, tuple) else (value, number(value))
         key = "" if key is None else key
-        return f'<td{_class("text" * (index < text))} data-value="{escape(key)}">{escape(shown)}</td>'
+        return (
+            f'<td{_class("text" * (index < text))} data-value="{escape(key)}">{escape(shown)}</td>'
+        )
 
     head = "".join(
         f'<th scope="col"{_class("text" * (i < text))}><button>{escape(name)}</button></th>'
         for i, name in enumerate(names)
     )
     body = "".join(f"<tr>{''.join(map(cell, range(len(row)), row))}</tr>" for row in rows)
-    return (
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+    content = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="wide"><table>{content}</table></div>'
 
 
 def number(value: Any) -> str:
     """Formats a number with at most 4 digits; other values by `str`.
 
     >>> number(0.00012345), number(12345), number(None), number(98.5)
-    ('0.0001234', '12,345', '–', '98.5')
+    ('0.0001234', '12,345', '-', '98.5')
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
+        return "-"
     if isinstance(value, bool | str) or not isinstance(value, int | float | np.number):
         return str(value)
     return f"{value:,}" if isinstance(value, int | np.integer) else f"{value:.4g}"

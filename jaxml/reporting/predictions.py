@@ -85,9 +85,7 @@ def _binary(findings: Findings) -> list[str]:
         page.figure(
             "Precision and recall",
             f"average precision {average:.4f}",
-            charts.lines(
-                {"network": (_thin(recall), _thin(precision))}, x="recall", y="precision"
-            ),
+            charts.lines({"network": (_thin(recall), _thin(precision))}, x="recall", y="precision"),
         ),
         page.figure(
             "Outputs by class",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -180,9 +181,7 @@ def _layers(run: RunFiles, findings: Findings | None) -> list[str]:
                 for title, (matrix, caption) in shown.items()
             )
         )
-    rows = [
-        (name, gradient[-1, i], weight[-1, i], ratio[-1, i]) for i, name in enumerate(names)
-    ]
+    rows = [(name, gradient[-1, i], weight[-1, i], ratio[-1, i]) for i, name in enumerate(names)]
     columns = ("layer", "gradient norm", "weight norm", "update / weight")
     values_of_last = page.details(
         f"Values of the last step of epoch {epochs[-1]}", page.table(columns, rows)
@@ -197,7 +196,9 @@ def _time(run: RunFiles, findings: Findings | None) -> list[str]:
     if named and charts.available():
         caption = "seconds; preparation and compilation are those of the last start of the run"
         parts.append(
-            page.grid([page.figure("Where the time goes", caption, charts.bars(named, x="seconds"))])
+            page.grid(
+                [page.figure("Where the time goes", caption, charts.bars(named, x="seconds"))]
+            )
         )
     elif named:
         parts.append(page.table(("phase", "seconds"), named.items()))
@@ -260,31 +261,31 @@ def _config(config: Config) -> list[str]:
 
 
 def _environment(segments: list[dict[str, Any]]) -> list[str]:
-    last = segments[-1]
-    versions = last.get("versions", {})
-    state = {True: "tree clean", False: "with uncommitted changes", None: ""}[last.get("clean")]
-    commit = last.get("commit") or "not a git checkout"
-    rows = [
-        ("devices", last.get("device", "")),
-        ("host", last.get("hardware", "")),
-        ("code", f"commit {commit}, {state}" if state else commit),
-        ("started", last.get("started", "")),
-        *((name, version) for name, version in versions.items()),
-    ]
     resumed = [
         f"from step {segment['step']:,}, {segment.get('started', 'time unknown')}, on "
         f"{segment['device']} with jax {segment['jax']}, for {segment['num_epochs']} epochs"
         for segment in segments[1:]
     ]
+    times = "once" if len(resumed) == 1 else f"{len(resumed)} times"
+    text = f"The run was resumed {times}:" if resumed else "The run was not resumed."
     return [
         page.heading("Environment", 3),
-        page.table(("what", "value"), rows, text=2),
-        page.paragraph(
-            f"The run was resumed {_times(len(resumed))}:" if resumed else "The run was not resumed."
-        ),
+        environment_table(segments[-1]),
+        page.paragraph(text),
         page.bullets(resumed),
     ]
 
 
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
+def environment_table(found: Mapping[str, Any]) -> str:
+    """Returns the hardware, the code and the versions of an `environment` as a table."""
+    state = {True: ", without changes", False: ", with uncommitted changes", None: ""}
+    commit = found.get("commit")
+    code = f"commit {commit}{state[found.get('clean')]}" if commit else "not a git checkout"
+    rows = {
+        "devices": found.get("device"),
+        "host": found.get("hardware"),
+        "code": code,
+        "started": found.get("started"),
+        **found.get("versions", {}),
+    }
+    return page.table(("what", "value"), [row for row in rows.items() if row[1]], text=2)

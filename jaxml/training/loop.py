@@ -16,6 +16,7 @@ from jaxml.config import Config, check, parse_steps
 from jaxml.errors import DivergedError, one_line
 from jaxml.optim import scale_learning_rate
 from jaxml.reporting.meter import Clock, Meter
+from jaxml.reporting.observers import Observers
 from jaxml.reporting.profile import Profile
 from jaxml.reporting.progress import HEADLINES, Display, describe, headline
 from jaxml.reporting.report import write_report
@@ -28,6 +29,7 @@ from jaxml.training.feed import train_feed
 from jaxml.training.findings import find
 from jaxml.training.initialize import initial_state, read_weights
 from jaxml.training.norms import layer_names
+from jaxml.training.observation import open_observers, show_parameters, show_start
 from jaxml.training.origin import Origin
 from jaxml.training.recorder import Recorder
 from jaxml.training.signals import Interrupted, StopSignals
@@ -188,11 +190,20 @@ def train(
     config, objective = experiment.config, experiment.learner.objective
     step = int(start.state.step)
     warn = display.say if config.checkpoint.on_failure == "continue" else None
-    recorder = Recorder(files, checkpoints, start.origin, warn)
+    observers = open_observers(experiment, files.path, step, display.say)
+    recorder = Recorder(files, checkpoints, start.origin, warn, observers)
     profile = Profile(parse_steps(config.profile), files.profile, display.say)
     feed = train_feed(experiment, start.steps.epoch_order, step, display.say)
-    with StopSignals() as signals, display.live(step), contextlib.closing(profile), feed as data:
+    with (
+        StopSignals() as signals,
+        display.live(step),
+        contextlib.closing(profile),
+        contextlib.closing(observers),
+        feed as data,
+    ):
         announce(experiment, start, display)
+        if not step:
+            show_start(observers, experiment, start.steps)
         files.rewind_metrics(step, display.say)
         meter = Meter(
             start.clock,
@@ -200,6 +211,7 @@ def train(
             zero=objective.metrics.empty,
             compute=objective.compute,
             steps_per_epoch=experiment.sizes.steps_per_epoch,
+            observe=partial(observe_batch, experiment, observers) if observers else None,
         )
         reporters = Reporters(display, meter, profile)
         try:
@@ -329,6 +341,7 @@ def end_epoch(
     if (every := experiment.config.log.layers_every_epochs) and epoch % every == 0:
         measured["layers"] = by_layer(state.params, norms)
     recorder.append_metrics({**line, **means, **measured})
+    show_parameters(recorder.observers, experiment, epoch, step, state.params)
     if not evaluation_due:
         return None
     begin = time.perf_counter()
@@ -343,6 +356,15 @@ def end_epoch(
         f"train {describe(means)}  {split} {describe(metrics)}"
     )
     return metrics
+
+
+def observe_batch(experiment: Experiment, observers: Observers, step: int, metrics: Any) -> None:
+    """Shows the metrics of one training batch to the observers, if they are due."""
+    if step % experiment.config.log.every_steps == 0:
+        means = experiment.learner.objective.compute(metrics)
+        rate = float(jnp.asarray(experiment.schedule(step - 1)))
+        values = {f"batch/{name}": value for name, value in means.items() if name != "count"}
+        observers.scalars(step, {**values, "batch/learning_rate": rate})
 
 
 def by_layer(params: PyTree, norms: Array) -> dict[str, list[float]]:

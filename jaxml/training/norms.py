@@ -41,8 +41,6 @@ def layer_norms(grads: PyTree, updates: PyTree, params: PyTree, *, measured: Arr
 
 
 def _norms(tree: PyTree) -> Array:
-    kernels = [
-        leaf for path, leaf in jax.tree.leaves_with_path(tree) if path[-1].key == "kernel"
-    ]
+    kernels = [leaf for path, leaf in jax.tree.leaves_with_path(tree) if path[-1].key == "kernel"]
     norms = [optax.tree.norm(kernel.astype(jnp.float32)) for kernel in kernels]
     return jnp.stack(norms) if norms else jnp.zeros(0, jnp.float32)

@@ -186,7 +186,7 @@ def eval_step(learner: Learner, state: TrainState, batch: Batch, mask: Array) ->
 
 
 def eval_outputs(learner: Learner, state: TrainState, inputs: Array) -> Array:
-    """Computes the outputs of the model for raw inputs (see `eval_step`), as the loss takes them."""
+    """Computes the outputs of the model for raw inputs (see `eval_step`), for the loss."""
     variables = eval_variables(learner, state)
 
     def predict(inputs: Array) -> Array:
