@@ -69,7 +69,11 @@ def train_and_evaluate(config: Config, workdir: Path | str) -> dict[str, Any]:
     experiment = create_experiment(config)
     resuming = bool(Checkpoints(workdir / CHECKPOINTS).steps())
     weights = None if resuming else read_weights(experiment)
-    display = Display(experiment.sizes.num_steps, config.num_epochs)
+    display = Display(
+        experiment.sizes.num_steps,
+        config.num_epochs,
+        learning_rate=lambda step: float(jnp.asarray(experiment.schedule(step))),
+    )
     with (
         open_workdir(workdir, config) as files,
         contextlib.closing(
