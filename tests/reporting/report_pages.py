@@ -88,6 +88,7 @@ class Page(HTMLParser):
         self.addresses += [address for address in styles if not address.startswith("#")]
 
     def handle_starttag(self, tag, attrs):
+        """Collects addresses."""
         self.addresses += [
             value for name, value in attrs
             if name in ("src", "href", "action", "srcset") and not value.startswith(("data:", "#"))
@@ -95,6 +96,7 @@ class Page(HTMLParser):
         self._caption = tag == "b"
 
     def handle_data(self, data):
+        """Collects titles and text."""
         if self._caption:
             self.figures.append(data)
             self._caption = False

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from report_pages import Page, write_run
 from scipy import stats
 
 from jaxml.config import OptimConfig
 from jaxml.errors import InputError
 from jaxml.reporting import comparison
 from jaxml.reporting.run_files import read_run
+from tests.reporting.report_pages import Page, write_run
 
 FIRST, SECOND = (0.70, 0.74, 0.78), (0.72, 0.77, 0.82)
 
@@ -65,9 +65,11 @@ def test_a_run_that_is_not_finished_counts_with_its_curves_only(tmp_path):
 def test_runs_that_cannot_be_compared_are_rejected(tmp_path):
     first, same = (write_run(tmp_path / name) for name in ("a", "b"))
     with pytest.raises(
-        InputError, match="b: must differ from the other runs in its seed or recipe"
+        InputError, match=r"b: must differ from the other runs in its seed or recipe"
     ):
         comparison.compare([first, same])
     other = write_run(tmp_path / "c", metric="rmse")
-    with pytest.raises(InputError, match="c: must have the test accuracy of .*, has the test rmse"):
+    with pytest.raises(
+        InputError, match=r"c: must have the test accuracy of .*, has the test rmse"
+    ):
         comparison.compare([first, other])

@@ -58,7 +58,7 @@ def test_tensorboard_reads_histograms_images_and_text(tmp_path):
     assert events.Tags()["tensors"] == ["config/text_summary"]
 
 
-class Failing(Observer):
+class _Failing(Observer):
     def scalars(self, step, values):
         raise OSError(28, "No space left on device")
 
@@ -67,7 +67,7 @@ def test_an_observer_that_fails_costs_one_line():
     said, received = [], []
     good = Observer()
     good.scalars = lambda step, values: received.append(step)  # type: ignore[method-assign]
-    observers = Observers({"events": Failing, "tracker": lambda: good}, say=said.append)
+    observers = Observers({"events": _Failing, "tracker": lambda: good}, say=said.append)
     for step in (1, 2):
         observers.scalars(step, {"loss": 1.0})
     observers.close()

@@ -8,7 +8,6 @@ import subprocess
 
 import numpy as np
 import pytest
-from report_pages import Page, findings, write_run
 from sklearn.metrics import precision_recall_fscore_support
 
 from jaxml.config import DataConfig, LossConfig
@@ -16,6 +15,7 @@ from jaxml.errors import InputError
 from jaxml.reporting import charts
 from jaxml.reporting.report import sentence, wilson, write_report
 from jaxml.reporting.run_files import overrides, read_run
+from tests.reporting.report_pages import Page, findings, write_run
 
 COMMON = [
     "Loss", "Learning rate", "Gradient norm", "Weight norm", "Update-to-weight ratio",
