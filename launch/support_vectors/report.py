@@ -1,6 +1,7 @@
 """The report of a fit in one HTML file: its result, margins, support vectors and convergence."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,7 @@ def write_report(
         page.tiles(_numbers(model, score)),
         "" if charts.available() else page.paragraph(NO_CHARTS, "note"),
         page.heading("Fit on the training set"),
-        *_margins(model, train),
-        *_convergence(model),
+        page.grid([*_margins(model, train), *_convergence(model)]),
         *_support(model, train),
         *(predictions.sections(_findings(model, test), "test") if test is not None else []),
         page.heading("How to repeat it"),
@@ -63,7 +63,8 @@ def _sentence(kind: str, config: SVMConfig, model: FittedModel, train: Table, sc
 
 def _numbers(model: FittedModel, score: str) -> dict[str, str]:
     metrics = model.metrics
-    tested = {"test": score} if score else {}
+    name, _, value = score.partition(" ")
+    tested = {f"test {name}": value} if score else {}
     return {
         **tested,
         "support vectors": page.number(metrics["n_support"]),
@@ -84,7 +85,7 @@ def _margins(model: FittedModel, train: Table) -> list[str]:
         residuals = train.y - model.predict(train.x)
         drawn = charts.histogram({"residuals": residuals}, x="target minus prediction", line=0.0)
         caption = "residuals of the training samples; those inside of the tube cost nothing"
-        return [page.grid([page.figure("Residuals", caption, drawn)])]
+        return [page.figure("Residuals", caption, drawn)]
     values = model.decide(train.x)
     numbers = np.searchsorted(estimator.classes_, train.y)
     names = [f"{label:g}" for label in estimator.classes_]
@@ -104,33 +105,31 @@ def _margins(model: FittedModel, train: Table) -> list[str]:
             "decision value of the true class minus the largest other one; below 0 is an error"
         )
         drawn = charts.histogram({"margins": own - others.max(axis=1)}, x="margin", line=0.0)
-    return [page.grid([page.figure("Margins of the training samples", caption, drawn)])]
+    return [page.figure("Margins of the training samples", caption, drawn)]
 
 
 def _convergence(model: FittedModel) -> list[str]:
+    """Draws the gap by iteration, or by report where the problems are solved one after another."""
     if not charts.available() or not model.progress:
         return []
     counts, primal, dual, support = zip(*model.progress, strict=True)
+    together = all(first < second for first, second in itertools.pairwise(counts))
+    at, x = (counts, "iteration") if together else (range(1, len(counts) + 1), "report")
     gaps = [max(p - d, 0.0) / abs(p) if p else 0.0 for p, d in zip(primal, dual, strict=True)]
-    known = [(count, gap) for count, gap in zip(counts, gaps, strict=True) if gap > 0]
-    figures = [
-        page.figure(
-            "Duality gap",
-            "relative gap between the primal and the dual objective, by iteration",
-            charts.lines(
-                {"gap": tuple(zip(*known, strict=True)) if known else ((), ())},
-                x="iteration",
-                y="relative gap",
-                log=True,
-            ),
-        ),
-        page.figure(
-            "Support vectors",
-            "number by iteration, summed over the binary problems",
-            charts.lines({"vectors": (counts, support)}, x="iteration", y="support vectors"),
-        ),
-    ]
-    return [page.grid(figures)]
+    known = [(place, gap) for place, gap in zip(at, gaps, strict=True) if gap > 0]
+    figures = []
+    if known:
+        caption = "of the primal and the dual objective, relative to the primal one" + (
+            "" if together else "; the solver reports on its binary problems one after another"
+        )
+        places, values = zip(*known, strict=True)
+        drawn = charts.lines({"gap": (places, values)}, x=x, y="relative gap", log=True)
+        figures.append(page.figure("Duality gap", caption, drawn))
+    if together:
+        drawn = charts.lines({"vectors": (counts, support)}, x=x, y="support vectors")
+        caption = "number by iteration, over all binary problems"
+        figures.append(page.figure("Support vectors", caption, drawn))
+    return figures
 
 
 def _support(model: FittedModel, train: Table) -> list[str]:
