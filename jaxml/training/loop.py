@@ -380,7 +380,8 @@ def by_layer(params: PyTree, norms: Array) -> dict[str, list[float]]:
 
 def phases(clock: Clock, compile_seconds: float) -> dict[str, float]:
     """Returns the seconds of each phase of the run."""
-    parts = {"input": 0.0, "evaluation": 0.0, "checkpoints": 0.0, **clock.phases}
+    names = ("prepare", "input", "evaluation", "checkpoints")
+    parts = {**dict.fromkeys(names, 0.0), **clock.phases}
     return {
         "prepare": parts["prepare"],
         "compile": compile_seconds,
