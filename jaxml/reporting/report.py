@@ -137,7 +137,7 @@ def _curves(run: RunFiles) -> list[str]:
     figures = [
         page.figure(
             metric.capitalize() if metric != "rmse" else "RMSE",
-            f"{caption}; training metrics are collected during the epoch, with augmentation",
+            f"{caption}; training metrics are collected during the epoch, in training mode",
             charts.lines(
                 {"training": run.curve("train", metric), run.split: run.curve(run.split, metric)},
                 x="epoch",
@@ -165,8 +165,8 @@ def _layers(run: RunFiles, findings: Findings | None) -> list[str]:
     ratio = update / np.where(weight > 0, weight, np.nan)
     epochs = [line["epoch"] for line in found]
     shown = {
-        "Gradient norm": (gradient, "large or vanishing rows show where training is unstable"),
-        "Weight norm": (weight, "Euclidean norm of the kernel of each layer"),
+        "Gradient norm": (gradient, "extreme values show where training is unstable"),
+        "Weight norm": (weight, "Euclidean norm"),
         "Update-to-weight ratio": (ratio, "a healthy ratio is often near 0.001"),
     }
     parts = [page.heading("Layers")]
@@ -175,8 +175,8 @@ def _layers(run: RunFiles, findings: Findings | None) -> list[str]:
             page.grid(
                 page.figure(
                     title,
-                    f"in the last step of each epoch, one row per layer; {caption}",
-                    charts.heatmap(matrix.T, names, epochs, x="epoch"),
+                    f"kernels in the last step of each epoch; {caption}",
+                    _layer_chart(title, matrix, names, epochs),
                 )
                 for title, (matrix, caption) in shown.items()
             )
@@ -187,6 +187,15 @@ def _layers(run: RunFiles, findings: Findings | None) -> list[str]:
         f"Values of the last step of epoch {epochs[-1]}", page.table(columns, rows)
     )
     return [*parts, values_of_last]
+
+
+def _layer_chart(title: str, matrix: np.ndarray, names: list[str], epochs: list[int]) -> str:
+    """Draws `[epochs, layers]` as lines for a few layers, or else as colours."""
+    if len(names) > 4:
+        return charts.heatmap(matrix.T, names, epochs, x="epoch")
+    positive = np.where(matrix > 0, matrix, np.nan)
+    series = {name: (epochs, positive[:, i].tolist()) for i, name in enumerate(names)}
+    return charts.lines(series, x="epoch", y=title.lower(), log=True)
 
 
 def _time(run: RunFiles, findings: Findings | None) -> list[str]:
