@@ -10,6 +10,9 @@ import numpy as np
 from jaxml.reporting.observers import Observer
 
 
+BINS = 64  # of a histogram
+
+
 class EventFile(Observer):
     """Writes one event file of a run into a folder, which may hold those of earlier starts.
 
@@ -54,7 +57,7 @@ class EventFile(Observer):
         """Writes the distribution of each array."""
         for name, array in arrays.items():
             values = np.asarray(array, np.float32).ravel()
-            self._write(step, self._summary.histogram(name, values, "tensorflow"))
+            self._write(step, self._summary.histogram(name, values, BINS))
 
     def images(self, step: int, name: str, images: np.ndarray) -> None:
         """Writes images `[n, height, width, 1 or 3]`, uint8, as one picture."""

@@ -59,7 +59,7 @@ def test_a_report_has_the_figures_of_its_kind_and_loads_nothing(reports, kind):
 def test_a_report_says_what_happened_and_how_to_repeat_it(reports):
     text = " ".join(Page(reports["classes"]).words)
     for part in (
-        "resnet20v1 with 1,234 parameters was trained on mnist for 3 epochs",
+        "resnet20v1 with 1,234 parameters was trained on digits for 3 epochs",
         "75.00% of 40 test examples",
         "--config=configs/a.py",
         "config.seed=3",
