@@ -9,7 +9,6 @@ import numpy as np
 
 from jaxml.reporting.observers import Observer
 
-
 BINS = 64  # of a histogram
 
 
