@@ -239,14 +239,11 @@ def _repetition(run: RunFiles) -> list[str]:
     parts = [page.heading("How to repeat it")]
     if commands:
         parts += [page.paragraph("Command:"), page.preformatted(commands[0])]
-        changed = overrides(commands)
-        parts.append(
-            page.paragraph(
-                "Settings that the command line changed: " + ", ".join(changed)
-                if changed
-                else "The command line changed no setting of the recipe."
-            )
-        )
+        if changed := overrides(commands):
+            text = f"Settings that the command line changed: {', '.join(changed)}"
+            parts.append(page.paragraph(text))
+        elif "--config=" in commands[0]:
+            parts.append(page.paragraph("The command line changed no setting of the recipe."))
     parts += _config(run.config)
     if segments:
         parts += _environment(segments)
