@@ -2,6 +2,7 @@
 
 import sys
 import types
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,12 +12,11 @@ from jaxml.reporting.observers import Observer, Observers
 from jaxml.reporting.tracker import Tracker
 
 
-def _write(folder, *, first_step, steps, flushed=True):
+def _write(folder, *, first_step, steps):
     file = EventFile(folder, first_step=first_step)
     for step in steps:
         file.scalars(step, {"loss": float(step)})
-    if flushed:
-        file.flush()
+    file.flush()
     return file
 
 
@@ -32,11 +32,17 @@ def _read(folder):
 
 
 def test_a_run_killed_five_times_has_each_step_once(tmp_path):
-    for start in range(0, 50, 10):  # a kill 5 steps after each checkpoint
+    killed = [  # 5 steps after a checkpoint; they are not closed before they are read
         _write(tmp_path, first_step=start, steps=range(start + 1, start + 16))
+        for start in range(0, 50, 10)
+    ]
     _write(tmp_path, first_step=50, steps=range(51, 61)).close()
     assert len(list(tmp_path.iterdir())) == 6
-    scalars = _read(tmp_path).Scalars("loss")
+    try:
+        scalars = _read(tmp_path).Scalars("loss")
+    finally:
+        for file in killed:
+            file.close()
     assert [(event.step, event.value) for event in scalars] == [(i, float(i)) for i in range(1, 61)]
 
 
@@ -89,9 +95,13 @@ def test_an_observer_that_cannot_be_created_costs_one_line():
 @pytest.mark.parametrize(("package", "options"), [("wandb", {"id": "run"}), ("trackio", {})])
 def test_a_tracker_gets_what_the_interface_of_wandb_expects(monkeypatch, package, options):
     calls = []
+
+    def record(called, *arguments, **named):
+        calls.append((called, arguments, named))
+
     fake = types.ModuleType(package)
     for name in ("init", "log", "finish"):
-        setattr(fake, name, lambda *args, name=name, **kwargs: calls.append((name, args, kwargs)))
+        setattr(fake, name, partial(record, name))
     monkeypatch.setitem(sys.modules, package, fake)
     tracker = Tracker(package, project="p", name="run", config={"seed": 0})
     tracker.scalars(5, {"loss": 0.5})
