@@ -88,6 +88,8 @@ def chart(
         result = Chart(drawing.add_subplot(xlabel=x, ylabel=y))
         if log:
             result.axes.set_yscale("log")
+        if x == "epoch":
+            result.axes.xaxis.get_major_locator().set_params(integer=True)
         yield result
         file = io.StringIO()
         drawing.savefig(file, format="svg", metadata={"Date": None})
@@ -147,7 +149,6 @@ def heatmap(values: np.ndarray, rows: Sequence[str], columns: Sequence[int], *, 
         )  # fmt: skip
         shown = _spread(len(rows), 12)
         axes.set_yticks(shown, [short(rows[i]) for i in shown], fontsize=9)
-        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(visible=False)
         bar = axes.figure.colorbar(image, ax=axes, ticks=np.geomspace(norm.vmin, norm.vmax, 5))
         bar.ax.set_yticklabels([f"{tick:.2g}" for tick in bar.get_ticks()])
