@@ -33,12 +33,13 @@ ENVIRONMENT = re.compile(
 )
 
 
-def run(main: Callable[[], None], *, config: str | None = None) -> None:
+def run(main: Callable[..., None], *, config: str | None = None, words: bool = False) -> None:
     """Parses the flags and calls `main`; reports an input error in one line, with status 2.
 
     Args:
       main: the command, which reads its flags.
       config: default config file; None for a command without a config.
+      words: whether the command takes the words of the command line that are not flags, as a list.
     """
     for stream in (sys.stdout, sys.stderr):  # a path may have characters that they cannot encode
         cast(io.TextIOWrapper, stream).reconfigure(errors="backslashreplace")
@@ -46,7 +47,10 @@ def run(main: Callable[[], None], *, config: str | None = None) -> None:
     getLogger("jaxml").setLevel(logging.WARNING)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # and the warnings of XLA
     try:
-        app.run(lambda _: main(), flags_parser=lambda argv: parse(argv, config))
+        app.run(
+            lambda argv: main(argv[1:]) if words else main(),
+            flags_parser=lambda argv: parse(argv, config, words=words),
+        )
     except BrokenPipeError:  # the reader of the output has ended, for example `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -136,7 +140,11 @@ def _with_notes(error: Exception) -> str:
 
 
 def parse(
-    argv: Sequence[str], config: str | None, values: flags.FlagValues = flags.FLAGS
+    argv: Sequence[str],
+    config: str | None,
+    values: flags.FlagValues = flags.FLAGS,
+    *,
+    words: bool = False,
 ) -> list[str]:
     """Parses a command line.
 
@@ -144,9 +152,10 @@ def parse(
       argv: the command line.
       config: default config file, or None (see `run`).
       values: flags to parse.
+      words: whether words that are not flags are allowed.
 
     Returns:
-      The remaining words of the command line, which is its first word.
+      The name of the command, and the words that are not flags.
 
     Raises:
       InputError: a flag or setting is unknown, or has an invalid value.
@@ -167,7 +176,7 @@ def parse(
         raise InputError("--flagfile must be a text file in UTF-8") from None
     except LOADING as error:
         raise InputError(f"--config: {type(error).__name__}: {error}") from None
-    if len(rest) > 1:
+    if len(rest) > 1 and not words:
         raise InputError(f"{rest[1]!r} is not a flag; --help lists them")
     if config and not isinstance(values["config"].value, Config):
         raise InputError("--config: get_config() must return a jaxml.config.Config")

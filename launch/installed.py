@@ -49,6 +49,11 @@ def predict() -> None:
     _run("predict")
 
 
+def report() -> None:
+    """Runs `launch.report`."""
+    _run("report")
+
+
 def show_batch() -> None:
     """Runs `launch.show_batch`."""
     _run("show_batch")

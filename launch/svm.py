@@ -37,6 +37,7 @@ MODEL_OUT = flags.DEFINE_string(
 )
 PREDICTIONS_OUT = flags.DEFINE_string("predictions_out", "", "output file for the predictions")
 RESULT = flags.DEFINE_string("result", "", "output file for the metrics as JSON")
+REPORT = flags.DEFINE_string("report", "", "output file for the report as HTML")
 
 _DEFINE: dict[Any, Any] = {
     str: flags.DEFINE_string,
@@ -62,7 +63,7 @@ def main() -> None:
     _check_sources()
     config = SVMConfig(**{name: flag.value for name, flag in CONFIG.items()})
     config.check()
-    outputs = experiment.Outputs(*map(_path, (MODEL_OUT, PREDICTIONS_OUT, RESULT)))
+    outputs = experiment.Outputs(*map(_path, (MODEL_OUT, PREDICTIONS_OUT, RESULT, REPORT)))
     outputs.check(tested=bool(TEST.value or FEATURES_OF.value))
     try:
         if MODEL_IN.value:
@@ -99,8 +100,8 @@ def _check_sources() -> None:
         raise InputError("--test must not be given with --features_of, which has its own test set")
     if MODEL_IN.value and not TEST.value:
         raise InputError("--test must be given with --model_in")
-    if MODEL_IN.value and (MODEL_OUT.value or CV.value):
-        raise InputError("--model_out and --cv must not be given with --model_in")
+    if MODEL_IN.value and (MODEL_OUT.value or CV.value or REPORT.value):
+        raise InputError("--model_out, --cv and --report must not be given with --model_in")
 
 
 def _tables() -> tuple[Any, Any]:

@@ -274,6 +274,52 @@ class CheckpointConfig(Settings):
 
 
 @dataclasses.dataclass
+class LogConfig(Settings):
+    """What a run shows of itself. It changes no parameter, and a failure here ends no run."""
+
+    report: bool = setting(True, "Writes report.html at the end of the run.", resume="any")
+    layers_every_epochs: int | None = setting(
+        1,
+        "Number of epochs between records of the norms of the gradient, the update and the weights "
+        "of each layer, in the last step of an epoch; None records none.",
+        low=1,
+        resume="any",
+    )
+    tensorboard: bool = setting(
+        False,
+        "Writes event files for TensorBoard to the folder events of the workdir; needs the package "
+        "tensorboardX.",
+        resume="any",
+    )
+    tracker: str | None = setting(
+        None,
+        "Package with the interface of wandb that receives the metrics.",
+        choices=("wandb", "trackio"),
+        resume="any",
+    )
+    project: str = setting("jaxml", "Name of the project for the tracker.", resume="any")
+    every_steps: int = setting(
+        10,
+        "Number of steps between the metrics of training batches that TensorBoard and the tracker "
+        "receive.",
+        low=1,
+        resume="any",
+    )
+    histograms_every_epochs: int | None = setting(
+        5,
+        "Number of epochs between histograms of the parameters for TensorBoard; None writes none.",
+        low=1,
+        resume="any",
+    )
+    images: int = setting(
+        16,
+        "Number of augmented training images for TensorBoard, from the first step of the run.",
+        low=0,
+        resume="any",
+    )
+
+
+@dataclasses.dataclass
 class CpuConfig(Settings):
     """Fast paths of a CPU; each is used only where it has proved itself."""
 
@@ -348,4 +394,5 @@ class Config(Settings):
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     average: AverageConfig = dataclasses.field(default_factory=AverageConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+    log: LogConfig = dataclasses.field(default_factory=LogConfig)
     cpu: CpuConfig = dataclasses.field(default_factory=CpuConfig)

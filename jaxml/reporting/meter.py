@@ -1,9 +1,10 @@
 """Collects training metrics without delaying the device, and measures the time of a run."""
 
+import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -22,11 +23,31 @@ class Clock:
         compilation.
       step_seconds: time in training steps only.
       images: number of examples in these training steps.
+      phases: time by name: "input" waits for the data of training steps, during which the device
+        may still work; "evaluation" and "checkpoints".
     """
 
     train_seconds: float = 0.0
     step_seconds: float = 0.0
     images: int = 0
+    phases: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def timing(self, phase: str) -> Iterator[None]:
+        """Adds the time of a block to a phase.
+
+        >>> clock = Clock()
+        >>> with clock.timing("evaluation"):
+        ...     pass
+        >>> list(clock.phases)
+        ['evaluation']
+        """
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - begin
+            self.phases[phase] = self.phases.get(phase, 0.0) + seconds
 
     @property
     def images_per_second(self) -> float:
@@ -49,6 +70,7 @@ class Meter:
         zero: Callable[[], Any],
         compute: Callable[[Any], Mapping[str, int | float]],
         steps_per_epoch: int,
+        observe: Callable[[int, Any], None] | None = None,
     ) -> None:
         """Starts measuring.
 
@@ -58,12 +80,14 @@ class Meter:
           zero: returns metrics of no examples, with `merge`, `count` and `loss`.
           compute: computes the means to show from the sums.
           steps_per_epoch: steps of an epoch.
+          observe: receives the number and the metrics of each step; None for nobody.
         """
         self.clock = clock
         self._display = display
         self._zero = zero
         self._compute = compute
         self._steps_per_epoch = steps_per_epoch
+        self._observe = observe
         self._pending: tuple[int, Any] | None = None
         self._last_tick = time.perf_counter()
         self.start_epoch()
@@ -115,6 +139,9 @@ class Meter:
             first = step - len(host.loss) + 1 + int(bad[0])
             raise DivergedError(f"step {first}: the loss is {host.loss[bad[0]]}")
         steps = [jax.tree.map(lambda leaf, i=i: leaf[i], host) for i in range(len(host.loss))]
+        if self._observe:
+            for number, metrics in enumerate(steps, start=step - len(steps) + 1):
+                self._observe(number, metrics)
         self._sums = functools.reduce(lambda sums, step: sums.merge(step), steps, self._sums)
         means = self._compute(self._sums)
         self._display.update(

@@ -1,12 +1,18 @@
 """Progress of a run on the terminal: a live bar, or plain lines where there is no terminal."""
 
 import contextlib
+import importlib.util
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
+import jax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from jaxml.io import memory
+
+REFRESHES_PER_SECOND = 4
 QUIET_SECONDS = 30.0  # longest time without a line within an epoch if there is no bar
 HEADLINES = ("accuracy", "rmse")  # main metrics; each kind of metrics has one of them
 
@@ -43,16 +49,27 @@ class Display:
       halfway
     """
 
-    def __init__(self, num_steps: int, num_epochs: int, *, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        num_steps: int,
+        num_epochs: int,
+        *,
+        learning_rate: Callable[[int], float] | None = None,
+        console: Console | None = None,
+    ) -> None:
         """Creates a display.
 
         Args:
           num_steps: steps of the whole run.
           num_epochs: epochs of the whole run.
+          learning_rate: returns the learning rate of a step, counted from 0; called a few times a
+            second at most. None shows none.
           console: console to print to; None means standard output.
         """
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._num_steps, self._num_epochs = num_steps, num_epochs
+        self._learning_rate = learning_rate
+        self._last_update = -math.inf
         self._last_line = time.monotonic()
         self._task: TaskID | None = None
         self._bar = Progress(
@@ -62,8 +79,8 @@ class Display:
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[metrics]}"),
             console=self._console,
-            refresh_per_second=4,
-            disable=not self._console.is_terminal,
+            refresh_per_second=REFRESHES_PER_SECOND,
+            disable=not self._console.is_terminal or _is_bare_notebook(self._console),
         )
 
     @contextlib.contextmanager
@@ -89,9 +106,30 @@ class Display:
           means: metrics over the epoch so far.
           images_per_second: throughput over the epoch so far.
         """
-        where = f"epoch {epoch}/{self._num_epochs}"
+        now = time.monotonic()
+        silent = self._bar.disable and now - self._last_line > QUIET_SECONDS
+        due = not self._bar.disable and now - self._last_update > 1 / REFRESHES_PER_SECOND
+        if not (silent or due or step == self._num_steps):
+            return
+        self._last_update = now
+        where = f"epoch {epoch}/{self._num_epochs}  step {step}/{self._num_steps}"
         metrics = f"{images_per_second:,.0f} images/s  {describe(means)}"
+        if self._learning_rate:
+            metrics += f"  lr {self._learning_rate(step - 1):.3g}"
+        if in_use := _device_memory():
+            metrics += f"  {memory.in_words(in_use)}"
         if self._task is not None:
             self._bar.update(self._task, completed=step, description=where, metrics=metrics)
-        if self._bar.disable and time.monotonic() - self._last_line > QUIET_SECONDS:
-            self.say(f"{where}  step {step}/{self._num_steps}  {metrics}")
+        if silent:
+            self.say(f"{where}  {metrics}")
+
+
+def _device_memory() -> int:
+    """Returns the bytes in use on the first device, or 0 if it does not report them, as a CPU."""
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    return statistics.get("bytes_in_use", 0)
+
+
+def _is_bare_notebook(console: Console) -> bool:
+    """Returns whether this is a notebook that cannot show a bar, for lack of ipywidgets."""
+    return console.is_jupyter and importlib.util.find_spec("ipywidgets") is None

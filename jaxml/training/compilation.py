@@ -21,7 +21,13 @@ from jaxml.io import memory
 from jaxml.training import _validation, feed
 from jaxml.training.experiment import Experiment
 from jaxml.training.objective import Metrics
-from jaxml.training.steps import TrainState, batch_moments, eval_step, train_step
+from jaxml.training.steps import (
+    TrainState,
+    batch_moments,
+    eval_metrics,
+    eval_outputs,
+    measured_step,
+)
 from jaxml.types import Array, Batch, Key, PyTree
 
 Function = Callable[..., Any]
@@ -49,10 +55,12 @@ class StepFunctions:
     Attributes:
       init: `(key, normalizer) -> state` before the first step.
       epoch_order: `(key, epoch) -> order`, the indices of the examples that the epoch visits.
-      train: for each `TrainCall`, `(state, data, order, key) -> (state, metrics)`. Takes the
-        steps, donates the state and stacks the metrics of the steps.
+      train: for each `TrainCall`, `(state, data, order, key) -> (state, metrics, norms)`. Takes the
+        steps, donates the state and stacks the metrics of the steps. `norms` are the `layer_norms`
+        of the last step, or zeros if it does not end an epoch.
       zero_metrics: `() -> metrics`.
-      evaluate: `(state, metrics, data, start) -> metrics`, with one evaluation batch added.
+      evaluate: `(state, metrics, data, start) -> (metrics, outputs)`, with one evaluation batch
+        added, and the outputs of the model for it.
       batch_moments: `(state, data, order, index, key) -> moments` of one training batch.
       add_moments: `(moments, moments) -> moments`.
       compile_seconds: time that `compile_steps` took.
@@ -206,13 +214,13 @@ def _train_steps(
     data: Batch,
     order: Array,
     key: Key,
-) -> tuple[TrainState, Metrics]:
-    """Takes steps of one epoch; returns the state and the stacked metrics of the steps."""
-    learner = experiment.learner
+) -> tuple[TrainState, Metrics, Array]:
+    """Takes steps of one epoch; returns the state, the metrics of the steps and the last norms."""
+    learner, steps_per_epoch = experiment.learner, experiment.sizes.steps_per_epoch
     streamed = data if experiment.streamed else None
 
-    def body(state: TrainState, batch: Batch | None) -> tuple[TrainState, Metrics]:
-        index = state.step % experiment.sizes.steps_per_epoch
+    def body(state: TrainState, batch: Batch | None) -> tuple[TrainState, tuple[Metrics, Array]]:
+        index = state.step % steps_per_epoch
         if batch is None:
             batch = _take_batch(experiment, data, order, index)
         dropout_key, batch = augment_batch(experiment, batch, order, key, state.step)
@@ -224,12 +232,20 @@ def _train_steps(
             state.metrics,
             learner.objective.metrics.empty(),
         )
-        return train_step(dropout_key, learner, state.replace(metrics=sums), batch)
+        state, metrics, norms = measured_step(
+            dropout_key,
+            learner,
+            state.replace(metrics=sums),
+            batch,
+            measured=index == steps_per_epoch - 1,
+        )
+        return state, (metrics, norms)
 
     if call.num_steps > 1:
-        return lax.scan(body, state, streamed, length=call.num_steps)
-    state, metrics = body(state, jax.tree.map(lambda array: array[0], streamed))
-    return state, jax.tree.map(lambda total: total[None], metrics)
+        state, (metrics, norms) = lax.scan(body, state, streamed, length=call.num_steps)
+        return state, metrics, norms[-1]
+    state, (metrics, norms) = body(state, jax.tree.map(lambda array: array[0], streamed))
+    return state, jax.tree.map(lambda total: total[None], metrics), norms
 
 
 def _take_batch(experiment: Experiment, data: Batch, order: Array, index: Array) -> Batch:
@@ -273,15 +289,16 @@ def augment_batch(
 
 def _evaluate_batch(
     experiment: Experiment, state: TrainState, metrics: Metrics, data: Batch, start: Array
-) -> Metrics:
-    """Adds the metrics of the evaluation batch that begins at `start`."""
+) -> tuple[Metrics, Array]:
+    """Adds the metrics of the evaluation batch that begins at `start`; also returns its outputs."""
     size, count = experiment.sizes.eval_batch_size, experiment.sizes.eval_count
     batch = data
     if not experiment.streamed:
         batch = Batch(*(lax.dynamic_slice_in_dim(array, start, size) for array in data))
     mask = start + jnp.arange(size, dtype=jnp.int32) < count
     batch, mask = lax.with_sharding_constraint((batch, mask), experiment.sharded)
-    return metrics.merge(eval_step(experiment.learner, state, batch, mask))
+    outputs = eval_outputs(experiment.learner, state, batch.inputs)
+    return metrics.merge(eval_metrics(experiment.learner, outputs, batch.targets, mask)), outputs
 
 
 def _batch_moments(

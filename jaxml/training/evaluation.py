@@ -3,6 +3,7 @@
 import contextlib
 
 import jax
+import numpy as np
 
 from jaxml.training.compilation import StepFunctions
 from jaxml.training.experiment import Experiment
@@ -19,8 +20,21 @@ def evaluate(
     metrics = steps.zero_metrics()
     with contextlib.closing(eval_feed(experiment)) as feed:
         for start, data in feed:
-            metrics = steps.evaluate(state, metrics, data, experiment.replicate(start))
+            metrics, _ = steps.evaluate(state, metrics, data, experiment.replicate(start))
     return experiment.learner.objective.compute(jax.device_get(metrics))
+
+
+def evaluation_outputs(
+    experiment: Experiment, steps: StepFunctions, state: TrainState
+) -> np.ndarray:
+    """Computes the outputs of the model for every example of the evaluation set, in its order."""
+    state = reestimate_statistics(experiment, steps, state)
+    metrics, outputs = steps.zero_metrics(), []
+    with contextlib.closing(eval_feed(experiment)) as feed:
+        for start, data in feed:
+            found = steps.evaluate(state, metrics, data, experiment.replicate(start))[1]
+            outputs.append(np.asarray(found, np.float32))
+    return np.concatenate(outputs)[: experiment.sizes.eval_count]
 
 
 def final_variables(

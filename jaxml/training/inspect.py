@@ -1,5 +1,6 @@
 """The examples of any step of a run, also of a finished one, as the network sees them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from jaxml.training.compilation import augment_batch, jit_steps
 from jaxml.training.experiment import Experiment, create_experiment
 from jaxml.training.feed import train_feed
 from jaxml.training.workdir import read_config
-from jaxml.types import Batch
+from jaxml.types import Array, Batch, Key
 
 
 class ShownExample(NamedTuple):
@@ -43,11 +44,48 @@ def inspect_batch(workdir: Path | str, step: int) -> tuple[list[ShownExample], n
     """
     workdir = Path(workdir)
     experiment = create_experiment(read_config(workdir))
-    sizes, keys = experiment.sizes, experiment.keys
+    sizes = experiment.sizes
     if not 0 <= step < sizes.num_steps:
         raise InputError(f"--step must be in [0, {sizes.num_steps}), got {step}")
+    chosen, inputs, targets = augmented_batch(experiment, jit_steps(experiment).epoch_order, step)
+    labels = [label_name(experiment, target) for target in targets]
+    if experiment.streamed is None:
+        examples = map(ShownExample, chosen.tolist(), labels)
+    else:
+        images, epoch = experiment.streamed.train.inputs, step // sizes.steps_per_epoch
+        examples = (
+            _describe(images, example, epoch, label)
+            for example, label in zip(chosen.tolist(), labels, strict=True)
+        )
+    return list(examples), inputs
+
+
+class AugmentedBatch(NamedTuple):
+    """A training batch as the network sees it.
+
+    Attributes:
+      indices: indices of the examples in the training set.
+      inputs: augmented inputs, not normalized.
+      targets: targets before the augmentation.
+    """
+
+    indices: np.ndarray
+    inputs: np.ndarray
+    targets: np.ndarray
+
+
+def augmented_batch(
+    experiment: Experiment, epoch_order: Callable[[Key, Array], Array], step: int
+) -> AugmentedBatch:
+    """Returns the augmented batch of a training step.
+
+    Args:
+      experiment: the experiment.
+      epoch_order: see `StepFunctions.epoch_order`.
+      step: index of the step.
+    """
+    sizes, keys = experiment.sizes, experiment.keys
     epoch, index = divmod(step, sizes.steps_per_epoch)
-    epoch_order = jit_steps(experiment).epoch_order
     order = np.asarray(epoch_order(keys.order, experiment.replicate(epoch)))
     chosen = order[index * sizes.batch_size :][: sizes.batch_size]
     with train_feed(experiment, epoch_order, step) as data:
@@ -58,19 +96,11 @@ def inspect_batch(workdir: Path | str, step: int) -> tuple[list[ShownExample], n
         batch = Batch(*(array[chosen] for array in taken))
     augment = jax.jit(lambda *arguments: augment_batch(experiment, *arguments)[1].inputs)
     inputs = np.asarray(augment(batch, order, keys.step, experiment.replicate(step)))
-    labels = [_label(experiment, target) for target in np.asarray(batch.targets)]
-    if experiment.streamed is None:
-        examples = map(ShownExample, chosen.tolist(), labels)
-    else:
-        images = experiment.streamed.train.inputs
-        examples = (
-            _describe(images, example, epoch, label)
-            for example, label in zip(chosen.tolist(), labels, strict=True)
-        )
-    return list(examples), inputs
+    return AugmentedBatch(chosen, inputs, np.asarray(batch.targets))
 
 
-def _label(experiment: Experiment, target: np.generic) -> str:
+def label_name(experiment: Experiment, target: np.generic) -> str:
+    """Returns the name of a class if it is known, or else its number or the target."""
     names = experiment.class_names
     return names[int(target)] if names else str(target)
 

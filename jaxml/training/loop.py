@@ -10,27 +10,33 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxml.config import Config, check, parse_steps
-from jaxml.errors import DivergedError
+from jaxml.errors import DivergedError, one_line
 from jaxml.optim import scale_learning_rate
 from jaxml.reporting.meter import Clock, Meter
+from jaxml.reporting.observers import Observers
 from jaxml.reporting.profile import Profile
 from jaxml.reporting.progress import HEADLINES, Display, describe, headline
+from jaxml.reporting.report import write_report
 from jaxml.training.checkpoint import Checkpoints, CheckpointWriter
 from jaxml.training.compilation import StepFunctions, compile_steps, train_call, train_calls
 from jaxml.training.digest import sha256
 from jaxml.training.evaluation import evaluate
 from jaxml.training.experiment import Experiment, create_experiment
 from jaxml.training.feed import train_feed
+from jaxml.training.findings import find
 from jaxml.training.initialize import initial_state, read_weights
+from jaxml.training.norms import layer_names
+from jaxml.training.observation import open_observers, show_parameters, show_start
 from jaxml.training.origin import Origin
 from jaxml.training.recorder import Recorder
 from jaxml.training.signals import Interrupted, StopSignals
 from jaxml.training.steps import TrainState
 from jaxml.training.stopping import Stopping
 from jaxml.training.workdir import CHECKPOINTS, Workdir, check_workdir, open_workdir
-from jaxml.types import Batch, PyTree
+from jaxml.types import Array, Batch, PyTree
 
 Metrics = dict[str, int | float]
 
@@ -56,13 +62,18 @@ def train_and_evaluate(config: Config, workdir: Path | str) -> dict[str, Any]:
       DivergedError: a loss or a parameter is not finite.
       Interrupted: SIGTERM, SIGINT or SIGHUP stopped the run; its state is saved.
     """
+    begin = time.perf_counter()
     workdir = Path(workdir)
     check(config)
     check_workdir(workdir, config)
     experiment = create_experiment(config)
     resuming = bool(Checkpoints(workdir / CHECKPOINTS).steps())
     weights = None if resuming else read_weights(experiment)
-    display = Display(experiment.sizes.num_steps, config.num_epochs)
+    display = Display(
+        experiment.sizes.num_steps,
+        config.num_epochs,
+        learning_rate=lambda step: float(jnp.asarray(experiment.schedule(step))),
+    )
     with (
         open_workdir(workdir, config) as files,
         contextlib.closing(
@@ -80,8 +91,12 @@ def train_and_evaluate(config: Config, workdir: Path | str) -> dict[str, Any]:
             files.set_result_aside()
             start = prepare(experiment, checkpoints, weights)
             del weights  # frees host memory
-            result = train(experiment, start, files, checkpoints, display)
+            prepared = time.perf_counter() - begin - start.steps.compile_seconds
+            start.clock.phases["prepare"] = prepared
+            state, result = train(experiment, start, files, checkpoints, display)
             files.write_result(result)
+            if config.log.report:
+                report(experiment, start.steps, state, files, display)
     display.say(conclusion(experiment.eval_split, result))
     return result
 
@@ -174,16 +189,25 @@ def train(
     files: Workdir,
     checkpoints: CheckpointWriter,
     display: Display,
-) -> dict[str, Any]:
-    """Takes the remaining steps, confirms the last checkpoint and returns the result."""
+) -> tuple[TrainState, dict[str, Any]]:
+    """Takes the remaining steps, confirms the last checkpoint; returns the state and the result."""
     config, objective = experiment.config, experiment.learner.objective
     step = int(start.state.step)
     warn = display.say if config.checkpoint.on_failure == "continue" else None
-    recorder = Recorder(files, checkpoints, start.origin, warn)
+    observers = open_observers(experiment, files.path, step, display.say)
+    recorder = Recorder(files, checkpoints, start.origin, warn, observers)
     profile = Profile(parse_steps(config.profile), files.profile, display.say)
     feed = train_feed(experiment, start.steps.epoch_order, step, display.say)
-    with StopSignals() as signals, display.live(step), contextlib.closing(profile), feed as data:
+    with (
+        StopSignals() as signals,
+        display.live(step),
+        contextlib.closing(profile),
+        contextlib.closing(observers),
+        feed as data,
+    ):
         announce(experiment, start, display)
+        if not step:
+            show_start(observers, experiment, start.steps)
         files.rewind_metrics(step, display.say)
         meter = Meter(
             start.clock,
@@ -191,6 +215,7 @@ def train(
             zero=objective.metrics.empty,
             compute=objective.compute,
             steps_per_epoch=experiment.sizes.steps_per_epoch,
+            observe=partial(observe_batch, experiment, observers) if observers else None,
         )
         reporters = Reporters(display, meter, profile)
         try:
@@ -202,7 +227,24 @@ def train(
             raise DivergedError(f"{error}; {kept}; {advice}") from None
         checkpoints.confirm(int(state.step))
         metrics = metrics or evaluate(experiment, start.steps, state)
-        return summarize(experiment, start, state, metrics, meter.tick())
+        return state, summarize(experiment, start, state, metrics, meter.tick())
+
+
+def report(
+    experiment: Experiment,
+    steps: StepFunctions,
+    state: TrainState,
+    files: Workdir,
+    display: Display,
+) -> None:
+    """Writes the report of a finished run; a failure is one line, as the result is complete."""
+    try:
+        findings = find(experiment, steps, state)
+        if jax.process_index() == 0:
+            files.check_owner()
+            display.say(f"report in {write_report(files.path, findings)}")
+    except Exception as error:  # noqa: BLE001 (whatever fails here, the run has succeeded)
+        display.say(f"warning: the report could not be written: {one_line(error, 300)}")
 
 
 def announce(experiment: Experiment, start: Start, display: Display) -> None:
@@ -237,7 +279,7 @@ def take_steps(
     config, sizes, keys = experiment.config, experiment.sizes, experiment.keys
     meter, profile = reporters.meter, reporters.profile
     steps, state, stopping = start.steps, start.state, start.stopping
-    step, order, metrics = int(state.step), None, None
+    step, order, metrics, clock = int(state.step), None, None, meter.clock
     while step < sizes.num_steps and not stopping.is_due(config.patience):
         epoch, index = divmod(step, sizes.steps_per_epoch)
         if order is None or index == 0:
@@ -246,7 +288,9 @@ def take_steps(
         call = train_call(experiment, step)
         count = call.num_steps
         profile.before_call(step, count, state)
-        state, step_metrics = steps.train[call](state, data(count), order, keys.step)
+        with clock.timing("input"):
+            batches = data(count)
+        state, step_metrics, norms = steps.train[call](state, batches, order, keys.step)
         step += count
         profile.after_call(step, state, partial(steps.train_hlo, call))
         meter.add(step, step_metrics)
@@ -254,14 +298,17 @@ def take_steps(
         metrics = None
         if step % sizes.steps_per_epoch == 0:
             due = (epoch + 1) % config.eval_every_epochs == 0 or step == sizes.num_steps
-            metrics = end_epoch(experiment, steps, state, recorder, reporters, evaluation_due=due)
+            metrics = end_epoch(
+                experiment, steps, state, norms, recorder, reporters, evaluation_due=due
+            )
         if metrics:
             stopping = stopping.update(step, metrics)
         save_every = config.checkpoint.every_steps
         save_due = save_every and step // save_every > (step - count) // save_every
         if metrics or save_due or signals.received:
             meter.flush()
-            recorder.save(state, meter.tick(), stopping, metrics)
+            with clock.timing("checkpoints"):
+                recorder.save(state, meter.tick(), stopping, metrics)
         if signals.received and step < sizes.num_steps:
             recorder.checkpoints.confirm(step)
             raise Interrupted(signals.received, step)
@@ -277,6 +324,7 @@ def end_epoch(
     experiment: Experiment,
     steps: StepFunctions,
     state: TrainState,
+    norms: Array,
     recorder: Recorder,
     reporters: Reporters,
     *,
@@ -293,13 +341,16 @@ def end_epoch(
     line = {"step": step, "epoch": epoch, "split": "train"}
     means = experiment.learner.objective.compute(jax.device_get(state.metrics))
     rate = float(jnp.asarray(experiment.schedule(step - 1)))
-    recorder.append_metrics(
-        {**line, **means, "images_per_second": images_per_second, "learning_rate": rate}
-    )
+    measured = {"images_per_second": images_per_second, "learning_rate": rate}
+    if (every := experiment.config.log.layers_every_epochs) and epoch % every == 0:
+        measured["layers"] = by_layer(state.params, norms)
+    recorder.append_metrics({**line, **means, **measured})
+    show_parameters(recorder.observers, experiment, epoch, step, state.params)
     if not evaluation_due:
         return None
     begin = time.perf_counter()
-    metrics = evaluate(experiment, steps, state)
+    with reporters.meter.clock.timing("evaluation"):
+        metrics = evaluate(experiment, steps, state)
     speed = metrics["count"] / (time.perf_counter() - begin)
     if not math.isfinite(metrics["loss"]):
         raise DivergedError(f"step {step}: the {split} loss is {metrics['loss']}")
@@ -309,6 +360,36 @@ def end_epoch(
         f"train {describe(means)}  {split} {describe(metrics)}"
     )
     return metrics
+
+
+def observe_batch(experiment: Experiment, observers: Observers, step: int, metrics: Any) -> None:
+    """Shows the metrics of one training batch to the observers, if they are due."""
+    if step % experiment.config.log.every_steps == 0:
+        means = experiment.learner.objective.compute(metrics)
+        rate = float(jnp.asarray(experiment.schedule(step - 1)))
+        values = {f"batch/{name}": value for name, value in means.items() if name != "count"}
+        observers.scalars(step, {**values, "batch/learning_rate": rate})
+
+
+def by_layer(params: PyTree, norms: Array) -> dict[str, list[float]]:
+    """Returns the gradient, update and weight norm of each layer, with 4 digits."""
+    rows = np.asarray(norms).T.tolist()
+    rounded = [[float(f"{value:.4g}") for value in row] for row in rows]
+    return dict(zip(layer_names(params), rounded, strict=True))
+
+
+def phases(clock: Clock, compile_seconds: float) -> dict[str, float]:
+    """Returns the seconds of each phase of the run."""
+    names = ("prepare", "input", "evaluation", "checkpoints")
+    parts = {**dict.fromkeys(names, 0.0), **clock.phases}
+    return {
+        "prepare": parts["prepare"],
+        "compile": compile_seconds,
+        "input": parts["input"],
+        "steps": max(clock.step_seconds - parts["input"], 0.0),
+        "evaluation": parts["evaluation"],
+        "checkpoints": parts["checkpoints"],
+    }
 
 
 def summarize(
@@ -326,6 +407,7 @@ def summarize(
         "train_seconds": clock.train_seconds,
         "compile_seconds": start.steps.compile_seconds,
         "images_per_second": clock.images_per_second,
+        "phases": phases(clock, start.steps.compile_seconds),
         **({"damaged_images": list(experiment.damage.values())} if experiment.damage else {}),
         "params_sha256": sha256({"params": state.params, "batch_stats": state.batch_stats}),
         "device": experiment.device,

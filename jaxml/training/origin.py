@@ -12,6 +12,7 @@ import jax
 
 from jaxml.config import Config, differences, from_tree
 from jaxml.errors import InputError
+from jaxml.reporting.environment import environment
 
 ENVIRONMENT = ("device", "jax", "x64", "prng")
 
@@ -22,7 +23,8 @@ class Origin(NamedTuple):
     Attributes:
       config: the config as a tree of dictionaries.
       data: description of each array of the data set, by name.
-      segments: first step, number of epochs and environment of each segment.
+      segments: first step, number of epochs and environment of each segment (see
+        `jaxml.reporting.environment`).
     """
 
     config: dict[str, Any]
@@ -40,6 +42,7 @@ class Origin(NamedTuple):
             "jax": jax.__version__,
             "x64": bool(options.jax_enable_x64),
             "prng": str(options.jax_default_prng_impl),
+            **environment(),
         }
         return cls(dataclasses.asdict(config), dict(data), [segment])
 

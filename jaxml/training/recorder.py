@@ -6,7 +6,9 @@ from typing import Any
 
 from jaxml.errors import SaveError
 from jaxml.reporting.meter import Clock
+from jaxml.reporting.observers import Observers
 from jaxml.training.checkpoint import CheckpointWriter
+from jaxml.training.observation import show_line
 from jaxml.training.origin import Origin
 from jaxml.training.steps import TrainState
 from jaxml.training.stopping import Stopping
@@ -22,15 +24,18 @@ class Recorder:
       checkpoints: writer of the checkpoints.
       origin: stored with every checkpoint.
       warn: receives a warning if something cannot be written; None raises a SaveError instead.
+      observers: receive the metrics, too.
     """
 
     workdir: Workdir
     checkpoints: CheckpointWriter
     origin: Origin
     warn: Callable[[str], None] | None
+    observers: Observers
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
-        """Appends an object to `metrics.jsonl`."""
+        """Appends an object to `metrics.jsonl`, and shows it to the observers."""
+        show_line(self.observers, line)
         self._attempt(lambda: self.workdir.append_metrics(line))
 
     def save(
@@ -55,6 +60,7 @@ class Recorder:
         }
 
         def save() -> None:
+            self.observers.flush()
             self.workdir.flush()
             self.checkpoints.save(state, notes, metrics)
 

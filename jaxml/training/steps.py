@@ -13,6 +13,7 @@ from jaxml import regularizers
 from jaxml.data.augment import flip_average
 from jaxml.normalize import Normalizer
 from jaxml.optim import Average, Averaging, keep_frozen, no_averaging
+from jaxml.training.norms import layer_norms
 from jaxml.training.objective import Metrics, Objective
 from jaxml.types import Array, Batch, Key, PyTree
 
@@ -101,6 +102,24 @@ def train_step(
       The state after the step, and the metrics of the batch evaluated at the parameters before the
       update.
     """
+    return measured_step(key, learner, state, batch, measured=jnp.zeros((), bool))[:2]
+
+
+def measured_step(
+    key: Key, learner: Learner, state: TrainState, batch: Batch, *, measured: Array
+) -> tuple[TrainState, Metrics, Array]:
+    """Takes the step of `train_step`, and measures the layers in it.
+
+    Args:
+      key: see `train_step`.
+      learner: see `train_step`.
+      state: see `train_step`.
+      batch: see `train_step`.
+      measured: boolean scalar, whether to measure; it does not change the state.
+
+    Returns:
+      The state, the metrics, and `layer_norms`, which are zeros if nothing is measured.
+    """
     inputs = state.normalizer.apply(batch.inputs)
 
     def total_loss(params: PyTree) -> tuple[Array, tuple[Array, Array, PyTree]]:
@@ -128,7 +147,7 @@ def train_step(
         average=average,
         metrics=state.metrics.merge(metrics),
     )
-    return state, metrics
+    return state, metrics, layer_norms(grads, updates, params, measured=measured)
 
 
 def _total_loss(
@@ -163,16 +182,25 @@ def eval_step(learner: Learner, state: TrainState, batch: Batch, mask: Array) ->
     Returns:
       Sums over the examples where the mask is True.
     """
+    return eval_metrics(learner, eval_outputs(learner, state, batch.inputs), batch.targets, mask)
+
+
+def eval_outputs(learner: Learner, state: TrainState, inputs: Array) -> Array:
+    """Computes the outputs of the model for raw inputs (see `eval_step`), for the loss."""
     variables = eval_variables(learner, state)
 
     def predict(inputs: Array) -> Array:
         inputs = state.normalizer.apply(inputs)
         return jnp.asarray(learner.model.apply(variables, inputs, train=False))
 
-    raw = flip_average(predict, batch.inputs) if learner.eval_flip else predict(batch.inputs)
-    outputs = learner.objective.outputs(raw)
-    losses = learner.objective.loss(outputs, batch.targets)
-    return learner.objective.metrics.from_batch(losses, outputs, batch.targets, mask)
+    raw = flip_average(predict, inputs) if learner.eval_flip else predict(inputs)
+    return learner.objective.outputs(raw)
+
+
+def eval_metrics(learner: Learner, outputs: Array, targets: Array, mask: Array) -> Metrics:
+    """Computes the metrics of the outputs of one evaluation batch (see `eval_step`)."""
+    losses = learner.objective.loss(outputs, targets)
+    return learner.objective.metrics.from_batch(losses, outputs, targets, mask)
 
 
 def eval_variables(learner: Learner, state: TrainState) -> dict[str, Any]:

@@ -25,12 +25,13 @@ class Outputs:
     """Files to write at the end, or None; existing ones are replaced atomically.
 
     The ranges of scaled features are written next to `model_out`, with the suffix `.range`, as by
-    svm-scale. Predictions are one per line, and the result is metrics as JSON.
+    svm-scale. Predictions are one per line, the result is metrics as JSON, and the report is HTML.
     """
 
     model_out: Path | None = None
     predictions_out: Path | None = None
     result: Path | None = None
+    report: Path | None = None
 
     def check(self, *, tested: bool) -> None:
         """Raises `InputError` if a file cannot be written, or lacks the test set it needs."""
@@ -81,7 +82,15 @@ def run(
     result |= {"config": dataclasses.asdict(config.filled())}
     if outputs.model_out:
         save(model, outputs.model_out)
-    return _finish(model, test, result, outputs, say)
+    result = _finish(model, test, result, outputs, say)
+    if outputs.report:
+        from launch.support_vectors.report import write_report  # draws charts
+
+        names = [name for name in ("accuracy", "rmse") if test is not None and name in result]
+        score = f"{names[-1]} {result[names[-1]]:.6g}" if names else ""
+        write_report(outputs.report, config, model, train, test, score)
+        say(f"report in {outputs.report}")
+    return result
 
 
 def run_model(path: Path, test: Path, *, outputs: Outputs, say: Say) -> dict[str, Any]:

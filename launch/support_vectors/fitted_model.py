@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,21 @@ Stopped = Callable[[], bool]
 class FittedModel:
     """A fitted estimator, the scaling of its features, and measurements of the fit.
 
-    With `zero_based`, its first feature has index 0 in files.
+    With `zero_based`, its first feature has index 0 in files. `progress` has the iteration, the
+    primal and the dual objective, and the number of support vectors, for each report of the solver.
     """
 
     estimator: Any
     scaling: Scaling | None
     metrics: dict[str, Any]
     zero_based: bool = False
+    progress: Sequence[tuple[int, float, float, int]] = ()
+
+    def decide(self, x: Any) -> np.ndarray:
+        """Computes the decision values of `[n, features]`."""
+        return self.estimator.decision_function(
+            x if self.scaling is None else self.scaling.apply(x)
+        )
 
     def predict(self, x: Any) -> np.ndarray:
         """Predicts classes or targets of `[n, features]`."""
@@ -48,7 +56,8 @@ def fit(config: SVMConfig, table: Table, say: Say, stopped: Stopped) -> FittedMo
     y = table.y if config.is_regression else table.classes()
     scaling = fit_scaling(config.scale, table.x)
     x = table.x if scaling is None else scaling.apply(table.x)
-    estimator.set_params(verbose=_reporter(say, stopped))
+    progress: list[tuple[int, float, float, int]] = []
+    estimator.set_params(verbose=_reporter(say, stopped, progress))
     with warnings.catch_warnings(), compile_timer() as compile_seconds:
         warnings.simplefilter("ignore", ConvergenceWarning)
         start = time.perf_counter()
@@ -59,7 +68,7 @@ def fit(config: SVMConfig, table: Table, say: Say, stopped: Stopped) -> FittedMo
         "fit_seconds": max(seconds - compile_seconds(), 0.0),
         "compile_seconds": compile_seconds(),
     }
-    return FittedModel(estimator, scaling, metrics, table.zero_based)
+    return FittedModel(estimator, scaling, metrics, table.zero_based, progress)
 
 
 def save(model: FittedModel, path: Path) -> None:
@@ -108,12 +117,15 @@ def _load_precomputed(model: LibsvmModel, test: Path) -> tuple[FittedModel, Tabl
     return FittedModel(estimator, None, {}), Table(table.name, kernel, table.y)
 
 
-def _reporter(say: Say, stopped: Stopped) -> Callable[[LinearProgress | KernelProgress], None]:
-    """Returns a callback of the solvers that reports progress and interrupts them."""
+def _reporter(
+    say: Say, stopped: Stopped, seen: list[tuple[int, float, float, int]]
+) -> Callable[[LinearProgress | KernelProgress], None]:
+    """Returns a callback of the solvers that reports and records progress, and interrupts them."""
     last = -math.inf
 
     def report(progress: LinearProgress | KernelProgress) -> None:
         nonlocal last
+        seen.append(_numbers(progress))
         if time.monotonic() - last >= 1:
             last = time.monotonic()
             say(_line(progress))
@@ -124,17 +136,22 @@ def _reporter(say: Say, stopped: Stopped) -> Callable[[LinearProgress | KernelPr
 
 
 def _line(progress: LinearProgress | KernelProgress) -> str:
-    if isinstance(progress, LinearProgress):
-        name, count = "step", progress.steps
-        primal, dual = float(progress.primal.sum()), float(progress.dual.sum())
-    else:
-        name, count, dual = "round", progress.rounds, -progress.objective
-        primal = dual + progress.gap
+    name = "step" if isinstance(progress, LinearProgress) else "round"
+    count, primal, dual, num_support = _numbers(progress)
     gap = (primal - dual) / abs(primal) if primal else 0.0
     return (
         f"{name} {count}: primal {primal:.8g}, dual {dual:.8g}, relative gap {gap:.2e}, "
-        f"{progress.num_support} support vectors"
+        f"{num_support} support vectors"
     )
+
+
+def _numbers(progress: LinearProgress | KernelProgress) -> tuple[int, float, float, int]:
+    """Returns the iteration, the primal and dual objectives and the number of support vectors."""
+    if isinstance(progress, LinearProgress):
+        primal, dual = float(progress.primal.sum()), float(progress.dual.sum())
+        return progress.steps, primal, dual, int(progress.num_support)
+    dual = float(-progress.objective)
+    return progress.rounds, dual + float(progress.gap), dual, int(progress.num_support)
 
 
 def _objectives(estimator: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def start(*arguments: str, cache: Path) -> subprocess.Popen[str]:
-    """Starts `launch.train`.
+    """Starts `launch.train`, without a report unless it is asked for.
 
     Args:
       arguments: of the command line.
@@ -26,7 +26,7 @@ def start(*arguments: str, cache: Path) -> subprocess.Popen[str]:
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "launch.train", *arguments],
+        [sys.executable, "-m", "launch.train", "--config.log.report=false", *arguments],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,

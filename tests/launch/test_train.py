@@ -27,7 +27,8 @@ TINY = (
 
 def _start(*arguments, module="launch.train", cwd=ROOT):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-m", module, *map(str, arguments)]
+    fast = ["--config.log.report=false"] if module == "launch.train" else []
+    command = [sys.executable, "-m", module, *fast, *map(str, arguments)]
     return subprocess.Popen(
         command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -81,7 +81,7 @@ def test_mixed_labels_are_the_targets_of_the_loss():
     correct = logits.argmax(1) == np.asarray(batch.targets).argmax(1)
 
     data = experiment.train_data
-    _, metrics = steps.train[TrainCall(1)](state, data, order, experiment.keys.step)
+    _, metrics, _ = steps.train[TrainCall(1)](state, data, order, experiment.keys.step)
     assert float(metrics.loss[0]) == pytest.approx(losses.sum(), rel=1e-4)
     assert int(metrics.correct[0]) == correct.sum()
 

@@ -38,7 +38,7 @@ def _train(experiment, steps, state, *, epoch=0, num_steps=1):
     order = _order(experiment, steps, epoch)
     return steps.train[TrainCall(num_steps)](
         state, experiment.train_data, order, experiment.keys.step
-    )
+    )[:2]
 
 
 def _take(experiment, steps, count, *, per_call=1):
@@ -146,7 +146,7 @@ def test_images_are_resized_in_training_and_not_in_evaluation():
     logits = references.Network(*variables, train=True)(inputs)
     losses = references.softmax_cross_entropy(logits, labels)
     arguments = experiment.train_data, order, experiment.keys.step
-    _, metrics = steps.train[TrainCall(1, 4)](state, *arguments)
+    _, metrics, _ = steps.train[TrainCall(1, 4)](state, *arguments)
     assert float(metrics.loss[0]) == pytest.approx(losses.sum(), rel=1e-3)
 
 

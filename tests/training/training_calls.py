@@ -32,9 +32,9 @@ def _wrap(monkeypatch, *, before=lambda state, _: state, after=lambda *_: None):
 
     def wrapped(function, num_steps):
         def train(state, *arguments):
-            state, metrics = function(before(state, num_steps), *arguments)
+            state, *others = function(before(state, num_steps), *arguments)
             after(state, num_steps)
-            return state, metrics
+            return state, *others
 
         return train
 

@@ -198,7 +198,7 @@ def epoch(
         order, step = steps.epoch_order(keys.order, experiment.replicate(0)), 0
         while step < sizes.steps_per_epoch:
             call = train_call(experiment, step)
-            state, _ = steps.train[call](state, experiment.train_data, order, keys.step)
+            state, *_ = steps.train[call](state, experiment.train_data, order, keys.step)
             step += call.num_steps
         jax.block_until_ready(state)
 

@@ -1,0 +1,98 @@
+"""Observing a run changes nothing, and what fails in it ends nothing."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxml.config import LogConfig
+from jaxml.io import atomic
+from jaxml.training import train_and_evaluate
+from jaxml.training.findings import first_kernels
+from jaxml.training.norms import layer_names, layer_norms
+from tests import tiny
+
+EVERYTHING = LogConfig(tensorboard=True, every_steps=1, histograms_every_epochs=1)
+NOTHING = LogConfig(report=False, layers_every_epochs=None)
+
+
+def _lines(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("observed") / "run"
+    return workdir, train_and_evaluate(tiny.config(num_epochs=2, log=EVERYTHING), workdir)
+
+
+def test_the_parameters_do_not_depend_on_the_log(observed, tmp_path):
+    _, result = observed
+    plain = train_and_evaluate(tiny.config(num_epochs=2, log=NOTHING), tmp_path / "run")
+    assert plain["params_sha256"] == result["params_sha256"]
+    assert not (tmp_path / "run/report.html").exists()
+    assert not (tmp_path / "run/events").exists()
+    assert "layers" not in _lines(tmp_path / "run")[0]
+
+
+def test_a_run_leaves_a_report_events_and_norms(observed):
+    workdir, result = observed
+    text = (workdir / "report.html").read_text()
+    assert "Most confident mistakes" in text
+    assert "Kernels of the first layer" in text
+    assert list((workdir / "events").iterdir())
+    layers = _lines(workdir)[0]["layers"]
+    assert len(layers) == 6
+    assert all(0 < value < 100 for norms in layers.values() for value in norms)
+    assert result["phases"].keys() == {
+        "prepare", "compile", "input", "steps", "evaluation", "checkpoints"
+    }  # fmt: skip
+
+
+def test_a_disk_that_is_full_for_the_report_leaves_the_result_whole(tmp_path, monkeypatch, capsys):
+    write = atomic.write
+
+    def fail(path, content):
+        if path.name == "report.html":
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(atomic, "write", fail)
+    config = tiny.config(num_epochs=1, log=LogConfig())
+    result = train_and_evaluate(config, tmp_path / "run")
+    assert json.loads((tmp_path / "run/result.json").read_text()) == result
+    said = capsys.readouterr().out
+    assert said.count("the report could not be written") == 1
+    assert "No space left on device" in said
+
+
+def test_norms_are_those_of_numpy():
+    generator = np.random.default_rng(0)
+    trees = [
+        {"head": {"bias": generator.normal(size=3), "kernel": generator.normal(size=(4, 3))}}
+        for _ in range(3)
+    ]
+    measured = jax.jit(lambda measured: layer_norms(*map(_floats, trees), measured=measured))
+    expected = [[np.linalg.norm(tree["head"]["kernel"])] for tree in trees]
+    np.testing.assert_allclose(measured(jnp.array(True)), expected, rtol=1e-6)
+    assert not np.asarray(measured(jnp.array(False))).any()
+    assert layer_names(trees[0]) == ["head"]
+
+
+def _floats(tree):
+    return jax.tree.map(jnp.float32, tree)
+
+
+def test_the_first_kernels_are_those_that_see_pixels():
+    conv = np.arange(3 * 3 * 1 * 2, dtype=np.float32).reshape(3, 3, 1, 2)
+    params = {"a": {"kernel": np.zeros((3, 3, 8, 8))}, "stem": {"kernel": conv}}
+    found = first_kernels(params, (8, 8, 1))
+    assert found is not None
+    np.testing.assert_array_equal(found[1], conv[..., 1])
+    dense = np.arange(16.0).reshape(8, 2)
+    found = first_kernels({"head": {"kernel": dense}}, (2, 4, 1))
+    assert found is not None
+    np.testing.assert_array_equal(found[1].ravel(), dense[:, 1])
+    assert first_kernels({"head": {"kernel": dense}}, (8,)) is None
