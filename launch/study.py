@@ -71,7 +71,8 @@ def _measure(name: str, settings: Any) -> Any:
     start = time.perf_counter()
     finding = studies.load(name).run(settings)
     jax.clear_caches()  # the programs of the next study are different
-    print(f"{name} ({time.perf_counter() - start:.0f} s): {finding.verdict}", flush=True)
+    verdict = " ".join(finding.verdict.split())
+    print(f"{name} ({time.perf_counter() - start:.0f} s): {verdict}", flush=True)
     for check in finding.checks:
         met = "met" if check.holds else "NOT MET"
         mean, low, high = check.interval

@@ -12,9 +12,9 @@ reductions. Two small blocks with the same operations learn the digits: one with
 without, which can afford fewer channels. Test accuracy at equal operations decides. Side by side,
 the convolutions that the course compares: weights, and the exact relations between them.
 
-Verdict: holds only when "at little loss" is not read as a gain. The reductions save more than half
-of the operations of GoogLeNet's block. At equal operations, the accuracies of the two small blocks
-differ by less than 5 points: what reductions buy with more channels, they pay with a bottleneck.
+Verdict: holds. The reductions save more than half of the operations of GoogLeNet's block. At equal
+operations, the small block with reductions is the more accurate one over five seeds: what it saves
+buys more channels.
 
 Next: Give the block with reductions the channels of the other one, and compare the time of a step.
 Put a ReLU between the two convolutions of a spatially separable one, as Inception v3 does.
@@ -116,8 +116,7 @@ def checks(found: Measured) -> list[Check]:
         Check(
             "test accuracy with minus without, equal operations",
             found["accuracy, with"] - found["accuracy, without"],
-            -0.05,
-            0.05,
+            at_least=0.0,
         ),
         Check(
             "separable = full convolution with the product kernel, error",

@@ -44,7 +44,7 @@ TRAINED = {
         {"googlenet": {"with": DIRECT, "without": DIRECT}}, 0.03, "GoogLeNet's block"
     ),
     "heads": ({"average": "fc"}, 0.03, "parameters of the head"),
-    "degradation": ({"plain": "v1"}, 1.0, "plain"),
+    "degradation": ({"plain": "v1"}, 1.0, "at 20, plain"),
     "resnet_versions": ({"clean": "plain"}, 0.03, "v2: powers of ten"),
     "inception_residual": ({"joined": False}, 1.0, "steps to the loss"),
     "activation_functions": ({"cases": RELU}, 0.03, "sigmoid, start: gradient"),
