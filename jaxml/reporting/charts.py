@@ -81,15 +81,16 @@ def chart(
     import matplotlib as mpl
     from cycler import cycler
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
-    style: dict[str, Any] = {**_STYLE, "axes.prop_cycle": cycler(color=COLORS)}
+    style: Any = {**_STYLE, "axes.prop_cycle": cycler(color=COLORS)}
     with mpl.rc_context(style):
         drawing = Figure(figsize=size, layout="constrained")
         result = Chart(drawing.add_subplot(xlabel=x, ylabel=y))
         if log:
             result.axes.set_yscale("log")
         if x == "epoch":
-            result.axes.xaxis.get_major_locator().set_params(integer=True)
+            result.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         yield result
         file = io.StringIO()
         drawing.savefig(file, format="svg", metadata={"Date": None})
@@ -142,7 +143,8 @@ def heatmap(values: np.ndarray, rows: Sequence[str], columns: Sequence[int], *, 
     with chart(x, size=(4.6, 3.6)) as drawn:
         axes = drawn.axes
         low, high = np.nanmin(positive), np.nanmax(positive)
-        norm = LogNorm(low, high if high > low else low * 1.01)
+        high = high if high > low else low * 1.01
+        norm = LogNorm(low, high)
         image = axes.imshow(
             positive, aspect="auto", interpolation="nearest", cmap="viridis", norm=norm,
             extent=(columns[0] - 0.5, columns[-1] + 0.5, len(rows) - 0.5, -0.5),
@@ -150,7 +152,7 @@ def heatmap(values: np.ndarray, rows: Sequence[str], columns: Sequence[int], *, 
         shown = _spread(len(rows), 12)
         axes.set_yticks(shown, [short(rows[i]) for i in shown], fontsize=9)
         axes.grid(visible=False)
-        bar = axes.figure.colorbar(image, ax=axes, ticks=np.geomspace(norm.vmin, norm.vmax, 5))
+        bar = axes.figure.colorbar(image, ax=axes, ticks=np.geomspace(low, high, 5))
         bar.ax.set_yticklabels([f"{tick:.2g}" for tick in bar.get_ticks()])
         bar.minorticks_off()
     return drawn.svg
@@ -206,7 +208,7 @@ def scatter(across: np.ndarray, up: np.ndarray, *, x: str, y: str, line: str) ->
 def histogram(groups: Mapping[str, np.ndarray], *, x: str, line: float | None = None) -> str:
     """Draws histograms of groups of values, and a dashed vertical line at a value."""
     values = np.concatenate(list(groups.values()))
-    edges = np.histogram_bin_edges(values, bins=30)
+    edges = np.histogram_bin_edges(values, bins=30).tolist()
     with chart(x, "examples") as drawn:
         for name, group in groups.items():
             drawn.axes.hist(group, edges, alpha=0.65, label=name)

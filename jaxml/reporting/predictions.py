@@ -1,6 +1,7 @@
 """Sections of a report about the predictions of a network on its evaluation set."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -114,8 +115,9 @@ def _classes(findings: Findings) -> list[str]:
         figures.append(page.figure("Confusion matrix", caption, charts.confusion(counts, names)))
         if findings.probabilistic:
             figures.append(_calibration(probabilities.max(axis=1), predicted == labels))
+    without: Any = 0  # score of a class without examples; its type is inferred as that of "warn"
     precision, recall, f1, support = reference.precision_recall_fscore_support(
-        labels, predicted, labels=numbers, zero_division=0
+        labels, predicted, labels=numbers, zero_division=without
     )
     columns = ("class", "examples", "correct", "precision", "recall", "F1", "most confused with")
     others = counts - np.diag(np.diag(counts))
@@ -210,4 +212,4 @@ def _to_pixels(kernels: np.ndarray) -> np.ndarray:
     """Scales each kernel symmetrically, so that zero is grey."""
     largest = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
     scaled = kernels / np.where(largest > 0, largest, 1)
-    return np.uint8(np.round(127.5 + 127.5 * scaled))
+    return np.round(127.5 + 127.5 * scaled).astype(np.uint8)

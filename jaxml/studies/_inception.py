@@ -62,7 +62,7 @@ def inception(params: Sequence[Sequence[dict[str, Array]]], x: Array) -> Array:
     for number, branch in enumerate(params):
         y = layers.average_pool(x, 3, strides=1, padding="SAME") if number == 3 else x
         for conv in branch:
-            y = activations.relu(layers.conv(y, **conv))
+            y = activations.relu(layers.conv(y, conv["kernel"], conv["bias"]))
         outputs.append(y)
     return jnp.concatenate(outputs, axis=-1)
 

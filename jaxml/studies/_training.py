@@ -35,7 +35,7 @@ def load_images(settings: Settings, limit: int | None = None) -> Images:
     """
     name = "cifar10" if settings.cifar_dir else "digits"
     data: Any = load_dataset(DataConfig(name=name, dir=settings.cifar_dir))
-    train, test = (np.float32(split.inputs) / 255 for split in (data.train, data.test))
+    train, test = (split.inputs.astype(np.float32) / 255 for split in (data.train, data.test))
     scale = normalize.ChannelStandardization.fit(train)
     train, test = (jax.jit(scale.apply)(jnp.asarray(x)) for x in (train[:limit], test))
     labels = jnp.asarray(data.train.targets[:limit]), jnp.asarray(data.test.targets)

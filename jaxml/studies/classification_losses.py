@@ -77,7 +77,7 @@ def measure(settings: Settings, *, convex: str = "cross-entropy") -> Measured:
     rng = [np.random.default_rng(seed) for seed in settings.seeds]
     norms = np.geomspace(0.1, 30, draws)[None, :, None]
     draw = np.stack([r.normal(size=(draws, 44)) for r in rng])
-    draw = np.float32(norms * draw / np.linalg.norm(draw, axis=-1, keepdims=True))
+    draw = (norms * draw / np.linalg.norm(draw, axis=-1, keepdims=True)).astype(np.float32)
     risks = {
         "convex": lambda w: risk(convex, w[:10]),
         "squared": lambda w: risk("squared error", w[:10]),

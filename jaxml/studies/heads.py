@@ -49,6 +49,7 @@ def network(head: str) -> CifarResNet:
 def measure(settings: Settings, *, average: str = "gap") -> Measured:
     """Trains all heads; `average` is the head that is to have few parameters."""
     data, found = training.load_images(settings), {}
+    images = data.test[:6]
     shifts = [(0, 1), (0, -1), (1, 0), (-1, 0)]
     shifted = [jnp.roll(data.test[:500], shift, (1, 2)) for shift in shifts]
     labels = data.test_labels[:500]
@@ -68,7 +69,6 @@ def measure(settings: Settings, *, average: str = "gap") -> Measured:
         kernel = trained.variables[0]["params"]["head"]["kernel"]
         found[f"parameters, {name}"] = np.full(len(settings.seeds), kernel.size + 10.0)
         if name == "average":
-            images = data.test[:6]
             maps, errors = [], []
             for v in trained.variables:
                 features = intermediates(model, v, images, ["stage2"])["stage2"]

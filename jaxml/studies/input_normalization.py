@@ -66,7 +66,8 @@ def excess(design: Array, y: Array, rate: Array, best: Array) -> Array:
 
 def diabetes() -> tuple[np.ndarray, np.ndarray]:
     """Returns the raw features and the targets."""
-    return load_diabetes(return_X_y=True, scaled=False)
+    data: Any = load_diabetes(scaled=False)
+    return data.data, data.target
 
 
 def measure(settings: Settings, *, load: Any = diabetes) -> Measured:

@@ -61,7 +61,7 @@ def descend(method: Any, rate: Array, start: Array) -> tuple[Array, Array]:
     def step(state: PyTree, _: None) -> tuple[PyTree, tuple[Array, Array]]:
         w, memory = state
         updates, memory = optimizer.update(jax.grad(ravine)(w), memory, w)
-        w = optax.apply_updates(w, updates)
+        w = w + updates
         return (w, memory), (ravine(w), w)
 
     return lax.scan(step, (start, optimizer.init(start)), None, length=STEPS)[1]

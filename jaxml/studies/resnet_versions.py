@@ -23,6 +23,8 @@ Next: Multiply the branch by 0.1 at the start: do the versions still differ? Put
 before the sum. Measure the gradient after training.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -112,7 +114,7 @@ def checks(found: Measured) -> list[Check]:
 
 def table(found: Measured) -> Table:
     """Losses and gradients by kind; layers of Keras' networks."""
-    rows = [
+    rows: list[Any] = [
         (kind, change(found, kind), *(found[f"loss, {kind}, {depth}"] for depth in DEPTHS))
         for kind in KINDS
     ]

@@ -75,7 +75,8 @@ def ridge(x: Array, y: Array, strength: Array) -> Array:
 
 def measure(settings: Settings, *, solver: Any = proximal_descent) -> Measured:
     """Computes coefficient paths; `solver` is to reach the zeros of the L1 problem."""
-    x, y = load_diabetes(return_X_y=True)
+    data: Any = load_diabetes()
+    x, y = data.data, data.target
     x, y, steps = x / x.std(0), (y - y.mean()) / y.std(), settings.steps(2000)
 
     @jax.jit
@@ -126,7 +127,7 @@ def table(found: Measured) -> Table:
 
 def panels(found: Measured) -> list[Panel]:
     """Coefficient paths of the first sample, and counts of zeros."""
-    axis = {"x_label": "λ", "log": "x"}
+    axis: Any = {"x_label": "λ", "log": "x"}
     paths = [
         lines(
             f"Ten coefficients, {name}",

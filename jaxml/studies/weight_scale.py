@@ -24,6 +24,7 @@ Find the boundary of leaky ReLU. Add a shortcut around every layer.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -112,7 +113,7 @@ def table(found: Measured) -> Table:
 def panels(found: Measured) -> list[Panel]:
     """Norms against the depth."""
     depth = np.arange(1, DEPTH + 1)
-    labels = {"x_label": "layer", "y_label": "norm, relative to the start", "log": "y"}
+    labels: Any = {"x_label": "layer", "y_label": "norm, relative to the start", "log": "y"}
     return [
         lines(
             f"{way}, {name}",

@@ -77,7 +77,7 @@ def measure(settings: Settings, *, shuffle: bool = False) -> Measured:
     rows = training.batches(settings, len(x), 64, steps)
     found = {"means": np.asarray(means), "k-means": (np.stack(named) == target).mean(1)}
 
-    def train(outputs: int, loss: Any) -> np.ndarray:
+    def train(outputs: int, loss: Any) -> Array:
         zeros = {"kernel": jnp.zeros((64, outputs)), "bias": jnp.zeros(outputs)}
         start = training.for_each_seed(lambda _: zeros, settings)
 
@@ -85,12 +85,14 @@ def measure(settings: Settings, *, shuffle: bool = False) -> Measured:
             return loss(layers.dense(data.train[rows], **p), data.labels[rows]).mean()
 
         params, _ = training.descend(risk, start, rows, optimizer=optax.adam(0.03))
-        return np.asarray(jax.vmap(lambda p: layers.dense(data.test, **p))(params))
+        return jax.vmap(lambda p: layers.dense(data.test, **p))(params)
 
     found["classification"] = training.accuracy(
         train(10, losses.softmax_cross_entropy), data.test_labels
     )
-    numbers = train(1, lambda z, y: losses.squared_error(z[:, 0], y.astype(z.dtype)))[..., 0]
+    numbers = np.asarray(train(1, lambda z, y: losses.squared_error(z[:, 0], y.astype(z.dtype))))[
+        ..., 0
+    ]
     found["regression"] = (np.clip(np.rint(numbers), 0, 9) == target).mean(-1)
     found["error"] = np.abs(numbers - target).mean(-1)
     found["numbers"] = numbers

@@ -111,7 +111,7 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     if images.dtype == np.uint8:
         return images
     low, high = images.min(), images.max()
-    return np.uint8(np.round(255 * (images - low) / max(high - low, 1e-12)))
+    return np.round(255 * (images - low) / max(high - low, 1e-12)).astype(np.uint8)
 
 
 def _samples(

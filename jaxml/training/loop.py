@@ -341,7 +341,7 @@ def end_epoch(
     line = {"step": step, "epoch": epoch, "split": "train"}
     means = experiment.learner.objective.compute(jax.device_get(state.metrics))
     rate = float(jnp.asarray(experiment.schedule(step - 1)))
-    measured = {"images_per_second": images_per_second, "learning_rate": rate}
+    measured: dict[str, Any] = {"images_per_second": images_per_second, "learning_rate": rate}
     if (every := experiment.config.log.layers_every_epochs) and epoch % every == 0:
         measured["layers"] = by_layer(state.params, norms)
     recorder.append_metrics({**line, **means, **measured})

@@ -1,5 +1,7 @@
 """A Linen network inside Flax NNX, as launch/README.md shows."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,13 +22,13 @@ def test_a_network_with_given_variables_is_the_same_in_nnx():
     for name, value in nnx.bridge.variables.linen_vars_to_nnx_attrs(variables).items():
         setattr(model, name, nnx.data(value))
 
-    expected = network.apply(variables, images, train=False)
+    expected = np.asarray(network.apply(variables, images, train=False))
     np.testing.assert_allclose(model(images, train=False), expected, rtol=1e-5, atol=1e-6)
 
     def loss(model):
         return (model(images, train=True, mutable=["batch_stats"]) ** 2).sum()
 
-    gradients = nnx.state(nnx.grad(loss)(model))
+    gradients: Any = nnx.state(nnx.grad(loss)(model))
     wanted = jax.grad(
         lambda params: (
             network.apply({**variables, "params": params}, images, train=True,

@@ -90,9 +90,11 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         """Collects addresses."""
         self.addresses += [
-            value for name, value in attrs
-            if name in ("src", "href", "action", "srcset") and not value.startswith(("data:", "#"))
-        ]  # fmt: skip
+            value
+            for name, value in attrs
+            if name in ("src", "href", "action", "srcset")
+            and not (value or "").startswith(("data:", "#"))
+        ]
         self._caption = tag == "b"
 
     def handle_data(self, data):

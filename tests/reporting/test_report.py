@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_names_are_escaped(reports):
 
 def test_the_table_of_classes_agrees_with_scikit_learn(reports):
     given = findings("classes")
-    scores = precision_recall_fscore_support(given.targets, given.outputs.argmax(axis=1))
+    scores: Any = precision_recall_fscore_support(given.targets, given.outputs.argmax(axis=1))
     row = re.search(r"<tr><td[^>]*>dog</td>(.*?)</tr>", reports["classes"])
     assert row is not None
     shown = re.findall(r'data-value="([^"]*)"', row[1])

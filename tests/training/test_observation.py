@@ -75,7 +75,7 @@ def test_norms_are_those_of_numpy():
         for _ in range(3)
     ]
     measured = jax.jit(lambda measured: layer_norms(*map(_floats, trees), measured=measured))
-    expected = [[np.linalg.norm(tree["head"]["kernel"])] for tree in trees]
+    expected = [[float(np.linalg.norm(tree["head"]["kernel"]))] for tree in trees]
     np.testing.assert_allclose(measured(jnp.array(True)), expected, rtol=1e-6)
     assert not np.asarray(measured(jnp.array(False))).any()
     assert layer_names(trees[0]) == ["head"]

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -164,7 +165,8 @@ def test_an_assessment_equals_scikit_learn(run):
     values = np.stack([one.values for one in predict(subject.network, test.inputs)])
     values = np.float64(values) / np.float64(values).sum(axis=1, keepdims=True)
     decided = values.argmax(axis=1)
-    precision, recall, f1, support = sklearn.metrics.precision_recall_fscore_support(
+    reference: Any = sklearn.metrics.precision_recall_fscore_support
+    precision, recall, f1, support = reference(
         test.targets, decided, labels=range(10), zero_division=0
     )
     for name, column in {"precision": precision, "recall": recall, "f1": f1}.items():
@@ -205,7 +207,7 @@ def test_batches_are_halved_while_memory_does_not_suffice():
     np.testing.assert_array_equal(run(np.arange(3)), np.arange(3) * 2)
     assert sizes[-2:] == [2, 1]
     with pytest.raises(ZeroDivisionError):
-        assessment.halving(lambda batch: 1 / 0)(np.arange(2))
+        assessment.halving(lambda batch: jnp.asarray(1 / 0))(np.arange(2))
 
 
 def test_other_data_are_numbered_as_the_classes_of_the_network(run, tmp_path):
@@ -299,8 +301,7 @@ def test_an_exported_program_runs_without_jaxml(run, network, tmp_path):
     reason="nbclient and ipykernel are not installed",
 )
 def test_a_notebook_trains_and_predicts_without_touching_its_kernel(tmp_path):
-    import nbclient
-    import nbformat
+    nbclient, nbformat = map(importlib.import_module, ("nbclient", "nbformat"))
 
     cells = [
         "import asyncio, signal, sys, warnings\n"
