@@ -172,7 +172,18 @@ class DenseExamples(Examples):
 
 
 class StreamedExamples(Examples):
-    """Examples of a host array or a memory-mapped file, copied block by block."""
+    """Examples of a host array or a memory-mapped file, copied block by block.
+
+    Example:
+      >>> from sklearn.datasets import load_digits
+      >>> from jaxml.svm.linear import StreamedExamples, fit
+      >>> x, y = load_digits(return_X_y=True)
+      >>> examples = StreamedExamples(np.float32(x))  # or np.load(FILE, mmap_mode="r")
+      >>> target = np.where(y == np.arange(10)[:, None], 1, -1)  # ten problems, solved together
+      >>> found = fit(examples, target, np.full(target.shape, 0.01), loss="squared_hinge")
+      >>> found.state.weights.shape
+      (10, 64)
+    """
 
     def __init__(self, x: np.ndarray, *, block: int = _BLOCK) -> None:
         super().__init__(x, block)
