@@ -49,6 +49,19 @@ class Clock:
             seconds = time.perf_counter() - begin
             self.phases[phase] = self.phases.get(phase, 0.0) + seconds
 
+    def by_phase(self, compile_seconds: float) -> dict[str, float]:
+        """Returns the seconds of each phase of a run, including its compilation and its steps."""
+        names = ("prepare", "input", "evaluation", "checkpoints")
+        parts = {**dict.fromkeys(names, 0.0), **self.phases}
+        return {
+            "prepare": parts["prepare"],
+            "compile": compile_seconds,
+            "input": parts["input"],
+            "steps": max(self.step_seconds - parts["input"], 0.0),
+            "evaluation": parts["evaluation"],
+            "checkpoints": parts["checkpoints"],
+        }
+
     @property
     def images_per_second(self) -> float:
         """Training throughput, without evaluation and checkpoints."""

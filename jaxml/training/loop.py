@@ -10,13 +10,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxml.config import Config, check, parse_steps
 from jaxml.errors import DivergedError, one_line
 from jaxml.optim import scale_learning_rate
 from jaxml.reporting.meter import Clock, Meter
-from jaxml.reporting.observers import Observers
 from jaxml.reporting.profile import Profile
 from jaxml.reporting.progress import HEADLINES, Display, describe, headline
 from jaxml.reporting.report import write_report
@@ -28,8 +26,8 @@ from jaxml.training.experiment import Experiment, create_experiment
 from jaxml.training.feed import train_feed
 from jaxml.training.findings import find
 from jaxml.training.initialize import initial_state, read_weights
-from jaxml.training.norms import layer_names
-from jaxml.training.observation import open_observers, show_parameters, show_start
+from jaxml.training.norms import by_layer
+from jaxml.training.observation import open_observers, show_batch, show_parameters, show_start
 from jaxml.training.origin import Origin
 from jaxml.training.recorder import Recorder
 from jaxml.training.signals import Interrupted, StopSignals
@@ -215,7 +213,7 @@ def train(
             zero=objective.metrics.empty,
             compute=objective.compute,
             steps_per_epoch=experiment.sizes.steps_per_epoch,
-            observe=partial(observe_batch, experiment, observers) if observers else None,
+            observe=partial(show_batch, observers, experiment) if observers else None,
         )
         reporters = Reporters(display, meter, profile)
         try:
@@ -362,36 +360,6 @@ def end_epoch(
     return metrics
 
 
-def observe_batch(experiment: Experiment, observers: Observers, step: int, metrics: Any) -> None:
-    """Shows the metrics of one training batch to the observers, if they are due."""
-    if step % experiment.config.log.every_steps == 0:
-        means = experiment.learner.objective.compute(metrics)
-        rate = float(jnp.asarray(experiment.schedule(step - 1)))
-        values = {f"batch/{name}": value for name, value in means.items() if name != "count"}
-        observers.scalars(step, {**values, "batch/learning_rate": rate})
-
-
-def by_layer(params: PyTree, norms: Array) -> dict[str, list[float]]:
-    """Returns the gradient, update and weight norm of each layer, with 4 digits."""
-    rows = np.asarray(norms).T.tolist()
-    rounded = [[float(f"{value:.4g}") for value in row] for row in rows]
-    return dict(zip(layer_names(params), rounded, strict=True))
-
-
-def phases(clock: Clock, compile_seconds: float) -> dict[str, float]:
-    """Returns the seconds of each phase of the run."""
-    names = ("prepare", "input", "evaluation", "checkpoints")
-    parts = {**dict.fromkeys(names, 0.0), **clock.phases}
-    return {
-        "prepare": parts["prepare"],
-        "compile": compile_seconds,
-        "input": parts["input"],
-        "steps": max(clock.step_seconds - parts["input"], 0.0),
-        "evaluation": parts["evaluation"],
-        "checkpoints": parts["checkpoints"],
-    }
-
-
 def summarize(
     experiment: Experiment, start: Start, state: TrainState, metrics: Metrics, clock: Clock
 ) -> dict[str, Any]:
@@ -407,7 +375,7 @@ def summarize(
         "train_seconds": clock.train_seconds,
         "compile_seconds": start.steps.compile_seconds,
         "images_per_second": clock.images_per_second,
-        "phases": phases(clock, start.steps.compile_seconds),
+        "phases": clock.by_phase(start.steps.compile_seconds),
         **({"damaged_images": list(experiment.damage.values())} if experiment.damage else {}),
         "params_sha256": sha256({"params": state.params, "batch_stats": state.batch_stats}),
         "device": experiment.device,

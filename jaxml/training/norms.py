@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
@@ -18,6 +19,13 @@ def layer_names(params: PyTree) -> list[str]:
     """
     paths = [[str(key.key) for key in path] for path, _ in jax.tree.leaves_with_path(params)]
     return ["/".join(path[:-1]) for path in paths if path[-1] == "kernel"]
+
+
+def by_layer(params: PyTree, norms: Array) -> dict[str, list[float]]:
+    """Returns the gradient, update and weight norm of each layer, with 4 digits."""
+    rows = np.asarray(norms).T.tolist()
+    rounded = [[float(f"{value:.4g}") for value in row] for row in rows]
+    return dict(zip(layer_names(params), rounded, strict=True))
 
 
 def layer_norms(grads: PyTree, updates: PyTree, params: PyTree, *, measured: Array) -> Array:

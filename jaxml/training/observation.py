@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxml.config import to_json
@@ -53,6 +54,15 @@ def show_start(observers: Observers, experiment: Experiment, steps: StepFunction
     if count and len(shape) == 3 and shape[-1] in (1, 3):
         batch = augmented_batch(experiment, steps.epoch_order, 0)
         observers.images(0, "augmented batch", to_uint8(batch.inputs[:count]))
+
+
+def show_batch(observers: Observers, experiment: Experiment, step: int, metrics: Any) -> None:
+    """Shows the metrics of one training batch, if they are due."""
+    if step % experiment.config.log.every_steps == 0:
+        means = experiment.learner.objective.compute(metrics)
+        rate = float(jnp.asarray(experiment.schedule(step - 1)))
+        values = {f"batch/{name}": value for name, value in means.items() if name != "count"}
+        observers.scalars(step, {**values, "batch/learning_rate": rate})
 
 
 def show_line(observers: Observers, line: Mapping[str, Any]) -> None:
