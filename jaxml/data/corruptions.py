@@ -75,7 +75,7 @@ def corrupt(image: np.ndarray, name: str, *, severity: int, seed: int = 0) -> np
 
     Example:
       >>> corrupt(np.full((2, 2, 1), 100, np.uint8), "brightness", severity=5)[0, 0].tolist()
-      [228]
+      [227]
     """
     if severity not in SEVERITIES:
         raise ValueError(f"`severity` must be in [1, 5], got {severity}")

@@ -117,7 +117,7 @@ def checks(found: Measured) -> list[Check]:
         Check(f"{low}: cross-entropy", found["curvature, convex"].min(1), at_least=-1e-4),
         Check(f"{low}: squared error", found["curvature, squared"].min(1), at_most=-0.1),
         Check(
-            f"{low}: cross-entropy, hidden layer", found["curvature, hidden"].min(1), at_most=-0.01
+            f"{low}: hidden layer, cross-entropy", found["curvature, hidden"].min(1), at_most=-0.01
         ),
         Check("accuracy gained by the cross-entropy from a wrong start", gain, at_least=0.1),
     ]

@@ -198,7 +198,7 @@ def _time_steps(experiment: Experiment, call: TrainCall, step: Callable[..., Any
         batch = data(1)
     for index in itertools.count():
         begin = time.perf_counter()
-        state, _ = jax.block_until_ready(step(state, batch, order, experiment.keys.step))
+        state, *_ = jax.block_until_ready(step(state, batch, order, experiment.keys.step))
         if index:  # the first step warms up
             seconds.append(time.perf_counter() - begin)
         if len(seconds) >= STEPS and sum(seconds) > LEAST_SECONDS:

@@ -140,6 +140,14 @@ def test_settings_that_do_not_affect_the_parameters_may_change():
         "checkpoint.every_steps": 7,
         "checkpoint.keep": 5,
         "checkpoint.on_failure": "continue",
+        "log.report": False,
+        "log.layers_every_epochs": None,
+        "log.tensorboard": True,
+        "log.tracker": "wandb",
+        "log.project": "digits",
+        "log.every_steps": 2,
+        "log.histograms_every_epochs": None,
+        "log.images": 0,
     }
     free = {n for n, f, _ in settings.fields(Config()) if f.metadata["resume"] != "same"}
     assert free == {*changed, "num_epochs"}

@@ -80,7 +80,7 @@ def test_a_study_runs_on_a_small_setting(name):
 
 def check_broken(name, conditions, effort, effect):
     study = studies.load(name)
-    settings = Settings(seeds=(0, 1, 2), effort=effort)
+    settings = Settings(effort=effort)
 
     def met(**conditions):
         found = [c.holds for c in study.run(settings, **conditions).checks if effect in c.effect]

@@ -92,7 +92,7 @@ def _write(file: Path, what: str, dry: bool) -> None:
         if step % steps_per_epoch == 0:
             epoch = experiment.replicate(step // steps_per_epoch)
             order = functions.epoch_order(keys.order, epoch)
-        state, _ = functions.train[TrainCall(1)](state, experiment.train_data, order, keys.step)
+        state, *_ = functions.train[TrainCall(1)](state, experiment.train_data, order, keys.step)
         leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(state.params))
         digests.append(
             {
