@@ -14,10 +14,12 @@ after 240 steps for 20, 56 and 110 layers (with `--full`: the convolutional netw
 The layers of the networks of Keras' example that are called "20" are counted: convolutions and
 dense layers, with and without those of the shortcuts.
 
-Verdict: holds only when depth is the problem. The gradient of v1 changes by a larger factor from
-the last block to the first than that of v2, at every seed, and both train: at 20 layers, v1 and v2
-end with nearly the same loss. Keras' "ResNet20" has 20 layers with parameters without the
-shortcuts, and 22 with them (v1); its v2 is also called 20 with n = 2, from 9 n + 2.
+Verdict: holds only when depth is the problem, and not for the reason that is given. From the last
+block to the first, the gradient at the start changes by 9 powers of ten without shortcuts, but by
+less than 2 in both versions: what v2 removes from the path hardly matters there. With 20 layers, v1
+and v2 end with nearly the same loss; with 110 layers, v2 ends with a lower one. Keras' "ResNet20"
+has 20 layers with parameters without the shortcuts, and 22 with them (v1); its v2 is also called 20
+with n = 2, from 9 n + 2.
 
 Next: Multiply the branch by 0.1 at the start: do the versions still differ? Put the ReLU of v1
 before the sum. Measure the gradient after training.
@@ -85,11 +87,16 @@ def checks(found: Measured) -> list[Check]:
     deep = found["loss, v1, 110"] - found["loss, v2, 110"]
     return [
         Check(
+            "plain minus v2: powers of ten between first and last gradient",
+            change(found, "plain") - change(found, "v2"),
+            at_least=5,
+        ),
+        Check(
             "v1 minus v2: powers of ten between first and last gradient",
             change(found, "v1") - change(found, "v2"),
-            at_least=0.1,
+            -0.5,
+            0.5,
         ),
-        Check("v2: powers of ten between first and last gradient", change(found, "v2"), at_most=1),
         Check(
             "20 layers: training loss of v1 minus that of v2",
             found["loss, v1, 20"] - found["loss, v2, 20"],

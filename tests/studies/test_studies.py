@@ -45,7 +45,7 @@ TRAINED = {
     ),
     "heads": ({"average": "fc"}, 0.03, "parameters of the head"),
     "degradation": ({"plain": "v1"}, 1.0, "at 20, plain"),
-    "resnet_versions": ({"clean": "plain"}, 0.03, "v2: powers of ten"),
+    "resnet_versions": ({"clean": "plain"}, 0.03, "plain minus v2"),
     "inception_residual": ({"joined": False}, 1.0, "steps to the loss"),
     "activation_functions": ({"cases": RELU}, 0.03, "sigmoid, start: gradient"),
     "sigmoid_and_softmax": ({"digits_per_image": 1}, 1.0, "found by the softmax"),
