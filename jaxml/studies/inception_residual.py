@@ -7,17 +7,18 @@ Formula:
   Inception: h_{l+1} = [b_1(h_l), b_2(h_l), b_3(h_l), b_4(h_l)], the branches side by side
   Inception-ResNet: h_{l+1} = h_l + W [b_1(h_l), ..., b_4(h_l)], with a 1x1 convolution W
 
-Measured: Stacks of 4 blocks of 32 channels without normalization, on the digits (CIFAR-10 with
+Measured: Stacks of 8 blocks of 32 channels without normalization, on the digits (CIFAR-10 with
 `--full`). The residual block pays for W with narrower branches, so that the operations are equal
 within 5 %. W starts at zero, so that each residual block starts as the identity. We count the steps
 until the mean training loss of ten steps is below 0.5, and compare the final loss.
 
-Verdict: holds only when the loss is measured against steps at equal operations, as here: the
-residual stack reaches the loss in fewer steps at every seed. How much depends on the depth; the
-publication of Inception-v4 finds faster training, but nearly the same accuracy in the end.
+Verdict: holds only when the stack is deep enough. With 8 blocks, the residual stack reaches the
+loss in less than half of the steps, at equal operations; without shortcuts, no seed reached it.
+With 4 blocks, the difference was smaller than the spread over the seeds. The publication of
+Inception-v4 finds faster training, but nearly the same accuracy in the end.
 
-Next: Use 1 block and 12 blocks. Start W at random instead of zero, or scale the residual by 0.1, as
-Inception-ResNet does. Add batch normalization to both.
+Next: Use 4 blocks and 12 blocks. Start W at random instead of zero, or scale the residual by 0.1,
+as Inception-ResNet does. Add batch normalization to both.
 """
 
 import jax
@@ -33,7 +34,7 @@ from jaxml.studies._panels import bars, lines
 from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
 from jaxml.types import Array, Key, PyTree
 
-CHANNELS, BLOCKS = 32, 4
+CHANNELS, BLOCKS = 32, 8
 WIDTHS = {"Inception": Widths(8, 8, 12, 4, 6, 6), "Inception-ResNet": Widths(6, 6, 8, 4, 4, 6)}
 
 
@@ -101,7 +102,7 @@ def checks(found: Measured) -> list[Check]:
     }
     return [
         Check("operations, Inception over Inception-ResNet", ratio["operations"], 0.95, 1.05),
-        Check("steps to the loss, Inception over Inception-ResNet", ratio["steps"], at_least=1.1),
+        Check("steps to the loss, Inception over Inception-ResNet", ratio["steps"], at_least=1.5),
         Check("final loss, Inception-ResNet", final(found, "Inception-ResNet"), at_most=0.5),
     ]
 
