@@ -23,6 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # What to type for a launcher: a wheel has console scripts, and its `launch` is not on the path.
 COMMAND = "jaxml-{}" if ROOT.name == "jaxml_launchers" else "python -m launch.{}"
 OURS = "jaxml.errors.InputError: "
+CHECKPOINT_HELP = (
+    "newest, best, or the number of a step; the parameters of several checkpoints, separated by "
+    "commas, are averaged"
+)
 HELP = {"--help", "-h", "--helpfull"}
 # Errors that a config file can raise while it is loaded.
 LOADING = (SyntaxError, ImportError, NameError, AttributeError, LookupError, OSError)

@@ -26,8 +26,7 @@ WORKDIR = flags.DEFINE_list("workdir", [], "folder of the run, or of several, wi
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     "newest",
-    "newest, best, or the number of a step; the parameters of several checkpoints, separated by "
-    "commas, are averaged",
+    cli.CHECKPOINT_HELP,
 )
 DATA_DIR = flags.DEFINE_string("data_dir", "", "same as --config.data.dir")
 OUTPUT = flags.DEFINE_string("output", "", "file to write: .json, or .csv with a row for each run")

@@ -27,8 +27,7 @@ FORMAT = flags.DEFINE_enum(
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     "best",
-    "newest, best, or the number of a step; the parameters of several checkpoints, separated by "
-    "commas, are averaged",
+    cli.CHECKPOINT_HELP,
 )
 NAMES = flags.DEFINE_enum(
     "names",

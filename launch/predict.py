@@ -24,8 +24,7 @@ WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run")
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     "newest",
-    "newest, best, or the number of a step; the parameters of several checkpoints, separated by "
-    "commas, are averaged",
+    cli.CHECKPOINT_HELP,
 )
 INPUT = flags.DEFINE_string("input", "", "image, folder, list or array")
 COLUMN = flags.DEFINE_string("image_column", "image", "column or array of the input with images")

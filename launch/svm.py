@@ -28,8 +28,7 @@ TAP = flags.DEFINE_string("tap", "features", "name of the activations for --feat
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     "newest",
-    "newest, best, or the number of a step; the parameters of several checkpoints, separated by "
-    "commas, are averaged",
+    cli.CHECKPOINT_HELP,
 )
 CV = flags.DEFINE_integer("cv", 0, "folds of a cross-validation before the fit; 0 for none", 0)
 MODEL_OUT = flags.DEFINE_string(

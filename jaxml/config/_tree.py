@@ -275,7 +275,7 @@ class CheckpointConfig(Settings):
 
 @dataclasses.dataclass
 class LogConfig(Settings):
-    """What a run shows of itself. It changes no parameter, and a failure here ends no run."""
+    """Records of a run for people. They change no parameter, and a failure to write ends no run."""
 
     report: bool = setting(True, "Writes report.html at the end of the run.", resume="any")
     layers_every_epochs: int | None = setting(

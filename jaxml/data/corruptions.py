@@ -12,7 +12,6 @@ import io
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from scipy import ndimage
 
 from jaxml.data._optional import require
 from jaxml.errors import choose
@@ -28,6 +27,8 @@ def _noise(image: np.ndarray, severity: int, generator: np.random.Generator) -> 
 
 
 def _blur(image: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
+    from scipy import ndimage  # slow to import, and used here alone
+
     del generator
     sigma = (0.4, 0.6, 0.7, 0.8, 1.0)[severity - 1] * max(len(image) / 32, 1)
     return _to_uint8(ndimage.gaussian_filter(image / 255, (sigma, sigma, 0), mode="nearest"))

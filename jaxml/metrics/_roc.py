@@ -15,7 +15,7 @@ class RocAuc(sums.Sums):
 
     A positive and a negative example in the same bin count as a tie, so the area is exact for
     probabilities rounded to bins, and otherwise off by at most half the fraction of such pairs.
-    `roc_auc` is exact if all scores are available at once.
+    `roc_auc` is exact if one call gets all scores.
 
     Attributes:
       positives: `[bins]`, number of examples of class 1, int32.

@@ -1,6 +1,5 @@
 """Compares runs in one HTML file: curves, configs, spread over seeds, paired differences."""
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from jaxml.errors import InputError
 from jaxml.reporting import charts, page
 from jaxml.reporting.progress import headline
 from jaxml.reporting.report import NO_CHARTS, duration
-from jaxml.reporting.run_files import RunFiles, flat, read_run
+from jaxml.reporting.run_files import RunFiles, read_run, setting_values
 
 # Settings that are no part of a recipe: they change no parameter, or only the random numbers.
 _NOT_THE_RECIPE = ("seed", "log.", "checkpoint.", "profile", "eval_batch_size", "data.workers")
@@ -78,7 +77,7 @@ def compare(folders: Sequence[Path]) -> str:
 
 def differing_settings(runs: Sequence[RunFiles]) -> dict[str, list[str]]:
     """Returns the settings in which runs differ, with the value of each run."""
-    every = [flat(dataclasses.asdict(run.config)) for run in runs]
+    every = [setting_values(run.config) for run in runs]
     values = {name: [str(one[name]) for one in every] for name in every[0]}
     return {name: found for name, found in values.items() if len(set(found)) > 1}
 

@@ -1,4 +1,4 @@
-"""What a report shows of the network of a run, as arrays that the training code computes."""
+"""Findings about the network of a run for its report: arrays that the training code computes."""
 
 import dataclasses
 from collections.abc import Callable, Sequence

@@ -161,7 +161,7 @@ def figure(title: str, caption: str, content: str) -> str:
 
 
 def grid(figures: Iterable[str]) -> str:
-    """Places figures next to each other where there is room."""
+    """Arranges figures in a grid, whose columns follow the width of the page."""
     content = "".join(figures)
     return f'<div class="grid">{content}</div>' if content else ""
 

@@ -1,6 +1,5 @@
 """The report of a run: one HTML file with its result, its curves and how to repeat it."""
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from jaxml.io import atomic
 from jaxml.reporting import charts, page, predictions
 from jaxml.reporting.findings import Findings
 from jaxml.reporting.progress import headline
-from jaxml.reporting.run_files import RunFiles, flat, overrides, read_run
+from jaxml.reporting.run_files import RunFiles, overrides, read_run, setting_values
 
 REPORT = "report.html"
 NO_CHARTS = "Charts and pictures need matplotlib: pip install 'jaxml[plot]'."
@@ -254,7 +253,7 @@ def _repetition(run: RunFiles) -> list[str]:
 
 
 def _config(config: Config) -> list[str]:
-    here, default = (flat(dataclasses.asdict(value)) for value in (config, Config()))
+    here, default = (setting_values(value) for value in (config, Config()))
     rows = [(name, str(value), str(default[name])) for name, value in here.items()]
     different = [row for row in rows if row[1] != row[2]]
     columns = ("setting", "value", "default")

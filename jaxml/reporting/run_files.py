@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxml.config import Config, from_tree
+from jaxml.config import Config, fields, from_tree
 from jaxml.errors import InputError, one_line
 
 Line = Mapping[str, Any]
@@ -63,20 +63,13 @@ def read_run(path: Path) -> RunFiles:
     return RunFiles(path, config, result if isinstance(result, dict) else {}, lines)
 
 
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns the leaves of nested dictionaries by dotted names.
+def setting_values(config: Config) -> dict[str, Any]:
+    """Returns the values of all settings by dotted names.
 
-    >>> flat({"seed": 0, "optim": {"name": "sgd"}})
-    {'seed': 0, 'optim.name': 'sgd'}
+    >>> setting_values(Config(seed=3))["seed"]
+    3
     """
-    leaves: dict[str, Any] = {}
-    for name, value in tree.items():
-        leaves |= (
-            flat(value, f"{prefix}{name}.")
-            if isinstance(value, Mapping)
-            else {prefix + name: value}
-        )
-    return leaves
+    return {name: value for name, _, value in fields(config)}
 
 
 def overrides(commands: Sequence[str]) -> list[str]:

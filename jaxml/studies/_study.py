@@ -53,14 +53,12 @@ def confidence_interval(values: np.ndarray) -> Interval:
     >>> [round(x, 2) for x in confidence_interval(np.array([1.0, 2.0, 3.0]))]
     [2.0, -0.48, 4.48]
     """
-    from scipy import stats
+    from jaxml.reporting.comparison import estimate  # imports SciPy
 
-    values = np.asarray(values, np.float64)
-    mean, count = float(values.mean()), len(values)
-    if count < 2:
-        return Interval(mean, -math.inf, math.inf)
-    half = float(stats.t.ppf(0.975, count - 1) * values.std(ddof=1) / math.sqrt(count))
-    return Interval(mean, mean - half, mean + half)
+    found = estimate(np.asarray(values, np.float64).tolist())
+    if math.isnan(found.low):  # a single value
+        return Interval(found.mean, -math.inf, math.inf)
+    return Interval(found.mean, found.low, found.high)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +88,7 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Whether the whole interval lies within the bounds."""
+        """True if the whole interval lies within the bounds."""
         interval = self.interval
         return bool(self.at_least <= interval.low and interval.high <= self.at_most)
 
@@ -164,7 +162,7 @@ class Finding:
 
     @property
     def confirmed(self) -> bool:
-        """Whether all criteria of the verdict are met."""
+        """True if all criteria of the verdict are met."""
         return all(check.holds for check in self.checks)
 
     @property

@@ -1,4 +1,4 @@
-"""Learning from labels and without.
+"""Supervised and unsupervised learning.
 
 Claim: Supervised learning needs labels and predicts them; unsupervised learning finds structure
 without them. Classification predicts a class, regression a number.

@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxml.training.assessment import Subject, assess, load_subject, probe
+    from jaxml.training.assessment import Subject, assess, load_subject
     from jaxml.training.attribution import (
         explain,
         grad_cam,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jaxml.training.loop import train_and_evaluate
     from jaxml.training.objective import Objective, create_objective
     from jaxml.training.prediction import Prediction, predict
+    from jaxml.training.probing import probe
     from jaxml.training.restore import evaluate_checkpoint, restore_checkpoint
     from jaxml.training.signals import Interrupted, StopSignals
     from jaxml.training.stablehlo import export_stablehlo
@@ -81,7 +82,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "assessment": ("Subject", "assess", "load_subject", "probe"),
+    "assessment": ("Subject", "assess", "load_subject"),
     "attribution": ("explain", "grad_cam", "input_gradient", "integrated_gradients"),
     "checkpoint": ("Checkpoints",),
     "compilation": (
@@ -101,6 +102,7 @@ _MODULES = {
     "loop": ("train_and_evaluate",),
     "objective": ("Objective", "create_objective"),
     "prediction": ("Prediction", "predict"),
+    "probing": ("probe",),
     "restore": ("evaluate_checkpoint", "restore_checkpoint"),
     "signals": ("Interrupted", "StopSignals"),
     "stablehlo": ("export_stablehlo",),

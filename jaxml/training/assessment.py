@@ -1,6 +1,5 @@
-"""Assessment of a trained network: metrics by class, calibration, robustness, linear probes."""
+"""Assessment of a trained network on data: exact metrics, their spread, and robustness."""
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,16 +14,13 @@ from jaxml.data import Dataset, Split, StreamedDataset, StreamedSplit, load_data
 from jaxml.data.corruptions import SEVERITIES, corrupt
 from jaxml.data.stream import in_order
 from jaxml.errors import InputError
-from jaxml.metrics import CalibrationError, ConfusionMatrix
-from jaxml.models import intermediates
-from jaxml.svm import LinearSVC
 from jaxml.training.objective import create_objective
 from jaxml.training.prediction import on_devices
+from jaxml.training.scores import bootstrap, by_class, calibration, example_scores
 from jaxml.training.trained import (
     MULTICLASS,
     REGRESSION,
     TrainedNetwork,
-    check_tap,
     load_network,
     to_probabilities,
 )
@@ -34,7 +30,6 @@ from jaxml.types import Array
 
 Examples = Split | StreamedSplit
 Say = Callable[[str], None]
-PROBE_C = 0.01  # penalty parameter of probes, on standardized features
 
 
 class Subject(NamedTuple):
@@ -171,7 +166,7 @@ def assess(
 
 
 class _Choice(NamedTuple):
-    """What counts as a hit: booleans `[n, classes]`, and the numbers of some classes."""
+    """Valid labels as booleans `[n, classes]`, and the numbers of the classes that are compared."""
 
     valid: np.ndarray | None
     classes: list[int] | None
@@ -290,82 +285,6 @@ def _rows(compute: Callable[[np.ndarray], Array], batch: np.ndarray) -> np.ndarr
     return np.asarray(compute(batch))[: len(batch)]  # without padding
 
 
-def example_scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns accuracy, negative log-likelihood and Brier score of each example.
-
-    Args:
-      probabilities: `[n, classes]`.
-      labels: `[n]` integers.
-
-    Example:
-      >>> scores = example_scores(np.array([[0.5, 0.5]]), np.array([0]))
-      >>> scores["accuracy"].tolist(), scores["brier"].tolist()
-      ([1.0], [0.5])
-    """
-    chosen = probabilities[np.arange(len(labels)), labels]
-    rest = (probabilities**2).sum(axis=1) - chosen**2
-    return {
-        "accuracy": (probabilities.argmax(axis=1) == labels).astype(np.float64),
-        "nll": -np.log(np.maximum(chosen, np.finfo(np.float32).tiny)),
-        "brier": rest + (1 - chosen) ** 2,
-    }
-
-
-def calibration(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Returns the calibration errors of the predicted classes; see `CalibrationError`."""
-    confidences = jnp.asarray(probabilities.max(axis=1), jnp.float32)
-    correct = jnp.asarray(probabilities.argmax(axis=1) == labels)
-    errors = CalibrationError.from_batch(confidences, correct).compute()
-    return {name: value for name, value in errors.items() if name != "count"}
-
-
-def by_class(
-    probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
-) -> dict[str, Any]:
-    """Returns the confusion matrix, and the scores of each class, as JSON values."""
-    matrix = ConfusionMatrix.from_batch(
-        jnp.asarray(probabilities.argmax(axis=1), jnp.int32),
-        jnp.asarray(labels, jnp.int32),
-        num_classes=len(class_names),
-    )
-    columns = {
-        "precision": matrix.precision(),
-        "recall": matrix.recall(),
-        "f1": matrix.f1(),
-        "support": matrix.counts.sum(axis=1),
-    }
-    table = zip(
-        class_names, *(np.asarray(column).tolist() for column in columns.values()), strict=True
-    )
-    names = ("class", *columns)
-    return {
-        "confusion": np.asarray(matrix.counts).tolist(),
-        "classes": [dict(zip(names, row, strict=True)) for row in table],
-    }
-
-
-def bootstrap(
-    values: np.ndarray, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
-) -> list[float]:
-    """Returns the ends of a percentile bootstrap interval for the mean.
-
-    Args:
-      values: one score an example, `[n]`.
-      resamples: number of resamples with replacement.
-      seed: seed of the resamples.
-      level: confidence level.
-
-    Example:
-      >>> bootstrap(np.ones(5))
-      [1.0, 1.0]
-
-    Reference: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
-    """
-    generator, count = np.random.default_rng(seed), len(values)
-    means = [values[generator.integers(count, size=count)].mean() for _ in range(resamples)]
-    return np.quantile(means, [(1 - level) / 2, (1 + level) / 2]).tolist()
-
-
 def _robustness(
     subject: Subject, names: Sequence[str], batch_size: int | None, say: Say
 ) -> dict[str, list[float]]:
@@ -390,71 +309,6 @@ def _robustness(
 def _corrupted(batch: np.ndarray, start: int, *, name: str, severity: int) -> np.ndarray:
     images = (corrupt(one, name, severity=severity, seed=start + i) for i, one in enumerate(batch))
     return np.stack(list(images))
-
-
-def probe(subject: Subject, tap: str, *, batch_size: int | None = None) -> dict[str, Any]:
-    """Fits a linear SVM to features of a network, and compares it with the network's head.
-
-    The features are means over height and width, standardized on the training set. A probe that is
-    better than the head shows that the head limits the network; an equal one, that the features do.
-
-    Args:
-      subject: see `load_subject`.
-      tap: name of an intermediate result, see `jaxml.models.intermediates`.
-      batch_size: see `assess`.
-
-    Returns:
-      The accuracies of head and probe on both splits, and the certified relative duality gap.
-
-    Raises:
-      InputError: the network has no such tap, or no classes.
-    """
-    network, _, dataset = subject
-    if network.task == REGRESSION:
-        raise InputError(f"--probe must be unset for {network.name}, which has no classes")
-    check_tap(network, tap, "--probe")
-    method = functools.partial(_pooled, tap=tap)
-    features, head = {}, {}
-    # Training images are read as in evaluation, at the size that evaluation uses.
-    splits = {"train": _as_evaluated(dataset), "test": dataset.test}
-    for name, split in splits.items():
-        values, targets = collect(subject, split, method, batch_size=batch_size)
-        size = values.shape[1] - len(network.class_names)
-        features[name] = values[:, :size], targets
-        head[name] = float((values[:, size:].argmax(axis=1) == targets).mean())
-    mean = features["train"][0].mean(axis=0)
-    deviation = features["train"][0].std(axis=0)
-    divisor = np.where(deviation > 0, deviation, 1)
-    scaled = {name: ((x - mean) / divisor, y) for name, (x, y) in features.items()}
-    model = LinearSVC(C=PROBE_C).fit(*scaled["train"])
-    return {
-        "tap": tap,
-        "features": len(mean),
-        "head_accuracy": head["test"],
-        "probe_accuracy": float(model.score(*scaled["test"])),
-        "head_train_accuracy": head["train"],
-        "probe_train_accuracy": float(model.score(*scaled["train"])),
-        "relative_gap": float(np.max(model.relative_gap_)),
-    }
-
-
-def _pooled(network: TrainedNetwork, inputs: Array, *, tap: str) -> Array:
-    """Returns features `[batch, channels]` and the probabilities, side by side."""
-    normalized = network.normalizer.apply(inputs)
-    found = intermediates(network.model, network.variables, normalized, [tap])[tap]
-    pooled = found.mean(axis=tuple(range(1, found.ndim - 1))).astype(jnp.float32)
-    return jnp.concatenate([pooled, network.probabilities(inputs)], axis=1)
-
-
-def _as_evaluated(dataset: Dataset | StreamedDataset) -> Examples:
-    """Returns the training split, with images of the size that evaluation uses."""
-    if isinstance(dataset, Dataset):
-        return dataset.train
-    test = dataset.test.inputs
-    images = dataclasses.replace(
-        dataset.train.inputs, preparation=test.preparation, example_shape=test.example_shape
-    )
-    return dataset.train._replace(inputs=images)
 
 
 def scalars(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,18 +3,14 @@
 from functools import partial
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from jaxml.config import Config
 from jaxml.data import Dataset, Split, StreamedSplit, load_dataset, num_workers, stream
-from jaxml.errors import InputError, choose
-from jaxml.models import intermediate_shapes, intermediates
-from jaxml.normalize import Normalizer
-from jaxml.training.compilation import jit_steps
-from jaxml.training.evaluation import final_variables
+from jaxml.errors import choose
+from jaxml.training.prediction import on_devices
 from jaxml.training.restore import restore_checkpoint
-from jaxml.types import Array, PyTree
+from jaxml.training.trained import TrainedNetwork, check_tap, network_of
 
 
 def extract_features(
@@ -36,33 +32,17 @@ def extract_features(
     Raises:
       InputError: there is no such run, checkpoint, split or tap.
     """
-    experiment, _, state = restore_checkpoint(workdir, checkpoint)
-    config, model = experiment.config, experiment.learner.model
+    restored = restore_checkpoint(workdir, checkpoint)
+    network, config = network_of(restored, Path(workdir)), restored.experiment.config
     examples = _examples(config, split)
-    count = len(examples.targets)
-    shapes = intermediate_shapes(model, experiment.input_shape)
-    if not shapes:
-        raise InputError(
-            f"--tap must name an intermediate result of {config.model.name}, which has none, "
-            f"got {tap!r}"
-        )
-    choose(shapes, tap, "--tap")
-
-    def compute(variables: PyTree, normalizer: Normalizer, batch: Array) -> Array:
-        found = intermediates(model, variables, normalizer.apply(batch), [tap])[tap]
-        return found.reshape(len(batch), -1).astype(np.float32)
-
-    variables = final_variables(experiment, jit_steps(experiment), state)
-    run = partial(jax.jit(compute), variables, state.normalizer)
-    # A batch is sharded over the devices; both sizes are multiples of their number.
-    size = min(config.eval_batch_size, count + -count % experiment.replicated.mesh.size)
-    features = []
-    targets = []
-    for inputs, labels in stream.in_order(examples, size, workers=num_workers(config.data)):
-        batch = jax.device_put(_padded(inputs, size), experiment.sharded)
-        features.append(np.asarray(run(batch)))
+    check_tap(network, tap, name=config.model.name)
+    run = on_devices(network, partial(TrainedNetwork.features, tap=tap))
+    features, targets = [], []
+    batches = stream.in_order(examples, config.eval_batch_size, workers=num_workers(config.data))
+    for inputs, labels in batches:
+        features.append(np.asarray(run(inputs))[: len(labels)])
         targets.append(labels)
-    return np.concatenate(features)[:count], np.concatenate(targets)
+    return np.concatenate(features), np.concatenate(targets)
 
 
 def _examples(config: Config, split: str) -> Split | StreamedSplit:
@@ -73,8 +53,3 @@ def _examples(config: Config, split: str) -> Split | StreamedSplit:
         divided = dataset.hold_out(config.data.validation_size)
         splits |= {"train": divided.train, "validation": divided.test}
     return choose(splits, split, "--split")
-
-
-def _padded(inputs: np.ndarray, size: int) -> np.ndarray:
-    """Appends zeros to a batch until it has `size` examples."""
-    return np.pad(inputs, [(0, size - len(inputs)), *[(0, 0)] * (inputs.ndim - 1)])

@@ -1,4 +1,4 @@
-"""What a trained network predicts and has learned, for the report of its run."""
+"""Computes the findings about a trained network that the report of its run shows."""
 
 import time
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from jaxml.data.stream import Draw
 from jaxml.models import summarize, summarize_layers
 from jaxml.reporting.findings import Findings
 from jaxml.training.compilation import StepFunctions
-from jaxml.training.evaluation import evaluation_outputs, final_variables
+from jaxml.training.evaluation import evaluation_outputs
 from jaxml.training.experiment import Experiment
 from jaxml.training.inspect import augmented_batch, label_name
-from jaxml.training.steps import TrainState
+from jaxml.training.steps import TrainState, eval_variables
 from jaxml.types import PyTree
 
 HINGE = "hinge"  # in the names of the losses whose outputs are margins
@@ -48,9 +48,7 @@ def find(experiment: Experiment, steps: StepFunctions, state: TrainState) -> Fin
         layers=[layer.path for layer in summarize_layers(model, shape)],
         multiply_adds=summarize(model, shape).multiply_adds,
         peak_flops=measure_peak(),
-        kernels=first_kernels(
-            final_variables(experiment, steps, state)["params"], experiment.input_shape
-        ),
+        kernels=first_kernels(eval_variables(experiment.learner, state)["params"], shape),
         samples=samples,
         sample_captions=captions,
         images=(lambda indices: eval_images(experiment, indices)) if are_images else None,

@@ -17,14 +17,12 @@ from jaxml.optim import scale_learning_rate
 from jaxml.reporting.meter import Clock, Meter
 from jaxml.reporting.profile import Profile
 from jaxml.reporting.progress import HEADLINES, Display, describe, headline
-from jaxml.reporting.report import write_report
 from jaxml.training.checkpoint import Checkpoints, CheckpointWriter
 from jaxml.training.compilation import StepFunctions, compile_steps, train_call, train_calls
 from jaxml.training.digest import sha256
 from jaxml.training.evaluation import evaluate
 from jaxml.training.experiment import Experiment, create_experiment
 from jaxml.training.feed import train_feed
-from jaxml.training.findings import find
 from jaxml.training.initialize import initial_state, read_weights
 from jaxml.training.norms import by_layer
 from jaxml.training.observation import open_observers, show_batch, show_parameters, show_start
@@ -236,6 +234,9 @@ def report(
     display: Display,
 ) -> None:
     """Writes the report of a finished run; a failure is one line, as the result is complete."""
+    from jaxml.reporting.report import write_report  # imports scikit-learn, a second of start-up
+    from jaxml.training.findings import find
+
     try:
         findings = find(experiment, steps, state)
         if jax.process_index() == 0:

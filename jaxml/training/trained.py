@@ -145,8 +145,16 @@ def to_probabilities(task: str, logits: Array) -> Array:
     return logits
 
 
-def check_tap(network: TrainedNetwork, tap: str, flag: str = "--tap") -> None:
+def check_tap(
+    network: TrainedNetwork, tap: str, flag: str = "--tap", *, name: str | None = None
+) -> None:
     """Checks that a network has an intermediate result.
+
+    Args:
+      network: the network.
+      tap: name of the result.
+      flag: flag that names it, for the message.
+      name: name of the network in the message, if another than its own.
 
     Raises:
       InputError: it has not; the message lists those that it has.
@@ -154,7 +162,7 @@ def check_tap(network: TrainedNetwork, tap: str, flag: str = "--tap") -> None:
     shapes = network.taps()
     if not shapes:
         raise InputError(
-            f"{flag} must name an intermediate result of {network.name}, which has none, "
+            f"{flag} must name an intermediate result of {name or network.name}, which has none, "
             f"got {tap!r}"
         )
     choose(shapes, tap, flag)

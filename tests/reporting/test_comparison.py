@@ -41,7 +41,8 @@ def test_runs_are_grouped_by_recipe(folders):
 def test_estimates_agree_with_scipy():
     found = comparison.estimate(FIRST)
     interval = stats.ttest_1samp(FIRST, 0).confidence_interval(0.95)
-    np.testing.assert_allclose(found, [np.mean(FIRST), np.std(FIRST, ddof=1), *interval])
+    expected = np.array([np.mean(FIRST), np.std(FIRST, ddof=1), *interval])
+    np.testing.assert_allclose(found, expected)
     assert np.isnan(comparison.estimate([1.0]).low)
 
 

@@ -33,6 +33,7 @@ from jaxml.training import (
     load_subject,
     predict,
     probe,
+    scores,
     stablehlo,
     train_and_evaluate,
 )
@@ -185,7 +186,7 @@ def test_an_assessment_equals_scikit_learn(run):
 
 def test_the_interval_is_that_of_a_binomial_proportion():
     values = np.arange(1000) % 4 == 0
-    low, high = assessment.bootstrap(values.astype(np.float64), resamples=2000)
+    low, high = scores.bootstrap(values.astype(np.float64), resamples=2000)
     deviation = np.sqrt(0.25 * 0.75 / 1000)
     assert low == pytest.approx(0.25 - 1.96 * deviation, abs=0.003)
     assert high == pytest.approx(0.25 + 1.96 * deviation, abs=0.003)

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class BlockCache:
-    """Keeps the blocks that were used last, for several threads; none reads a block twice at once.
+    """Keeps the most recently used blocks for several threads, which read each block once.
 
     Attributes:
       read: reads the block with a number; `nbytes` of the result is its size.

@@ -12,7 +12,7 @@ constraint that can move against it (:math:`I_{low}`). The largest difference is
 
 Examples are columns of the kernel matrix, arranged in groups, and a problem covers the columns of
 some groups. It has k variables per column: k = 1, or 2 in regression, one for each direction of the
-error. `solve` solves many problems at once.
+error. `solve` solves many problems in one call.
 """
 
 from jaxml.svm.kernel._column_groups import (

@@ -3,7 +3,7 @@ r"""Linear support vector machines with sparse weights: the L1 penalty and the s
 .. math:: \min_{w, b} \; |w|_1 + \rho |b| + \sum_i c_i \max(0, 1 - t_i (w^\top x_i + b))^2
 
 The proximal Newton method minimizes a quadratic model of the loss plus the penalty by coordinate
-descent, for all problems at once, and halves the step until the objective decreases enough.
+descent, for all problems together, and halves the step until the objective decreases enough.
 
 With many features, each step moves an active set for each problem: the features whose weights are
 not 0, and those that violate optimality most. The set is selected at each step from the
