@@ -164,4 +164,5 @@ def pytest_terminal_summary(terminalreporter, config):
             terminalreporter.write_line(line)
     if config.stash.get(_whole, False) and (names := properties.missing()):
         terminalreporter.section("public functions without a reference")
-        terminalreporter.write_line("\n".join(names))
+        terminalreporter.write_line("The run fails, because no test compares these:", red=True)
+        terminalreporter.write_line("\n".join(names), red=True)
