@@ -143,10 +143,11 @@ def case(seed):
     return x, y, weight, LinearSVR(loss=random.choice(VALUES), epsilon=0.1, **settings)
 
 
-def check(seed, *, rounded=False):
+def check(seed):
     """Fits a case; returns whether it warned that it did not converge.
 
-    If `rounded`, the objective may also differ by the rounding of the outputs.
+    The objective may differ by the rounding of the outputs, which depends on the processor and is
+    up to 40 % of the objective where large offsets cancel.
     """
     x, y, weight, model = case(seed)
     with warnings.catch_warnings(record=True) as found:
@@ -159,9 +160,9 @@ def check(seed, *, rounded=False):
     assert model.converged_ == (not told) == (model.relative_gap_ <= model.tol)
     x = x.astype(np.longdouble)
     expected = float(primal(model, x, y, weight))
-    allowed = rounding(model, x, y, weight) if rounded else 0.0
-    assert abs(model.objective_ - expected) <= 1e-6 * expected + allowed
-    gap = np.sum(model.duality_gap_) / (model.objective_ if rounded else expected)
+    allowed = 1e-6 * expected + rounding(model, x, y, weight)
+    assert abs(model.objective_ - expected) <= allowed
+    gap = np.sum(model.duality_gap_) / model.objective_
     np.testing.assert_allclose(model.relative_gap_, gap, rtol=1e-5, atol=1e-9)
     return told
 
@@ -179,7 +180,7 @@ def test_many_problems(block, record_property):
     wrong, warned = {}, 0
     for seed in range(1000 + 100 * block, 1100 + 100 * block):
         try:
-            warned += check(seed, rounded=True)
+            warned += check(seed)
         except AssertionError as error:
             wrong[seed] = str(error)
     record_property("warned", warned)
