@@ -48,15 +48,6 @@ _STYLE = {
 }
 
 
-def available() -> bool:
-    """Returns whether matplotlib is installed."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
 class Chart:
     """One chart: `axes` to draw into, and `svg` when it is finished."""
 
