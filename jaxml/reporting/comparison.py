@@ -168,13 +168,13 @@ def _overlay(groups: Sequence[Group], split: str, metric: str) -> str:
                 at, values = run.curve(split, metric)
                 label = charts.short(one.name, 34) if not index and len(groups) > 1 else None
                 drawn.axes.plot(
-                    at, values, color=charts.COLORS[number], label=label, linewidth=1.4, alpha=0.85,
-                    marker="o" if len(at) == 1 else "",
+                    at, values, color=charts.COLORS[number], linestyle=charts.LINE_STYLES[number],
+                    label=label, linewidth=1.4, alpha=0.85, marker="o" if len(at) == 1 else "",
                 )  # fmt: skip
         if metric == "accuracy":
             drawn.axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
         if len(groups) > 1:
-            drawn.axes.legend(fontsize=9)
+            charts.place_legend(drawn.axes)
     return drawn.svg
 
 

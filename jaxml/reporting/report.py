@@ -186,7 +186,7 @@ def _layer_chart(title: str, matrix: np.ndarray, names: list[str], epochs: list[
         return charts.heatmap(matrix.T, names, epochs, x="epoch")
     positive = np.where(matrix > 0, matrix, np.nan)
     series = {name: (epochs, positive[:, i].tolist()) for i, name in enumerate(names)}
-    return charts.lines(series, x="epoch", y=title.lower(), log=True)
+    return charts.lines(series, x="epoch", y=title.lower(), log="y")
 
 
 def _time(run: RunFiles, findings: Findings | None) -> list[str]:

@@ -24,6 +24,7 @@ of 2. Set the momentum to 0, and explain the result. Omit γ and let the next la
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -203,21 +204,11 @@ def panels(found: Measured) -> list[Panel]:
         "momentum 0.99, 500": "test, 0.99, 500",
         "batches of 2": "test, batch of 2",
     }
+    source = {label: found[name] for label, name in test.items()}
+    axes: Any = {"at": RATES, "x": "learning rate", "log": "x", "markers": True}
     return [
-        lines(
-            "Training accuracy after 100 steps",
-            RATES,
-            curves,
-            x_label="learning rate",
-            y_label="accuracy",
-            log="x",
-            markers=True,
-        ),
-        bars(
-            "Test accuracy by the source of the statistics",
-            {k: found[v] for k, v in test.items()},
-            label="accuracy",
-        ),
+        lines("Training accuracy after 100 steps", curves, y="accuracy", **axes),
+        bars("Test accuracy by the source of the statistics", source, x="accuracy"),
     ]
 
 

@@ -85,18 +85,10 @@ def table(found: Measured) -> Table:
 def panels(found: Measured) -> list[Panel]:
     """Training losses against the depth and the step."""
     depth = {name: np.stack([last(found, name, d) for d in DEPTHS], 1) for name in KINDS}
-    steps = np.arange(1, found["plain, 20"].shape[1] + 1)
     curves = {f"{n}, {d}": found[f"{n}, {d}"] for n in KINDS for d in (20, 56)}
     return [
-        lines(
-            "Training loss at the end",
-            DEPTHS,
-            depth,
-            x_label="layers",
-            y_label="loss",
-            markers=True,
-        ),
-        lines("Training loss during training", steps, curves, x_label="step", y_label="loss"),
+        lines("Training loss at the end", depth, at=DEPTHS, x="layers", y="loss", markers=True),
+        lines("Training loss during training", curves, y="loss"),
     ]
 
 

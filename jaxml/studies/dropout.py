@@ -136,16 +136,10 @@ def panels(found: Measured) -> list[Panel]:
         "gradient": found["gradient"],
         "gradient squared": found["square"],
     }
+    title = "Accuracy by keep_prob, 200 training images"
     return [
-        lines(
-            "Accuracy by keep_prob, 200 training images",
-            KEEP,
-            curves,
-            x_label="keep_prob",
-            y_label="accuracy",
-            markers=True,
-        ),
-        bars("Mean over masks, relative to no dropout", means, label="ratio (1: unchanged)"),
+        lines(title, curves, at=KEEP, x="keep_prob", y="accuracy", markers=True),
+        bars("Mean over masks, relative to no dropout", means, x="ratio (1: unchanged)"),
     ]
 
 

@@ -115,16 +115,9 @@ def table(found: Measured) -> Table:
 
 def panels(found: Measured) -> list[Panel]:
     """Losses and steps."""
-    steps = np.arange(1, found["losses, Inception"].shape[1] + 1)
     return [
-        lines(
-            "Training loss",
-            steps,
-            {n: found[f"losses, {n}"] for n in WIDTHS},
-            x_label="step",
-            y_label="loss",
-        ),
-        bars("Steps to a loss of 0.5", {n: found[f"steps, {n}"] for n in WIDTHS}, label="steps"),
+        lines("Training loss", {n: found[f"losses, {n}"] for n in WIDTHS}, y="loss"),
+        bars("Steps to a loss of 0.5", {n: found[f"steps, {n}"] for n in WIDTHS}, x="steps"),
     ]
 
 

@@ -31,7 +31,8 @@ import numpy as np
 from jax import lax
 
 from jaxml import layers, losses
-from jaxml.studies._panels import COLORS, lines, place_legend
+from jaxml.reporting.charts import COLORS, MUTED, place_legend
+from jaxml.studies._panels import drawing, lines
 from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
 from jaxml.svm import SVC, LinearSVC, objectives
 from jaxml.types import Array
@@ -150,50 +151,43 @@ def panels(found: Measured) -> list[Panel]:
     m = np.linspace(-3, 3, 121, dtype=np.float32)
     label = jnp.ones(len(m), jnp.int32)
     curves = {
-        "hinge": losses.hinge(jnp.asarray(m), label),
-        "logistic / log 2": losses.sigmoid_cross_entropy(jnp.asarray(m), label) / np.log(2),
-        "error": jnp.asarray(m < 0, jnp.float32),
+        "hinge": np.asarray(losses.hinge(jnp.asarray(m), label))[None],
+        "logistic / log 2": np.asarray(
+            losses.sigmoid_cross_entropy(jnp.asarray(m), label) / np.log(2)
+        )[None],
+        "error": (m < 0).astype(np.float32)[None],
     }
 
-    def margin(axes: Any) -> None:
-        x, y, kept = found["points"][0], found["labels"][0], found["kept"][0] > 0
+    def scatter(axes: Any, x: np.ndarray, y: np.ndarray) -> None:
         for value in (0, 1):
-            axes.plot(*x[y == value].T, "os"[value], ms=4, color=COLORS[value])
-        axes.plot(*x[kept].T, "o", ms=10, mfc="none", color="#808080", label="support vector")
+            style = {"color": COLORS[value], "label": f"y = {2 * value - 1:+d}".replace("-", "−")}
+            axes.plot(*x[y == value].T, "os"[value], ms=4, **style)
+
+    def margin(axes: Any) -> None:
+        x, kept = found["points"][0], found["kept"][0] > 0
+        scatter(axes, x, found["labels"][0])
+        axes.plot(*x[kept].T, "o", ms=10, mfc="none", color=MUTED, label="support vector")
         w0, w1, b = found["line"][0]
         ends = np.array([-4.0, 4.0])
         for level, style in ((-1, ":"), (0, "-"), (1, ":")):
-            axes.plot(ends, (level - b - w0 * ends) / w1, style, color="#808080")
-        axes.set(xlim=(-4, 4), ylim=(-4.5, 4.5), xlabel="x_1", ylabel="x_2")
+            axes.plot(ends, (level - b - w0 * ends) / w1, style, color=MUTED)
+        axes.set(xlim=(-4, 4), ylim=(-4.5, 4.5))
         place_legend(axes)
 
     def ring(axes: Any) -> None:
         side = np.linspace(-3.5, 3.5, 40)
-        axes.contour(side, side, found["decision"][0], [0], colors="#808080")
-        for value in (0, 1):
-            points = found["rings"][0][found["ring_labels"][0] == value]
-            axes.plot(*points.T, "os"[value], ms=3, color=COLORS[value])
-        axes.set(aspect="equal", xlabel="x_1", ylabel="x_2")
+        axes.contour(side, side, found["decision"][0], [0], colors=MUTED)
+        scatter(axes, found["rings"][0], found["ring_labels"][0])
+        axes.set(aspect="equal")
+        place_legend(axes)
 
     values = {"primal": found["primal"][:1], "dual": found["dual"][:1]}
+    title = "Two rings and the boundary of the Gaussian kernel"
     return [
-        lines(
-            "Losses",
-            m,
-            {n: np.asarray(c)[None] for n, c in curves.items()},
-            x_label="margin m",
-            y_label="loss",
-        ),
-        Panel("Boundary and margin (dotted)", margin),
-        lines(
-            "Primal and dual of the first seed",
-            np.arange(1, 4001),
-            values,
-            x_label="step",
-            y_label="objective",
-            log="xy",
-        ),
-        Panel("Two rings and the boundary of the Gaussian kernel", ring),
+        lines("Losses", curves, at=m, x="margin m", y="loss"),
+        drawing("Boundary and margin (dotted)", margin, x="x₁", y="x₂"),
+        lines("Primal and dual of the first seed", values, y="objective", log="xy"),
+        drawing(title, ring, x="x₁", y="x₂"),
     ]
 
 

@@ -33,8 +33,9 @@ import optax
 from jax import lax
 
 from jaxml import activations, initializers, layers, optim
+from jaxml.reporting.charts import place_legend
 from jaxml.studies import _training as training
-from jaxml.studies._panels import bars, lines, place_legend
+from jaxml.studies._panels import bars, drawing, lines
 from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
 from jaxml.types import Array, PyTree
 
@@ -182,31 +183,17 @@ def panels(found: Measured) -> list[Panel]:
 
     def trajectories(axes: Any) -> None:
         for name in METHODS:
-            axes.plot(*found[f"points, {name}"][0].T, ".-", lw=0.8, ms=3, label=name)
+            axes.plot(*found[f"points, {name}"][0].T, marker=".", lw=0.8, ms=3, label=name)
         place_legend(axes)
-        axes.set(xlabel="x (flat)", ylabel="y (steep)")
 
     values = {name: found[f"values, {name}"] for name in METHODS}
     epochs = {f"batches of {name}": found[f"epochs, {name}"] for name in SIZES}
     averages = {"with correction": found["corrected"], "without": found["plain"]}
     return [
-        Panel("The first 60 steps of one seed", trajectories),
-        lines(
-            "Value on the ravine, relative to the start",
-            np.arange(1, STEPS + 1),
-            values,
-            x_label="step",
-            y_label="value",
-            log="y",
-        ),
-        bars("Epochs to a training loss of 0.3 on the digits", epochs, label="epochs", log=True),
-        lines(
-            "Average of a constant signal, β = 0.9",
-            np.arange(1, 31),
-            averages,
-            x_label="step",
-            y_label="average over signal",
-        ),
+        drawing("The first 60 steps of one seed", trajectories, x="x (flat)", y="y (steep)"),
+        lines("Value on the ravine, relative to the start", values, y="value", log="y"),
+        bars("Epochs to a training loss of 0.3 on the digits", epochs, x="epochs", log=True),
+        lines("Average of a constant signal, β = 0.9", averages, y="average over signal"),
     ]
 
 

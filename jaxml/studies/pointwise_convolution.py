@@ -154,20 +154,11 @@ def accuracy(found: Measured, key: str, name: str) -> Any:
 
 def panels(found: Measured) -> list[Panel]:
     """Operations and losses."""
-    steps = np.arange(1, found["losses, with"].shape[1] + 1)
+    operations = {f"{n} reductions": found[f"GoogLeNet, {n}"] for n in SMALL}
+    history = {f"{n} reductions": found[f"losses, {n}"] for n in SMALL}
     return [
-        bars(
-            "GoogLeNet's first block",
-            {f"{n} reductions": found[f"GoogLeNet, {n}"] for n in SMALL},
-            label="multiply-adds a pixel",
-        ),
-        lines(
-            "Training loss at equal operations",
-            steps,
-            {f"{n} reductions": found[f"losses, {n}"] for n in SMALL},
-            x_label="step",
-            y_label="loss",
-        ),
+        bars("GoogLeNet's first block", operations, x="multiply-adds a pixel"),
+        lines("Training loss at equal operations", history, y="loss"),
     ]
 
 

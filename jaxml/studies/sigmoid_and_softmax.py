@@ -144,9 +144,10 @@ def panels(found: Measured) -> list[Panel]:
         for digits in (1, 2)
         for name in LOSSES
     }
+    title = "Exact set of classes by a threshold of 0.5"
     return [
-        pictures("Two overlaid digits", found["images"][0], [""] * 4, columns=2),
-        bars("Exact set of classes by a threshold of 0.5", values, label="fraction of test images"),
+        pictures("Two overlaid digits", found["images"][0], [""] * 4, columns=4),
+        bars(title, values, x="fraction of test images"),
     ]
 
 

@@ -126,21 +126,20 @@ def table(found: Measured) -> Table:
 
 
 def panels(found: Measured) -> list[Panel]:
-    """Coefficient paths of the first sample, and counts of zeros."""
-    axis: Any = {"x_label": "λ", "log": "x"}
+    """Coefficient paths, and counts of zeros."""
+    axis: Any = {"at": STRENGTHS, "x": "λ", "log": "x"}
     paths = [
         lines(
             f"Ten coefficients, {name}",
-            STRENGTHS,
             {str(i): found[name][:, :, i] for i in range(10)},
-            y_label="coefficient",
+            y="coefficient",
             legend=False,
             **axis,
         )
         for name in ("L1, proximal", "L1, plain", "L2")
     ]
     counts = {name: zeros(found, name) for name in found}
-    return [*paths, lines("Exact zeros of 10", STRENGTHS, counts, y_label="zeros", **axis)]
+    return [*paths, lines("Exact zeros of 10", counts, y="zeros", **axis)]
 
 
 STUDY = Study(

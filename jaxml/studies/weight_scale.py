@@ -112,21 +112,14 @@ def table(found: Measured) -> Table:
 
 def panels(found: Measured) -> list[Panel]:
     """Norms against the depth."""
-    depth = np.arange(1, DEPTH + 1)
-    labels: Any = {"x_label": "layer", "y_label": "norm, relative to the start", "log": "y"}
+    axes: Any = {"x": "layer", "y": "norm, relative to the start", "log": "y"}
     return [
         lines(
-            f"{way}, {name}",
-            depth,
+            f"{('Forward', 'Backward')[k]}, {name}",
             {f"g = {gain:.3g}": found[name][:, i, k] for i, gain in enumerate(GAINS)},
-            **labels,
+            **axes,
         )
-        for k, way, name in (
-            (0, "Forward", "linear"),
-            (1, "Backward", "linear"),
-            (0, "Forward", "ReLU"),
-            (0, "Forward", "tanh"),
-        )
+        for k, name in ((0, "linear"), (1, "linear"), (0, "ReLU"), (0, "tanh"))
     ]
 
 

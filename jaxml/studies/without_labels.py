@@ -31,8 +31,9 @@ import numpy as np
 import optax
 
 from jaxml import layers, losses, normalize
+from jaxml.reporting.charts import MUTED, place_legend
 from jaxml.studies import _training as training
-from jaxml.studies._panels import COLORS, bars, pictures, place_legend
+from jaxml.studies._panels import bars, drawing, pictures
 from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
 from jaxml.types import Array, PyTree
 
@@ -145,28 +146,24 @@ def panels(found: Measured) -> list[Panel]:
     """Cluster means, principal plane and regression."""
 
     def plane(axes: Any) -> None:
-        for digit, color in zip((0, 1, 3, 4, 6), COLORS, strict=False):
-            points = found["plane"][0][found["labels"][0] == digit]
-            axes.plot(*points.T, ".", ms=4, color=color, label=str(digit))
-        place_legend(axes, title="digit")
-        axes.set(xlabel="first component", ylabel="second component")
+        for digit in (0, 1, 3, 4, 6):
+            axes.plot(*found["plane"][0][found["labels"][0] == digit].T, ".", ms=4, label=digit)
+        place_legend(axes, "digit")
 
     def regression(axes: Any) -> None:
-        axes.plot(found["test"][0], found["numbers"][0], ".", ms=3, color=COLORS[0])
-        axes.plot([0, 9], [0, 9], color=COLORS[1])
-        axes.set(xlabel="digit", ylabel="predicted number")
+        axes.plot(found["test"][0], found["numbers"][0], ".", ms=3, label="test image")
+        axes.plot([0, 9], [0, 9], color=MUTED, ls="--", label="right answer")
+        place_legend(axes)
 
+    means = found["means"][0].reshape(10, 8, 8)
     accuracies = {name: found[name] for name in ("k-means", "classification", "regression")}
+    title = "Five digits in the plane of two principal components"
+    answers = "Regression on the digit: test images"
     return [
-        pictures(
-            "Means of 10 clusters, found without labels",
-            found["means"][0].reshape(10, 8, 8),
-            [""] * 10,
-            columns=5,
-        ),
-        Panel("Five digits in the plane of two principal components", plane),
-        Panel("Regression on the digit: test images", regression),
-        bars("Digits named correctly", accuracies, label="fraction"),
+        pictures("Means of 10 clusters, found without labels", means, [""] * 10, columns=5),
+        drawing(title, plane, x="first component", y="second component"),
+        drawing(answers, regression, x="digit", y="predicted number"),
+        bars("Digits named correctly", accuracies, x="fraction"),
     ]
 
 

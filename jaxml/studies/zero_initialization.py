@@ -171,20 +171,10 @@ def panels(found: Measured) -> list[Panel]:
     """Difference of the units over the steps, and accuracies."""
     names = {"random": "random", "equal with dropout": "dropout", "equal": "equal", "zero": "zero"}
     curves = {label: found[f"difference, {name}"] for label, name in names.items()}
-    steps = np.arange(1, found["difference, zero"].shape[1] + 1)
+    scores = {label: found[f"accuracy, {name}"] for label, name in names.items()}
     return [
-        lines(
-            "Largest difference between two hidden units",
-            steps,
-            curves,
-            x_label="step",
-            y_label="difference of weights",
-        ),
-        bars(
-            "Training accuracy of the network with a hidden layer",
-            {label: found[f"accuracy, {name}"] for label, name in names.items()},
-            label="accuracy",
-        ),
+        lines("Largest difference between two hidden units", curves, y="difference of weights"),
+        bars("Training accuracy of the network with a hidden layer", scores, x="accuracy"),
     ]
 
 

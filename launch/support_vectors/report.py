@@ -120,7 +120,7 @@ def _convergence(model: FittedModel) -> list[str]:
             "" if together else "; the solver reports on its binary problems one after another"
         )
         places, values = zip(*known, strict=True)
-        drawn = charts.lines({"gap": (places, values)}, x=x, y="relative gap", log=True)
+        drawn = charts.lines({"gap": (places, values)}, x=x, y="relative gap", log="y")
         figures.append(page.figure("Duality gap", caption, drawn))
     if together:
         drawn = charts.lines({"vectors": (counts, support)}, x=x, y="support vectors")
