@@ -24,6 +24,7 @@ COLORS = [f"#0201{i:02x}" for i in range(1, NUM_SERIES + 1)]
 LINE_STYLES: list[Any] = [
     "-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)), (0, (3, 1, 1, 1))
 ]  # fmt: skip
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MARKERS = "osD^vXP*"
 _VARIABLES = {
     INK: "var(--ink)",
@@ -41,6 +42,7 @@ _STYLE = {
     "axes.labelcolor": MUTED,
     "axes.facecolor": "none",
     "axes.grid": True,
+    "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.prop_cycle": "",  # set below, as it needs matplotlib
@@ -99,13 +101,12 @@ def chart(
 def place_legend(axes: "Axes", title: str | None = None) -> None:
     """Places a legend below the axes, where it hides no curve, and enlarges the figure for it."""
     handles, names = axes.get_legend_handles_labels()
-    columns = min(len(names), max(1, 56 // (max(map(len, names)) + 7)))
+    rows = math.ceil(len(names) / max(1, 56 // (max(map(len, names)) + 7)))
     drawing: Any = axes.figure
-    height = 0.22 * (-(-len(names) // columns) + (title is not None))
-    drawing.set_figheight(drawing.get_figheight() + height)
+    drawing.set_figheight(drawing.get_figheight() + 0.22 * (rows + (title is not None)))
     drawing.legend(
-        handles, names, title=title, loc="outside lower center", ncols=columns, fontsize=10,
-        handlelength=2.6, columnspacing=1.4,
+        handles, names, title=title, loc="outside lower center", ncols=math.ceil(len(names) / rows),
+        fontsize=10, handlelength=2.6, columnspacing=1.4, markerscale=1.5,
     )  # fmt: skip
 
 
@@ -256,7 +257,7 @@ def bars(values: Mapping[str, ArrayLike], *, x: str, log: bool = False) -> str:
         for i, row in enumerate(values.values()):
             row = np.atleast_1d(np.asarray(row, np.float64))
             axes.barh(i, row.mean(), height=0.7, color=COLORS[0])
-            if len(row) > 1:
+            if np.ptp(row):
                 dots = {"color": INK, "markeredgecolor": CARD, "markeredgewidth": 0.5}
                 axes.plot(row, np.full(len(row), i), ".", markersize=6, **dots)
             end, place = (max(row.max(), 0.0), i), {"xytext": (5, 0), "va": "center"}
@@ -265,11 +266,18 @@ def bars(values: Mapping[str, ArrayLike], *, x: str, log: bool = False) -> str:
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.2)
+        if not log:
+            axes.xaxis.set_major_formatter(
+                lambda value, _: f"{value / 1000:g}k" if value >= 1e4 else f"{value:g}"
+            )
     return drawn.svg
 
 
 def _digits(value: float) -> str:
-    return f"{value:,.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
+    if abs(value) < 1e6:
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    mantissa, exponent = f"{value:.2e}".split("e+")
+    return f"{mantissa} · 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
 
 
 def _spread(count: int, most: int) -> list[int]:

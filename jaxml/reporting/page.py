@@ -82,6 +82,7 @@ sub, sup { line-height: 0; font-size: .75em }
   padding: 8px 12px; margin: 8px 0 }
 .formula { font: 1.05rem/1.6 "Cambria Math", "STIX Two Math", Georgia, "Liberation Serif", serif;
   overflow-x: auto }
+.verdict p { margin: 0 }
 .badge { font-weight: 600; white-space: nowrap }
 .good { color: var(--good) } .mixed { color: var(--mixed) } .bad { color: var(--bad) }
 .stacked th, .stacked td { text-align: left; white-space: normal }

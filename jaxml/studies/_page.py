@@ -78,7 +78,7 @@ def _criteria(finding: Finding) -> str:
             markup(check.effect),
             markup(_number(check.interval.mean)),
             markup(interval_words(check)),
-            bounds(check),
+            markup(bounds(check)),
             "yes" if check.holds else '<b class="bad">no</b>',
         )
         for check in finding.checks
@@ -94,14 +94,15 @@ def interval_words(check: Check) -> str:
 
 def bounds(check: Check) -> str:
     """Returns the bounds of a check in words."""
-    words = []
+
+    def number(value: float) -> str:
+        text = f"{value:g}"
+        return _number(value, 1) if "e" in text else text.replace("-", "−")
+
     if check.at_least == check.at_most:
-        return f"exactly {check.at_least:g}"
-    if check.at_least > -math.inf:
-        words.append(f"at least {check.at_least:g}")
-    if check.at_most < math.inf:
-        words.append(f"at most {check.at_most:g}")
-    return ", ".join(words).replace("-", "−")
+        return f"exactly {number(check.at_least)}"
+    words = {"at least": check.at_least, "at most": check.at_most}
+    return ", ".join(f"{k} {number(v)}" for k, v in words.items() if math.isfinite(v))
 
 
 def _badge(finding: Finding) -> str:
@@ -170,7 +171,7 @@ def markup(text: str, *, formula: bool = False) -> str:
             continue
         for mark, tag in (("_", "sub"), (r"\^", "sup")):
             part = re.sub(rf"{mark}\{{([^}}]*)\}}", rf"<{tag}>\1</{tag}>", part)
-            part = re.sub(rf"{mark}([^\W_])", rf"<{tag}>\1</{tag}>", part)
+            part = re.sub(rf"{mark}([^\W_])(?!\w)", rf"<{tag}>\1</{tag}>", part)
         part = re.sub(variable, r"<i>\1</i>", part)
         part = re.sub(r" {3,}", "&emsp;", part)
         marked.append(re.sub(r"(?<![\w*])\*(\w[^*]*)\*", r"<em>\1</em>", part))

@@ -78,17 +78,17 @@ def checks(found: Measured) -> list[Check]:
 
 def table(found: Measured) -> Table:
     """Training losses by depth."""
-    rows = [(str(depth), *(last(found, name, depth) for name in KINDS)) for depth in DEPTHS]
-    return Table(("layers", *(f"training loss, {name}" for name in KINDS)), rows)
+    rows = [(f"{depth} layers", *(last(found, name, depth) for name in KINDS)) for depth in DEPTHS]
+    return Table(("depth", *(f"training loss, {name}" for name in KINDS)), rows)
 
 
 def panels(found: Measured) -> list[Panel]:
     """Training losses against the depth and the step."""
     depth = {name: np.stack([last(found, name, d) for d in DEPTHS], 1) for name in KINDS}
-    curves = {f"{n}, {d}": found[f"{n}, {d}"] for n in KINDS for d in (20, 56)}
+    curves = {f"{n}, {d} layers": found[f"{n}, {d}"] for n in KINDS for d in (20, 56)}
     return [
         lines("Training loss at the end", depth, at=DEPTHS, x="layers", y="loss", markers=True),
-        lines("Training loss during training", curves, y="loss"),
+        lines("Training loss during training", curves, y="loss", log="y"),
     ]
 
 

@@ -120,8 +120,10 @@ def checks(found: Measured) -> list[Check]:
 
 def table(found: Measured) -> Table:
     """Accuracies by keep_prob."""
-    rows = [(f"{k}", found[f"train, {k}"], found[f"test, {k}"], gap(found, k)) for k in KEEP]
-    return Table(("keep_prob", "training accuracy", "test accuracy", "gap"), rows)
+    rows = [
+        (f"keep_prob {k}", found[f"train, {k}"], found[f"test, {k}"], gap(found, k)) for k in KEEP
+    ]
+    return Table(("dropout", "training accuracy", "test accuracy", "gap"), rows)
 
 
 def panels(found: Measured) -> list[Panel]:

@@ -120,7 +120,7 @@ def panels(found: Measured) -> list[Panel]:
         for n in HEADS
         for k in ("test", "shifted")
     }
-    title = "Test images, and the map of their class (average head; bright: for the class)"
+    title = "Test images, and the map of their class (average head; bright pixels speak for it)"
     return [
         pictures(title, [*found["images"][0], *maps], captions, columns=6),
         bars("Test accuracy", shifted, x="accuracy"),

@@ -190,7 +190,12 @@ def panels(found: Measured) -> list[Panel]:
     epochs = {f"batches of {name}": found[f"epochs, {name}"] for name in SIZES}
     averages = {"with correction": found["corrected"], "without": found["plain"]}
     return [
-        drawing("The first 60 steps of one seed", trajectories, x="x (flat)", y="y (steep)"),
+        drawing(
+            "The first 60 steps of one seed; the minimum is at 0, 0",
+            trajectories,
+            x="x (flat)",
+            y="y (steep)",
+        ),
         lines("Value on the ravine, relative to the start", values, y="value", log="y"),
         bars("Epochs to a training loss of 0.3 on the digits", epochs, x="epochs", log=True),
         lines("Average of a constant signal, β = 0.9", averages, y="average over signal"),

@@ -24,7 +24,6 @@ Find the boundary of leaky ReLU. Add a shortcut around every layer.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -112,12 +111,14 @@ def table(found: Measured) -> Table:
 
 def panels(found: Measured) -> list[Panel]:
     """Norms against the depth."""
-    axes: Any = {"x": "layer", "y": "norm, relative to the start", "log": "y"}
+    ways = (("Forward", "norm over that of the input"), ("Backward", "gradient over the last one"))
     return [
         lines(
-            f"{('Forward', 'Backward')[k]}, {name}",
+            f"{ways[k][0]}, {name}",
             {f"g = {gain:.3g}": found[name][:, i, k] for i, gain in enumerate(GAINS)},
-            **axes,
+            x="layer",
+            y=ways[k][1],
+            log="y",
         )
         for k, name in ((0, "linear"), (1, "linear"), (0, "ReLU"), (0, "tanh"))
     ]

@@ -64,6 +64,7 @@ def test_a_check_holds_if_the_whole_interval_lies_within_the_bounds(low, high, h
 def test_bounds_are_words():
     assert bounds(Check("e", VALUES, 0.0, 0.0)) == "exactly 0"
     assert bounds(Check("e", VALUES, 0.5, 2)) == "at least 0.5, at most 2"
+    assert bounds(Check("e", VALUES, -0.02, 1e-5)) == "at least −0.02, at most 1 · 10^{−5}"
 
 
 def test_numbers_have_three_digits_and_their_spread():
@@ -74,6 +75,7 @@ def test_numbers_have_three_digits_and_their_spread():
 
 
 def test_markup_escapes_and_marks():
+    assert markup("keep_prob") == "keep_prob"
     assert markup("a_1 < `<b>` and 10^{−7}, *so*") == (
         "<i>a</i><sub>1</sub> &lt; <code>&lt;b&gt;</code> and 10<sup>−7</sup>, <em>so</em>"
     )

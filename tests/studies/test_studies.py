@@ -39,7 +39,7 @@ EXACT = {
     "margins": ({"keep": "other points"}, 1.0, "hinge"),
 }
 TRAINED = {
-    "batch_normalization": ({"normalized": False}, 1.0, "learning rates of 6"),
+    "batch_normalization": ({"normalized": False}, 1.0, "the 6 learning rates"),
     "pointwise_convolution": (
         {"googlenet": {"with": DIRECT, "without": DIRECT}}, 0.03, "GoogLeNet's block"
     ),
