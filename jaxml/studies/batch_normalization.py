@@ -93,8 +93,7 @@ def measure(settings: Settings, *, normalized: bool = True) -> Measured:
             logits, _ = network(p, data.train[rows], with_norm)
             return rate * training.cross_entropy(logits, data.labels[rows])
 
-        (start, inputs), rate = training.repeat((params, rows), rates)
-        rate = jnp.broadcast_to(rate[:, None], inputs.shape[:2])
+        (start, inputs), rate = training.repeat((params, rows), rates, rows.shape[1])
         return training.descend(loss, start, (inputs, rate), optimizer=optax.sgd(1.0))[0]
 
     def score(p: PyTree, with_norm: bool) -> np.ndarray:

@@ -78,8 +78,7 @@ def measure(settings: Settings, *, divided: bool = True) -> Measured:
         lambda key: training.dense_params(key, (64, 256, 10), initializers.he_normal()), settings
     )
     inputs = (training.batches(settings, 200, 50, steps), training.step_keys(settings, steps))
-    (params, inputs), keep = training.repeat((params, inputs), KEEP)
-    keep = jnp.broadcast_to(keep[:, None], inputs[1].shape)
+    (params, inputs), keep = training.repeat((params, inputs), KEEP, steps)
 
     def loss(p: PyTree, step: tuple[Array, Key, Array]) -> Array:
         rows, key, keep = step

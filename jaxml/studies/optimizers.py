@@ -109,11 +109,12 @@ def on_digits(settings: Settings, found: dict[str, np.ndarray], sizes: dict) -> 
     for name, (size, middle) in sizes.items():
         steps = settings.steps({1: 1437, 32: 135, 1437: 60}[size])
         rows = training.batches(settings, 1437, size, steps)
-        (start, rows), rates = training.repeat((params, rows), (middle / 2, middle, 2 * middle))
+        choices = (middle / 2, middle, 2 * middle)
+        (start, rows), rates = training.repeat((params, rows), choices, steps)
         _, history = training.descend(
             lambda p, step: step[1] * risk(p, step[0]),  # a factor of the learning rate
             start,
-            (rows, jnp.broadcast_to(rates[:, None], rows.shape[:2])),
+            (rows, rates),
             optimizer=optax.sgd(1.0),
             record=lambda p: risk(p, jnp.arange(256)),
         )
