@@ -20,7 +20,6 @@ Next: Give the block with reductions the channels of the other one, and compare 
 Put a ReLU between the two convolutions of a spatially separable one, as Inception v3 does.
 """
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np

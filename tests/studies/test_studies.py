@@ -75,7 +75,9 @@ def test_a_study_runs_on_a_small_setting(name):
         assert check.at_least > -np.inf or check.at_most < np.inf
     table = study.table(finding.measured)
     assert {len(row) for row in table.rows} == {len(table.header)}
-    assert 2 <= len(study.panels(finding.measured)) <= 5
+    panels = study.panels(finding.measured)
+    assert 2 <= len(panels) <= 5
+    assert all(panel.draw().startswith("<") for panel in panels)
 
 
 def check_broken(name, conditions, effort, effect):
