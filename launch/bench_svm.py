@@ -73,14 +73,8 @@ def _check_outputs() -> None:
     """Checks that the output files can be written at the end."""
     for flag in (RESULT, PLOT):
         check_output(f"--{flag.name}", user_path(flag.value) if flag.value else None)
-    if not PLOT.value:
-        return
-    if user_path(PLOT.value).suffix.lower() not in (".svg", ".png", ".pdf"):
+    if PLOT.value and user_path(PLOT.value).suffix.lower() not in (".svg", ".png", ".pdf"):
         raise InputError(f"--plot must be a .svg, .png or .pdf file, got {PLOT.value}")
-    try:
-        importlib.import_module("matplotlib.figure")
-    except ImportError as error:
-        raise InputError("--plot requires matplotlib: pip install matplotlib") from error
 
 
 def _sizes(flag: flags.FlagHolder[list[str]]) -> list[int]:

@@ -4,7 +4,6 @@ Writes DIR/index.html, a self-contained page, and DIR/findings.json. The status 
 is not met.
 """
 
-import importlib.util
 import json
 import os
 import sys
@@ -44,8 +43,6 @@ def main() -> None:
         raise InputError("--out must be given")
     if FULL.value and not DATA_DIR.value:
         raise InputError("--data_dir must be given with --full")
-    if not importlib.util.find_spec("matplotlib"):
-        raise InputError("--out: the page needs matplotlib: pip install 'jaxml[plot]'")
     jax.config.update("jax_disable_most_optimizations", not FULL.value)  # compiling takes longer
     out = user_path(OUT.value)
     out.mkdir(parents=True, exist_ok=True)

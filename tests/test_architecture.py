@@ -70,7 +70,7 @@ def test_the_top_level_is_what_the_map_shows():
 
 
 @pytest.mark.slow
-def test_no_module_brings_in_tensorflow_or_torch():
+def test_no_module_brings_in_tensorflow_torch_or_matplotlib():
     modules = [
         ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for p in [*PACKAGE, *LAUNCHERS]
@@ -81,7 +81,7 @@ def test_no_module_brings_in_tensorflow_or_torch():
         "    importlib.import_module(name)\n"
         "    for flag in set(flags.FLAGS) - before:\n"  # some are of more than one launcher
         "        delattr(flags.FLAGS, flag)\n"
-        "found = {'tensorflow', 'torch', 'keras'} & set(sys.modules)\n"
+        "found = {'tensorflow', 'torch', 'keras', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(f'brings in {found}' if found else 0)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

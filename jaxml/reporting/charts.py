@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jaxml.reporting.page import NUM_SERIES
 
@@ -16,45 +18,43 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Colours that matplotlib draws with, and the variables of the page that replace them.
-_INK, _MUTED, _LINE, _CARD = "#010101", "#010102", "#010103", "#010104"
+INK, MUTED, _LINE, CARD = "#010101", "#010102", "#010103", "#010104"
 COLORS = [f"#0201{i:02x}" for i in range(1, NUM_SERIES + 1)]
+# Line styles and markers tell series apart without colour.
+LINE_STYLES: list[Any] = [
+    "-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)), (0, (3, 1, 1, 1))
+]  # fmt: skip
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+_MARKERS = "osD^vXP*"
 _VARIABLES = {
-    _INK: "var(--ink)",
-    _MUTED: "var(--muted)",
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
     _LINE: "var(--line)",
-    _CARD: "var(--card)",
+    CARD: "var(--card)",
     **{color: f"var(--series{i})" for i, color in enumerate(COLORS, start=1)},
 }
 _STYLE = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "jaxml",  # equal charts are equal files
     "font.size": 11,
-    "text.color": _INK,
-    "axes.edgecolor": _MUTED,
-    "axes.labelcolor": _MUTED,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
     "axes.facecolor": "none",
     "axes.grid": True,
+    "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.prop_cycle": "",  # set below, as it needs matplotlib
     "grid.color": _LINE,
     "grid.linewidth": 0.8,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
     "lines.linewidth": 2.0,
     "legend.frameon": False,
     "figure.facecolor": "none",
     "savefig.facecolor": "none",
 }
-
-
-def available() -> bool:
-    """Returns whether matplotlib is installed."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 class Chart:
@@ -68,27 +68,28 @@ class Chart:
 
 @contextmanager
 def chart(
-    x: str = "", y: str = "", *, log: bool = False, size: tuple[float, float] = (4.6, 3.0)
+    x: str = "", y: str = "", *, log: str = "", size: tuple[float, float] = (4.6, 3.0)
 ) -> Iterator[Chart]:
     """Draws a chart: yields it, and fills in its `svg` at the end.
 
     Args:
       x: label of the horizontal axis.
       y: label of the vertical axis.
-      log: whether the vertical axis is logarithmic.
-      size: width and height in inches.
+      log: the logarithmic axes: "", "x", "y" or "xy".
+      size: width and height in inches, without a legend.
     """
     import matplotlib as mpl
     from cycler import cycler
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    style: Any = {**_STYLE, "axes.prop_cycle": cycler(color=COLORS)}
+    cycle = cycler(color=COLORS, linestyle=LINE_STYLES)
+    style: Any = {**_STYLE, "axes.prop_cycle": cycle}
     with mpl.rc_context(style):
         drawing = Figure(figsize=size, layout="constrained")
         result = Chart(drawing.add_subplot(xlabel=x, ylabel=y))
-        if log:
-            result.axes.set_yscale("log")
+        for axis in log:
+            result.axes.set(**{f"{axis}scale": "log"})
         if x == "epoch":
             result.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         yield result
@@ -97,32 +98,55 @@ def chart(
     result.svg = _for_page(file.getvalue())
 
 
+def place_legend(axes: "Axes", title: str | None = None) -> None:
+    """Places a legend below the axes, where it hides no curve, and enlarges the figure for it."""
+    handles, names = axes.get_legend_handles_labels()
+    rows = math.ceil(len(names) / max(1, 56 // (max(map(len, names)) + 7)))
+    drawing: Any = axes.figure
+    drawing.set_figheight(drawing.get_figheight() + 0.22 * (rows + (title is not None)))
+    drawing.legend(
+        handles, names, title=title, loc="outside lower center", ncols=math.ceil(len(names) / rows),
+        fontsize=10, handlelength=2.6, columnspacing=1.4, markerscale=1.5,
+    )  # fmt: skip
+
+
 def lines(
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    series: Mapping[str, tuple[ArrayLike, ArrayLike]],
     *,
     x: str,
     y: str,
-    log: bool = False,
+    log: str = "",
     percent: bool = False,
+    markers: bool = False,
+    legend: bool = True,
 ) -> str:
     """Draws named lines of points.
 
     Args:
-      series: positions and values of each line; a line without points is left out.
+      series: positions and values of each line. Values `[seeds, points]` are drawn as their mean,
+        in a band from their minimum to their maximum. A line without points is left out.
       x: label of the horizontal axis.
       y: label of the vertical axis.
-      log: whether the vertical axis is logarithmic.
+      log: the logarithmic axes: "", "x", "y" or "xy".
       percent: whether the values are fractions, shown in percent.
+      markers: whether to mark the points; a single one is always marked.
+      legend: whether to name several lines.
     """
-    series = {name: points for name, points in series.items() if len(points[0])}
+    points = {name: [np.asarray(a, np.float64) for a in both] for name, both in series.items()}
     with chart(x, y, log=log) as drawn:
-        for name, (at, values) in series.items():
-            marker = "o" if len(at) < 2 else ""
-            drawn.axes.plot(at, values, label=name, marker=marker)
+        for marker, (name, (at, values)) in zip(itertools.cycle(_MARKERS), points.items()):
+            if not len(at):
+                continue
+            shown = marker if markers or len(at) == 1 else ""
+            mean = values if values.ndim == 1 else values.mean(0)
+            (line,) = drawn.axes.plot(at, mean, label=name, marker=shown, markersize=5)
+            if values.ndim == 2:
+                band = {"color": line.get_color(), "alpha": 0.2, "linewidth": 0}
+                drawn.axes.fill_between(at, values.min(0), values.max(0), **band)
         if percent:
             drawn.axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
-        if len(series) > 1:
-            drawn.axes.legend()
+        if legend and len(drawn.axes.lines) > 1:
+            place_legend(drawn.axes)
     return drawn.svg
 
 
@@ -185,12 +209,12 @@ def reliability(confidence: np.ndarray, accuracy: np.ndarray, counts: np.ndarray
     full = counts > 0
     with chart("mean confidence of a bin", "accuracy") as drawn:
         axes = drawn.axes
-        axes.plot([0, 1], [0, 1], color=_MUTED, linestyle="--", linewidth=1)
+        axes.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1)
         axes.plot(confidence[full], accuracy[full], linewidth=1.2)
         sizes = 12 + 180 * counts[full] / counts.max()
         axes.scatter(confidence[full], accuracy[full], s=sizes, color=COLORS[0], alpha=0.7)
         axes.set(xlim=(0, 1.04), ylim=(0, 1.04))
-        axes.text(0.03, 0.95, "dashed: perfect calibration", color=_MUTED, fontsize=9)
+        axes.text(0.03, 0.95, "dashed: perfect calibration", color=MUTED, fontsize=9)
     return drawn.svg
 
 
@@ -201,7 +225,7 @@ def scatter(across: np.ndarray, up: np.ndarray, *, x: str, y: str, line: str) ->
         drawn.axes.scatter(across[chosen], up[chosen], s=10, alpha=0.6)
         slope = 1.0 if line == "diagonal" else 0.0
         point = float(across.mean()) if slope else 0.0
-        drawn.axes.axline((point, point), slope=slope, color=_MUTED, linestyle="--", linewidth=1)
+        drawn.axes.axline((point, point), slope=slope, color=MUTED, linestyle="--", linewidth=1)
     return drawn.svg
 
 
@@ -213,29 +237,47 @@ def histogram(groups: Mapping[str, np.ndarray], *, x: str, line: float | None = 
         for name, group in groups.items():
             drawn.axes.hist(group, edges, alpha=0.65, label=name)
         if line is not None:
-            drawn.axes.axvline(line, color=_MUTED, linestyle="--", linewidth=1)
+            drawn.axes.axvline(line, color=MUTED, linestyle="--", linewidth=1)
         if len(groups) > 1:
-            drawn.axes.legend()
+            place_legend(drawn.axes)
     return drawn.svg
 
 
-def bars(values: Mapping[str, float], *, x: str) -> str:
-    """Draws horizontal bars with their values."""
-    with chart(x, size=(4.6, 0.8 + 0.34 * len(values))) as drawn:
-        axes, names = drawn.axes, list(values)
-        drawn_bars = axes.barh(range(len(names)), list(values.values()), height=0.7)
-        axes.bar_label(drawn_bars, [_digits(v) for v in values.values()], padding=4, color=_INK)
-        axes.set_yticks(range(len(names)), names)
+def bars(values: Mapping[str, ArrayLike], *, x: str, log: bool = False) -> str:
+    """Draws horizontal bars with their values.
+
+    Args:
+      values: lengths of the bars by name. Several values are drawn as dots on the bar of their
+        mean.
+      x: label of the horizontal axis.
+      log: whether the horizontal axis is logarithmic.
+    """
+    with chart(x, log="x" * log, size=(4.6, 0.8 + 0.34 * len(values))) as drawn:
+        axes = drawn.axes
+        for i, row in enumerate(values.values()):
+            row = np.atleast_1d(np.asarray(row, np.float64))
+            axes.barh(i, row.mean(), height=0.7, color=COLORS[0])
+            if np.ptp(row):
+                dots = {"color": INK, "markeredgecolor": CARD, "markeredgewidth": 0.5}
+                axes.plot(row, np.full(len(row), i), ".", markersize=6, **dots)
+            end, place = (max(row.max(), 0.0), i), {"xytext": (5, 0), "va": "center"}
+            axes.annotate(_digits(row.mean()), end, textcoords="offset points", **place)
+        axes.set_yticks(range(len(values)), list(values))
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
-        axes.margins(x=0.18)
+        axes.margins(x=0.2)
+        if not log:
+            axes.xaxis.set_major_formatter(
+                lambda value, _: f"{value / 1000:g}k" if value >= 1e4 else f"{value:g}"
+            )
     return drawn.svg
 
 
 def _digits(value: float) -> str:
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if value >= 0.01 or value == 0 else "< 0.01"
+    if abs(value) < 1e6:
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    mantissa, exponent = f"{value:.2e}".split("e+")
+    return f"{mantissa} · 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
 
 
 def _spread(count: int, most: int) -> list[int]:

@@ -12,7 +12,7 @@ from scipy import stats
 from jaxml.errors import InputError
 from jaxml.reporting import charts, page
 from jaxml.reporting.progress import headline
-from jaxml.reporting.report import NO_CHARTS, duration
+from jaxml.reporting.report import duration
 from jaxml.reporting.run_files import RunFiles, read_run, setting_values
 
 # Settings that are no part of a recipe: they change no parameter, or only the random numbers.
@@ -64,7 +64,6 @@ def compare(folders: Sequence[Path]) -> str:
     parts = [
         page.heading(f"Comparison of {what}", 1),
         *(page.paragraph(_sentence(one, metric, split)) for one in groups[:6]),
-        "" if charts.available() else page.paragraph(NO_CHARTS, "note"),
         *_curves(groups, metric, split),
         page.heading("Spread over seeds"),
         _spread(groups, metric),
@@ -150,8 +149,6 @@ def _sentence(one: Group, metric: str, split: str) -> str:
 
 
 def _curves(groups: Sequence[Group], metric: str, split: str) -> list[str]:
-    if not charts.available():
-        return []
     figures = []
     named = groups[: page.NUM_SERIES]
     for kind, name in ((split, metric), (split, "loss"), ("train", "loss")):
@@ -171,13 +168,13 @@ def _overlay(groups: Sequence[Group], split: str, metric: str) -> str:
                 at, values = run.curve(split, metric)
                 label = charts.short(one.name, 34) if not index and len(groups) > 1 else None
                 drawn.axes.plot(
-                    at, values, color=charts.COLORS[number], label=label, linewidth=1.4, alpha=0.85,
-                    marker="o" if len(at) == 1 else "",
+                    at, values, color=charts.COLORS[number], linestyle=charts.LINE_STYLES[number],
+                    label=label, linewidth=1.4, alpha=0.85, marker="o" if len(at) == 1 else "",
                 )  # fmt: skip
         if metric == "accuracy":
             drawn.axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
         if len(groups) > 1:
-            drawn.axes.legend(fontsize=9)
+            charts.place_legend(drawn.axes)
     return drawn.svg
 
 

@@ -33,9 +33,10 @@ _PAGE = string.Template("""<!DOCTYPE html>
 <title>$title</title>
 <style>
 :root { --surface: #fcfcfb; --card: #ffffff; --ink: #16150f; --muted: #5d5b54; --line: #deddd6;
-  $light }
+  --good: #1a6e3c; --mixed: #8a5300; --bad: #b3261e; $light }
 @media (prefers-color-scheme: dark) { :root { --surface: #161614; --card: #1e1e1b;
-  --ink: #f3f2ec; --muted: #b4b2a8; --line: #3b3a35; $dark } }
+  --ink: #f3f2ec; --muted: #b4b2a8; --line: #3b3a35; --good: #6fce95; --mixed: #e7b15c;
+  --bad: #f2958d; $dark } }
 * { box-sizing: border-box }
 body { margin: 0; background: var(--surface); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif }
@@ -75,6 +76,26 @@ pre, code { font: .85rem/1.45 ui-monospace, "DejaVu Sans Mono", monospace }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--card); padding: 10px;
   border: 1px solid var(--line); border-radius: 8px; margin: 6px 0 }
 summary { cursor: pointer; margin: 8px 0 }
+section { border-top: 1px solid var(--line); margin-top: 32px }
+sub, sup { line-height: 0; font-size: .75em }
+.formula, .verdict { background: var(--card); border: 1px solid var(--line); border-radius: 8px;
+  padding: 8px 12px; margin: 8px 0 }
+.formula { font: 1.05rem/1.6 "Cambria Math", "STIX Two Math", Georgia, "Liberation Serif", serif;
+  overflow-x: auto }
+.verdict p { margin: 0 }
+.badge { font-weight: 600; white-space: nowrap }
+.good { color: var(--good) } .mixed { color: var(--mixed) } .bad { color: var(--bad) }
+.stacked th, .stacked td { text-align: left; white-space: normal }
+@media (max-width: 700px) {
+  .stacked, .stacked tbody, .stacked tr, .stacked td { display: block }
+  .stacked thead { display: none }
+  .stacked tr { border-bottom: 1px solid var(--line); padding: 6px 0 }
+  .stacked td { border: 0; padding: 2px 0 }
+  .stacked td:first-child { font-weight: 600 }
+  .stacked td:not(:first-child) { display: flex; justify-content: space-between; gap: 16px }
+  .stacked td:not(:first-child)::before { content: attr(data-label); color: var(--muted) }
+  .stacked td:not(:first-child) span { text-align: right; flex-shrink: 0; max-width: 60% }
+}
 footer { color: var(--muted); font-size: .85rem; margin-top: 40px }
 @media print { main { max-width: none; padding: 0 } figure, .tile, tr { break-inside: avoid }
   h2, h3 { break-after: avoid } .wide { overflow: visible }
@@ -85,7 +106,12 @@ footer { color: var(--muted); font-size: .85rem; margin-top: 40px }
 <main>
 $body
 </main>
-<script>
+$script
+</body>
+</html>
+""")
+
+_SORT = """<script>
 for (const button of document.querySelectorAll("th button")) button.onclick = () => {
   const head = button.parentElement, body = head.closest("table").tBodies[0];
   const up = head.getAttribute("aria-sort") !== "ascending";
@@ -95,10 +121,7 @@ for (const button of document.querySelectorAll("th button")) button.onclick = ()
   const order = (a, b) => isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b;
   body.append(...[...body.rows].sort((a, b) => (up ? 1 : -1) * order(key(a), key(b))));
 };
-</script>
-</body>
-</html>
-""")
+</script>"""
 
 
 def page(title: str, parts: Iterable[str]) -> str:
@@ -117,7 +140,8 @@ def page(title: str, parts: Iterable[str]) -> str:
         for mode in (0, 1)
     )
     body = "\n".join(part for part in parts if part)
-    return _PAGE.substitute(title=escape(title), light=light, dark=dark, body=body)
+    script = _SORT if "<th scope" in body else ""
+    return _PAGE.substitute(title=escape(title), light=light, dark=dark, body=body, script=script)
 
 
 def escape(text: object) -> str:
@@ -197,6 +221,28 @@ def table(names: Sequence[str], rows: Iterable[Sequence[Any]], *, text: int = 1)
     return f'<div class="wide"><table>{content}</table></div>'
 
 
+def stacked(names: Sequence[str], rows: Iterable[Sequence[str]], labels: Sequence[str]) -> str:
+    """Returns a table of HTML, whose rows narrow screens show one cell below the other.
+
+    Args:
+      names: names of the columns, as HTML.
+      rows: cells, as HTML.
+      labels: names of the columns as plain text, shown in front of stacked cells.
+    """
+    head = "".join(f"<th>{name}</th>" for name in names)
+    labels = [escape(label) for label in labels]
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<td data-label="{label}"><span>{cell}</span></td>'
+            for label, cell in zip(labels, row, strict=True)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return f'<table class="stacked"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
 def number(value: Any) -> str:
     """Formats a number with at most 4 digits; other values by `str`.
 
@@ -210,21 +256,30 @@ def number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int | np.integer) else f"{value:.4g}"
 
 
-def pictures(images: np.ndarray, captions: Sequence[str], *, small: bool = False) -> str:
+def pictures(
+    images: Iterable[np.ndarray],
+    captions: Sequence[str],
+    *,
+    small: bool = False,
+    columns: int = 0,
+) -> str:
     """Returns pictures with captions as embedded PNG files.
 
     Args:
-      images: `[n, height, width, channels]`, uint8, with 1 or 3 channels.
+      images: arrays `[height, width, channels]`, uint8, with 1 or 3 channels.
       captions: a text for each.
       small: whether they are shown at half the size.
+      columns: pictures in a row; 0 for as many as fit.
     """
-    smooth = "" if images.shape[1] <= 48 else " smooth"
+    images = list(images)
+    smooth = " smooth" if images[0].shape[0] > 48 else ""
     cells = [
         f'<div><img alt="{escape(caption)}" src="{data_uri(image)}">{escape(caption)}</div>'
         for image, caption in zip(images, captions, strict=True)
     ]
     kind = f"pictures{' small' if small else ''}{smooth}"
-    return f'<div class="{kind}">{"".join(cells)}</div>'
+    style = f' style="grid-template-columns: repeat({columns}, 1fr)"' if columns else ""
+    return f'<div class="{kind}"{style}>{"".join(cells)}</div>'
 
 
 def data_uri(image: np.ndarray) -> str:

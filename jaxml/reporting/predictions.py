@@ -40,9 +40,6 @@ def _regression(findings: Findings) -> list[str]:
         f"R² is {fit:.3g}. The residual (target minus prediction) is {quantiles[1]:.3g} in the "
         f"median; 90 % of the residuals lie between {quantiles[0]:.3g} and {quantiles[2]:.3g}."
     )
-    parts = [page.paragraph(text)]
-    if not charts.available():
-        return parts
     figures = [
         page.figure(
             "Prediction and target",
@@ -60,12 +57,12 @@ def _regression(findings: Findings) -> list[str]:
             charts.histogram({"residuals": residuals}, x="residual", line=0.0),
         ),
     ]
-    return [*parts, page.grid(figures)]
+    return [page.paragraph(text), page.grid(figures)]
 
 
 def _binary(findings: Findings) -> list[str]:
     scores, labels = findings.outputs.astype(np.float64), findings.targets
-    if len(np.unique(labels)) < 2 or not charts.available():
+    if len(np.unique(labels)) < 2:
         return []
     false_rate, true_rate, _ = reference.roc_curve(labels, scores)
     precision, recall, _ = reference.precision_recall_curve(labels, scores)
@@ -109,12 +106,10 @@ def _classes(findings: Findings) -> list[str]:
     predicted = probabilities.argmax(axis=1)
     numbers = list(range(len(names)))
     counts = reference.confusion_matrix(labels, predicted, labels=numbers)
-    figures = []
-    if charts.available():
-        caption = "rows are true classes; colours show the fraction of the row"
-        figures.append(page.figure("Confusion matrix", caption, charts.confusion(counts, names)))
-        if findings.probabilistic:
-            figures.append(_calibration(probabilities.max(axis=1), predicted == labels))
+    caption = "rows are true classes; colours show the fraction of the row"
+    figures = [page.figure("Confusion matrix", caption, charts.confusion(counts, names))]
+    if findings.probabilistic:
+        figures.append(_calibration(probabilities.max(axis=1), predicted == labels))
     without: Any = 0  # score of a class without examples; its type is inferred as that of "warn"
     precision, recall, f1, support = reference.precision_recall_fscore_support(
         labels, predicted, labels=numbers, zero_division=without
@@ -154,8 +149,6 @@ def _calibration(confidences: np.ndarray, correct: np.ndarray) -> str:
 
 
 def _pictures(findings: Findings, split: str) -> list[str]:
-    if not charts.available():
-        return []
     parts = []
     if findings.images is not None and findings.num_classes:
         parts += _extremes(findings, split)

@@ -16,7 +16,6 @@ from jaxml.reporting.progress import headline
 from jaxml.reporting.run_files import RunFiles, overrides, read_run, setting_values
 
 REPORT = "report.html"
-NO_CHARTS = "Charts and pictures need matplotlib: pip install 'jaxml[plot]'."
 PHASES = {
     "prepare": "prepare data and model",
     "compile": "compile",
@@ -35,7 +34,7 @@ def write_report(folder: Path, findings: Findings | None) -> Path:
       findings: what the network predicts; None leaves these sections out.
 
     Returns:
-      The file. Without matplotlib, it has no charts and says so.
+      The file.
 
     Raises:
       InputError: the folder holds no run.
@@ -47,7 +46,6 @@ def write_report(folder: Path, findings: Findings | None) -> Path:
         page.heading(title, 1),
         page.paragraph(sentence(run)),
         page.tiles(_main_numbers(run, findings)),
-        "" if charts.available() else page.paragraph(NO_CHARTS, "note"),
         *_curves(run),
         *(predictions.sections(findings, run.split) if findings else []),
         *_layers(run, findings),
@@ -129,8 +127,6 @@ def duration(seconds: float) -> str:
 
 
 def _curves(run: RunFiles) -> list[str]:
-    if not charts.available():
-        return []
     name = headline(run.lines[0])
     pairs = {"loss": "mean loss per epoch", name: f"{name} per epoch"}
     figures = [
@@ -168,24 +164,20 @@ def _layers(run: RunFiles, findings: Findings | None) -> list[str]:
         "Weight norm": (weight, "Euclidean norm"),
         "Update-to-weight ratio": (ratio, "a healthy ratio is often near 0.001"),
     }
-    parts = [page.heading("Layers")]
-    if charts.available():
-        parts.append(
-            page.grid(
-                page.figure(
-                    title,
-                    f"kernels in the last step of each epoch; {caption}",
-                    _layer_chart(title, matrix, names, epochs),
-                )
-                for title, (matrix, caption) in shown.items()
-            )
+    figures = page.grid(
+        page.figure(
+            title,
+            f"kernels in the last step of each epoch; {caption}",
+            _layer_chart(title, matrix, names, epochs),
         )
+        for title, (matrix, caption) in shown.items()
+    )
     rows = [(name, gradient[-1, i], weight[-1, i], ratio[-1, i]) for i, name in enumerate(names)]
     columns = ("layer", "gradient norm", "weight norm", "update / weight")
     values_of_last = page.details(
         f"Values of the last step of epoch {epochs[-1]}", page.table(columns, rows)
     )
-    return [*parts, values_of_last]
+    return [page.heading("Layers"), figures, values_of_last]
 
 
 def _layer_chart(title: str, matrix: np.ndarray, names: list[str], epochs: list[int]) -> str:
@@ -194,22 +186,17 @@ def _layer_chart(title: str, matrix: np.ndarray, names: list[str], epochs: list[
         return charts.heatmap(matrix.T, names, epochs, x="epoch")
     positive = np.where(matrix > 0, matrix, np.nan)
     series = {name: (epochs, positive[:, i].tolist()) for i, name in enumerate(names)}
-    return charts.lines(series, x="epoch", y=title.lower(), log=True)
+    return charts.lines(series, x="epoch", y=title.lower(), log="y")
 
 
 def _time(run: RunFiles, findings: Findings | None) -> list[str]:
     phases = run.result.get("phases", {})
     named = {PHASES[name]: seconds for name, seconds in phases.items() if name in PHASES}
     parts = [page.heading("Time")]
-    if named and charts.available():
+    if named:
         caption = "seconds; preparation and compilation are those of the last start of the run"
-        parts.append(
-            page.grid(
-                [page.figure("Where the time goes", caption, charts.bars(named, x="seconds"))]
-            )
-        )
-    elif named:
-        parts.append(page.table(("phase", "seconds"), named.items()))
+        drawn = charts.bars(named, x="seconds")
+        parts.append(page.grid([page.figure("Where the time goes", caption, drawn)]))
     speed = run.result.get("images_per_second", 0)
     parts.append(page.paragraph(f"Training processes {speed:,.0f} examples per second."))
     if findings and (utilization := _utilization(run, findings)):

@@ -38,6 +38,12 @@ def conv_params(key: Key, window: int, channels: int, features: int) -> dict[str
     }
 
 
+def head_params(key: Key, channels: int) -> dict[str, Array]:
+    """Draws the kernel and bias of a dense layer for ten classes."""
+    kernel = jax.random.normal(key, (channels, 10)) / channels**0.5
+    return {"kernel": kernel, "bias": jnp.zeros(10)}
+
+
 def inception_params(key: Key, channels: int, widths: Widths) -> list[list[dict[str, Array]]]:
     """Draws the convolutions of each branch."""
     keys = iter(jax.random.split(key, 6))

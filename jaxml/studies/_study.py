@@ -107,13 +107,11 @@ class Panel:
 
     Attributes:
       title: its title.
-      draw: draws it into matplotlib axes.
-      wide: whether it takes the whole width of the page.
+      draw: returns it as SVG or HTML.
     """
 
     title: str
-    draw: Callable[[Any], None]
-    wide: bool = False
+    draw: Callable[[], str]
 
 
 @dataclasses.dataclass(frozen=True)

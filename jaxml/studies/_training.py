@@ -91,19 +91,21 @@ def step_keys(settings: Settings, steps: int) -> Array:
     return jax.random.wrap_key_data(jnp.asarray(np.stack(words), jnp.uint32))
 
 
-def repeat(tree: PyTree, values: Sequence[float]) -> tuple[PyTree, Array]:
+def repeat(tree: PyTree, values: Sequence[float], steps: int) -> tuple[PyTree, Array]:
     """Repeats values for each seed, so that one compiled loop trains with each of some settings.
 
     Args:
       tree: arrays with a leading axis of seeds.
       values: values of the setting.
+      steps: number of training steps.
 
     Returns:
-      The arrays, repeated for each value, and the value for each of their entries.
+      The arrays, repeated for each value, and the value for each of their entries and each step.
     """
     count = len(jax.tree.leaves(tree)[0])
     repeated = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * len(values)), tree)
-    return repeated, jnp.repeat(jnp.asarray(values, jnp.float32), count)
+    each = jnp.repeat(jnp.asarray(values, jnp.float32), count)
+    return repeated, jnp.broadcast_to(each[:, None], (len(each), steps))
 
 
 def descend(

@@ -157,24 +157,15 @@ def panels(found: Measured) -> list[Panel]:
     functions = {name: CASES[name][0] for name in ("sigmoid", "tanh", "ReLU")}
     slopes = {n: np.asarray(jax.vmap(jax.grad(f))(x))[None] for n, f in functions.items()}
     values = {n: np.clip(np.asarray(f(jnp.asarray(x))), -1, 2)[None] for n, f in functions.items()}
-    steps = np.arange(1, found["history, tanh"].shape[1] + 1)
     history = {name: found[f"history, {name}"].mean(2) for name in CASES}
     layer = {name: found[f"history, {name}"][:, -1] for name in CASES}
+    end = "Saturated fraction by layer at the end"
     return [
-        lines("Functions (ReLU cut at 2)", x, values, x_label="x", y_label="f(x)"),
-        lines("Derivatives", x, slopes, x_label="x", y_label="f′(x)"),
-        lines(
-            "Saturated fraction during training", steps, history, x_label="step", y_label="fraction"
-        ),
-        lines(
-            "Saturated fraction by layer at the end",
-            np.arange(1, 7),
-            layer,
-            x_label="hidden layer",
-            y_label="fraction",
-            markers=True,
-        ),
-        bars("Test accuracy", {n: found[f"accuracy, {n}"] for n in CASES}, label="accuracy"),
+        lines("Functions (ReLU cut at 2)", values, at=x, x="x", y="f(x)"),
+        lines("Derivatives", slopes, at=x, x="x", y="f′(x)"),
+        lines("Saturated fraction during training", history, y="fraction"),
+        lines(end, layer, x="hidden layer", y="fraction", markers=True),
+        bars("Test accuracy", {n: found[f"accuracy, {n}"] for n in CASES}, x="accuracy"),
     ]
 
 

@@ -25,6 +25,7 @@ Plot the smallest eigenvalue of the hidden-layer network during training.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -154,7 +155,7 @@ def smallest_of_ten(curvature: np.ndarray) -> np.ndarray:
 
 def panels(found: Measured) -> list[Panel]:
     """Derivatives, curvatures and descents."""
-    norms = np.geomspace(0.1, 30, found["curvature, squared"].shape[1])
+    norms = np.geomspace(0.1, 30, found["curvature, squared"].shape[1])[::10]
     slopes = {name: found[f"slope, {name}"] for name in LOSSES}
     curves = {
         "cross-entropy": smallest_of_ten(found["curvature, convex"]),
@@ -162,26 +163,12 @@ def panels(found: Measured) -> list[Panel]:
         "cross-entropy, hidden layer": smallest_of_ten(found["curvature, hidden"]),
     }
     descents = {name: found[f"descent, {name}"] for name in LOSSES}
-    steps = np.arange(1, descents["squared error"].shape[1] + 1)
+    least = "Smallest eigenvalue of the Hessian, the least of 10 weights"
+    axes: Any = {"x": "norm of the weights", "y": "relative to the largest", "log": "x"}
     return [
-        lines(
-            "Derivative of the loss for the label 1", Z, slopes, x_label="logit z", y_label="slope"
-        ),
-        lines(
-            "Smallest eigenvalue of the Hessian, the least of 10 weights",
-            norms[::10],
-            curves,
-            x_label="norm of the weights",
-            y_label="relative to the largest",
-            log="x",
-        ),
-        lines(
-            "Descent from confidently wrong weights",
-            steps,
-            descents,
-            x_label="step",
-            y_label="accuracy",
-        ),
+        lines("Derivative of the loss for the label 1", slopes, at=Z, x="logit z", y="slope"),
+        lines(least, curves, at=norms, **axes),
+        lines("Descent from confidently wrong weights", descents, y="accuracy"),
     ]
 
 

@@ -78,25 +78,17 @@ def checks(found: Measured) -> list[Check]:
 
 def table(found: Measured) -> Table:
     """Training losses by depth."""
-    rows = [(str(depth), *(last(found, name, depth) for name in KINDS)) for depth in DEPTHS]
-    return Table(("layers", *(f"training loss, {name}" for name in KINDS)), rows)
+    rows = [(f"{depth} layers", *(last(found, name, depth) for name in KINDS)) for depth in DEPTHS]
+    return Table(("depth", *(f"training loss, {name}" for name in KINDS)), rows)
 
 
 def panels(found: Measured) -> list[Panel]:
     """Training losses against the depth and the step."""
     depth = {name: np.stack([last(found, name, d) for d in DEPTHS], 1) for name in KINDS}
-    steps = np.arange(1, found["plain, 20"].shape[1] + 1)
-    curves = {f"{n}, {d}": found[f"{n}, {d}"] for n in KINDS for d in (20, 56)}
+    curves = {f"{n}, {d} layers": found[f"{n}, {d}"] for n in KINDS for d in (20, 56)}
     return [
-        lines(
-            "Training loss at the end",
-            DEPTHS,
-            depth,
-            x_label="layers",
-            y_label="loss",
-            markers=True,
-        ),
-        lines("Training loss during training", steps, curves, x_label="step", y_label="loss"),
+        lines("Training loss at the end", depth, at=DEPTHS, x="layers", y="loss", markers=True),
+        lines("Training loss during training", curves, y="loss", log="y"),
     ]
 
 

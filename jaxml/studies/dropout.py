@@ -78,8 +78,7 @@ def measure(settings: Settings, *, divided: bool = True) -> Measured:
         lambda key: training.dense_params(key, (64, 256, 10), initializers.he_normal()), settings
     )
     inputs = (training.batches(settings, 200, 50, steps), training.step_keys(settings, steps))
-    (params, inputs), keep = training.repeat((params, inputs), KEEP)
-    keep = jnp.broadcast_to(keep[:, None], inputs[1].shape)
+    (params, inputs), keep = training.repeat((params, inputs), KEEP, steps)
 
     def loss(p: PyTree, step: tuple[Array, Key, Array]) -> Array:
         rows, key, keep = step
@@ -120,8 +119,10 @@ def checks(found: Measured) -> list[Check]:
 
 def table(found: Measured) -> Table:
     """Accuracies by keep_prob."""
-    rows = [(f"{k}", found[f"train, {k}"], found[f"test, {k}"], gap(found, k)) for k in KEEP]
-    return Table(("keep_prob", "training accuracy", "test accuracy", "gap"), rows)
+    rows = [
+        (f"keep_prob {k}", found[f"train, {k}"], found[f"test, {k}"], gap(found, k)) for k in KEEP
+    ]
+    return Table(("dropout", "training accuracy", "test accuracy", "gap"), rows)
 
 
 def panels(found: Measured) -> list[Panel]:
@@ -136,16 +137,10 @@ def panels(found: Measured) -> list[Panel]:
         "gradient": found["gradient"],
         "gradient squared": found["square"],
     }
+    title = "Accuracy by keep_prob, 200 training images"
     return [
-        lines(
-            "Accuracy by keep_prob, 200 training images",
-            KEEP,
-            curves,
-            x_label="keep_prob",
-            y_label="accuracy",
-            markers=True,
-        ),
-        bars("Mean over masks, relative to no dropout", means, label="ratio (1: unchanged)"),
+        lines(title, curves, at=KEEP, x="keep_prob", y="accuracy", markers=True),
+        bars("Mean over masks, relative to no dropout", means, x="ratio (1: unchanged)"),
     ]
 
 

@@ -115,21 +115,15 @@ def panels(found: Measured) -> list[Panel]:
     labels = found["labels"][0]
     maps = [found["maps"][0][i, ..., label] for i, label in enumerate(labels)]
     captions = [f"label {label}" for label in labels] + ["its map"] * 6
-    pairs = [*found["images"][0], *maps]
     shifted = {
         f"{n}{', shifted' * (k == 'shifted')}": found[f"{k}, {n}"]
         for n in HEADS
         for k in ("test", "shifted")
     }
+    title = "Test images, and the map of their class (average head; bright pixels speak for it)"
     return [
-        pictures(
-            "Test images, and the map of their class (average head; bright: for the class)",
-            pairs,
-            captions,
-            columns=6,
-            wide=True,
-        ),
-        bars("Test accuracy", shifted, label="accuracy"),
+        pictures(title, [*found["images"][0], *maps], captions, columns=6),
+        bars("Test accuracy", shifted, x="accuracy"),
     ]
 
 

@@ -29,7 +29,14 @@ import optax
 from jaxml import activations, layers
 from jaxml.studies import _training as training
 from jaxml.studies._deep import last_tenth
-from jaxml.studies._inception import Widths, conv_params, inception, inception_params, multiply_adds
+from jaxml.studies._inception import (
+    Widths,
+    conv_params,
+    head_params,
+    inception,
+    inception_params,
+    multiply_adds,
+)
 from jaxml.studies._panels import bars, lines
 from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
 from jaxml.types import Array, Key, PyTree
@@ -45,11 +52,8 @@ def params(key: Key, widths: Widths, channels: int, residual: bool) -> PyTree:
     if residual:
         zero = {"kernel": jnp.zeros((1, 1, widths.total, CHANNELS)), "bias": jnp.zeros(CHANNELS)}
         blocks = [{**block, "join": zero} for block in blocks]
-    head = {
-        "kernel": jax.random.normal(keys[1], (CHANNELS, 10)) / CHANNELS**0.5,
-        "bias": jnp.zeros(10),
-    }
-    return {"stem": conv_params(keys[0], 3, channels, CHANNELS), "blocks": blocks, "head": head}
+    stem = conv_params(keys[0], 3, channels, CHANNELS)
+    return {"stem": stem, "blocks": blocks, "head": head_params(keys[1], CHANNELS)}
 
 
 def network(params: PyTree, x: Array) -> Array:
@@ -115,16 +119,9 @@ def table(found: Measured) -> Table:
 
 def panels(found: Measured) -> list[Panel]:
     """Losses and steps."""
-    steps = np.arange(1, found["losses, Inception"].shape[1] + 1)
     return [
-        lines(
-            "Training loss",
-            steps,
-            {n: found[f"losses, {n}"] for n in WIDTHS},
-            x_label="step",
-            y_label="loss",
-        ),
-        bars("Steps to a loss of 0.5", {n: found[f"steps, {n}"] for n in WIDTHS}, label="steps"),
+        lines("Training loss", {n: found[f"losses, {n}"] for n in WIDTHS}, y="loss"),
+        bars("Steps to a loss of 0.5", {n: found[f"steps, {n}"] for n in WIDTHS}, x="steps"),
     ]
 
 

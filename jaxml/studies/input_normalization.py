@@ -121,16 +121,11 @@ def panels(found: Measured) -> list[Panel]:
     """Loss against iterations, and condition numbers."""
     curves = {name: np.maximum(found[f"excess, {name}"], 1e-6) for name in METHODS}
     kappas = {name: found[f"condition, {name}"] for name in METHODS}
+    title = "Loss above its minimum, relative to the start"
+    axes: Any = {"at": np.geomspace(1, 19_999, 80), "x": "iteration", "log": "xy"}
     return [
-        lines(
-            "Loss above its minimum, relative to the start",
-            np.geomspace(1, 19_999, 80),
-            curves,
-            x_label="iteration",
-            y_label="excess loss",
-            log="xy",
-        ),
-        bars("Condition number of the Hessian", kappas, label="κ", log=True),
+        lines(title, curves, y="excess loss", **axes),
+        bars("Condition number of the Hessian", kappas, x="κ", log=True),
     ]
 
 

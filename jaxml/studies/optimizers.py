@@ -33,8 +33,9 @@ import optax
 from jax import lax
 
 from jaxml import activations, initializers, layers, optim
+from jaxml.reporting.charts import place_legend
 from jaxml.studies import _training as training
-from jaxml.studies._panels import bars, lines, place_legend
+from jaxml.studies._panels import bars, drawing, lines
 from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
 from jaxml.types import Array, PyTree
 
@@ -108,11 +109,12 @@ def on_digits(settings: Settings, found: dict[str, np.ndarray], sizes: dict) -> 
     for name, (size, middle) in sizes.items():
         steps = settings.steps({1: 1437, 32: 135, 1437: 60}[size])
         rows = training.batches(settings, 1437, size, steps)
-        (start, rows), rates = training.repeat((params, rows), (middle / 2, middle, 2 * middle))
+        choices = (middle / 2, middle, 2 * middle)
+        (start, rows), rates = training.repeat((params, rows), choices, steps)
         _, history = training.descend(
             lambda p, step: step[1] * risk(p, step[0]),  # a factor of the learning rate
             start,
-            (rows, jnp.broadcast_to(rates[:, None], rows.shape[:2])),
+            (rows, rates),
             optimizer=optax.sgd(1.0),
             record=lambda p: risk(p, jnp.arange(256)),
         )
@@ -182,31 +184,22 @@ def panels(found: Measured) -> list[Panel]:
 
     def trajectories(axes: Any) -> None:
         for name in METHODS:
-            axes.plot(*found[f"points, {name}"][0].T, ".-", lw=0.8, ms=3, label=name)
+            axes.plot(*found[f"points, {name}"][0].T, marker=".", lw=0.8, ms=3, label=name)
         place_legend(axes)
-        axes.set(xlabel="x (flat)", ylabel="y (steep)")
 
     values = {name: found[f"values, {name}"] for name in METHODS}
     epochs = {f"batches of {name}": found[f"epochs, {name}"] for name in SIZES}
     averages = {"with correction": found["corrected"], "without": found["plain"]}
     return [
-        Panel("The first 60 steps of one seed", trajectories),
-        lines(
-            "Value on the ravine, relative to the start",
-            np.arange(1, STEPS + 1),
-            values,
-            x_label="step",
-            y_label="value",
-            log="y",
+        drawing(
+            "The first 60 steps of one seed; the minimum is at 0, 0",
+            trajectories,
+            x="x (flat)",
+            y="y (steep)",
         ),
-        bars("Epochs to a training loss of 0.3 on the digits", epochs, label="epochs", log=True),
-        lines(
-            "Average of a constant signal, β = 0.9",
-            np.arange(1, 31),
-            averages,
-            x_label="step",
-            y_label="average over signal",
-        ),
+        lines("Value on the ravine, relative to the start", values, y="value", log="y"),
+        bars("Epochs to a training loss of 0.3 on the digits", epochs, x="epochs", log=True),
+        lines("Average of a constant signal, β = 0.9", averages, y="average over signal"),
     ]
 
 

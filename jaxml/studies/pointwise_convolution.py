@@ -20,8 +20,6 @@ Next: Give the block with reductions the channels of the other one, and compare 
 Put a ReLU between the two convolutions of a spatially separable one, as Inception v3 does.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,7 +27,14 @@ import optax
 
 from jaxml import layers
 from jaxml.studies import _training as training
-from jaxml.studies._inception import Widths, conv_params, inception, inception_params, multiply_adds
+from jaxml.studies._inception import (
+    Widths,
+    conv_params,
+    head_params,
+    inception,
+    inception_params,
+    multiply_adds,
+)
 from jaxml.studies._panels import bars, lines
 from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
 from jaxml.types import Array, Key, PyTree
@@ -42,13 +47,9 @@ STEM = 32
 def params(key: Key, widths: Widths, channels: int) -> PyTree:
     """Draws a 3x3 stem, one block and a dense layer."""
     first, second, third = jax.random.split(key, 3)
-    head = {
-        "kernel": jax.random.normal(third, (widths.total, 10)) / widths.total**0.5,
-        "bias": jnp.zeros(10),
-    }
     return {
         "stem": conv_params(first, 3, channels, STEM),
-        "head": head,
+        "head": head_params(third, widths.total),
         "block": inception_params(second, STEM, widths),
     }
 
@@ -63,10 +64,8 @@ def relations(key: Key) -> tuple[Array, Array, Array]:
     """Returns the errors of three exact relations between convolutions."""
     parts = jax.random.split(key, 6)
     x, y = (jax.random.normal(k, (1, 8, 8, 4)) for k in parts[:2])
-    depthwise, pointwise = (
-        jax.random.normal(parts[2], (3, 3, 4, 1)),
-        jax.random.normal(parts[3], (1, 1, 4, 4)),
-    )
+    depthwise = jax.random.normal(parts[2], (3, 3, 4, 1))
+    pointwise = jax.random.normal(parts[3], (1, 1, 4, 4))
     column, row = jax.random.normal(parts[4], (3, 4, 4)), jax.random.normal(parts[5], (3, 4, 4))
     full = depthwise * pointwise
     spatial = jnp.einsum("ucm,vmo->uvco", column, row)
@@ -132,10 +131,11 @@ def checks(found: Measured) -> list[Check]:
 
 def table(found: Measured) -> Table:
     """Operations and accuracies of blocks; weights of convolutions."""
-    rows = [
-        (f"{label}, {name} reductions", found[f"{key}, {name}"], accuracy(found, key, name))
-        for label, key in (("GoogLeNet's first block", "GoogLeNet"), ("small block", "operations"))
-        for name in SMALL
+    names = {n: f"{n} reductions" for n in SMALL}
+    rows = [(f"GoogLeNet's first block, {names[n]}", found[f"GoogLeNet, {n}"], "-") for n in names]
+    rows += [
+        (f"small block, {names[n]}", found[f"operations, {n}"], found[f"accuracy, {n}"])
+        for n in names
     ]
     c = 64
     rows += [
@@ -147,27 +147,13 @@ def table(found: Measured) -> Table:
     return Table(("block or convolution", "weights = multiply-adds a pixel", "test accuracy"), rows)
 
 
-def accuracy(found: Measured, key: str, name: str) -> Any:
-    """Returns the accuracy of a small block."""
-    return found[f"accuracy, {name}"] if key == "operations" else "-"
-
-
 def panels(found: Measured) -> list[Panel]:
     """Operations and losses."""
-    steps = np.arange(1, found["losses, with"].shape[1] + 1)
+    operations = {f"{n} reductions": found[f"GoogLeNet, {n}"] for n in SMALL}
+    history = {f"{n} reductions": found[f"losses, {n}"] for n in SMALL}
     return [
-        bars(
-            "GoogLeNet's first block",
-            {f"{n} reductions": found[f"GoogLeNet, {n}"] for n in SMALL},
-            label="multiply-adds a pixel",
-        ),
-        lines(
-            "Training loss at equal operations",
-            steps,
-            {f"{n} reductions": found[f"losses, {n}"] for n in SMALL},
-            x_label="step",
-            y_label="loss",
-        ),
+        bars("GoogLeNet's first block", operations, x="multiply-adds a pixel"),
+        lines("Training loss at equal operations", history, y="loss"),
     ]
 
 

@@ -135,17 +135,11 @@ def table(found: Measured) -> Table:
 def panels(found: Measured) -> list[Panel]:
     """Gradients by block, and losses."""
     gradients = {k: found[f"gradient, {k}"] / found[f"gradient, {k}"][:, -1:] for k in KINDS}
-    values = {f"{k}, {d}": found[f"loss, {k}, {d}"] for d in DEPTHS for k in ("v1", "v2")}
+    values = {f"{k}, {d} layers": found[f"loss, {k}, {d}"] for d in DEPTHS for k in ("v1", "v2")}
+    title = "Gradient by block, relative to the last, 110 layers"
     return [
-        lines(
-            "Gradient by block, relative to the last, 110 layers",
-            np.arange(1, 55),
-            gradients,
-            x_label="block",
-            y_label="norm",
-            log="y",
-        ),
-        bars("Training loss after 240 steps", values, label="loss"),
+        lines(title, gradients, x="block", y="norm", log="y"),
+        bars("Training loss after 240 steps", values, x="loss"),
     ]
 
 

@@ -10,8 +10,7 @@ Measured: The largest difference between the softmax over two logits and the sig
 difference, for values and gradients. On the digits, ten sigmoids and a softmax are trained alike.
 Then the task changes: two digits of different classes are overlaid, pixel by pixel the brighter
 one, and both are to be named. The softmax is trained with half the probability on each; an image
-counts if exactly its two classes have a probability of at least 0.5 (of more than 0.25 in a second
-count).
+counts if exactly its two classes have a probability of at least 0.5 (0.25 in a second count).
 
 Verdict: holds only when every example has exactly one class. For two classes, both are the same
 function, and one logit suffices. For labels that do not exclude each other, a sigmoid for each
@@ -140,13 +139,14 @@ def table(found: Measured) -> Table:
 def panels(found: Measured) -> list[Panel]:
     """Examples, and fractions of exact sets."""
     values = {
-        f"{name}, {digits}": found[f"exact, {name}, {digits}"]
+        f"{name}, {digits} digit{'s' * (digits > 1)}": found[f"exact, {name}, {digits}"]
         for digits in (1, 2)
         for name in LOSSES
     }
+    title = "Exact set of classes by a threshold of 0.5"
     return [
-        pictures("Two overlaid digits", found["images"][0], [""] * 4, columns=2),
-        bars("Exact set of classes by a threshold of 0.5", values, label="fraction of test images"),
+        pictures("Two overlaid digits", found["images"][0], [""] * 4, columns=4),
+        bars(title, values, x="fraction of test images"),
     ]
 
 

@@ -4,8 +4,8 @@ Claim: A penalty on the absolute values of the weights (L1) sets weights to exac
 penalty on their squares (L2) makes all of them smaller and none zero.
 
 Formula:
-  L1:   min_w |Xw − y|^2 / 2n + λ Σ|w_i|,   w_i ← sign(u_i) max(|u_i| − ηλ, 0),   u = w − η ∇
-  L2:   min_w |Xw − y|^2 / 2n + λ Σw_i^2 / 2,   (X^T X / n + λ) w = X^T y / n
+  L1:   min_w |X w − y|^2 / 2 n + λ Σ|w_i|,   w_i ← sign(u_i) max(|u_i| − η λ, 0),   u = w − η ∇
+  L2:   min_w |X w − y|^2 / 2 n + λ Σ w_i^2 / 2,   (X^T X / n + λ) w = X^T y / n
 
 Measured: Linear regression on the ten standardized features of the diabetes set, for 25 values of
 λ, on bootstrap samples. The L1 problem is solved in two ways: by proximal gradient descent, which
@@ -119,28 +119,27 @@ def checks(found: Measured) -> list[Check]:
 def table(found: Measured) -> Table:
     """Zeros by strength."""
     rows = [
-        (f"{STRENGTHS[i]:.3g}", *(zeros(found, name)[:, i] for name in found))
+        (f"λ = {STRENGTHS[i]:.3g}", *(zeros(found, name)[:, i] for name in found))
         for i in (0, 8, 16, 20, 24)
     ]
-    return Table(("λ", *(f"exact zeros of 10, {name}" for name in found)), rows)
+    return Table(("strength", *(f"exact zeros of 10, {name}" for name in found)), rows)
 
 
 def panels(found: Measured) -> list[Panel]:
-    """Coefficient paths of the first sample, and counts of zeros."""
-    axis: Any = {"x_label": "λ", "log": "x"}
+    """Coefficient paths, and counts of zeros."""
+    axis: Any = {"at": STRENGTHS, "x": "λ", "log": "x"}
     paths = [
         lines(
             f"Ten coefficients, {name}",
-            STRENGTHS,
             {str(i): found[name][:, :, i] for i in range(10)},
-            y_label="coefficient",
+            y="coefficient",
             legend=False,
             **axis,
         )
         for name in ("L1, proximal", "L1, plain", "L2")
     ]
     counts = {name: zeros(found, name) for name in found}
-    return [*paths, lines("Exact zeros of 10", STRENGTHS, counts, y_label="zeros", **axis)]
+    return [*paths, lines("Exact zeros of 10", counts, y="zeros", **axis)]
 
 
 STUDY = Study(

@@ -125,20 +125,14 @@ def table(found: Measured) -> Table:
 
 def panels(found: Measured) -> list[Panel]:
     """Mean squares against the layer."""
-    depth = np.arange(1, DEPTH + 1)
 
     def curves(kind: str, name: str) -> dict[str, np.ndarray]:
         return {s: np.clip(found[f"{kind}, {name}, {s}"], 1e-16, 1e16) for s in INITIALIZERS}
 
+    cut = "(cut at 10⁻¹⁶ and 10¹⁶)"
+    axes: Any = {"x": "layer", "y": "mean square", "log": "y"}
     return [
-        lines(
-            f"{kind.title()}, {name} (cut at 10^{{±16}})",
-            depth,
-            curves(kind, name),
-            x_label="layer",
-            y_label="mean square",
-            log="y",
-        )
+        lines(f"{kind.title()}, {name} {cut}", curves(kind, name), **axes)
         for name in FUNCTIONS
         for kind in ("forward", "backward")
     ]

@@ -24,7 +24,6 @@ Find the boundary of leaky ReLU. Add a shortcut around every layer.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -112,21 +111,16 @@ def table(found: Measured) -> Table:
 
 def panels(found: Measured) -> list[Panel]:
     """Norms against the depth."""
-    depth = np.arange(1, DEPTH + 1)
-    labels: Any = {"x_label": "layer", "y_label": "norm, relative to the start", "log": "y"}
+    ways = (("Forward", "norm over that of the input"), ("Backward", "gradient over the last one"))
     return [
         lines(
-            f"{way}, {name}",
-            depth,
+            f"{ways[k][0]}, {name}",
             {f"g = {gain:.3g}": found[name][:, i, k] for i, gain in enumerate(GAINS)},
-            **labels,
+            x="layer",
+            y=ways[k][1],
+            log="y",
         )
-        for k, way, name in (
-            (0, "Forward", "linear"),
-            (1, "Backward", "linear"),
-            (0, "Forward", "ReLU"),
-            (0, "Forward", "tanh"),
-        )
+        for k, name in ((0, "linear"), (1, "linear"), (0, "ReLU"), (0, "tanh"))
     ]
 
 

@@ -8,16 +8,15 @@ Formula:
   PCA:   directions v_k of largest variance, the leading eigenvectors of the covariance of x
   classification:   argmax of softmax(W x + b)        regression:   w · x + b, squared error
 
-Measured: All on the same digits. k-means with 10 clusters never sees a label; afterwards each
-cluster is named after its most frequent digit, and this naming is all that labels are used for.
-Softmax regression sees all labels. All are judged on the same 360 test images. PCA: the variance
-that 10 of 64 directions keep. Regression predicts the digit as a number from 0 to 9, rounded to the
-nearest: the same labels, taken for quantities.
+Measured: All methods learn from the same 1,437 images of digits, and name the same 360 test images.
+k-means with 10 clusters never sees a label; afterwards, each cluster is named after the most
+frequent digit in it, and labels are used for nothing else. Softmax regression is trained with all
+labels. Linear regression takes the labels for quantities: it predicts a number, which is rounded to
+the nearest digit. For PCA, we measure the fraction of the variance in 10 of 64 directions.
 
-Verdict: holds. Clusters match the digits far beyond chance (0.1), although no label formed them,
-and less well than the classifier. Regression on the same labels gets most digits wrong: it is told
-that an 8 is close to a 7, which their pictures are not. A label that names a class is not a
-quantity.
+Verdict: holds. k-means names 7 of 10 test images correctly, although no label formed its clusters;
+guessing would name 1 of 10, and softmax regression names 9. Linear regression names only 2: to it,
+an 8 is nearly a 7, but their images are not alike. A label that names a class is not a quantity.
 
 Next: Use 20 clusters: why does the agreement rise? Cluster the first 10 principal components. Train
 the classifier on 10 labels a class, and compare with the clusters.
@@ -31,8 +30,9 @@ import numpy as np
 import optax
 
 from jaxml import layers, losses, normalize
+from jaxml.reporting.charts import MUTED, place_legend
 from jaxml.studies import _training as training
-from jaxml.studies._panels import COLORS, bars, pictures, place_legend
+from jaxml.studies._panels import bars, drawing, pictures
 from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
 from jaxml.types import Array, PyTree
 
@@ -114,10 +114,10 @@ def checks(found: Measured) -> list[Check]:
     """The criteria of the verdict."""
     return [
         Check("k-means: test images named correctly", found["k-means"], at_least=0.5),
-        Check("classification: test accuracy", found["classification"], at_least=0.85),
-        Check("classification minus k-means", found["classification"] - found["k-means"], 0.1),
+        Check("softmax regression: test images named correctly", found["classification"], 0.85),
+        Check("softmax regression minus k-means", found["classification"] - found["k-means"], 0.1),
         Check(
-            "classification minus rounded regression",
+            "softmax regression minus linear regression",
             found["classification"] - found["regression"],
             at_least=0.4,
         ),
@@ -135,8 +135,8 @@ def table(found: Measured) -> Table:
                 "only to name the clusters",
                 found["k-means"],
             ),
-            ("softmax regression", "1,437", found["classification"]),
-            ("linear regression on the digit, rounded", "1,437", found["regression"]),
+            ("softmax regression", "all 1,437", found["classification"]),
+            ("linear regression, rounded", "all 1,437", found["regression"]),
         ],
     )
 
@@ -145,28 +145,28 @@ def panels(found: Measured) -> list[Panel]:
     """Cluster means, principal plane and regression."""
 
     def plane(axes: Any) -> None:
-        for digit, color in zip((0, 1, 3, 4, 6), COLORS, strict=False):
-            points = found["plane"][0][found["labels"][0] == digit]
-            axes.plot(*points.T, ".", ms=4, color=color, label=str(digit))
-        place_legend(axes, title="digit")
-        axes.set(xlabel="first component", ylabel="second component")
+        for digit in (0, 1, 3, 4, 6):
+            axes.plot(*found["plane"][0][found["labels"][0] == digit].T, "o", ms=2.5, label=digit)
+        place_legend(axes, "digit")
 
     def regression(axes: Any) -> None:
-        axes.plot(found["test"][0], found["numbers"][0], ".", ms=3, color=COLORS[0])
-        axes.plot([0, 9], [0, 9], color=COLORS[1])
-        axes.set(xlabel="digit", ylabel="predicted number")
+        axes.plot(found["test"][0], found["numbers"][0], "o", ms=2, label="test image")
+        axes.plot([0, 9], [0, 9], color=MUTED, ls="--", label="right answer")
+        place_legend(axes)
 
-    accuracies = {name: found[name] for name in ("k-means", "classification", "regression")}
+    means = found["means"][0].reshape(10, 8, 8)
+    accuracies = {
+        "k-means": found["k-means"],
+        "softmax regression": found["classification"],
+        "linear regression": found["regression"],
+    }
+    title = "Five digits in the plane of two principal components"
+    answers = "Linear regression, test images, first seed"
     return [
-        pictures(
-            "Means of 10 clusters, found without labels",
-            found["means"][0].reshape(10, 8, 8),
-            [""] * 10,
-            columns=5,
-        ),
-        Panel("Five digits in the plane of two principal components", plane),
-        Panel("Regression on the digit: test images", regression),
-        bars("Digits named correctly", accuracies, label="fraction"),
+        pictures("Means of 10 clusters, first seed", means, [""] * 10, columns=5),
+        drawing(title, plane, x="first component", y="second component"),
+        drawing(answers, regression, x="digit", y="predicted number"),
+        bars("Test images named correctly", accuracies, x="fraction"),
     ]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxml.reporting import charts, page, predictions
 from jaxml.reporting.environment import environment
 from jaxml.reporting.findings import Findings
-from jaxml.reporting.report import NO_CHARTS, duration, environment_table
+from jaxml.reporting.report import duration, environment_table
 from launch.outputs import write_text
 from launch.support_vectors.config import SVMConfig
 from launch.support_vectors.fitted_model import FittedModel
@@ -37,7 +37,6 @@ def write_report(
         page.heading(title, 1),
         page.paragraph(_sentence(kind, config, model, train, score)),
         page.tiles(_numbers(model, score)),
-        "" if charts.available() else page.paragraph(NO_CHARTS, "note"),
         page.heading("Fit on the training set"),
         page.grid([*_margins(model, train), *_convergence(model)]),
         *_support(model, train),
@@ -78,8 +77,6 @@ def _numbers(model: FittedModel, score: str) -> dict[str, str]:
 
 def _margins(model: FittedModel, train: Table) -> list[str]:
     """Shows how far the training samples are on the right side, or their residuals."""
-    if not charts.available():
-        return []
     estimator = model.estimator
     if not hasattr(estimator, "classes_"):
         residuals = train.y - model.predict(train.x)
@@ -110,7 +107,7 @@ def _margins(model: FittedModel, train: Table) -> list[str]:
 
 def _convergence(model: FittedModel) -> list[str]:
     """Draws the gap by iteration, or by report where the problems are solved one after another."""
-    if not charts.available() or not model.progress:
+    if not model.progress:
         return []
     counts, primal, dual, support = zip(*model.progress, strict=True)
     together = all(first < second for first, second in itertools.pairwise(counts))
@@ -123,7 +120,7 @@ def _convergence(model: FittedModel) -> list[str]:
             "" if together else "; the solver reports on its binary problems one after another"
         )
         places, values = zip(*known, strict=True)
-        drawn = charts.lines({"gap": (places, values)}, x=x, y="relative gap", log=True)
+        drawn = charts.lines({"gap": (places, values)}, x=x, y="relative gap", log="y")
         figures.append(page.figure("Duality gap", caption, drawn))
     if together:
         drawn = charts.lines({"vectors": (counts, support)}, x=x, y="support vectors")

@@ -75,10 +75,3 @@ def test_bad_flags_are_one_line_before_the_first_fit(train, flags, message, tmp_
     assert done.stderr.startswith(f"error: {message.format(tmp_path)}")
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
-
-
-def test_a_plot_needs_matplotlib_before_the_first_fit(train, tmp_path):
-    (tmp_path / "matplotlib.py").write_text("raise ImportError('none here')\n")
-    done = _run(f"--train={train}", f"--plot={tmp_path / 'growth.svg'}", PYTHONPATH=str(tmp_path))
-    assert done.stderr == "error: --plot requires matplotlib: pip install matplotlib\n"
-    assert (done.returncode, done.stdout) == (2, "")

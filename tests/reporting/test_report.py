@@ -13,7 +13,6 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from jaxml.config import DataConfig, LossConfig
 from jaxml.errors import InputError
-from jaxml.reporting import charts
 from jaxml.reporting.report import sentence, wilson, write_report
 from jaxml.reporting.run_files import overrides, read_run
 from tests.reporting.report_pages import Page, findings, write_run
@@ -90,14 +89,6 @@ def test_the_interval_of_the_accuracy_is_that_of_wilson():
     center = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     np.testing.assert_allclose(wilson(p, n), (center - half, center + half), rtol=1e-5)
-
-
-def test_without_matplotlib_a_report_has_tables_and_says_why(tmp_path, monkeypatch):
-    monkeypatch.setattr(charts, "available", lambda: False)
-    text = write_report(write_run(tmp_path / "run"), findings("classes")).read_text()
-    assert "pip install" in text
-    assert "<svg" not in text
-    assert "F1" in text
 
 
 def test_a_report_without_findings_has_the_curves(tmp_path):

@@ -39,7 +39,7 @@ EXACT = {
     "margins": ({"keep": "other points"}, 1.0, "hinge"),
 }
 TRAINED = {
-    "batch_normalization": ({"normalized": False}, 1.0, "learning rates of 6"),
+    "batch_normalization": ({"normalized": False}, 1.0, "the 6 learning rates"),
     "pointwise_convolution": (
         {"googlenet": {"with": DIRECT, "without": DIRECT}}, 0.03, "GoogLeNet's block"
     ),
@@ -75,7 +75,9 @@ def test_a_study_runs_on_a_small_setting(name):
         assert check.at_least > -np.inf or check.at_most < np.inf
     table = study.table(finding.measured)
     assert {len(row) for row in table.rows} == {len(table.header)}
-    assert 2 <= len(study.panels(finding.measured)) <= 5
+    panels = study.panels(finding.measured)
+    assert 2 <= len(panels) <= 5
+    assert all(panel.draw().startswith("<") for panel in panels)
 
 
 def check_broken(name, conditions, effort, effect):
