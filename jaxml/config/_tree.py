@@ -320,6 +320,19 @@ class LogConfig(Settings):
 
 
 @dataclasses.dataclass
+class MeshConfig(Settings):
+    """The devices of a run: batches are sharded over all of them."""
+
+    fsdp: int = setting(
+        1,
+        "Number of devices over which parameters, optimizer state and averages are sharded; it "
+        "divides the number of devices, and 1 replicates them.",
+        low=1,
+        resume="any",
+    )
+
+
+@dataclasses.dataclass
 class CpuConfig(Settings):
     """Fast paths of a CPU; each is used only where it has proved itself."""
 
@@ -395,4 +408,5 @@ class Config(Settings):
     average: AverageConfig = dataclasses.field(default_factory=AverageConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     log: LogConfig = dataclasses.field(default_factory=LogConfig)
+    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
     cpu: CpuConfig = dataclasses.field(default_factory=CpuConfig)
