@@ -2,6 +2,7 @@
 
 from jaxml.config._checks import check, check_name, fields, is_optional, rule
 from jaxml.config._data import DataConfig
+from jaxml.config._devices import CpuConfig, MeshConfig
 from jaxml.config._json import (
     assign,
     describe,
@@ -17,10 +18,8 @@ from jaxml.config._tree import (
     AverageConfig,
     CheckpointConfig,
     Config,
-    CpuConfig,
     LogConfig,
     LossConfig,
-    MeshConfig,
     ModelConfig,
     OptimConfig,
     WeightsConfig,

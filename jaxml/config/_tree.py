@@ -6,6 +6,7 @@ None means unset: the setting has no effect, or the value is chosen as its help 
 import dataclasses
 
 from jaxml.config._data import DataConfig
+from jaxml.config._devices import CpuConfig, MeshConfig
 from jaxml.config._node import LARGEST_INT, Settings, setting
 
 
@@ -45,6 +46,13 @@ class ModelConfig(Settings):
     zero_init: bool = setting(False, "Initializes residual blocks to the identity.")
     auxiliary: bool = setting(
         True, "Builds the auxiliary heads of a network that has them for training."
+    )
+    batch_norm_groups: int | None = setting(
+        None,
+        "Number of equal groups of consecutive examples of a batch that batch norm normalizes "
+        "separately, like as many replicas, whatever the number of devices; None normalizes over "
+        "the whole batch.",
+        low=1,
     )
     remat: bool = setting(
         False, "Rematerializes each block in the backward pass, which saves memory."
@@ -317,27 +325,6 @@ class LogConfig(Settings):
         low=0,
         resume="any",
     )
-
-
-@dataclasses.dataclass
-class MeshConfig(Settings):
-    """The devices of a run: batches are sharded over all of them."""
-
-    fsdp: int = setting(
-        1,
-        "Number of devices over which parameters, optimizer state and averages are sharded; it "
-        "divides the number of devices, and 1 replicates them.",
-        low=1,
-        resume="any",
-    )
-
-
-@dataclasses.dataclass
-class CpuConfig(Settings):
-    """Fast paths of a CPU; each is used only where it has proved itself."""
-
-    onednn: bool = setting(True, "Lets the convolutions of a single CPU device call oneDNN.")
-    xla_flags: bool = setting(True, "Adds the XLA flags to launch.train that speed up a CPU.")
 
 
 @dataclasses.dataclass

@@ -1,7 +1,8 @@
 """Jitted functions of an experiment, and their compilation ahead of time.
 
 Each function is declared once, in `jit_steps`. The data sets are arguments of the compiled
-functions rather than constants in them. Results other than the state are replicated over the devices.
+functions rather than constants in them. The state is sharded as `jaxml.training.sharding` says; all
+other results are replicated over the devices.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
 """The description of a run: its data on the devices, its model, objective and optimizer.
 
 `create_experiment` builds it from a config: it checks the config and loads the data, but compiles
-nothing. `jaxml.training.compilation` creates the jitted functions, `jaxml.training.sharding` says which
-arrays are sharded over the devices.
+nothing. `jaxml.training.compilation` creates the jitted functions, and `jaxml.training.sharding`
+says which arrays are sharded over the devices.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ from jaxml.optim import create_averaging, create_optimizer, create_schedule, sca
 from jaxml.training import _validation, sharding
 from jaxml.training.objective import Objective, create_objective
 from jaxml.training.steps import Learner, TrainState
-from jaxml.types import Array, Batch, Key, PyTree
+from jaxml.types import Array, Batch, Key
 
 
 class Sizes(NamedTuple):
@@ -209,6 +209,7 @@ def create_experiment(config: Config) -> Experiment:
     input_shape = jax.eval_shape(normalizer.apply, example).shape[1:]
     with _validation.input_shape_errors(config, input_shape):
         state = _abstract(jax.eval_shape(create_state, keys.init, normalizer), mesh)
+    _validation.check_batch_norm_groups(config, sizes.batch_size, state.batch_stats)
     _validation.check_train_sizes(config, learner, state, example)
     _validation.check_memory(config, memory.of_arrays(state), "the state")
     _validation.check_frozen(config.weights.freeze, state.params)
