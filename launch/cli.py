@@ -136,7 +136,12 @@ def config_file() -> str:
 def override_words(changes: Mapping[str, object]) -> list[str]:
     """Returns the settings of the command line as its words, with changes."""
     chosen = {name: settings.value(config()[1], name) for name in overrides()}
-    return [f"--config.{name}={value}" for name, value in {**chosen, **changes}.items()]
+
+    def text(value: object) -> str:
+        strings = isinstance(value, tuple) and all(isinstance(entry, str) for entry in value)
+        return ",".join(cast(tuple[str, ...], value)) if strings else str(value)
+
+    return [f"--config.{name}={text(value)}" for name, value in {**chosen, **changes}.items()]
 
 
 def names_config() -> bool:

@@ -120,7 +120,7 @@ def _largest_batch(found: "Fit | None") -> str:
 
     if found is None:
         return "unknown, as the memory of the device is"
-    limit = "" if found.is_limited else ", almost the whole training set"
+    limit = "" if found.is_limited else ", limited by the training set"
     words = [f"--config={cli.config_file()}", *cli.override_words({"batch_size": found.batch_size})]
     return (
         f"{found.batch_size:,}{limit}: needs {in_words(found.needed_bytes)} of "
