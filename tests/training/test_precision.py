@@ -111,7 +111,7 @@ def test_four_accumulated_batches_of_32_make_the_updates_of_one_of_128():
 
 
 def test_rematerialization_of_a_loop_needs_less_memory(monkeypatch):
-    # XLA drops the barriers between blocks on a CPU, where a loop alone keeps the order.
+    # XLA on a CPU may recompute small blocks too early; a loop prevents that.
     monkeypatch.setattr(_stage, "_loops_may_deadlock", lambda: False)
     temporary = {}
     for remat in (False, True):
