@@ -2,8 +2,8 @@
 
     XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m tests.training.resnet50_memory
 
-prints a line of JSON for each variant, or those that are named: bytes on each device and numbers of collectives in the
-compiled program, for 256 images of 224x224. The programs are compiled and never run.
+prints a line of JSON for each variant, or those that are named: bytes on each device and numbers of
+collectives in the compiled program, for 256 images of 224x224. The programs are never run.
 """
 
 import json
