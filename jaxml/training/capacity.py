@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -43,9 +43,11 @@ def step_bytes(experiment: Experiment, batch_size: int) -> int:
     whole = len(image_sizes) < len(experiment.image_sizes)
     call = TrainCall(1, None if whole else max(image_sizes))
     arguments = train_arguments(resized, 1)
-    compiled = jit_steps(resized, [call]).train[call].lower(*arguments).compile()
+    step: Any = jit_steps(resized, [call]).train[call]
     placed = memory.of_arrays(experiment.train_data)
-    return memory.of_program(compiled) + memory.of_arrays(arguments) - placed
+    return (
+        memory.of_program(step.lower(*arguments).compile()) + memory.of_arrays(arguments) - placed
+    )
 
 
 def largest_batch(experiment: Experiment) -> Fit | None:

@@ -69,7 +69,7 @@ def main(folder: Path) -> None:
     for count, fsdp in MESHES:
         jax.devices = lambda count=count: devices[:count]
         arrays, metrics[f"{count} {fsdp}"] = take_steps(fsdp)
-        np.savez(folder / f"{count} {fsdp}.npz", **arrays)
+        np.savez(folder / f"{count} {fsdp}.npz", allow_pickle=False, **arrays)
     jax.devices = lambda: devices
     (folder / "metrics.json").write_text(json.dumps(metrics))
     train_and_evaluate(config(fsdp=COUNT), folder / "run")

@@ -64,6 +64,7 @@ def test_the_largest_batch_of_a_run_is_that_of_its_programs(monkeypatch):
     middle = int((small + large) / 2 / capacity.FRACTION)
     monkeypatch.setattr(memory, "available_on", lambda _: middle)
     found = capacity.largest_batch(experiment)
+    assert found
     assert found.batch_size == pytest.approx(300, rel=0.05)
     assert found.needed_bytes == capacity.step_bytes(experiment, found.batch_size)
     assert found.is_limited

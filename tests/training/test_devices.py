@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from typing import Any
 
 import jax
 import numpy as np
@@ -123,7 +124,7 @@ def test_a_step_keeps_its_state_sharded_and_donates_it(shards_small_arrays):
     sizes = {}
     for fsdp in (1, 2):
         experiment = create_experiment(tiny.config(mesh=MeshConfig(fsdp=fsdp)))
-        step = jit_steps(experiment, [TrainCall(1)]).train[TrainCall(1)]
+        step: Any = jit_steps(experiment, [TrainCall(1)]).train[TrainCall(1)]
         compiled = step.lower(*train_arguments(experiment, 1)).compile()
         state = jax.tree.leaves(experiment.abstract_state)
         held = sum(

@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,8 @@ FLOAT32 = jnp.dtype("float32")
 def keep_gradient():
     """Returns an optimizer whose state is the gradient, and which subtracts it."""
     return optax.GradientTransformation(
-        lambda params: params, lambda grads, *_: (jax.tree.map(jnp.negative, grads), grads)
+        lambda params: params,
+        lambda updates, state, params=None: (jax.tree.map(jnp.negative, updates), updates),
     )
 
 
@@ -120,6 +122,6 @@ def test_rematerialization_of_a_loop_needs_less_memory(monkeypatch):
         state = jax.eval_shape(lambda learner=learner: create_state(learner, (16, 16, 1)))
         batch = jax.eval_shape(lambda: random_batch(64, 16))
         step = jax.jit(partial(train_step, KEY, learner), donate_argnums=0)
-        analysis = step.lower(state, batch).compile().memory_analysis()
+        analysis: Any = step.lower(state, batch).compile().memory_analysis()
         temporary[remat] = analysis.temp_size_in_bytes
     assert temporary[True] < 0.6 * temporary[False]
