@@ -18,8 +18,14 @@ IMAGES = np.concatenate(
     [GENERATOR.normal(place, 1 + place, (2, 5, 4, 3)) for place in range(3)]
 ).astype(np.float32)
 NORM = {
-    "params": {"scale": np.float32([0.5, 1, 2]), "bias": np.float32([-1, 0, 3])},
-    "batch_stats": {"mean": np.float32([0.1, 0.2, 0.3]), "var": np.float32([0.5, 1.5, 2.5])},
+    "params": {
+        "scale": np.array([0.5, 1, 2], np.float32),
+        "bias": np.array([-1, 0, 3], np.float32),
+    },
+    "batch_stats": {
+        "mean": np.array([0.1, 0.2, 0.3], np.float32),
+        "var": np.array([0.5, 1.5, 2.5], np.float32),
+    },
 }
 
 
