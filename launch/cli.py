@@ -127,6 +127,23 @@ def config() -> tuple[str, Config]:
     return name, cast(Config, flag.value)
 
 
+def config_file() -> str:
+    """Returns the config file, relative to the project if it is there."""
+    path = Path(config_flags.get_config_filename(flags.FLAGS["config"]))
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+def override_words(changes: Mapping[str, object]) -> list[str]:
+    """Returns the settings of the command line as its words, with changes."""
+    chosen = {name: settings.value(config()[1], name) for name in overrides()}
+
+    def text(value: object) -> str:
+        strings = isinstance(value, tuple) and all(isinstance(entry, str) for entry in value)
+        return ",".join(cast(tuple[str, ...], value)) if strings else str(value)
+
+    return [f"--config.{name}={text(value)}" for name, value in {**chosen, **changes}.items()]
+
+
 def names_config() -> bool:
     """Returns whether the command line has `--config=FILE`."""
     return any(re.match(r"--?config(=|$)", argument) for argument in sys.argv)

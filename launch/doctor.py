@@ -1,22 +1,27 @@
 """Shows the installation and which fast paths of a CPU are in use: python -m launch.doctor.
 
 A fast path that was never tried on this machine is tried now, which takes some seconds. With
---config=FILE, a few steps of the run are taken, and its time, memory and operations are shown.
+--config=FILE, a few steps of the run are taken, and its time, memory and operations are shown, and
+the largest batch that fits.
 """
 
 import importlib.metadata
 import os
 import platform
 import re
+import shlex
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from jaxml import _cpu
 from jaxml.errors import InputError, choose
 from launch import cache, cli
+
+if TYPE_CHECKING:
+    from jaxml.training.capacity import Fit
 
 AGAIN = flags.DEFINE_boolean("again", False, "try the fast paths again, ignoring the cache")
 PLAN = flags.DEFINE_string(
@@ -80,7 +85,7 @@ def _planned() -> list[tuple[str, str]]:
             in_words(plan.step_bytes)
             + (f" of {in_words(available)} available" if available else ""),
         ),
-        ("largest batch", f"about {plan.largest_batch:,}" if plan.largest_batch else "unknown"),
+        ("largest batch", _largest_batch(plan.largest)),
         ("compilation", f"{plan.compile_seconds:.1f} s"),
         ("step", f"{plan.step_seconds * 1e3:.4g} ms, {rate:,.0f} images/s"),
         (
@@ -107,6 +112,20 @@ def _planned() -> list[tuple[str, str]]:
             )
         )
     return rows
+
+
+def _largest_batch(found: "Fit | None") -> str:
+    """Describes the largest batch that fits, with the command that uses it."""
+    from jaxml.io.memory import in_words
+
+    if found is None:
+        return "unknown, as the memory of the device is"
+    limit = "" if found.is_limited else ", limited by the training set"
+    words = [f"--config={cli.config_file()}", *cli.override_words({"batch_size": found.batch_size})]
+    return (
+        f"{found.batch_size:,}{limit}: needs {in_words(found.needed_bytes)} of "
+        f"{in_words(found.available_bytes)}; {cli.COMMAND.format('train')} {shlex.join(words)}"
+    )
 
 
 def _product_ceiling(dtype: str) -> float:

@@ -2,6 +2,7 @@
 
 from jaxml.config._checks import check, check_name, fields, is_optional, rule
 from jaxml.config._data import DataConfig
+from jaxml.config._devices import CpuConfig, MeshConfig
 from jaxml.config._json import (
     assign,
     describe,
@@ -17,7 +18,6 @@ from jaxml.config._tree import (
     AverageConfig,
     CheckpointConfig,
     Config,
-    CpuConfig,
     LogConfig,
     LossConfig,
     ModelConfig,
@@ -34,6 +34,7 @@ __all__ = [
     "DataConfig",
     "LogConfig",
     "LossConfig",
+    "MeshConfig",
     "ModelConfig",
     "OptimConfig",
     "WeightsConfig",

@@ -6,6 +6,7 @@ None means unset: the setting has no effect, or the value is chosen as its help 
 import dataclasses
 
 from jaxml.config._data import DataConfig
+from jaxml.config._devices import CpuConfig, MeshConfig
 from jaxml.config._node import LARGEST_INT, Settings, setting
 
 
@@ -45,6 +46,13 @@ class ModelConfig(Settings):
     zero_init: bool = setting(False, "Initializes residual blocks to the identity.")
     auxiliary: bool = setting(
         True, "Builds the auxiliary heads of a network that has them for training."
+    )
+    batch_norm_groups: int | None = setting(
+        None,
+        "Number of equal groups of consecutive examples of a batch that batch norm normalizes "
+        "separately, like as many replicas, whatever the number of devices; None normalizes over "
+        "the whole batch.",
+        low=1,
     )
     remat: bool = setting(
         False, "Rematerializes each block in the backward pass, which saves memory."
@@ -320,14 +328,6 @@ class LogConfig(Settings):
 
 
 @dataclasses.dataclass
-class CpuConfig(Settings):
-    """Fast paths of a CPU; each is used only where it has proved itself."""
-
-    onednn: bool = setting(True, "Lets the convolutions of a single CPU device call oneDNN.")
-    xla_flags: bool = setting(True, "Adds the XLA flags to launch.train that speed up a CPU.")
-
-
-@dataclasses.dataclass
 class Config(Settings):
     """The config of a run.
 
@@ -395,4 +395,5 @@ class Config(Settings):
     average: AverageConfig = dataclasses.field(default_factory=AverageConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     log: LogConfig = dataclasses.field(default_factory=LogConfig)
+    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
     cpu: CpuConfig = dataclasses.field(default_factory=CpuConfig)

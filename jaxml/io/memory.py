@@ -1,5 +1,6 @@
 """Memory that compiled programs need, compared with the memory that is available."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,10 +95,15 @@ def of_program(compiled: Any) -> int:
 
 
 def of_arrays(tree: "PyTree") -> int:
-    """Returns the total bytes of a tree of arrays or `jax.ShapeDtypeStruct`s."""
+    """Returns the bytes per device of a tree of arrays or `jax.ShapeDtypeStruct`s."""
     import jax  # here, as code that runs before JAX starts imports `jaxml.io`
 
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    def held(leaf: Any) -> int:
+        sharding = getattr(leaf, "sharding", None)
+        shape = sharding.shard_shape(leaf.shape) if sharding else leaf.shape
+        return math.prod(shape) * leaf.dtype.itemsize
+
+    return sum(map(held, jax.tree.leaves(tree)))
 
 
 def in_words(size: int) -> str:

@@ -71,6 +71,9 @@ class BatchNorm(nn.Module):
       scale_init: initializer of the scale.
       frozen: pattern of `jaxml.optim.is_frozen`. Where it matches the path of this module, training
         uses the running statistics and leaves them unchanged.
+      groups: number of equal groups of consecutive examples in a training batch. Each is normalized
+        by its own statistics, as replicas that do not communicate do ("ghost batch normalization");
+        the running statistics receive the mean over the groups.
     """
 
     momentum: float = 0.9
@@ -78,6 +81,7 @@ class BatchNorm(nn.Module):
     use_scale: bool = True
     scale_init: Initializer = initializers.ones
     frozen: str = ""
+    groups: int = 1
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
@@ -92,17 +96,29 @@ class BatchNorm(nn.Module):
         mean, var = running_mean.value, running_var.value
         parameter = "scale" if self.use_scale else "bias"
         frozen = is_frozen(self.frozen, "/".join((*self.path, parameter)))
+        whole = x.shape
         if train and not frozen:
-            mean, var = layers.moments(x, range(x.ndim - 1))
+            x, mean, var = self._group_moments(x)
         if train and not self.is_initializing():
-            sow_latest(self, "batch_moments", "mean", mean)
-            sow_latest(self, "batch_moments", "var", var)
-            if not frozen:
-                for running, value in ((running_mean, mean), (running_var, var)):
+            for name, running, value in (("mean", running_mean, mean), ("var", running_var, var)):
+                average = value.reshape(-1, *shape).mean(0) if self.groups > 1 else value
+                sow_latest(self, "batch_moments", name, average)
+                if not frozen:
                     running.value = layers.update_running_average(
-                        running.value, value, momentum=self.momentum
+                        running.value, average, momentum=self.momentum
                     )
-        return layers.batch_normalization(x, mean, var, bias, scale, self.epsilon)
+        return layers.batch_normalization(x, mean, var, bias, scale, self.epsilon).reshape(whole)
+
+    def _group_moments(self, x: Array) -> tuple[Array, Array, Array]:
+        """Returns x with a leading dimension of groups, and the mean and variance of each group."""
+        if self.groups == 1 or self.is_initializing():
+            return x, *layers.moments(x, range(x.ndim - 1))
+        if len(x) % self.groups:
+            raise ValueError(
+                f"`groups` must divide the batch of {len(x)} examples, got {self.groups}"
+            )
+        x = x.reshape(self.groups, -1, *x.shape[1:])
+        return x, *layers.moments(x, range(1, x.ndim - 1), keepdims=True)
 
 
 class Dense(nn.Module):

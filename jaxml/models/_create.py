@@ -38,7 +38,7 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
 # Settings that are passed to the constructor if set; a network may lack some of them.
 OPTIONS = (
     "shortcut", "hidden_features", "activation", "head", "keep_prob", "survival_prob", "zero_init",
-    "remat", "scan",
+    "remat", "scan", "batch_norm_groups",
 )  # fmt: skip
 
 

@@ -31,6 +31,8 @@ class Network(nn.Module, kw_only=True):
       remat: whether the backward pass recomputes each block, which saves memory.
       frozen: pattern of `jaxml.optim.is_frozen` that selects the batch norms whose statistics
         stay unchanged.
+      batch_norm_groups: number of groups of a training batch that batch norm normalizes separately,
+        see `BatchNorm`.
       momentum: momentum of batch norm.
       epsilon: epsilon of batch norm.
       image_size: height and width of the images in the network's publication.
@@ -46,6 +48,7 @@ class Network(nn.Module, kw_only=True):
     dtype: Any = jnp.float32
     remat: bool = False
     frozen: str = ""
+    batch_norm_groups: int = 1
     momentum: float = 0.9
     epsilon: float = 1e-5
 
@@ -57,7 +60,13 @@ class Network(nn.Module, kw_only=True):
     @property
     def norm(self) -> ModuleDef:
         """Constructor of the network's normalizations."""
-        return partial(BatchNorm, momentum=self.momentum, epsilon=self.epsilon, frozen=self.frozen)
+        return partial(
+            BatchNorm,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            frozen=self.frozen,
+            groups=self.batch_norm_groups,
+        )
 
     def sow_intermediate(self, name: str, x: Array) -> Array:
         """Returns x, and stores it under a name for `jaxml.models.intermediates`."""

@@ -48,6 +48,27 @@ def check_batch_sizes(config: Config, batch_size: int, train_count: int, num_dev
             )
 
 
+def check_batch_norm_groups(config: Config, batch_size: int, batch_stats: PyTree) -> None:
+    """Checks that batch norm, if the config divides its batches, exists and gets equal groups.
+
+    Args:
+      config: provides `model.batch_norm_groups`.
+      batch_size: examples in a training batch.
+      batch_stats: running statistics of the model.
+    """
+    groups = config.model.batch_norm_groups
+    if groups and not batch_stats:
+        raise InputError(
+            f"config.model.batch_norm_groups must be unset for {config.model.name}, which has no "
+            f"batch norm, got {groups}"
+        )
+    if groups and batch_size % groups:
+        raise InputError(
+            f"config.model.batch_norm_groups must divide {batch_size}, the number of examples of a "
+            f"batch, got {groups}"
+        )
+
+
 def check_num_steps(config: Config, num_steps: int) -> None:
     """Checks the length of the run and the settings that must lie within it."""
     if num_steps > MAX_STEPS:

@@ -1,7 +1,8 @@
 """Jitted functions of an experiment, and their compilation ahead of time.
 
 Each function is declared once, in `jit_steps`. The data sets are arguments of the compiled
-functions rather than constants in them. Results are replicated over the devices.
+functions rather than constants in them. The state is sharded as `jaxml.training.sharding` says; all
+other results are replicated over the devices.
 """
 
 import dataclasses
@@ -112,15 +113,20 @@ def jit_steps(experiment: Experiment, calls: Collection[TrainCall] | None = None
       experiment: the experiment.
       calls: calls of the training function; None declares those of a whole run.
     """
-    jit = partial(jax.jit, out_shardings=experiment.replicated)
+    replicated, state = experiment.replicated, experiment.state_sharding
+    jit = partial(jax.jit, out_shardings=replicated)
     # Initialization runs once: on a CPU, optimizing it takes longer than running it.
     on_cpu = jax.default_backend() == "cpu"
     unoptimized: Any = {"xla_backend_optimization_level": 0} if on_cpu else None
     return StepFunctions(
-        init=jit(experiment.create_state, compiler_options=unoptimized),
+        init=jax.jit(experiment.create_state, out_shardings=state, compiler_options=unoptimized),
         epoch_order=jit(partial(_epoch_order, experiment)),
         train={
-            call: jit(partial(_train_steps, experiment, call), donate_argnums=0)
+            call: jax.jit(
+                partial(_train_steps, experiment, call),
+                out_shardings=(state, replicated, replicated),
+                donate_argnums=0,
+            )
             for call in (train_calls(experiment) if calls is None else calls)
         },
         zero_metrics=jit(experiment.learner.objective.metrics.empty),

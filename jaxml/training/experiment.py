@@ -1,8 +1,8 @@
 """The description of a run: its data on the devices, its model, objective and optimizer.
 
 `create_experiment` builds it from a config: it checks the config and loads the data, but compiles
-nothing. `jaxml.training.compilation` creates the jitted functions. Batches are sharded over all
-devices, everything else is replicated.
+nothing. `jaxml.training.compilation` creates the jitted functions, and `jaxml.training.sharding`
+says which arrays are sharded over the devices.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import optax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxml import _cpu
 from jaxml.config import Config
@@ -31,10 +31,10 @@ from jaxml.io import memory
 from jaxml.models import create_model
 from jaxml.normalize import NORMALIZERS, Normalizer
 from jaxml.optim import create_averaging, create_optimizer, create_schedule, scale_learning_rate
-from jaxml.training import _validation
+from jaxml.training import _validation, sharding
 from jaxml.training.objective import Objective, create_objective
 from jaxml.training.steps import Learner, TrainState
-from jaxml.types import Array, Batch, Key, PyTree
+from jaxml.types import Array, Batch, Key
 
 
 class Sizes(NamedTuple):
@@ -96,7 +96,7 @@ class Experiment:
       create_state: `(key, normalizer) -> state` before the first step; not jitted.
       abstract_state: shapes, dtypes and shardings of the state.
       sharded: sharding of batches.
-      replicated: sharding of all other arrays.
+      replicated: sharding of all arrays but batches and the state.
     """
 
     config: Config
@@ -151,6 +151,11 @@ class Experiment:
             f"{self.sizes.batch_size} examples on {self.device}"
         )
 
+    @property
+    def state_sharding(self) -> TrainState:
+        """Sharding of each array of the state."""
+        return jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state)
+
     def replicate(self, number: int) -> Array:
         """Places an int32 scalar on all devices."""
         return jax.device_put(np.int32(number), self.replicated)
@@ -171,8 +176,8 @@ def create_experiment(config: Config) -> Experiment:
     data_digests = digests(dataset)
     if isinstance(dataset, Dataset):
         dataset = dataset.hold_out(config.data.validation_size)
-    num_devices = len(jax.devices())
-    sizes = _create_sizes(config, dataset, num_devices)
+    mesh = sharding.create_mesh(config.mesh.fsdp)
+    sizes = _create_sizes(config, dataset, mesh.size)
     schedule = create_schedule(
         scale_learning_rate(config.optim, sizes.batch_size),
         steps_per_epoch=sizes.steps_per_epoch,
@@ -180,8 +185,7 @@ def create_experiment(config: Config) -> Experiment:
     )
     _validation.check_balance(config, dataset.train.targets, dataset.num_classes)
     objective = create_objective(config.loss, dataset.num_classes, dataset.train.targets)
-    learner = _create_learner(config, sizes, schedule, objective)
-    mesh = jax.make_mesh((num_devices,), ("data",), axis_types=(AxisType.Auto,))
+    learner = _create_learner(config, sizes, schedule, objective, mesh)
     replicated = NamedSharding(mesh, PartitionSpec())
     keys = Keys(*jax.device_put(jax.random.split(jax.random.key(config.seed), 3), replicated))
     normalizer = _fit_normalizer(config, dataset.train.inputs)
@@ -204,7 +208,8 @@ def create_experiment(config: Config) -> Experiment:
     _validation.check_augmentations(config, augmentations, train_example)
     input_shape = jax.eval_shape(normalizer.apply, example).shape[1:]
     with _validation.input_shape_errors(config, input_shape):
-        state = jax.eval_shape(create_state, keys.init, normalizer)
+        state = _abstract(jax.eval_shape(create_state, keys.init, normalizer), mesh)
+    _validation.check_batch_norm_groups(config, sizes.batch_size, state.batch_stats)
     _validation.check_train_sizes(config, learner, state, example)
     _validation.check_memory(config, memory.of_arrays(state), "the state")
     _validation.check_frozen(config.weights.freeze, state.params)
@@ -224,8 +229,8 @@ def create_experiment(config: Config) -> Experiment:
         class_names=dataset.class_names,
         input_shape=input_shape,
         create_state=create_state,
-        abstract_state=_abstract(state, replicated),
-        sharded=NamedSharding(mesh, PartitionSpec("data")),
+        abstract_state=state,
+        sharded=sharding.batch_sharding(mesh),
         replicated=replicated,
     )
 
@@ -252,7 +257,7 @@ def _create_sizes(config: Config, dataset: Dataset | StreamedDataset, num_device
 
 
 def _create_learner(
-    config: Config, sizes: Sizes, schedule: optax.Schedule, objective: Objective
+    config: Config, sizes: Sizes, schedule: optax.Schedule, objective: Objective, mesh: Mesh
 ) -> Learner:
     return Learner(
         model=create_model(
@@ -269,6 +274,7 @@ def _create_learner(
         max_norm=config.optim.max_norm,
         frozen=config.weights.freeze,
         eval_flip=config.eval_flip,
+        gather=sharding.gather(mesh),
     )
 
 
@@ -295,7 +301,15 @@ def _pad(split: Split, multiple: int) -> Split:
     return Split(*(np.concatenate([a, np.repeat(a[-1:], extra, axis=0)]) for a in split))
 
 
-def _abstract(state: PyTree, sharding: NamedSharding) -> PyTree:
+def _abstract(state: TrainState, mesh: Mesh) -> TrainState:
+    """Adds the shardings to the shapes of a state."""
+    replicated = jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec()), state)
+    sharded = {
+        name: sharding.shard(getattr(state, name), mesh)
+        for name in ("params", "batch_stats", "opt_state", "average")
+    }
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+        state,
+        replicated.replace(**sharded),
     )

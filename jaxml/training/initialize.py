@@ -56,4 +56,4 @@ def initial_state(
         {"params": state.params, "batch_stats": state.batch_stats},
     )
     state = state.replace(**variables, average=experiment.learner.averaging.init(variables))
-    return jax.device_put(state, experiment.replicated, may_alias=False)
+    return jax.device_put(state, experiment.state_sharding, may_alias=False)

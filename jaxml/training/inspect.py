@@ -10,9 +10,9 @@ import numpy as np
 from jaxml.data import Images
 from jaxml.errors import InputError
 from jaxml.training.compilation import augment_batch, jit_steps
-from jaxml.training.experiment import Experiment, create_experiment
+from jaxml.training.experiment import Experiment
 from jaxml.training.feed import train_feed
-from jaxml.training.workdir import read_config
+from jaxml.training.restore import read_experiment
 from jaxml.types import Array, Batch, Key
 
 
@@ -43,7 +43,7 @@ def inspect_batch(workdir: Path | str, step: int) -> tuple[list[ShownExample], n
       InputError: there is no such run or step, or its data have changed place.
     """
     workdir = Path(workdir)
-    experiment = create_experiment(read_config(workdir))
+    experiment = read_experiment(workdir)
     sizes = experiment.sizes
     if not 0 <= step < sizes.num_steps:
         raise InputError(f"--step must be in [0, {sizes.num_steps}), got {step}")

@@ -14,8 +14,10 @@ import jax
 from jaxml import _cpu
 from jaxml.config import Config
 from jaxml.data import num_workers, stream
+from jaxml.errors import InputError
 from jaxml.io import memory
 from jaxml.models import summarize
+from jaxml.training.capacity import Fit, largest_batch
 from jaxml.training.compilation import TrainCall, jit_steps
 from jaxml.training.compilation import train_arguments as arguments
 from jaxml.training.experiment import Experiment, create_experiment
@@ -67,8 +69,8 @@ class Plan:
       state_bytes: memory of the state.
       data_bytes: memory of the data sets on each device.
       step_bytes: memory that a step allocates in addition, on each device.
-      bytes_per_example: the part of it that grows with the batch.
       available_bytes: memory that is available on each device, or None.
+      largest: the largest batch that fits, or None.
       compile_seconds: time to compile the step.
       step_seconds: measured time of a step with its data on the device.
       input_seconds: measured time to read a batch; 0 if the data are on the devices.
@@ -81,8 +83,8 @@ class Plan:
     state_bytes: int
     data_bytes: int
     step_bytes: int
-    bytes_per_example: float
     available_bytes: int | None
+    largest: Fit | None
     compile_seconds: float
     step_seconds: float
     input_seconds: float
@@ -91,18 +93,6 @@ class Plan:
     def epoch_seconds(self) -> float:
         """Predicted time of the steps of an epoch, whose input overlaps them."""
         return self.experiment.sizes.steps_per_epoch * max(self.step_seconds, self.input_seconds)
-
-    @property
-    def largest_batch(self) -> int | None:
-        """Estimate of the largest batch over all devices that fits in memory, or None."""
-        if self.available_bytes is None or self.bytes_per_example <= 0:
-            return None
-        sizes = self.experiment.sizes
-        devices = self.experiment.replicated.mesh.size
-        fixed = self.step_bytes - self.bytes_per_example * sizes.batch_size
-        free = self.available_bytes - max(fixed, 0) - self.state_bytes - self.data_bytes
-        largest = min(int(free / self.bytes_per_example), sizes.train_count)
-        return max(largest - largest % devices, 0)
 
     def utilization(self, ceiling: float) -> float:
         """Returns the model's operations a second as a fraction of a ceiling."""
@@ -124,7 +114,7 @@ class Plan:
         on_cpu = jax.default_backend() == "cpu"
         if not on_cpu and config.model.dtype == "float32":
             return "computation in float32", "config.model.dtype=bfloat16"
-        if utilization < 0.2 and (self.largest_batch or 0) >= 2 * batch:
+        if utilization < 0.2 and self.largest and self.largest.batch_size >= 2 * batch:
             return "small operations", f"config.batch_size={2 * batch} or more"
         return "computation", "an accelerator" if on_cpu else "more devices, or smaller images"
 
@@ -133,11 +123,14 @@ def measure_plan(config: Config) -> Plan:
     """Compiles a step of a run and takes a few, to predict the cost of the run.
 
     Raises:
-      InputError: a setting or file is wrong.
+      InputError: a setting or file is wrong, or the batch does not fit in memory.
     """
     experiment = create_experiment(config)
     sizes = experiment.sizes
     call = TrainCall(1, experiment.image_size(0))
+    largest = largest_batch(experiment)
+    if largest and sizes.batch_size > largest.batch_size:
+        raise InputError(_too_large(sizes.batch_size, largest))
     xla_flops = _xla_flops(experiment, call)
     begin = time.perf_counter()
     compiled = _lower(experiment, call).compile()
@@ -154,8 +147,8 @@ def measure_plan(config: Config) -> Plan:
         state_bytes=memory.of_arrays(experiment.abstract_state),
         data_bytes=memory.of_arrays((experiment.train_data, experiment.eval_data)),
         step_bytes=step_bytes,
-        bytes_per_example=_bytes_per_example(experiment, call, step_bytes),
         available_bytes=available,
+        largest=largest,
         compile_seconds=compile_seconds,
         step_seconds=step_seconds,
         input_seconds=_time_input(experiment),
@@ -178,14 +171,17 @@ def _xla_flops(experiment: Experiment, call: TrainCall) -> float:
     return float((cost or {}).get("flops", 0.0))
 
 
-def _bytes_per_example(experiment: Experiment, call: TrainCall, step_bytes: int) -> float:
-    """Returns the slope of the memory between half the batch and the batch."""
-    size, devices = experiment.sizes.batch_size, experiment.replicated.mesh.size
-    half = size // 2 - size // 2 % devices
-    if not half:
-        return 0.0
-    smaller = dataclasses.replace(experiment, sizes=experiment.sizes._replace(batch_size=half))
-    return (step_bytes - memory.of_program(_lower(smaller, call).compile())) / (size - half)
+def _too_large(batch_size: int, largest: Fit) -> str:
+    available = memory.in_words(largest.available_bytes)
+    if not largest.batch_size:
+        return (
+            f"config: a step of the smallest batch must fit in the available memory, {available}, "
+            f"got {memory.in_words(largest.needed_bytes)}"
+        )
+    return (
+        f"config.batch_size must be at most {largest.batch_size}, the largest batch that fits in "
+        f"the available memory, {available}, got {batch_size}"
+    )
 
 
 def _time_steps(experiment: Experiment, call: TrainCall, step: Callable[..., Any]) -> float:

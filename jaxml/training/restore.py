@@ -1,6 +1,7 @@
 """Restores and evaluates the checkpoints of a run, which may still be training."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -39,12 +40,23 @@ def restore_checkpoint(workdir: Path | str, checkpoint: str) -> Restored:
     """
     workdir = Path(workdir)
     checkpoints = Checkpoints(workdir / CHECKPOINTS)
-    config, names = read_config(workdir), checkpoint.split(",")
+    names = checkpoint.split(",")
     for name in names:
         find_step(checkpoints, name, workdir)  # reports errors before the data are read
-    experiment = create_experiment(config)
+    experiment = read_experiment(workdir)
     found = [_restore(experiment, checkpoints, name, workdir) for name in names]
     return found[0] if len(found) == 1 else _mean(found)
+
+
+def read_experiment(workdir: Path) -> Experiment:
+    """Builds the experiment of a run, also on a number of devices that its `fsdp` does not divide.
+
+    Raises:
+      InputError: the folder holds no run, or its data cannot be read.
+    """
+    config = read_config(workdir)
+    config.mesh.fsdp = math.gcd(config.mesh.fsdp, len(jax.devices()))
+    return create_experiment(config)
 
 
 def _restore(

@@ -1,5 +1,6 @@
 """One training step and one evaluation step, as pure functions of the state and a batch."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -29,6 +30,7 @@ class Learner(NamedTuple):
       max_norm: upper bound on the norm of the weights into each unit; None disables it.
       frozen: pattern (see `jaxml.optim.is_frozen`) of parameters to freeze; None trains all.
       eval_flip: whether evaluation averages the outputs for an image and its mirror image.
+      gather: places parameters for the model, see `jaxml.training.sharding.gather`.
     """
 
     model: nn.Module
@@ -38,6 +40,7 @@ class Learner(NamedTuple):
     max_norm: float | None = None
     frozen: str | None = None
     eval_flip: bool = False
+    gather: Callable[[PyTree], PyTree] = lambda tree: tree
 
 
 class TrainState(struct.PyTreeNode):
@@ -155,6 +158,7 @@ def _total_loss(
 ) -> tuple[Array, tuple[Array, Array, PyTree]]:
     """Returns the penalized mean loss, and (losses, outputs, updated statistics) as auxiliary."""
     objective = learner.objective
+    params = learner.gather(params)
     params = keep_frozen(learner.frozen, lax.stop_gradient(params), params)
     raw, updated = learner.model.apply(
         {"params": params, "batch_stats": state.batch_stats},
@@ -206,7 +210,7 @@ def eval_metrics(learner: Learner, outputs: Array, targets: Array, mask: Array) 
 def eval_variables(learner: Learner, state: TrainState) -> dict[str, Any]:
     """Returns the variables to evaluate: the averaged ones, if the learner averages."""
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    return learner.averaging.value(state.average, variables)
+    return learner.gather(learner.averaging.value(state.average, variables))
 
 
 def batch_moments(key: Key, learner: Learner, state: TrainState, batch: Batch) -> PyTree:

@@ -148,6 +148,7 @@ def test_settings_that_do_not_affect_the_parameters_may_change():
         "log.every_steps": 2,
         "log.histograms_every_epochs": None,
         "log.images": 0,
+        "mesh.fsdp": 2,
     }
     free = {n for n, f, _ in settings.fields(Config()) if f.metadata["resume"] != "same"}
     assert free == {*changed, "num_epochs"}

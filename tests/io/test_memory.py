@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxml.errors import InputError
 from jaxml.io import memory
@@ -85,3 +86,12 @@ def test_a_program_needs_its_results_and_its_intermediate_values():
 def test_arrays_need_their_bytes():
     tree = {"a": np.zeros((3, 4), np.float32), "b": jax.ShapeDtypeStruct((5,), jnp.bfloat16)}
     assert memory.of_arrays(tree) == 48 + 10
+
+
+def test_a_sharded_array_has_a_part_on_each_device():
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
+    for spec, size in ((PartitionSpec("data"), 24), (PartitionSpec(), 48)):
+        sharding = NamedSharding(mesh, spec)
+        array = jax.device_put(jnp.zeros((4, 3)), sharding)
+        abstract = jax.ShapeDtypeStruct((4, 3), jnp.float32, sharding=sharding)
+        assert memory.of_arrays(array) == memory.of_arrays(abstract) == size

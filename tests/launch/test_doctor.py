@@ -65,3 +65,14 @@ def test_a_fast_path_that_is_switched_off_is_not_tried(tmp_path):
     shown = facts(doctor(tmp_path, JAXML_ONEDNN="0", JAXML_XLA_FLAGS="0"))
     assert "JAXML_ONEDNN=0" in shown["oneDNN convolution"]
     assert not (tmp_path / "jaxml").exists()
+
+
+def test_the_largest_batch_is_shown_with_the_command_that_takes_it(tmp_path):
+    settings = ["--config.model.name=linear", "--config.data.augment=flip,crop:padding=1"]
+    file = "configs/digits_resnet20v1.py"
+    words = [f"--config={file}", *settings, "--config.batch_size=32"]
+    done = doctor(tmp_path, *words, JAXML_ONEDNN="0", JAXML_XLA_FLAGS="0")
+    shown = facts(done)["largest batch"].strip()
+    assert shown.startswith("1,437, limited by the training set: needs ")
+    command = " ".join([f"python -m launch.train --config={file}", *settings])
+    assert shown.endswith(f"; {command} --config.batch_size=1437")
