@@ -1,0 +1,78 @@
+"""A stall is reported once, with what the run waits for; progress is not reported."""
+
+import threading
+import time
+
+import pytest
+
+from jaxml.training.watchdog import Stall, Watchdog
+
+LIMIT_S = 0.05
+PATIENCE_S = 20.0  # of the test, on a busy machine
+
+
+class Stalls(list):
+    """Collects stalls, and waits for a number of them."""
+
+    def __init__(self):
+        super().__init__()
+        self._more = threading.Condition()
+
+    def add(self, stall):
+        with self._more:
+            self.append(stall)
+            self._more.notify_all()
+
+    def wait(self, count):
+        with self._more:
+            assert self._more.wait_for(lambda: len(self) >= count, PATIENCE_S)
+
+
+def test_a_stall_is_reported_once_until_a_step_ends():
+    stalls, begin = Stalls(), time.time()
+    with Watchdog(LIMIT_S, stalls.add, step=3) as watchdog:
+        watchdog.waits_for("the input")
+        stalls.wait(1)
+        time.sleep(4 * LIMIT_S)
+        assert len(stalls) == 1
+        watchdog.step_ended(4)
+        watchdog.waits_for("the device")
+        stalls.wait(2)
+    first, second = stalls
+    assert (first.step, first.waits_for) == (3, "the input")
+    assert (second.step, second.waits_for) == (4, "the device")
+    assert first.seconds >= LIMIT_S
+    assert begin <= first.since <= second.since <= time.time()
+
+
+def test_steps_in_time_are_no_stall():
+    stalls = Stalls()
+    with Watchdog(60.0, stalls.add) as watchdog:
+        for step in range(3):
+            watchdog.step_ended(step)
+    assert not stalls
+
+
+def test_the_time_before_the_context_does_not_count():
+    stalls = Stalls()
+    watchdog = Watchdog(0.2, stalls.add)
+    time.sleep(0.3)
+    with watchdog:
+        time.sleep(0.01)
+    assert not stalls
+
+
+@pytest.mark.parametrize("limit_s", [None, 0.01])
+def test_no_thread_is_left(limit_s):
+    before = threading.active_count()
+    with Watchdog(limit_s, lambda _: None):
+        assert threading.active_count() == before + (limit_s is not None)
+    assert threading.active_count() == before
+
+
+def test_a_stall_is_described_in_one_line():
+    text = str(Stall(66, "the device", time.mktime((2026, 3, 1, 9, 5, 7, 0, 0, -1)), 300.4))
+    assert text == (
+        "no step has ended for 300 s: waiting for the device after step 66, since "
+        "2026-03-01 09:05:07"
+    )
