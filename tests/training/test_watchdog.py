@@ -19,11 +19,13 @@ class Stalls(list):
         self._more = threading.Condition()
 
     def add(self, stall):
+        """Adds a stall, on the thread of the watchdog."""
         with self._more:
             self.append(stall)
             self._more.notify_all()
 
     def wait(self, count):
+        """Waits until there are `count` stalls."""
         with self._more:
             assert self._more.wait_for(lambda: len(self) >= count, PATIENCE_S)
 
@@ -55,11 +57,12 @@ def test_steps_in_time_are_no_stall():
 
 def test_the_time_before_the_context_does_not_count():
     stalls = Stalls()
-    watchdog = Watchdog(0.2, stalls.add)
-    time.sleep(0.3)
+    watchdog = Watchdog(LIMIT_S, stalls.add)
+    time.sleep(2 * LIMIT_S)
+    begin = time.time()
     with watchdog:
-        time.sleep(0.01)
-    assert not stalls
+        stalls.wait(1)
+    assert stalls[0].since >= begin
 
 
 @pytest.mark.parametrize("limit_s", [None, 0.01])
