@@ -261,6 +261,13 @@ class CheckpointConfig(Settings):
         low=1,
         resume="any",
     )
+    every_minutes: float | None = setting(
+        None,
+        "Largest number of minutes between checkpoints, in addition to those of every_steps and "
+        "after each evaluation; None sets no limit.",
+        above=0,
+        resume="any",
+    )
     keep: int = setting(
         2, "Number of newest checkpoints kept, in addition to the best one.", low=1, resume="any"
     )
@@ -315,6 +322,13 @@ class LogConfig(Settings):
         16,
         "Number of augmented training images for TensorBoard, from the first step of the run.",
         low=0,
+        resume="any",
+    )
+    stall_seconds: float | None = setting(
+        300.0,
+        "Seconds without the end of a step after which a line reports that the run waits for the "
+        "input or the device; None reports no stall.",
+        above=0,
         resume="any",
     )
 

@@ -31,6 +31,7 @@ from jaxml.training.recorder import Recorder
 from jaxml.training.signals import Interrupted, StopSignals
 from jaxml.training.steps import TrainState
 from jaxml.training.stopping import Stopping
+from jaxml.training.watchdog import Watchdog
 from jaxml.training.workdir import CHECKPOINTS, Workdir, check_workdir, open_workdir
 from jaxml.types import Array, Batch, PyTree
 
@@ -172,11 +173,12 @@ def prepare(experiment: Experiment, checkpoints: CheckpointWriter, weights: PyTr
 
 
 class Reporters(NamedTuple):
-    """Observers of the loop: the terminal, the metrics of the epoch, the profiler."""
+    """Observers of the loop: the terminal, the metrics of the epoch, the profiler, the watchdog."""
 
     display: Display
     meter: Meter
     profile: Profile
+    watchdog: Watchdog
 
 
 def train(
@@ -194,12 +196,14 @@ def train(
     recorder = Recorder(files, checkpoints, start.origin, warn, observers)
     profile = Profile(parse_steps(config.profile), files.profile, display.say)
     feed = train_feed(experiment, start.steps.epoch_order, step, display.say)
+    watch = Watchdog(config.log.stall_seconds, lambda s: display.say(f"warning: {s}"), step)
     with (
         StopSignals() as signals,
         display.live(step),
         contextlib.closing(profile),
         contextlib.closing(observers),
         feed as data,
+        watch as watchdog,
     ):
         announce(experiment, start, display)
         if not step:
@@ -213,7 +217,7 @@ def train(
             steps_per_epoch=experiment.sizes.steps_per_epoch,
             observe=partial(show_batch, observers, experiment) if observers else None,
         )
-        reporters = Reporters(display, meter, profile)
+        reporters = Reporters(display, meter, profile, watchdog)
         try:
             state, metrics = take_steps(experiment, start, data, recorder, reporters, signals)
         except DivergedError as error:
@@ -276,7 +280,7 @@ def take_steps(
       The last state and its metrics; the metrics are None if no step was left.
     """
     config, sizes, keys = experiment.config, experiment.sizes, experiment.keys
-    meter, profile = reporters.meter, reporters.profile
+    meter, profile, watchdog = reporters.meter, reporters.profile, reporters.watchdog
     steps, state, stopping = start.steps, start.state, start.stopping
     step, order, metrics, clock = int(state.step), None, None, meter.clock
     while step < sizes.num_steps and not stopping.is_due(config.patience):
@@ -287,12 +291,15 @@ def take_steps(
         call = train_call(experiment, step)
         count = call.num_steps
         profile.before_call(step, count, state)
+        watchdog.waits_for("the input")
         with clock.timing("input"):
             batches = data(count)
+        watchdog.waits_for("the device")
         state, step_metrics, norms = steps.train[call](state, batches, order, keys.step)
         step += count
         profile.after_call(step, state, partial(steps.train_hlo, call))
         meter.add(step, step_metrics)
+        watchdog.step_ended(step - count)  # the meter has read the metrics of the previous call
 
         metrics = None
         if step % sizes.steps_per_epoch == 0:
@@ -302,10 +309,10 @@ def take_steps(
             )
         if metrics:
             stopping = stopping.update(step, metrics)
-        save_every = config.checkpoint.every_steps
-        save_due = save_every and step // save_every > (step - count) // save_every
+        save_due = recorder.checkpoints.is_due(step, count)
         if metrics or save_due or signals.received:
             meter.flush()
+            watchdog.waits_for("the checkpoint")
             with clock.timing("checkpoints"):
                 recorder.save(state, meter.tick(), stopping, metrics)
         if signals.received and step < sizes.num_steps:
@@ -347,6 +354,7 @@ def end_epoch(
     show_parameters(recorder.observers, experiment, epoch, step, state.params)
     if not evaluation_due:
         return None
+    reporters.watchdog.waits_for("the evaluation")
     begin = time.perf_counter()
     with reporters.meter.clock.timing("evaluation"):
         metrics = evaluate(experiment, steps, state)

@@ -1,11 +1,18 @@
 """A stall is reported once, with what the run waits for; progress is not reported."""
 
+import contextlib
+import re
 import threading
 import time
 
 import pytest
 
+from jaxml.config import LogConfig
+from jaxml.training import loop
+from jaxml.training.loop import train_and_evaluate
 from jaxml.training.watchdog import Stall, Watchdog
+from tests import tiny
+from tests.training import training_calls
 
 LIMIT_S = 0.05
 PATIENCE_S = 20.0  # of the test, on a busy machine
@@ -79,3 +86,59 @@ def test_a_stall_is_described_in_one_line():
         "no step has ended for 300 s: waiting for the device after step 66, since "
         "2026-03-01 09:05:07"
     )
+
+
+def _slow_once(call, seconds):
+    """Returns a function that takes some seconds when it is called for the `call`-th time."""
+    calls = []
+
+    def wait(*_):
+        calls.append(1)
+        if len(calls) == call:
+            time.sleep(seconds)
+
+    return wait
+
+
+def _stalls_of_a_run(workdir, capsys):
+    log = LogConfig(report=False, stall_seconds=1.0)
+    train_and_evaluate(tiny.config(num_epochs=2, log=log), workdir)
+    return re.findall(r"^warning: no step has ended for .*", capsys.readouterr().out, re.M)
+
+
+@pytest.mark.slow
+def test_a_stalled_input_is_reported_by_the_run(tmp_path, capsys, monkeypatch):
+    wait, feed = _slow_once(5, 2.0), loop.train_feed
+
+    @contextlib.contextmanager
+    def stalled_feed(*arguments):
+        with feed(*arguments) as take:
+            yield lambda num_steps: (wait(), take(num_steps))[1]
+
+    monkeypatch.setattr(loop, "train_feed", stalled_feed)
+    (line,) = _stalls_of_a_run(tmp_path, capsys)
+    # The metrics of the fourth call are read once the fifth is under way.
+    assert line.startswith("warning: no step has ended for 1 s: waiting for the input after step 3")
+
+
+@pytest.mark.slow
+def test_a_stalled_device_is_reported_by_the_run(tmp_path, capsys, monkeypatch):
+    wait = _slow_once(3, 2.0)
+
+    def stall(state, _):
+        wait()
+        return state
+
+    training_calls.before_each(monkeypatch, stall)
+    (line,) = _stalls_of_a_run(tmp_path, capsys)
+    assert line.startswith(
+        "warning: no step has ended for 1 s: waiting for the device after step 1"
+    )
+
+
+@pytest.mark.slow
+def test_a_stalled_evaluation_is_reported_by_the_run(tmp_path, capsys, monkeypatch):
+    wait, evaluate = _slow_once(1, 2.0), loop.evaluate
+    monkeypatch.setattr(loop, "evaluate", lambda *given: (wait(), evaluate(*given))[1])
+    (line,) = _stalls_of_a_run(tmp_path, capsys)
+    assert line.startswith("warning: no step has ended for 1 s: waiting for the evaluation after")
