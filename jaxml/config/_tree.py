@@ -191,6 +191,20 @@ class OptimConfig(Settings):
         "Number of micro-batches accumulated per update; an incomplete last group makes no update.",
         low=1,
     )
+    on_nonfinite: str = setting(
+        "stop",
+        "Action when a loss, a gradient or an updated value is not finite: stop ends the run; skip "
+        "leaves everything but the step number unchanged, also the position in the schedule.",
+        choices=("stop", "skip"),
+    )
+    max_skips: int = setting(
+        10,
+        "Largest number of consecutive steps that on_nonfinite=skip skips; the next step that is "
+        "not finite stops the run.",
+        low=1,
+        high=LARGEST_INT,
+        resume="any",
+    )
     sharpness_radius: float | None = setting(
         None, "Radius rho of sharpness-aware minimization, which doubles the cost.", above=0
     )

@@ -269,6 +269,7 @@ def _create_learner(
         max_norm=config.optim.max_norm,
         frozen=config.weights.freeze,
         eval_flip=config.eval_flip,
+        max_skips=config.optim.max_skips if config.optim.on_nonfinite == "skip" else None,
     )
 
 

@@ -17,6 +17,7 @@ from jaxml.optim import scale_learning_rate
 from jaxml.reporting.meter import Clock, Meter
 from jaxml.reporting.profile import Profile
 from jaxml.reporting.progress import HEADLINES, Display, describe, headline
+from jaxml.training import skipping
 from jaxml.training.checkpoint import Checkpoints, CheckpointWriter
 from jaxml.training.compilation import StepFunctions, compile_steps, train_call, train_calls
 from jaxml.training.digest import sha256
@@ -348,12 +349,14 @@ def end_epoch(
     means = experiment.learner.objective.compute(jax.device_get(state.metrics))
     rate = float(jnp.asarray(experiment.schedule(step - 1)))
     measured: dict[str, Any] = {"images_per_second": images_per_second, "learning_rate": rate}
+    measured |= skipping.skipped_steps(state.skips)
     if (every := experiment.config.log.layers_every_epochs) and epoch % every == 0:
         measured["layers"] = by_layer(state.params, norms)
     recorder.append_metrics({**line, **means, **measured})
     show_parameters(recorder.observers, experiment, epoch, step, state.params)
     if not evaluation_due:
         return None
+    reporters.watchdog.step_ended(step)
     reporters.watchdog.waits_for("the evaluation")
     begin = time.perf_counter()
     with reporters.meter.clock.timing("evaluation"):
@@ -364,7 +367,7 @@ def end_epoch(
     recorder.append_metrics({**line, "split": split, **metrics, "images_per_second": speed})
     reporters.display.say(
         f"epoch {epoch}/{experiment.config.num_epochs}  {images_per_second:,.0f} images/s  "
-        f"train {describe(means)}  {split} {describe(metrics)}"
+        f"train {describe(means)}  {split} {describe(metrics)}{skipping.describe(state.skips)}"
     )
     return metrics
 
@@ -381,6 +384,7 @@ def summarize(
         "epochs": step // sizes.steps_per_epoch,
         "steps": step,
         **early,
+        **skipping.skipped_steps(state.skips),
         "train_seconds": clock.train_seconds,
         "compile_seconds": start.steps.compile_seconds,
         "images_per_second": clock.images_per_second,

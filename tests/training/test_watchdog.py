@@ -141,4 +141,6 @@ def test_a_stalled_evaluation_is_reported_by_the_run(tmp_path, capsys, monkeypat
     wait, evaluate = _slow_once(1, 2.0), loop.evaluate
     monkeypatch.setattr(loop, "evaluate", lambda *given: (wait(), evaluate(*given))[1])
     (line,) = _stalls_of_a_run(tmp_path, capsys)
-    assert line.startswith("warning: no step has ended for 1 s: waiting for the evaluation after")
+    assert line.startswith(
+        "warning: no step has ended for 1 s: waiting for the evaluation after step 3"
+    )
