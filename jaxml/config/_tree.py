@@ -369,6 +369,12 @@ class Config(Settings):
         low=0,
         high=2**32 - 1,
     )
+    num_seeds: int = setting(
+        1,
+        "Number of models to train, with seed, seed + 1, ..., each in a folder seed_K of the "
+        "workdir, with the spread of their metrics.",
+        low=1,
+    )
     batch_size: int | None = setting(
         128,
         "Number of examples per step over all devices; None takes the whole training set.",

@@ -16,7 +16,7 @@ from jaxml.errors import DivergedError, one_line
 from jaxml.optim import scale_learning_rate
 from jaxml.reporting.meter import Clock, Meter
 from jaxml.reporting.profile import Profile
-from jaxml.reporting.progress import HEADLINES, Display, describe, headline
+from jaxml.reporting.progress import HEADLINES, Display, conclusion, describe
 from jaxml.training import skipping
 from jaxml.training.checkpoint import Checkpoints, CheckpointWriter
 from jaxml.training.compilation import StepFunctions, compile_steps, train_call, train_calls
@@ -45,7 +45,8 @@ def train_and_evaluate(config: Config, workdir: Path | str) -> dict[str, Any]:
     A run is finished when its last checkpoint is complete and `result.json` is written. A larger
     `num_epochs` extends a finished run: the remaining steps follow the schedule of the new length.
     If the schedule does not depend on the length (constant, inverse_sqrt, inverse_time), the
-    parameters are those of an uninterrupted run of the new length.
+    parameters are those of an uninterrupted run of the new length. `train_seeds` describes
+    `num_seeds`.
 
     Args:
       config: config of the run; checked before anything is written.
@@ -63,6 +64,10 @@ def train_and_evaluate(config: Config, workdir: Path | str) -> dict[str, Any]:
     begin = time.perf_counter()
     workdir = Path(workdir)
     check(config)
+    if config.num_seeds > 1:
+        from jaxml.training.seeds import train_seeds  # it calls this function for each seed
+
+        return train_seeds(config, workdir)
     check_workdir(workdir, config)
     experiment = create_experiment(config)
     resuming = bool(Checkpoints(workdir / CHECKPOINTS).steps())
@@ -114,19 +119,6 @@ def is_finished(
         and any(isinstance(value, int | float) for value in headlines)
         and steps in checkpoints.steps()
     )
-
-
-def conclusion(split: str, result: Mapping[str, Any]) -> str:
-    """Formats the last line that a run prints.
-
-    >>> conclusion("test", {"test_accuracy": 0.5})
-    'test accuracy 0.5000 (50.00%)'
-    """
-    prefix = f"{split}_"
-    metrics = {k.removeprefix(prefix): v for k, v in result.items() if k.startswith(prefix)}
-    name = headline(metrics)
-    value = metrics[name]
-    return f"{split} {name} {value:.4f}" + (f" ({value:.2%})" if name == "accuracy" else "")
 
 
 class Start(NamedTuple):
@@ -310,8 +302,7 @@ def take_steps(
             )
         if metrics:
             stopping = stopping.update(step, metrics)
-        save_due = recorder.checkpoints.is_due(step, count)
-        if metrics or save_due or signals.received:
+        if metrics or signals.received or recorder.checkpoints.is_due(step, count):
             meter.flush()
             watchdog.waits_for("the checkpoint")
             with clock.timing("checkpoints"):
