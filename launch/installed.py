@@ -69,6 +69,11 @@ def svm() -> None:
     _run("svm")
 
 
+def verify() -> None:
+    """Runs `launch.verify`."""
+    _run("verify")
+
+
 def _run(name: str) -> None:
     sys.path.insert(0, str(_ROOT))
     runpy.run_module(f"launch.{name}", run_name="__main__", alter_sys=True)

@@ -199,6 +199,20 @@ class OptimConfig(Settings):
         "Number of micro-batches accumulated per update; an incomplete last group makes no update.",
         low=1,
     )
+    on_nonfinite: str = setting(
+        "stop",
+        "Action when a loss, a gradient or an updated value is not finite: stop ends the run; skip "
+        "leaves everything but the step number unchanged, also the position in the schedule.",
+        choices=("stop", "skip"),
+    )
+    max_skips: int = setting(
+        10,
+        "Largest number of consecutive steps that on_nonfinite=skip skips; the next step that is "
+        "not finite stops the run.",
+        low=1,
+        high=LARGEST_INT,
+        resume="any",
+    )
     sharpness_radius: float | None = setting(
         None, "Radius rho of sharpness-aware minimization, which doubles the cost.", above=0
     )
@@ -269,6 +283,13 @@ class CheckpointConfig(Settings):
         low=1,
         resume="any",
     )
+    every_minutes: float | None = setting(
+        None,
+        "Largest number of minutes between checkpoints, in addition to those of every_steps and "
+        "after each evaluation; None sets no limit.",
+        above=0,
+        resume="any",
+    )
     keep: int = setting(
         2, "Number of newest checkpoints kept, in addition to the best one.", low=1, resume="any"
     )
@@ -325,6 +346,13 @@ class LogConfig(Settings):
         low=0,
         resume="any",
     )
+    stall_seconds: float | None = setting(
+        300.0,
+        "Seconds without the end of a step after which a line reports that the run waits for the "
+        "input or the device; None reports no stall.",
+        above=0,
+        resume="any",
+    )
 
 
 @dataclasses.dataclass
@@ -340,6 +368,12 @@ class Config(Settings):
         "Seed of the initial parameters, the data order and the augmentation.",
         low=0,
         high=2**32 - 1,
+    )
+    num_seeds: int = setting(
+        1,
+        "Number of models to train, with seed, seed + 1, ..., each in a folder seed_K of the "
+        "workdir, with the spread of their metrics.",
+        low=1,
     )
     batch_size: int | None = setting(
         128,

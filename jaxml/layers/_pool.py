@@ -12,10 +12,17 @@ except that `window_shape` and `strides` may be ints and `padding` too:
   PyTorch.
 """
 
+import functools
+import itertools
 import math
-from collections.abc import Callable, Sequence
+import operator
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -35,6 +42,7 @@ def max_pool(
     padding: Padding = "VALID",
     *,
     ceil_mode: bool = False,
+    deterministic: bool | None = None,
 ) -> Num[Array, "*pooled"]:
     r"""Computes the maximum of each window.
 
@@ -49,6 +57,10 @@ def max_pool(
       strides: s, steps between windows; None for 1.
       padding: p, smaller than the window.
       ceil_mode: whether to keep a last, partial window.
+      deterministic: whether the gradient is summed in a fixed order on every backend, without
+        XLA's select-and-scatter, whose order varies on a GPU. It has the bits of
+        select-and-scatter on a CPU, and is slower there. None selects it on a GPU if `XLA_FLAGS`
+        has `--xla_gpu_deterministic_ops` or `--xla_gpu_exclude_nondeterministic_ops`.
 
     Returns:
       `[..., *windows, channels]`, NaN where a window contains NaN.
@@ -66,8 +78,66 @@ def max_pool(
     if not floating and not jnp.issubdtype(x.dtype, jnp.integer):
         raise TypeError(f"`x` must be integer or floating-point, got {x.dtype}")
     grid = _grid(x, window_shape, strides, padding, ceil_mode)
-    least = -jnp.inf if floating else jnp.iinfo(x.dtype).min
-    return _reduce(x, np.asarray(least, x.dtype), lax.max, grid)
+    if not floating:
+        return _reduce(x, np.asarray(jnp.iinfo(x.dtype).min, x.dtype), lax.max, grid)
+    if deterministic is None:
+        deterministic = _is_determinism_required(os.environ.get("XLA_FLAGS", ""))
+    return _deterministic_max(x, grid) if deterministic else _max(x, grid)
+
+
+def _is_determinism_required(xla_flags: str) -> bool:
+    """Returns whether XLA flags exclude nondeterministic operations on the default backend.
+
+    >>> _is_determinism_required("--xla_gpu_deterministic_ops=false")
+    False
+    """
+    names = "xla_gpu_deterministic_ops|xla_gpu_exclude_nondeterministic_ops"
+    values = re.findall(rf"--(?:{names})(?:=(\S*))?(?=\s|$)", xla_flags)
+    required = any(value.lower() not in ("false", "0") for value in values)
+    return required and jax.default_backend() == "gpu"
+
+
+def _max(x: Array, grid: "_Grid") -> Array:
+    return _reduce(x, np.asarray(-jnp.inf, x.dtype), lax.max, grid)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _deterministic_max(x: Array, grid: "_Grid") -> Array:
+    """Computes `_max`, with derivatives that consist of slices, comparisons and selections."""
+    return _max(x, grid)
+
+
+@_deterministic_max.defjvp
+def _deterministic_max_jvp(
+    grid: "_Grid", primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[Array, Array]:
+    (x,), (direction,) = primals, tangents
+    best, *others = _taps(lax.stop_gradient(x), -np.inf, grid)
+    first = jnp.zeros(best.shape, jnp.int32)
+    for i, tap in enumerate(others, start=1):
+        keeps = best >= tap  # the comparison of select-and-scatter, also for NaN
+        best, first = jnp.where(keeps, best, tap), jnp.where(keeps, first, i)
+    # The transpose adds the last tap first: for each pixel, in the order of the windows.
+    chosen = [
+        jnp.where(first == i, tap, jnp.zeros_like(tap))
+        for i, tap in enumerate(_taps(direction, 0.0, grid))
+    ]
+    return _deterministic_max(x, grid), functools.reduce(operator.add, chosen)
+
+
+def _taps(x: Array, fill: float, grid: "_Grid") -> Iterator[Array]:
+    """Yields the values at each position of the windows, in row-major order."""
+    lead = (0,) * (x.ndim - len(grid.window) - 1)
+    widths = [(0, 0, 0) for _ in lead], [(*span, 0) for span in grid.spans()], [(0, 0, 0)]
+    padded = lax.pad(x, np.asarray(fill, x.dtype), [*itertools.chain(*widths)])
+    for offset in itertools.product(*map(range, grid.window)):
+        ends = [
+            first + (outputs - 1) * stride + 1
+            for first, outputs, stride in zip(offset, grid.outputs, grid.strides, strict=True)
+        ]
+        limits = (*x.shape[: len(lead)], *ends, x.shape[-1])
+        strides = (*(1 for _ in lead), *grid.strides, 1)
+        yield lax.slice(padded, (*lead, *offset, 0), limits, strides)
 
 
 def average_pool(
@@ -195,6 +265,14 @@ class _Grid(NamedTuple):
     pads: tuple[tuple[int, int], ...]
     outputs: tuple[int, ...]
 
+    def spans(self) -> list[tuple[int, int]]:
+        """Returns the padding before and after x that the windows reach."""
+        spans = []
+        for size, taps, stride, (low, _), outputs in zip(*self, strict=True):
+            reach = (outputs - 1) * stride + taps
+            spans.append((low, max(reach - low - size, 0)))
+        return spans
+
     def counts(self, *, include_padding: bool) -> np.ndarray:
         """Returns the number of values in each window, `[*outputs]`."""
         counts = np.ones((), np.int64)
@@ -241,16 +319,12 @@ def _reduce(
     x: Array, start: np.ndarray, operation: Callable[[Any, Any], Any], grid: _Grid
 ) -> Array:
     """Reduces windows over the spatial dimensions, which precede the last one."""
-    spans = []
-    for size, taps, stride, (low, _), outputs in zip(*grid, strict=True):
-        reach = (outputs - 1) * stride + taps
-        spans.append((low, max(reach - low - size, 0)))
-    lead = (1,) * (x.ndim - len(spans) - 1)
+    lead = (1,) * (x.ndim - len(grid.window) - 1)
     return lax.reduce_window(
         x,
         start,
         operation,
         (*lead, *grid.window, 1),
         (*lead, *grid.strides, 1),
-        [*((0, 0) for _ in lead), *spans, (0, 0)],
+        [*((0, 0) for _ in lead), *grid.spans(), (0, 0)],
     )

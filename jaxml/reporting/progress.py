@@ -5,6 +5,7 @@ import importlib.util
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import jax
 from rich.console import Console
@@ -37,6 +38,19 @@ def describe(means: Mapping[str, float]) -> str:
     name = headline(means)
     value = f"{means[name]:.2%}" if name == "accuracy" else f"{means[name]:.4f}"
     return f"loss {means['loss']:.4f} {name} {value}"
+
+
+def conclusion(split: str, result: Mapping[str, Any]) -> str:
+    """Formats the last line that a run prints.
+
+    >>> conclusion("test", {"test_accuracy": 0.5})
+    'test accuracy 0.5000 (50.00%)'
+    """
+    prefix = f"{split}_"
+    metrics = {k.removeprefix(prefix): v for k, v in result.items() if k.startswith(prefix)}
+    name = headline(metrics)
+    value = metrics[name]
+    return f"{split} {name} {value:.4f}" + (f" ({value:.2%})" if name == "accuracy" else "")
 
 
 class Display:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from jaxml.training.stablehlo import export_stablehlo
     from jaxml.training.steps import Learner, TrainState, eval_step, train_step
     from jaxml.training.trained import TrainedNetwork, load_network
+    from jaxml.training.verification import compare_runs, verify_run
 
 __all__ = [
     "Checkpoints",
@@ -53,6 +54,7 @@ __all__ = [
     "TrainState",
     "TrainedNetwork",
     "assess",
+    "compare_runs",
     "compile_steps",
     "create_experiment",
     "create_objective",
@@ -79,6 +81,7 @@ __all__ = [
     "train_call",
     "train_calls",
     "train_step",
+    "verify_run",
 ]
 
 _MODULES = {
@@ -108,6 +111,7 @@ _MODULES = {
     "stablehlo": ("export_stablehlo",),
     "steps": ("Learner", "TrainState", "eval_step", "train_step"),
     "trained": ("TrainedNetwork", "load_network"),
+    "verification": ("compare_runs", "verify_run"),
 }
 
 

@@ -129,6 +129,7 @@ class CheckpointWriter(Checkpoints):
         self._config = config
         self._guard = guard
         self._pending: Future[None] | None = None
+        self._last_save = time.monotonic()
         try:
             directory.mkdir(exist_ok=True)
             for partial in directory.glob(f"*{SUFFIX}{atomic.PARTIAL}"):
@@ -149,6 +150,13 @@ class CheckpointWriter(Checkpoints):
         finally:
             self._writer.shutdown()
 
+    def is_due(self, step: int, num_steps: int) -> bool:
+        """Returns whether a checkpoint is due after `num_steps` steps that end at `step`."""
+        every, minutes = self._config.every_steps, self._config.every_minutes
+        if every and step // every > (step - num_steps) // every:
+            return True
+        return minutes is not None and time.monotonic() - self._last_save >= 60 * minutes
+
     def save(
         self, state: TrainState, notes: Mapping[str, Any], metrics: Mapping[str, Any] | None
     ) -> None:
@@ -164,7 +172,7 @@ class CheckpointWriter(Checkpoints):
           DivergedError: the state has a value that is not finite; nothing is written.
           SaveError: the previous checkpoint could not be written; this one is attempted.
         """
-        step = int(state.step)
+        step, self._last_save = int(state.step), time.monotonic()
         if self.path(step).exists():
             return
         arrays = {

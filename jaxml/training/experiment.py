@@ -275,6 +275,7 @@ def _create_learner(
         frozen=config.weights.freeze,
         eval_flip=config.eval_flip,
         gather=sharding.gather(mesh),
+        max_skips=config.optim.max_skips if config.optim.on_nonfinite == "skip" else None,
     )
 
 

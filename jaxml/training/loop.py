@@ -16,7 +16,8 @@ from jaxml.errors import DivergedError, one_line
 from jaxml.optim import scale_learning_rate
 from jaxml.reporting.meter import Clock, Meter
 from jaxml.reporting.profile import Profile
-from jaxml.reporting.progress import HEADLINES, Display, describe, headline
+from jaxml.reporting.progress import HEADLINES, Display, conclusion, describe
+from jaxml.training import skipping
 from jaxml.training.checkpoint import Checkpoints, CheckpointWriter
 from jaxml.training.compilation import StepFunctions, compile_steps, train_call, train_calls
 from jaxml.training.digest import sha256
@@ -31,6 +32,7 @@ from jaxml.training.recorder import Recorder
 from jaxml.training.signals import Interrupted, StopSignals
 from jaxml.training.steps import TrainState
 from jaxml.training.stopping import Stopping
+from jaxml.training.watchdog import Watchdog
 from jaxml.training.workdir import CHECKPOINTS, Workdir, check_workdir, open_workdir
 from jaxml.types import Array, Batch, PyTree
 
@@ -43,7 +45,8 @@ def train_and_evaluate(config: Config, workdir: Path | str) -> dict[str, Any]:
     A run is finished when its last checkpoint is complete and `result.json` is written. A larger
     `num_epochs` extends a finished run: the remaining steps follow the schedule of the new length.
     If the schedule does not depend on the length (constant, inverse_sqrt, inverse_time), the
-    parameters are those of an uninterrupted run of the new length.
+    parameters are those of an uninterrupted run of the new length. `train_seeds` describes
+    `num_seeds`.
 
     Args:
       config: config of the run; checked before anything is written.
@@ -61,6 +64,10 @@ def train_and_evaluate(config: Config, workdir: Path | str) -> dict[str, Any]:
     begin = time.perf_counter()
     workdir = Path(workdir)
     check(config)
+    if config.num_seeds > 1:
+        from jaxml.training.seeds import train_seeds  # it calls this function for each seed
+
+        return train_seeds(config, workdir)
     check_workdir(workdir, config)
     experiment = create_experiment(config)
     resuming = bool(Checkpoints(workdir / CHECKPOINTS).steps())
@@ -114,19 +121,6 @@ def is_finished(
     )
 
 
-def conclusion(split: str, result: Mapping[str, Any]) -> str:
-    """Formats the last line that a run prints.
-
-    >>> conclusion("test", {"test_accuracy": 0.5})
-    'test accuracy 0.5000 (50.00%)'
-    """
-    prefix = f"{split}_"
-    metrics = {k.removeprefix(prefix): v for k, v in result.items() if k.startswith(prefix)}
-    name = headline(metrics)
-    value = metrics[name]
-    return f"{split} {name} {value:.4f}" + (f" ({value:.2%})" if name == "accuracy" else "")
-
-
 class Start(NamedTuple):
     """A run that is ready to take its next step.
 
@@ -172,11 +166,12 @@ def prepare(experiment: Experiment, checkpoints: CheckpointWriter, weights: PyTr
 
 
 class Reporters(NamedTuple):
-    """Observers of the loop: the terminal, the metrics of the epoch, the profiler."""
+    """Observers of the loop: the terminal, the metrics of the epoch, the profiler, the watchdog."""
 
     display: Display
     meter: Meter
     profile: Profile
+    watchdog: Watchdog
 
 
 def train(
@@ -194,12 +189,14 @@ def train(
     recorder = Recorder(files, checkpoints, start.origin, warn, observers)
     profile = Profile(parse_steps(config.profile), files.profile, display.say)
     feed = train_feed(experiment, start.steps.epoch_order, step, display.say)
+    watch = Watchdog(config.log.stall_seconds, lambda s: display.say(f"warning: {s}"), step)
     with (
         StopSignals() as signals,
         display.live(step),
         contextlib.closing(profile),
         contextlib.closing(observers),
         feed as data,
+        watch as watchdog,
     ):
         announce(experiment, start, display)
         if not step:
@@ -213,7 +210,7 @@ def train(
             steps_per_epoch=experiment.sizes.steps_per_epoch,
             observe=partial(show_batch, observers, experiment) if observers else None,
         )
-        reporters = Reporters(display, meter, profile)
+        reporters = Reporters(display, meter, profile, watchdog)
         try:
             state, metrics = take_steps(experiment, start, data, recorder, reporters, signals)
         except DivergedError as error:
@@ -276,7 +273,7 @@ def take_steps(
       The last state and its metrics; the metrics are None if no step was left.
     """
     config, sizes, keys = experiment.config, experiment.sizes, experiment.keys
-    meter, profile = reporters.meter, reporters.profile
+    meter, profile, watchdog = reporters.meter, reporters.profile, reporters.watchdog
     steps, state, stopping = start.steps, start.state, start.stopping
     step, order, metrics, clock = int(state.step), None, None, meter.clock
     while step < sizes.num_steps and not stopping.is_due(config.patience):
@@ -287,12 +284,15 @@ def take_steps(
         call = train_call(experiment, step)
         count = call.num_steps
         profile.before_call(step, count, state)
+        watchdog.waits_for("the input")
         with clock.timing("input"):
             batches = data(count)
+        watchdog.waits_for("the device")
         state, step_metrics, norms = steps.train[call](state, batches, order, keys.step)
         step += count
         profile.after_call(step, state, partial(steps.train_hlo, call))
         meter.add(step, step_metrics)
+        watchdog.step_ended(step - count)  # the meter has read the metrics of the previous call
 
         metrics = None
         if step % sizes.steps_per_epoch == 0:
@@ -302,10 +302,9 @@ def take_steps(
             )
         if metrics:
             stopping = stopping.update(step, metrics)
-        save_every = config.checkpoint.every_steps
-        save_due = save_every and step // save_every > (step - count) // save_every
-        if metrics or save_due or signals.received:
+        if metrics or signals.received or recorder.checkpoints.is_due(step, count):
             meter.flush()
+            watchdog.waits_for("the checkpoint")
             with clock.timing("checkpoints"):
                 recorder.save(state, meter.tick(), stopping, metrics)
         if signals.received and step < sizes.num_steps:
@@ -341,12 +340,15 @@ def end_epoch(
     means = experiment.learner.objective.compute(jax.device_get(state.metrics))
     rate = float(jnp.asarray(experiment.schedule(step - 1)))
     measured: dict[str, Any] = {"images_per_second": images_per_second, "learning_rate": rate}
+    measured |= skipping.skipped_steps(state.skips)
     if (every := experiment.config.log.layers_every_epochs) and epoch % every == 0:
         measured["layers"] = by_layer(state.params, norms)
     recorder.append_metrics({**line, **means, **measured})
     show_parameters(recorder.observers, experiment, epoch, step, state.params)
     if not evaluation_due:
         return None
+    reporters.watchdog.step_ended(step)
+    reporters.watchdog.waits_for("the evaluation")
     begin = time.perf_counter()
     with reporters.meter.clock.timing("evaluation"):
         metrics = evaluate(experiment, steps, state)
@@ -356,7 +358,7 @@ def end_epoch(
     recorder.append_metrics({**line, "split": split, **metrics, "images_per_second": speed})
     reporters.display.say(
         f"epoch {epoch}/{experiment.config.num_epochs}  {images_per_second:,.0f} images/s  "
-        f"train {describe(means)}  {split} {describe(metrics)}"
+        f"train {describe(means)}  {split} {describe(metrics)}{skipping.describe(state.skips)}"
     )
     return metrics
 
@@ -373,6 +375,7 @@ def summarize(
         "epochs": step // sizes.steps_per_epoch,
         "steps": step,
         **early,
+        **skipping.skipped_steps(state.skips),
         "train_seconds": clock.train_seconds,
         "compile_seconds": start.steps.compile_seconds,
         "images_per_second": clock.images_per_second,

@@ -16,7 +16,7 @@ from jaxml.training.evaluation import evaluate
 from jaxml.training.experiment import Experiment, create_experiment
 from jaxml.training.origin import Origin
 from jaxml.training.steps import TrainState, eval_variables
-from jaxml.training.workdir import CHECKPOINTS, read_config
+from jaxml.training.workdir import CHECKPOINTS, SEED, read_config
 
 
 class Restored(NamedTuple):
@@ -96,7 +96,9 @@ def find_step(checkpoints: Checkpoints, name: str, workdir: Path) -> int:
     if steps:
         named |= {"newest": steps[-1], "best": checkpoints.best()}
     if not named:
-        raise InputError(f"--workdir={workdir}: has no checkpoint yet")
+        runs = sorted(path.name for path in workdir.glob(f"{SEED}*"))
+        hint = f"; it holds the runs {', '.join(runs)}" if runs else ""
+        raise InputError(f"--workdir={workdir}: has no checkpoint yet{hint}")
     if name not in named:
         raise InputError(
             f"--checkpoint must be one of {', '.join(named)} in {workdir}, got {name!r}"

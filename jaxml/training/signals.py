@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Self
+from typing import ClassVar, Self
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # `timeout` and a closing terminal may send a signal twice within a few milliseconds.
@@ -92,6 +92,7 @@ class StopSignals:
 
     Attributes:
       received: the signal, or None.
+      unheeded: signal of the last context that recorded one and ended without an error, or None.
 
     Example:
       >>> with StopSignals() as signals:
@@ -100,6 +101,7 @@ class StopSignals:
     """
 
     received: signal.Signals | None = None
+    unheeded: ClassVar[signal.Signals | None] = None
 
     def __init__(self, effect: str = "stopping after this step") -> None:
         """Prepares to record signals; recording starts on entering the context.
@@ -119,6 +121,8 @@ class StopSignals:
 
     def __exit__(self, *error: object) -> None:
         self._end()
+        if self.received and error[0] is None:
+            StopSignals.unheeded = self.received
 
     def _note(self, signum: signal.Signals) -> None:
         """Handles each signal on the thread of the watch."""

@@ -16,6 +16,7 @@ from jaxml.normalize import Normalizer
 from jaxml.optim import Average, Averaging, keep_frozen, no_averaging
 from jaxml.training.norms import layer_norms
 from jaxml.training.objective import Metrics, Objective
+from jaxml.training.skipping import Skips
 from jaxml.types import Array, Batch, Key, PyTree
 
 
@@ -31,6 +32,8 @@ class Learner(NamedTuple):
       frozen: pattern (see `jaxml.optim.is_frozen`) of parameters to freeze; None trains all.
       eval_flip: whether evaluation averages the outputs for an image and its mirror image.
       gather: places parameters for the model, see `jaxml.training.sharding.gather`.
+      max_skips: largest number of consecutive steps that are skipped because they are not finite;
+        None skips none.
     """
 
     model: nn.Module
@@ -41,6 +44,7 @@ class Learner(NamedTuple):
     frozen: str | None = None
     eval_flip: bool = False
     gather: Callable[[PyTree], PyTree] = lambda tree: tree
+    max_skips: int | None = None
 
 
 class TrainState(struct.PyTreeNode):
@@ -54,6 +58,7 @@ class TrainState(struct.PyTreeNode):
       average: running average of parameters and statistics.
       metrics: sums of the metrics over the current epoch.
       normalizer: input normalization, fitted on the training set and constant afterwards.
+      skips: counts of skipped steps; None if none are skipped.
     """
 
     step: Array
@@ -63,6 +68,7 @@ class TrainState(struct.PyTreeNode):
     average: Average
     metrics: Metrics
     normalizer: Normalizer
+    skips: Skips | None = None
 
     @classmethod
     def create(
@@ -87,6 +93,7 @@ class TrainState(struct.PyTreeNode):
             average=learner.averaging.init({"params": params, "batch_stats": batch_stats}),
             metrics=learner.objective.metrics.empty(),
             normalizer=normalizer,
+            skips=None if learner.max_skips is None else Skips.create(),
         )
 
 
@@ -103,7 +110,7 @@ def train_step(
 
     Returns:
       The state after the step, and the metrics of the batch evaluated at the parameters before the
-      update.
+      update. A skipped step has the metrics of no examples.
     """
     return measured_step(key, learner, state, batch, measured=jnp.zeros((), bool))[:2]
 
@@ -142,7 +149,7 @@ def measured_step(
     )
     labels = learner.objective.labels(batch.targets)
     metrics = learner.objective.metrics.from_batch(losses, outputs, labels)
-    state = state.replace(
+    after = state.replace(
         step=state.step + 1,
         params=variables["params"],
         batch_stats=variables["batch_stats"],
@@ -150,7 +157,26 @@ def measured_step(
         average=average,
         metrics=state.metrics.merge(metrics),
     )
-    return state, metrics, layer_norms(grads, updates, params, measured=measured)
+    if learner.max_skips is not None:
+        after, metrics, skipped = _skip(learner, state, after, metrics, grads)
+        measured &= ~skipped
+    return after, metrics, layer_norms(grads, updates, params, measured=measured)
+
+
+def _skip(
+    learner: Learner, before: TrainState, after: TrainState, metrics: Metrics, grads: PyTree
+) -> tuple[TrainState, Metrics, Array]:
+    """Undoes a step that is not finite, apart from its number, as long as the limit allows."""
+    assert before.skips is not None
+    assert learner.max_skips is not None
+    skipped, skips = before.skips.decide((after, metrics, grads), limit=learner.max_skips)
+    empty = learner.objective.metrics.empty()
+    after, metrics = jax.tree.map(
+        lambda kept, new: jnp.where(skipped, kept, new),
+        (before.replace(step=after.step), empty),
+        (after, metrics),
+    )
+    return after.replace(skips=skips), metrics, skipped
 
 
 def _total_loss(

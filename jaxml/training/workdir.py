@@ -19,6 +19,7 @@ RESULT = "result.json"
 CLASSES = "classes.json"
 CHECKPOINTS = "checkpoints"
 PROFILE = "profile"
+SEED = "seed_"  # begins the name of the folder of each seed, in a run of several
 
 
 class Workdir:

@@ -138,6 +138,7 @@ def test_settings_that_do_not_affect_the_parameters_may_change():
         "data.max_damaged": 0,
         "eval_flip": True,
         "checkpoint.every_steps": 7,
+        "checkpoint.every_minutes": 0.5,
         "checkpoint.keep": 5,
         "checkpoint.on_failure": "continue",
         "log.report": False,
@@ -149,6 +150,8 @@ def test_settings_that_do_not_affect_the_parameters_may_change():
         "log.histograms_every_epochs": None,
         "log.images": 0,
         "mesh.fsdp": 2,
+        "log.stall_seconds": None,
+        "optim.max_skips": 3,
     }
     free = {n for n, f, _ in settings.fields(Config()) if f.metadata["resume"] != "same"}
     assert free == {*changed, "num_epochs"}

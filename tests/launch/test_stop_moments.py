@@ -1,0 +1,178 @@
+"""A stop at each moment of a run, and a folder that goes away, change no parameter and no metric.
+
+    python -m pytest tests/launch/test_stops.py tests/launch/test_stop_moments.py \
+        tests/launch/test_full_disk.py --large -n2 --dist=load
+
+is the whole campaign: 300 random stops, the moments that they rarely hit, and full disks. The tests
+of a folder that cannot be written mount file systems, and are skipped where that is not permitted.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.launch.processes import ROOT, finish, outcome, start
+
+pytestmark = pytest.mark.large
+
+RUN = (
+    "--config.model.name=resnet_tiny",
+    "--config.optim.warmup_epochs=1",
+    "--config.eval_every_epochs=1",
+    "--config.num_epochs=4",
+    "--config.checkpoint.every_steps=5",
+)
+# Acts when a function is called for the n-th time, and then runs the launcher.
+DRIVER = """
+import importlib, os, runpy, signal, sys, time
+module, owner, name, count, act, *arguments = sys.argv[1:]
+holder = importlib.import_module(module)
+holder = getattr(holder, owner) if owner else holder
+original, calls = getattr(holder, name), []
+
+def wrapped(*given, **options):
+    calls.append(given)
+    if len(calls) == int(count):
+        if act == "truncate":  # as of a machine that stops in the middle of a write
+            os.ftruncate(given[0], os.fstat(given[0]).st_size // 2)
+        os.kill(os.getpid(), signal.SIGTERM if act == "SIGTERM" else signal.SIGKILL)
+        time.sleep(1)
+    return original(*given, **options)
+
+setattr(holder, name, wrapped)
+sys.argv = ["launch.train", "--config.log.report=false", *arguments]
+runpy.run_module("launch.train", run_name="__main__")
+"""
+CHECKPOINT = "jaxml.training.checkpoint"
+# (module, class, function, call) in which the signal arrives.
+MOMENTS = {
+    "start": ("jaxml.training.loop", "", "create_experiment", 1),
+    "compilation": ("jaxml.training.loop", "", "compile_steps", 1),
+    "initialization": ("jaxml.training.loop", "", "initial_state", 1),
+    "training": ("jaxml.training.loop", "", "train_call", 8),
+    "evaluation": ("jaxml.training.loop", "", "evaluate", 2),
+    "metrics": ("jaxml.training.workdir", "Workdir", "append_metrics", 3),
+    "copy of a checkpoint": (CHECKPOINT, "CheckpointWriter", "save", 3),
+    "encoding of a checkpoint": (CHECKPOINT, "", "encode", 3),
+    "removal of a checkpoint": (CHECKPOINT, "CheckpointWriter", "_remove_old", 4),
+    "last checkpoint": (CHECKPOINT, "CheckpointWriter", "confirm", 1),
+    "result": ("jaxml.training.workdir", "Workdir", "write_result", 1),
+}
+
+
+def _stop(workdir, cache, moment, act):
+    """Starts a run and stops it at a moment; returns its status and what it printed."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": "ignore",
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, *map(str, moment), act, *RUN, f"--workdir={workdir}"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def _resume(whole, workdir):
+    status, output = finish(*RUN, f"--workdir={workdir}", cache=whole / "compiled")
+    assert status == 0, output
+    assert outcome(workdir) == outcome(whole / "run")
+    assert not list(workdir.rglob("*.partial"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    status, output = finish(*RUN, f"--workdir={folder / 'run'}", cache=folder / "compiled")
+    assert status == 0, output
+    return folder
+
+
+@pytest.mark.parametrize("act", ["SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("name", MOMENTS)
+def test_a_stop_at_any_moment_changes_nothing(whole, tmp_path, name, act):
+    workdir = tmp_path / "run"
+    status, output = _stop(workdir, whole / "compiled", MOMENTS[name], act)
+    assert "Traceback" not in output, output
+    if act == "SIGKILL":
+        assert status == -signal.SIGKILL
+    elif status:  # a signal after the last step lets the run finish
+        assert status == 128 + signal.SIGTERM, output
+        assert "stopped by SIGTERM" in output.splitlines()[-1]
+    _resume(whole, workdir)
+
+
+@pytest.mark.parametrize("write", [1, 3, 6, 9])
+def test_a_death_in_the_middle_of_a_write_changes_nothing(whole, tmp_path, write):
+    workdir = tmp_path / "run"
+    moment = ("jaxml.io.atomic", "os", "fsync", write)
+    status, output = _stop(workdir, whole / "compiled", moment, "truncate")
+    assert status == -signal.SIGKILL, output
+    _resume(whole, workdir)
+
+
+def test_a_folder_that_is_removed_ends_the_run_in_one_line(whole, tmp_path):
+    workdir = tmp_path / "run"
+    arguments = (*RUN, "--config.num_epochs=4000", f"--workdir={workdir}")
+    with start(*arguments, cache=whole / "compiled") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch 2/"):
+                break
+        shutil.rmtree(workdir, ignore_errors=True)
+        output = process.stdout.read()
+    assert process.returncode == 2, output
+    assert "Traceback" not in output
+    assert output.count("error:") == 1
+    assert f"{workdir}" in output.splitlines()[-1]
+    shutil.rmtree(workdir, ignore_errors=True)
+    _resume(whole, workdir)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A file system, and a function that mounts it again with other options."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"a file system cannot be mounted: {error}")
+
+    mount("size=64m")
+    yield folder, mount
+    if folder.is_mount():
+        subprocess.run(["umount", str(folder)], check=True)  # noqa: S607
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(whole, disk):
+    folder, mount = disk
+    mount("remount,ro")
+    status, output = finish(*RUN, f"--workdir={folder / 'run'}", cache=whole / "compiled")
+    assert status == 2, output
+    error = output.splitlines()[-1]
+    assert error.startswith(f"error: --workdir={folder / 'run'}")
+    assert "Read-only file system" in error
+    mount("remount,rw")
+    moment = MOMENTS["evaluation"]
+    _stop(folder / "run", whole / "compiled", moment, "SIGTERM")
+    mount("remount,ro")
+    status, output = finish(*RUN, f"--workdir={folder / 'run'}", cache=whole / "compiled")
+    assert status == 2, output
+    assert "Read-only file system" in output.splitlines()[-1]
+    mount("remount,rw")
+    _resume(whole, folder / "run")
