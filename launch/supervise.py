@@ -17,12 +17,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import IO
 
-from jaxml.training.signals import STOPPING
+from jaxml.training.signals import STOPPING, SignalWatch, leave_closed_terminal
 
 RESTART = os.EX_TEMPFAIL  # 75: the run can resume from its newest checkpoint
 PIPE = "JAXML_PROGRESS"  # variable with the file descriptor to which the child writes its steps
 STALL_SECONDS = 600.0
 _LOG = re.compile(r"[EFIW]\d{4} \d\d:\d\d:\d\d\.\d+ ")  # of C++
+_FATAL = re.compile(r"F\d{4} \d\d:|Fatal Python error: ")
 _MORE = re.compile(r"$|RPC: |\*\*\* |\s+@ ")  # lines that belong to one of C++
 _STATUS = re.compile(r"absl::Status: (.*)")
 
@@ -42,7 +43,7 @@ class Progress:
     def __str__(self) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(self.time))
         return (
-            f"since its start at {clock}" if self.step is None else f"step {self.step} at {clock}"
+            f"no step since {clock}" if self.step is None else f"last step {self.step} at {clock}"
         )
 
 
@@ -96,11 +97,14 @@ def run(name: str, stall_seconds: float) -> int:
         child.kill()
     status = child.wait()
     pump.join(timeout=5)
+    is_crash = status < 0 and not stalled and -status not in STOPPING
+    if is_crash and not _statuses(log):
+        sys.stderr.writelines(log)  # not one of JAX's own ends
     if line := explain(name, status, log, progress, stall_seconds if stalled else None):
         print(f"error: {line}", file=sys.stderr, flush=True)
-    if stalled or status == -signal.SIGABRT:
+    if stalled or (status == -signal.SIGABRT and not _is_twice(log)):
         return RESTART
-    return status if status >= 0 else 128 - status
+    return 2 if _is_twice(log) else status if status >= 0 else 128 - status
 
 
 def explain(
@@ -118,29 +122,36 @@ def explain(
     Example:
       >>> progress = Progress()
       >>> progress.note("120")
-      >>> explain("process 1", -9, [], progress, None)[:55]
-      'process 1: ended by SIGKILL; its last step was step 120'
+      >>> explain("process 1", -9, [], progress, None)[:47]
+      'process 1: ended by SIGKILL (last step 120 at '
     """
     restart = f"ended with status {RESTART}, which asks for a restart"
     if stalled is not None:
-        return f"{name}: no step ended for {stalled:g} s, the last was {progress}; {restart}"
+        return f"{name}: no step ended for {stalled:g} s ({progress}); {restart}"
+    if status == -signal.SIGABRT and _is_twice(log):
+        return f"{name}: two processes have the same number: {_statuses(log)[-1]}"
     if status == -signal.SIGABRT:
-        return f"{name}: {_reason(log)}; the last step was {progress}; {restart}"
+        return f"{name}: {_reason(log)} ({progress}); {restart}"
     if status < 0 and -status not in STOPPING:
         signum = signal.Signals(-status).name
-        return f"{name}: ended by {signum}; its last step was {progress}"
+        return f"{name}: ended by {signum} ({progress})"
     return ""
 
 
 def _reason(log: Iterable[str]) -> str:
     """Returns the reason for which JAX aborted a process."""
-    found = [match[1].strip() for line in log if (match := _STATUS.search(line))]
-    status = found[-1] if found else "no message"
-    if "newer incarnation" in status or "different incarnation" in status:
-        return f"two processes have the same number ({status})"
+    status = (_statuses(log) or ["it was aborted without a message"])[-1]
     if "DEADLINE_EXCEEDED" in status and any("RegisterTask" in line for line in log):
         return "not all processes connected in time, or two have the same number"
-    return f"another process died or cannot be reached ({status})"
+    return f"another process died or cannot be reached: {status[:160]}"
+
+
+def _statuses(log: Iterable[str]) -> list[str]:
+    return [match[1].strip() for line in log if (match := _STATUS.search(line))]
+
+
+def _is_twice(log: Iterable[str]) -> bool:
+    return any("incarnation" in status for status in _statuses(log))
 
 
 def _follow(
@@ -165,17 +176,21 @@ def _follow(
 
 
 def _forward_signals(child: subprocess.Popen[str]) -> None:
-    for signum in STOPPING:
-        if signal.getsignal(signum) is not signal.SIG_IGN:
-            signal.signal(signum, lambda number, _: child.send_signal(number))
+    def forward(signum: signal.Signals) -> None:
+        if signum is signal.SIGHUP:
+            leave_closed_terminal()
+        child.send_signal(signum)
+
+    SignalWatch(forward, lambda *_: None)
 
 
 def _pass_on(source: IO[str], log: collections.deque[str], target: IO[str]) -> None:
     """Copies the lines of the child to standard error, and keeps those of C++ instead."""
-    inside = False
+    inside = crashed = False
     for line in source:
         inside = bool(_LOG.match(line)) or (inside and bool(_MORE.match(line.rstrip("\n"))))
-        if inside:
+        crashed = crashed or bool(_FATAL.match(line))
+        if inside or crashed:
             log.append(line)
         else:
             target.write(line)
