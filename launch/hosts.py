@@ -5,6 +5,7 @@ flags `--coordinator`, `--num_processes` and `--process_id` name them.
 """
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -199,13 +200,12 @@ def connected(job: Job | None, config: Config, workdir: Path) -> Iterator[bool]:
 def describe(config: Config, workdir: Path) -> dict[str, Any]:
     """Returns what must be the same in all processes of a run."""
     import jax
-    import jaxlib
 
     options: Any = jax.config
     return {
         "release of Python": platform.python_version(),
         "release of jax": jax.__version__,
-        "release of jaxlib": jaxlib.__version__,
+        "release of jaxlib": importlib.metadata.version("jaxlib"),
         "release of jaxml": jaxml.__version__,
         "JAX_PLATFORMS": str(options.jax_platforms),
         "JAX_ENABLE_X64": bool(options.jax_enable_x64),
@@ -298,9 +298,8 @@ def _end(job: Job, error: Exception, failing: threading.Event) -> None:
 
     with contextlib.suppress(Exception):  # the store may have ended
         hosts.publish_failure(line)
-        print(f"error: {line}", file=sys.stderr, flush=True)
-        time.sleep(3 * POLL_SECONDS)  # process 0 keeps the store until the others have read it
-        os._exit(2 if isinstance(error, JaxmlError) else 1)
+        if hosts.is_first():
+            time.sleep(3 * POLL_SECONDS)  # it keeps the store until the others have read the line
     _exit(f"error: {line}", 2 if isinstance(error, JaxmlError) else 1)
 
 

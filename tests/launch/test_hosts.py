@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -227,7 +228,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start(port, process, workdir, *arguments, count=2, environment=MappingProxyType({})):
+def start(
+    port,
+    process,
+    workdir,
+    *arguments,
+    count=2,
+    environment: Mapping[str, str] = MappingProxyType({}),
+):
     """Starts one of several processes of `launch.train`."""
     environment = {
         **os.environ,

@@ -94,8 +94,8 @@ def restore(workdir: str) -> None:
             for n, s in _shardings().items()
         }
     )
-    state = Checkpoints(Path(workdir)).restore(3, abstract)  # type: ignore[arg-type]
-    for name, array in dict(state).items():  # type: ignore[call-overload]
+    state: Any = Checkpoints(Path(workdir)).restore(3, abstract)  # type: ignore[arg-type]
+    for name, array in state.items():
         for shard in array.addressable_shards:
             np.testing.assert_array_equal(np.asarray(shard.data), VALUES[name][shard.index])
 
