@@ -122,8 +122,8 @@ def explain(
     Example:
       >>> progress = Progress()
       >>> progress.note("120")
-      >>> explain("process 1", -9, [], progress, None)[:47]
-      'process 1: ended by SIGKILL (last step 120 at '
+      >>> explain("process 1", -9, [], progress, None)[:42]
+      'process 1: ended by SIGKILL (last step 120'
     """
     restart = f"ended with status {RESTART}, which asks for a restart"
     if stalled is not None:

@@ -56,8 +56,8 @@ def place(array: Any, sharding: Sharding, *, may_alias: bool | None = None) -> A
       may_alias: see `jax.device_put`.
 
     Example:
-      >>> place(np.arange(3), jax.devices()[0] and jax.sharding.SingleDeviceSharding(
-      ...     jax.devices()[0])).tolist()
+      >>> sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+      >>> place(np.arange(3), sharding).tolist()
       [0, 1, 2]
     """
     if sharding.is_fully_addressable:
