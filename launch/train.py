@@ -2,12 +2,13 @@
 
 --config.FIELD=VALUE overrides a setting. --workdir=DIR alone resumes a run that was stopped, and
 --workdir=DIR --config.num_epochs=MORE extends it. Compiled programs are cached next to DIR, or in
-JAX_COMPILATION_CACHE_DIR.
+JAX_COMPILATION_CACHE_DIR. launch/cluster/README.md is about several hosts.
 """
 
 import gc
 import os
 import shlex
+import sys
 import time
 from pathlib import Path
 
@@ -16,33 +17,51 @@ from absl import flags
 from jaxml import _cpu
 from jaxml import config as settings
 from jaxml.config import Config, user_path
-from jaxml.errors import SaveError
+from jaxml.errors import InputError, SaveError
 from jaxml.training.signals import Interrupted
 from jaxml.training.workdir import CONFIG, read_config
-from launch import cache, cli
+from launch import cache, cli, hosts, supervise
 
 WORKDIR = flags.DEFINE_string(
     "workdir", "", "folder of the run; by default a new one in runs/, named after config and time"
+)
+STALL_SECONDS = flags.DEFINE_float(
+    "stall_seconds",
+    None,
+    "ends a process with status 75 if none of its steps ends for that long; by default "
+    f"{supervise.STALL_SECONDS:.0f} for one of several processes, and unlimited otherwise",
+    lower_bound=1.0,
 )
 
 
 def main() -> None:
     """Trains, or resumes a run."""
     name, config = cli.config()
+    job = hosts.find(os.environ)
+    if job and not WORKDIR.value:
+        raise InputError("--workdir must be a folder that all processes share, got none")
+    if (job or STALL_SECONDS.value) and supervise.PIPE not in os.environ:
+        seconds = STALL_SECONDS.value or supervise.STALL_SECONDS
+        sys.exit(supervise.run(str(job or hosts.Job(process_id=0)), seconds))
     if WORKDIR.value:
         workdir = user_path(WORKDIR.value)
         config = resumed(config, workdir)
     else:
         workdir = user_path(f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
     resume = f"{cli.COMMAND.format('train')} --workdir={shlex.quote(str(workdir))}"
-    print(f"run in {workdir}; to resume it: {resume}", flush=True)
+    started = f"run in {workdir}; to resume it: {resume}"
+    if not job:
+        print(started, flush=True)
     _cpu.tune(os.environ, xla_flags=config.cpu.xla_flags)
     gc.set_threshold(50_000)  # tracing creates many objects, few of them garbage
     cache.keep_compiled(workdir.absolute().parent / ".compiled", os.environ)
     from jaxml.training import train_and_evaluate  # imports JAX, which reads the environment
 
     try:
-        train_and_evaluate(config, workdir)
+        with hosts.connected(job, config, workdir) as is_first:
+            if job and is_first:
+                print(started, flush=True)
+            train_and_evaluate(config, workdir, progress=supervise.reporter(os.environ))
     except (Interrupted, SaveError) as error:
         error.add_note(f"to resume: {resume}")
         raise

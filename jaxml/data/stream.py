@@ -48,7 +48,7 @@ def draw_steps(
     *,
     steps_per_epoch: int,
     batch_size: int,
-    part: slice,
+    part: slice | np.ndarray,
 ) -> Iterator[list[Draw]]:
     """Yields the examples of training steps.
 
@@ -57,7 +57,7 @@ def draw_steps(
       steps: the steps of the run.
       steps_per_epoch: number of steps of an epoch.
       batch_size: number of examples of a step, over all hosts.
-      part: the part of each batch to read (see `host_part`).
+      part: the part of each batch to read, a slice (see `host_part`) or indices.
     """
     current, permutation = -1, np.empty(0, np.int32)
     for step in steps:

@@ -1,4 +1,9 @@
-"""The file of a checkpoint: a safetensors file with a description and a digest in its header."""
+"""The file of a checkpoint: a safetensors file with a description and a digest in its header.
+
+If several processes hold different parts of the state, the file has the part of process 0, and the
+names and digests of the files of the others (see `_checkpoint_parts`). It is written last, so that
+a checkpoint exists only once all of its parts are whole.
+"""
 
 import hashlib
 import json
@@ -11,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from jaxml.errors import InputError, one_line
+from jaxml.training import _checkpoint_parts
 from jaxml.training.digest import sha256
 
 
@@ -26,30 +32,74 @@ class Header(NamedTuple):
     metrics: dict[str, Any] | None
 
 
-def encode(arrays: Mapping[str, np.ndarray], header: Header) -> bytes:
-    """Returns the content of a checkpoint file."""
+def encode(
+    arrays: Mapping[str, np.ndarray], header: Header, parts: _checkpoint_parts.Parts | None = None
+) -> bytes:
+    """Returns the content of a checkpoint file.
+
+    Args:
+      arrays: the arrays by their path in the state, or the shards of one process.
+      header: the description.
+      parts: the other files of the checkpoint, if there are any.
+    """
     text = json.dumps(header._asdict())
     metadata = {"header": text, "sha256": _digest(text, arrays)}
+    if parts is not None:
+        metadata["parts"] = json.dumps(parts._asdict())
     return safetensors.save(dict(arrays), metadata)
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Reads the arrays of a checkpoint file and verifies its digest.
+    """Reads the arrays of a checkpoint, with those of its other files, and verifies the digests.
 
     Raises:
       InputError: the file is corrupt.
       FileNotFoundError: the file does not exist.
     """
     try:
-        content = path.read_bytes()  # in one call, because a run may remove the file
-        arrays = safetensors.load(content)
-        metadata = _metadata(content)
-        if metadata["sha256"] != _digest(metadata["header"], arrays):
-            raise ValueError("its digest does not match")
+        arrays, metadata = _load(path)
+        if "parts" in metadata:
+            parts = _checkpoint_parts.Parts(**json.loads(metadata["parts"]))
+            arrays = _checkpoint_parts.join(arrays | _read_parts(path, parts), parts)
     except FileNotFoundError:
         raise
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise _corrupt(path, error) from None
+    return arrays
+
+
+def part_digest(path: Path, attempt: str) -> str | None:
+    """Returns the digest of a whole part of this attempt to save; None if there is none yet."""
+    try:
+        if read_header(path).notes["attempt"] != attempt:
+            return None
+        return _load(path)[1]["sha256"]
+    except (InputError, OSError, SafetensorError, ValueError, KeyError):
+        return None
+
+
+def _load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Returns the arrays and the metadata of one file; raises ValueError if its digest differs."""
+    content = path.read_bytes()  # in one call, because a run may remove the file
+    arrays = safetensors.load(content)
+    metadata = _metadata(content)
+    if metadata["sha256"] != _digest(metadata["header"], arrays):
+        raise ValueError("its digest does not match")
+    return arrays, metadata
+
+
+def _read_parts(path: Path, parts: _checkpoint_parts.Parts) -> dict[str, np.ndarray]:
+    arrays = {}
+    for name, digest in parts.files.items():
+        try:
+            found, metadata = _load(path.with_name(name))
+        except FileNotFoundError:
+            if path.exists():  # otherwise, a run removed the whole checkpoint in the meantime
+                raise ValueError(f"its part {name} is missing") from None
+            raise
+        if metadata["sha256"] != digest:
+            raise ValueError(f"its part {name} belongs to another checkpoint")
+        arrays |= found
     return arrays
 
 

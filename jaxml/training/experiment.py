@@ -32,6 +32,7 @@ from jaxml.models import create_model
 from jaxml.normalize import NORMALIZERS, Normalizer
 from jaxml.optim import create_averaging, create_optimizer, create_schedule, scale_learning_rate
 from jaxml.training import _validation, sharding
+from jaxml.training.hosts import place
 from jaxml.training.objective import Objective, create_objective
 from jaxml.training.steps import Learner, TrainState
 from jaxml.types import Array, Batch, Key
@@ -158,7 +159,7 @@ class Experiment:
 
     def replicate(self, number: int) -> Array:
         """Places an int32 scalar on all devices."""
-        return jax.device_put(np.int32(number), self.replicated)
+        return place(np.int32(number), self.replicated)
 
 
 def create_experiment(config: Config) -> Experiment:
@@ -187,12 +188,12 @@ def create_experiment(config: Config) -> Experiment:
     objective = create_objective(config.loss, dataset.num_classes, dataset.train.targets)
     learner = _create_learner(config, sizes, schedule, objective, mesh)
     replicated = NamedSharding(mesh, PartitionSpec())
-    keys = Keys(*jax.device_put(jax.random.split(jax.random.key(config.seed), 3), replicated))
+    keys = Keys(*place(jax.random.split(jax.random.key(config.seed), 3), replicated))
     normalizer = _fit_normalizer(config, dataset.train.inputs)
     if isinstance(dataset, Dataset):
-        train_data = Batch(*jax.device_put(tuple(dataset.train), replicated))
+        train_data = Batch(*(place(array, replicated) for array in dataset.train))
         padded = _pad(dataset.test, sizes.eval_batch_size)
-        eval_data = Batch(*jax.device_put(tuple(padded), replicated))
+        eval_data = Batch(*(place(array, replicated) for array in padded))
     else:
         train_data = eval_data = Batch(*map(jax.numpy.zeros, (0, 0)))
     example_shape = dataset.test.inputs.shape[1:]

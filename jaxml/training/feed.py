@@ -10,6 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxml.data import StreamedSplit, num_workers, stream
 from jaxml.data.stream import Draw
+from jaxml.training import hosts
 from jaxml.training.experiment import Experiment
 from jaxml.types import Array, Batch, Key
 
@@ -68,7 +69,7 @@ def train_feed(
         range(first_step, sizes.num_steps),
         steps_per_epoch=sizes.steps_per_epoch,
         batch_size=sizes.batch_size,
-        part=_host_part(sizes.batch_size),
+        part=hosts.local_part(experiment.sharded, sizes.batch_size),
     )
     with contextlib.closing(_batches(experiment, experiment.streamed.train, draws)) as batches:
 
@@ -93,10 +94,9 @@ def eval_feed(experiment: Experiment) -> Generator[tuple[int, Batch]]:
         for start in starts:
             yield start, experiment.eval_data
         return
-    part = _host_part(size)
+    part = hosts.local_part(experiment.sharded, size)
     draws = (  # evaluation masks the copies of the last example
-        [Draw(min(index, count - 1)) for index in range(start, start + size)[part]]
-        for start in starts
+        [Draw(min(start + int(index), count - 1)) for index in part] for start in starts
     )
     with contextlib.closing(_batches(experiment, experiment.streamed.test, draws)) as batches:
         for start, batch in zip(starts, batches, strict=True):
@@ -107,10 +107,6 @@ def _batches(
     experiment: Experiment, split: StreamedSplit, draws: Iterator[Sequence[Draw]]
 ) -> Generator[tuple[np.ndarray, np.ndarray]]:
     return stream.stream(split, draws, workers=num_workers(experiment.config.data))
-
-
-def _host_part(size: int) -> slice:
-    return stream.host_part(size, host=jax.process_index(), num_hosts=jax.process_count())
 
 
 def _stacked(experiment: Experiment) -> NamedSharding:

@@ -58,7 +58,7 @@ def find(experiment: Experiment, steps: StepFunctions, state: TrainState) -> Fin
 def eval_images(experiment: Experiment, indices: Sequence[int]) -> np.ndarray:
     """Returns examples of the evaluation set as uint8 images."""
     if experiment.streamed is None:
-        return to_uint8(np.asarray(experiment.eval_data.inputs[np.asarray(indices)]))
+        return to_uint8(np.asarray(experiment.eval_data.inputs)[np.asarray(indices)])
     draws = [[Draw(index) for index in indices]]
     ((images, _),) = stream.stream(experiment.streamed.test, draws, workers=0)
     return to_uint8(images)

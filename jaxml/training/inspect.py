@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxml.data import Images
 from jaxml.errors import InputError
+from jaxml.training import hosts
 from jaxml.training.compilation import augment_batch, jit_steps
 from jaxml.training.experiment import Experiment
 from jaxml.training.feed import train_feed
@@ -95,8 +96,8 @@ def augmented_batch(
     else:
         batch = Batch(*(array[chosen] for array in taken))
     augment = jax.jit(lambda *arguments: augment_batch(experiment, *arguments)[1].inputs)
-    inputs = np.asarray(augment(batch, order, keys.step, experiment.replicate(step)))
-    return AugmentedBatch(chosen, inputs, np.asarray(batch.targets))
+    inputs = augment(batch, order, keys.step, experiment.replicate(step))
+    return AugmentedBatch(chosen, *map(np.asarray, hosts.gather((inputs, batch.targets))))
 
 
 def label_name(experiment: Experiment, target: np.generic) -> str:

@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from signal import Signals
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from rich.console import Console
 
 from jaxml.config import Config, check, parse_steps
 from jaxml.errors import DivergedError, one_line
@@ -17,7 +19,7 @@ from jaxml.optim import scale_learning_rate
 from jaxml.reporting.meter import Clock, Meter
 from jaxml.reporting.profile import Profile
 from jaxml.reporting.progress import HEADLINES, Display, conclusion, describe
-from jaxml.training import skipping
+from jaxml.training import hosts, skipping
 from jaxml.training.checkpoint import Checkpoints, CheckpointWriter
 from jaxml.training.compilation import StepFunctions, compile_steps, train_call, train_calls
 from jaxml.training.digest import sha256
@@ -37,9 +39,12 @@ from jaxml.training.workdir import CHECKPOINTS, Workdir, check_workdir, open_wor
 from jaxml.types import Array, Batch, PyTree
 
 Metrics = dict[str, int | float]
+SAVE = 256  # requests a checkpoint from all processes; larger than the number of any signal
 
 
-def train_and_evaluate(config: Config, workdir: Path | str) -> dict[str, Any]:
+def train_and_evaluate(
+    config: Config, workdir: Path | str, *, progress: Callable[[int], None] = lambda _: None
+) -> dict[str, Any]:
     """Trains, evaluates and saves; resumes from the newest checkpoint if there is one.
 
     A run is finished when its last checkpoint is complete and `result.json` is written. A larger
@@ -50,7 +55,9 @@ def train_and_evaluate(config: Config, workdir: Path | str) -> dict[str, Any]:
 
     Args:
       config: config of the run; checked before anything is written.
-      workdir: folder of the run: new, empty, or of a run with the same config.
+      workdir: folder of the run: new, empty, or of a run with the same config. If several processes
+        train (see `jaxml.training.hosts`), it must be the same for all; process 0 writes.
+      progress: called with the number of steps that have ended, after each call.
 
     Returns:
       The content of `result.json`.
@@ -67,18 +74,20 @@ def train_and_evaluate(config: Config, workdir: Path | str) -> dict[str, Any]:
     if config.num_seeds > 1:
         from jaxml.training.seeds import train_seeds  # it calls this function for each seed
 
-        return train_seeds(config, workdir)
+        return train_seeds(config, workdir, progress)
     check_workdir(workdir, config)
     experiment = create_experiment(config)
-    resuming = bool(Checkpoints(workdir / CHECKPOINTS).steps())
+    hosts.check_same({**experiment.data_digests, "number of devices": len(jax.local_devices())})
+    resuming = hosts.share(bool(Checkpoints(workdir / CHECKPOINTS).steps()))
     weights = None if resuming else read_weights(experiment)
     display = Display(
         experiment.sizes.num_steps,
         config.num_epochs,
         learning_rate=lambda step: float(jnp.asarray(experiment.schedule(step))),
+        console=None if hosts.is_first() else Console(quiet=True),
     )
     with (
-        open_workdir(workdir, config) as files,
+        open_workdir(workdir, config, writes=hosts.is_first()) as files,
         contextlib.closing(
             CheckpointWriter(
                 files.checkpoints, config.checkpoint, say=display.say, guard=files.check_owner
@@ -87,8 +96,9 @@ def train_and_evaluate(config: Config, workdir: Path | str) -> dict[str, Any]:
     ):
         if experiment.class_names:
             files.write_classes(experiment.class_names)
-        result = files.read_result()
-        if result and is_finished(result, experiment, checkpoints):
+        found = files.read_result()
+        finished = found and is_finished(found, experiment, checkpoints)
+        if result := hosts.share(found if finished else None):
             display.say(f"the run in {workdir} is finished")
         else:
             files.set_result_aside()
@@ -96,7 +106,7 @@ def train_and_evaluate(config: Config, workdir: Path | str) -> dict[str, Any]:
             del weights  # frees host memory
             prepared = time.perf_counter() - begin - start.steps.compile_seconds
             start.clock.phases["prepare"] = prepared
-            state, result = train(experiment, start, files, checkpoints, display)
+            state, result = train(experiment, start, files, checkpoints, display, progress)
             files.write_result(result)
             if config.log.report:
                 report(experiment, start.steps, state, files, display)
@@ -147,10 +157,11 @@ def prepare(experiment: Experiment, checkpoints: CheckpointWriter, weights: PyTr
     Raises:
       InputError: the newest checkpoint belongs to another run or to other data.
     """
-    config, saved = experiment.config, checkpoints.steps()
+    config, saved = experiment.config, hosts.share(checkpoints.steps())
     origin = Origin.create(config, experiment.data_digests, experiment.device)
     if not saved:
         steps = compile_steps(experiment, train_calls(experiment), init=True)
+        hosts.barrier()
         state = initial_state(experiment, steps, weights)
         return Start(steps, state, Clock(), Stopping(), origin, messages=[])
     step = saved[-1]
@@ -159,6 +170,7 @@ def prepare(experiment: Experiment, checkpoints: CheckpointWriter, weights: PyTr
     origin.check(previous, f"{checkpoints.path(step)}")
     origin, messages = origin.resume(previous, step)
     steps = compile_steps(experiment, train_calls(experiment, step), init=False)
+    hosts.barrier()
     state = checkpoints.restore(step, experiment.abstract_state)
     messages.append(f"resuming from step {step}")
     clock, stopping = Clock(**notes["clock"]), Stopping(**notes.get("stopping", {}))
@@ -166,12 +178,13 @@ def prepare(experiment: Experiment, checkpoints: CheckpointWriter, weights: PyTr
 
 
 class Reporters(NamedTuple):
-    """Observers of the loop: the terminal, the metrics of the epoch, the profiler, the watchdog."""
+    """Observers of the loop: terminal, metrics of the epoch, profiler, watchdog and caller."""
 
     display: Display
     meter: Meter
     profile: Profile
     watchdog: Watchdog
+    progress: Callable[[int], None]
 
 
 def train(
@@ -180,6 +193,7 @@ def train(
     files: Workdir,
     checkpoints: CheckpointWriter,
     display: Display,
+    progress: Callable[[int], None],
 ) -> tuple[TrainState, dict[str, Any]]:
     """Takes the remaining steps, confirms the last checkpoint; returns the state and the result."""
     config, objective = experiment.config, experiment.learner.objective
@@ -187,7 +201,8 @@ def train(
     warn = display.say if config.checkpoint.on_failure == "continue" else None
     observers = open_observers(experiment, files.path, step, display.say)
     recorder = Recorder(files, checkpoints, start.origin, warn, observers)
-    profile = Profile(parse_steps(config.profile), files.profile, display.say)
+    profiled = parse_steps(config.profile if hosts.is_first() else None)
+    profile = Profile(profiled, files.profile, display.say)
     feed = train_feed(experiment, start.steps.epoch_order, step, display.say)
     watch = Watchdog(config.log.stall_seconds, lambda s: display.say(f"warning: {s}"), step)
     with (
@@ -210,7 +225,7 @@ def train(
             steps_per_epoch=experiment.sizes.steps_per_epoch,
             observe=partial(show_batch, observers, experiment) if observers else None,
         )
-        reporters = Reporters(display, meter, profile, watchdog)
+        reporters = Reporters(display, meter, profile, watchdog, progress)
         try:
             state, metrics = take_steps(experiment, start, data, recorder, reporters, signals)
         except DivergedError as error:
@@ -236,7 +251,7 @@ def report(
 
     try:
         findings = find(experiment, steps, state)
-        if jax.process_index() == 0:
+        if hosts.is_first():
             files.check_owner()
             display.say(f"report in {write_report(files.path, findings)}")
     except Exception as error:  # noqa: BLE001 (whatever fails here, the run has succeeded)
@@ -275,6 +290,7 @@ def take_steps(
     config, sizes, keys = experiment.config, experiment.sizes, experiment.keys
     meter, profile, watchdog = reporters.meter, reporters.profile, reporters.watchdog
     steps, state, stopping = start.steps, start.state, start.stopping
+    agree = hosts.Agreement(experiment.sharded)
     step, order, metrics, clock = int(state.step), None, None, meter.clock
     while step < sizes.num_steps and not stopping.is_due(config.patience):
         epoch, index = divmod(step, sizes.steps_per_epoch)
@@ -292,7 +308,9 @@ def take_steps(
         step += count
         profile.after_call(step, state, partial(steps.train_hlo, call))
         meter.add(step, step_metrics)
+        request = agree(signals.received or SAVE * recorder.checkpoints.is_overdue())
         watchdog.step_ended(step - count)  # the meter has read the metrics of the previous call
+        reporters.progress(step - count)
 
         metrics = None
         if step % sizes.steps_per_epoch == 0:
@@ -302,14 +320,14 @@ def take_steps(
             )
         if metrics:
             stopping = stopping.update(step, metrics)
-        if metrics or signals.received or recorder.checkpoints.is_due(step, count):
+        if metrics or request or recorder.checkpoints.is_due(step, count):
             meter.flush()
             watchdog.waits_for("the checkpoint")
             with clock.timing("checkpoints"):
                 recorder.save(state, meter.tick(), stopping, metrics)
-        if signals.received and step < sizes.num_steps:
+        if 0 < request < SAVE and step < sizes.num_steps:
             recorder.checkpoints.confirm(step)
-            raise Interrupted(signals.received, step)
+            raise Interrupted(Signals(request), step)
     if step < sizes.num_steps:
         reporters.display.say(
             f"stopped at step {step}, after {stopping.num_worse} evaluations that are not better "
@@ -368,6 +386,7 @@ def summarize(
 ) -> dict[str, Any]:
     """Returns the content of `result.json` of a finished run."""
     sizes, step = experiment.sizes, int(state.step)
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
     early = {"patience": experiment.config.patience} if step < sizes.num_steps else {}
     return {
         **{f"{experiment.eval_split}_{name}": value for name, value in metrics.items()},
@@ -381,7 +400,7 @@ def summarize(
         "images_per_second": clock.images_per_second,
         "phases": clock.by_phase(start.steps.compile_seconds),
         **({"damaged_images": list(experiment.damage.values())} if experiment.damage else {}),
-        "params_sha256": sha256({"params": state.params, "batch_stats": state.batch_stats}),
+        "params_sha256": sha256(hosts.gather(variables)),
         "device": experiment.device,
         "jax": jax.__version__,
         "segments": list(start.origin.segments),

@@ -13,6 +13,7 @@ from jaxml.config import to_json
 from jaxml.reporting.events import EventFile
 from jaxml.reporting.observers import Observer, Observers
 from jaxml.reporting.tracker import Tracker
+from jaxml.training import hosts
 from jaxml.training.compilation import StepFunctions
 from jaxml.training.experiment import Experiment
 from jaxml.training.findings import to_uint8
@@ -46,10 +47,11 @@ def open_observers(
 
 def show_start(observers: Observers, experiment: Experiment, steps: StepFunctions) -> None:
     """Shows the config, and images of the first augmented batch, before the first step of a run."""
-    if not observers:
+    log = experiment.config.log  # process 0 alone has observers, but all processes compute
+    if not (observers or (jax.process_count() > 1 and (log.tensorboard or log.tracker))):
         return
     observers.text(0, "config", f"```json\n{to_json(experiment.config)}```")
-    count = experiment.config.log.images
+    count = log.images
     shape = experiment.input_shape
     if count and len(shape) == 3 and shape[-1] in (1, 3):
         batch = augmented_batch(experiment, steps.epoch_order, 0)
@@ -83,9 +85,10 @@ def show_parameters(
 ) -> None:
     """Shows the distribution of the parameters after an epoch, if it is due."""
     every = experiment.config.log.histograms_every_epochs
-    if observers and experiment.config.log.tensorboard and every and epoch % every == 0:
+    shown = observers or jax.process_count() > 1  # all processes gather the parameters
+    if shown and experiment.config.log.tensorboard and every and epoch % every == 0:
         arrays = {
             "/".join(str(key.key) for key in path): np.asarray(leaf)
-            for path, leaf in jax.tree.leaves_with_path(params)
+            for path, leaf in jax.tree.leaves_with_path(hosts.gather(params))
         }
         observers.histograms(step, arrays)

@@ -1,13 +1,16 @@
 """Trains the same recipe with several seeds."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from jaxml.config import Config
 from jaxml.errors import DivergedError, InputError
 from jaxml.reporting.progress import Display, headline
+from jaxml.training import hosts
 from jaxml.training.experiment import create_experiment
 from jaxml.training.loop import train_and_evaluate
 from jaxml.training.signals import Interrupted, StopSignals
@@ -16,7 +19,9 @@ from jaxml.training.workdir import CONFIG, SEED, check_workdir, open_workdir
 LARGEST_SEED = 2**32 - 1
 
 
-def train_seeds(config: Config, workdir: Path) -> dict[str, Any]:
+def train_seeds(
+    config: Config, workdir: Path, progress: Callable[[int], None] = lambda _: None
+) -> dict[str, Any]:
     """Trains `config.num_seeds` models, whose seeds are `config.seed` and the following ones.
 
     The model of seed K is that of a separate run with `config.seed=K` in `workdir/seed_K`. The
@@ -26,6 +31,7 @@ def train_seeds(config: Config, workdir: Path) -> dict[str, Any]:
     Args:
       config: a checked config with `num_seeds` of at least 2.
       workdir: folder of the runs: new, empty, or of the same config.
+      progress: see `train_and_evaluate`.
 
     Returns:
       The content of `result.json`: for each metric its mean, its standard deviation, and the ends
@@ -46,23 +52,27 @@ def train_seeds(config: Config, workdir: Path) -> dict[str, Any]:
     check_workdir(workdir, config)
     if not (workdir / CONFIG).exists():
         create_experiment(configs[config.seed])  # reports errors before anything is written
-    display = Display(config.num_seeds, 1)
-    with open_workdir(workdir, config) as files:
+    console = None if hosts.is_first() else Console(quiet=True)
+    display = Display(config.num_seeds, 1, console=console)
+    with open_workdir(workdir, config, writes=hosts.is_first()) as files:
         results = {}
         for seed, one in configs.items():
             display.say(f"seed {seed}, in {workdir / f'{SEED}{seed}'}")
-            results[seed] = _train(one, workdir / f"{SEED}{seed}", last=seed == seeds[-1])
+            folder = workdir / f"{SEED}{seed}"
+            results[seed] = _train(one, folder, progress, last=seed == seeds[-1])
         result = summarize(results)
         files.write_result(result)
     display.say(conclusion(result))
     return result
 
 
-def _train(config: Config, workdir: Path, *, last: bool) -> dict[str, Any]:
+def _train(
+    config: Config, workdir: Path, progress: Callable[[int], None], *, last: bool
+) -> dict[str, Any]:
     """Trains one seed; heeds a signal that came in its last step."""
     StopSignals.unheeded = None
     try:
-        result = train_and_evaluate(config, workdir)
+        result = train_and_evaluate(config, workdir, progress=progress)
     except DivergedError as error:
         error.add_note(f"this was seed {config.seed}")
         raise

@@ -64,7 +64,8 @@ class SignalWatch:
     def stop(self) -> None:
         """Restores the previous handlers and the previous pipe."""
         for signum, handler in self._handlers.items():
-            signal.signal(signum, handler)
+            # None stands for a handler that was not installed by Python, such as JAX's.
+            signal.signal(signum, signal.SIG_DFL if handler is None else handler)
         signal.set_wakeup_fd(self._outer, warn_on_full_buffer=False)
         os.close(self._write)
 

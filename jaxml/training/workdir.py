@@ -31,12 +31,12 @@ class Workdir:
       profile: folder of the profiles.
     """
 
-    def __init__(self, path: Path, lock: IO[str]) -> None:
+    def __init__(self, path: Path, lock: IO[str] | None) -> None:
         """Wraps a locked folder.
 
         Args:
           path: the folder.
-          lock: the open lock file.
+          lock: the open lock file; None writes nothing, because another process of the run does.
         """
         self.path = path
         self.checkpoints = path / CHECKPOINTS
@@ -50,6 +50,8 @@ class Workdir:
         Raises:
           InputError: it was removed, renamed or replaced, perhaps by another run.
         """
+        if self._lock is None:
+            return
         try:
             owned = os.path.samestat(os.fstat(self._lock.fileno()), (self.path / LOCK).stat())
         except (OSError, ValueError):
@@ -66,8 +68,9 @@ class Workdir:
         Raises:
           SaveError: it cannot be written now; the next call retries.
         """
-        self._unwritten += json.dumps(line).encode() + b"\n"
-        self.flush()
+        if self._lock is not None:
+            self._unwritten += json.dumps(line).encode() + b"\n"
+            self.flush()
 
     def flush(self) -> None:
         """Writes the metrics that could not be written earlier.
@@ -96,6 +99,8 @@ class Workdir:
           step: last step to keep.
           say: receives a message if lines other than the last one are damaged.
         """
+        if self._lock is None:
+            return
         path = self.path / METRICS
         try:
             lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
@@ -148,13 +153,15 @@ class Workdir:
     def set_result_aside(self) -> None:
         """Renames a `result.json` that is damaged or belongs to a shorter run."""
         path = self.path / RESULT
-        if path.exists():
+        if path.exists() and self._lock is not None:
             self.check_owner()
             steps = (self.read_result() or {}).get("steps")
             name = f"step{steps}" if isinstance(steps, int) else "damaged"
             path.replace(path.with_name(f"{path.stem}.{name}{path.suffix}"))
 
     def _write(self, name: str, text: str | bytes) -> None:
+        if self._lock is None:
+            return
         self.check_owner()
         path = self.path / name
         try:
@@ -164,16 +171,20 @@ class Workdir:
 
 
 @contextlib.contextmanager
-def open_workdir(path: Path, config: Config) -> Iterator[Workdir]:
+def open_workdir(path: Path, config: Config, *, writes: bool = True) -> Iterator[Workdir]:
     """Creates and locks the folder of a run, and writes its config.
 
     Args:
       path: a new or empty folder, or the folder of this run.
       config: config of the run.
+      writes: False does nothing of this, for all processes of a run but one.
 
     Raises:
       InputError: the folder cannot be used (see `check_workdir`), or another run has locked it.
     """
+    if not writes:
+        yield Workdir(path, None)
+        return
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = (path / LOCK).open("w")
