@@ -26,7 +26,6 @@ def train(tmp_path, monkeypatch):
     """Returns a function that trains a recipe on one device and returns its head and result."""
     devices = jax.devices()[:1]
     monkeypatch.setattr(jax, "devices", lambda *_: devices)
-    monkeypatch.setattr(jax, "make_mesh", lambda *_, **__: jax.sharding.Mesh(devices, ("data",)))
 
     def train(name, **changes):
         config = dataclasses.replace(

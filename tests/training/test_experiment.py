@@ -75,9 +75,6 @@ def test_two_devices_compute_what_one_does(experiment, steps, monkeypatch: pytes
     both, losses = _take(experiment, steps, 2)
     monkeypatch.setattr(jax, "devices", lambda: jax.local_devices()[:1])
     with jax.default_device(jax.local_devices()[0]):
-        monkeypatch.setattr(
-            jax, "make_mesh", lambda *_, **__: jax.sharding.Mesh(jax.local_devices()[:1], ("data",))
-        )
         single = create_experiment(tiny.config())
         alone, alone_losses = _take(single, jit_steps(single), 2)
     assert len(jax.tree.leaves(both.params)[0].devices()) == 2
