@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxml.data._dataset import Split, StreamedSplit
 
-__all__ = ["Draw", "draw_steps", "host_part", "in_order", "load", "stream"]
+__all__ = ["Draw", "draw_steps", "in_order", "load", "stream"]
 
 _CHUNK = 16  # examples that a thread decodes at a time, at most
 _BATCHES_AHEAD = 2  # at least
@@ -33,15 +33,6 @@ class Draw(NamedTuple):
     epoch: int | None = None
 
 
-def host_part(size: int, *, host: int, num_hosts: int) -> slice:
-    """Returns the part of a global batch that one of several hosts reads.
-
-    >>> host_part(8, host=1, num_hosts=2)
-    slice(4, 8, None)
-    """
-    return slice(size * host // num_hosts, size * (host + 1) // num_hosts)
-
-
 def draw_steps(
     order: Callable[[int], np.ndarray],
     steps: range,
@@ -57,7 +48,7 @@ def draw_steps(
       steps: the steps of the run.
       steps_per_epoch: number of steps of an epoch.
       batch_size: number of examples of a step, over all hosts.
-      part: the part of each batch to read, a slice (see `host_part`) or indices.
+      part: the part of each batch to read, a slice or indices.
     """
     current, permutation = -1, np.empty(0, np.int32)
     for step in steps:

@@ -15,7 +15,6 @@ from rich.console import Console
 
 from jaxml.config import Config, check, parse_steps
 from jaxml.errors import DivergedError, one_line
-from jaxml.optim import scale_learning_rate
 from jaxml.reporting.meter import Clock, Meter
 from jaxml.reporting.profile import Profile
 from jaxml.reporting.progress import HEADLINES, Display, conclusion, describe
@@ -28,7 +27,13 @@ from jaxml.training.experiment import Experiment, create_experiment
 from jaxml.training.feed import train_feed
 from jaxml.training.initialize import initial_state, read_weights
 from jaxml.training.norms import by_layer
-from jaxml.training.observation import open_observers, show_batch, show_parameters, show_start
+from jaxml.training.observation import (
+    announce,
+    open_observers,
+    show_batch,
+    show_parameters,
+    show_start,
+)
 from jaxml.training.origin import Origin
 from jaxml.training.recorder import Recorder
 from jaxml.training.signals import Interrupted, StopSignals
@@ -213,7 +218,7 @@ def train(
         feed as data,
         watch as watchdog,
     ):
-        announce(experiment, start, display)
+        announce(experiment, start.steps.compile_seconds, start.messages, display.say)
         if not step:
             show_start(observers, experiment, start.steps)
         files.rewind_metrics(step, display.say)
@@ -256,20 +261,6 @@ def report(
             display.say(f"report in {write_report(files.path, findings)}")
     except Exception as error:  # noqa: BLE001 (whatever fails here, the run has succeeded)
         display.say(f"warning: the report could not be written: {one_line(error, 300)}")
-
-
-def announce(experiment: Experiment, start: Start, display: Display) -> None:
-    """Prints a description of the run, its compile time and warnings."""
-    display.say(f"{experiment}, compiled in {start.steps.compile_seconds:.1f} s")
-    optim, num_epochs = experiment.config.optim, experiment.config.num_epochs
-    if optim.warmup_epochs >= num_epochs:
-        peak = scale_learning_rate(optim, experiment.sizes.batch_size).learning_rate
-        display.say(
-            f"warning: the learning rate never reaches {peak:g}: the warm-up takes "
-            f"{optim.warmup_epochs:g} epochs, the run has {num_epochs}"
-        )
-    for message in start.messages:
-        display.say(message)
 
 
 def take_steps(

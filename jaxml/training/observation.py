@@ -1,7 +1,7 @@
-"""Observers of a run, and what they see of it."""
+"""Lines at the start of a run, its observers, and the values that they receive."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxml.config import to_json
+from jaxml.optim import scale_learning_rate
 from jaxml.reporting.events import EventFile
 from jaxml.reporting.observers import Observer, Observers
 from jaxml.reporting.tracker import Tracker
@@ -22,6 +23,25 @@ from jaxml.training.norms import NORMS
 from jaxml.types import PyTree
 
 EVENTS = "events"
+
+
+def announce(
+    experiment: Experiment,
+    compile_seconds: float,
+    messages: Sequence[str],
+    say: Callable[[str], None],
+) -> None:
+    """Prints a description of the run, its compile time, warnings and messages."""
+    say(f"{experiment}, compiled in {compile_seconds:.1f} s")
+    optim, num_epochs = experiment.config.optim, experiment.config.num_epochs
+    if optim.warmup_epochs >= num_epochs:
+        peak = scale_learning_rate(optim, experiment.sizes.batch_size).learning_rate
+        say(
+            f"warning: the learning rate never reaches {peak:g}: the warm-up takes "
+            f"{optim.warmup_epochs:g} epochs, the run has {num_epochs}"
+        )
+    for message in messages:
+        say(message)
 
 
 def open_observers(
