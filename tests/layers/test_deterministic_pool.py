@@ -45,7 +45,7 @@ def test_gradients_have_the_bits_of_select_and_scatter(seed, kind, dtype):
     for one, other in zip(found, expected, strict=True):
         assert one.dtype == other.dtype == dtype
         # In float32 because NumPy cannot compare NaN in bfloat16.
-        np.testing.assert_array_equal(*(np.asarray(a, np.float32) for a in (one, other)))
+        np.testing.assert_array_equal(np.asarray(one, np.float32), np.asarray(other, np.float32))
 
 
 @pytest.mark.slow

@@ -172,11 +172,11 @@ def test_other_configs_and_folders_are_one_line(run, copy, tmp_path):
 
 
 def test_states_are_compared_bit_for_bit():
-    state = {"a": np.float32([0.0, np.nan]), "b": np.int32(3)}
+    state = {"a": np.array([0.0, np.nan]), "b": np.array(3)}
     assert compare_states(state, dict(state)) is None
-    signed = compare_states({**state, "a": np.float32([-0.0, np.nan])}, state)
+    signed = compare_states({**state, "a": np.array([-0.0, np.nan])}, state)
     assert signed is not None
     assert (signed.name, signed.num_unequal, signed.size) == ("a", 1, 2)
-    scalar = compare_states({**state, "b": np.int32(5)}, state)
+    scalar = compare_states({**state, "b": np.array(5)}, state)
     assert scalar is not None
     assert (scalar.name, scalar.num_unequal, scalar.largest) == ("b", 1, 2.0)
