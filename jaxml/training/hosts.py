@@ -45,14 +45,14 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def place(array: Any, sharding: Sharding, *, may_alias: bool | None = None) -> Array:
+def place(array: Any, sharding: Sharding | None, *, may_alias: bool | None = None) -> Array:
     """Places an array that every process holds on the devices of all processes.
 
     Unlike `jax.device_put`, it does not compare the values of the processes.
 
     Args:
       array: the whole array.
-      sharding: its sharding.
+      sharding: its sharding; None is the default device.
       may_alias: see `jax.device_put`.
 
     Example:
@@ -60,7 +60,7 @@ def place(array: Any, sharding: Sharding, *, may_alias: bool | None = None) -> A
       >>> place(np.arange(3), sharding).tolist()
       [0, 1, 2]
     """
-    if sharding.is_fully_addressable:
+    if sharding is None or sharding.is_fully_addressable:
         return jax.device_put(array, sharding, may_alias=may_alias)
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         bits = place(jax.random.key_data(array), sharding)
