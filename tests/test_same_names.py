@@ -113,7 +113,7 @@ TABLE: dict[tuple[str, str], Same | Namesake] = {
     ("initializers", "identity"): Namesake(("neither the matrix of `jax.numpy.identity`",)),
     ("layers", "max_pool"): Same(
         calls=(((2, 2),), ((3, 2), (2, 1), "SAME"), ((2, 2), (2, 2), ((1, 1), (0, 1)))),
-        ours=("ceil_mode",),
+        ours=("ceil_mode", "deterministic"),
         reasons=("which rejects integers",),
     ),
 }

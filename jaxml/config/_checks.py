@@ -27,7 +27,7 @@ def fields(config: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Fie
     """Yields (dotted name, field, value) for every setting, in the order of declaration.
 
     >>> [name for name, _, _ in fields(Config())][:2]
-    ['seed', 'batch_size']
+    ['seed', 'num_seeds']
     """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 
+from jaxml.config import Config
 from jaxml.errors import InputError
 from jaxml.optim import Average, swa_averaging
 from jaxml.training.checkpoint import Checkpoints
@@ -40,10 +41,10 @@ def restore_checkpoint(workdir: Path | str, checkpoint: str) -> Restored:
     """
     workdir = Path(workdir)
     checkpoints = Checkpoints(workdir / CHECKPOINTS)
-    names = checkpoint.split(",")
+    config, names = read_config(workdir), checkpoint.split(",")
     for name in names:
         find_step(checkpoints, name, workdir)  # reports errors before the data are read
-    experiment = read_experiment(workdir)
+    experiment = _create(config)
     found = [_restore(experiment, checkpoints, name, workdir) for name in names]
     return found[0] if len(found) == 1 else _mean(found)
 
@@ -54,7 +55,10 @@ def read_experiment(workdir: Path) -> Experiment:
     Raises:
       InputError: the folder holds no run, or its data cannot be read.
     """
-    config = read_config(workdir)
+    return _create(read_config(workdir))
+
+
+def _create(config: Config) -> Experiment:
     config.mesh.fsdp = math.gcd(config.mesh.fsdp, len(jax.devices()))
     return create_experiment(config)
 
