@@ -164,7 +164,7 @@ def slurm_devices(environment: Mapping[str, str]) -> list[int] | None:
 
 @contextlib.contextmanager
 def connected(job: Job | None, config: Config, workdir: Path) -> Iterator[bool]:
-    """Connects this process with the others, and ends all of them if one fails.
+    """Connects this process to its peers; a failure of one ends all.
 
     An error within the context is printed and ends this process at once, because its end in the
     usual way would wait for the others. They end with the same message.
@@ -310,7 +310,7 @@ def _exit(line: str, status: int) -> None:
 
 
 def _is_tpu_vm() -> bool:
-    """Returns whether this is a virtual machine of Google with TPUs, for which libtpu is there."""
+    """Returns whether this is a virtual machine of Google with TPUs and an installed libtpu."""
     vendor = Path("/sys/class/dmi/id/product_name")
     devices = Path("/dev/accel0").exists() or Path("/dev/vfio/0").exists()
     has_library = importlib.util.find_spec("libtpu") is not None

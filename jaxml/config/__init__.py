@@ -14,11 +14,10 @@ from jaxml.config._json import (
 )
 from jaxml.config._node import LARGEST_INT
 from jaxml.config._parsing import parse_steps, user_path
+from jaxml.config._records import CheckpointConfig, LogConfig
 from jaxml.config._tree import (
     AverageConfig,
-    CheckpointConfig,
     Config,
-    LogConfig,
     LossConfig,
     ModelConfig,
     OptimConfig,

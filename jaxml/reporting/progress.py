@@ -70,6 +70,7 @@ class Display:
         *,
         learning_rate: Callable[[int], float] | None = None,
         console: Console | None = None,
+        quiet: bool = False,
     ) -> None:
         """Creates a display.
 
@@ -79,8 +80,9 @@ class Display:
           learning_rate: returns the learning rate of a step, counted from 0; called a few times a
             second at most. None shows none.
           console: console to print to; None means standard output.
+          quiet: whether nothing is printed to standard output.
         """
-        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._console = console or Console(highlight=False, soft_wrap=True, quiet=quiet)
         self._num_steps, self._num_epochs = num_steps, num_epochs
         self._learning_rate = learning_rate
         self._last_update = -math.inf

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from rich.console import Console
 
 from jaxml.config import Config, check, parse_steps
 from jaxml.errors import DivergedError, one_line
@@ -89,7 +88,7 @@ def train_and_evaluate(
         experiment.sizes.num_steps,
         config.num_epochs,
         learning_rate=lambda step: float(jnp.asarray(experiment.schedule(step))),
-        console=None if hosts.is_first() else Console(quiet=True),
+        quiet=not hosts.is_first(),
     )
     with (
         open_workdir(workdir, config, writes=hosts.is_first()) as files,
@@ -299,7 +298,6 @@ def take_steps(
         step += count
         profile.after_call(step, state, partial(steps.train_hlo, call))
         meter.add(step, step_metrics)
-        request = agree(signals.received or SAVE * recorder.checkpoints.is_overdue())
         watchdog.step_ended(step - count)  # the meter has read the metrics of the previous call
         reporters.progress(step - count)
 
@@ -311,6 +309,7 @@ def take_steps(
             )
         if metrics:
             stopping = stopping.update(step, metrics)
+        request = agree(signals.received or SAVE * recorder.checkpoints.is_overdue())
         if metrics or request or recorder.checkpoints.is_due(step, count):
             meter.flush()
             watchdog.waits_for("the checkpoint")

@@ -62,7 +62,7 @@ def open_observers(
         config = dataclasses.asdict(experiment.config)
         name = workdir.resolve().name
         create[package] = lambda: Tracker(package, project=log.project, name=name, config=config)
-    return Observers(create if jax.process_index() == 0 else {}, say=say)
+    return Observers(create if hosts.is_first() else {}, say=say)
 
 
 def show_start(observers: Observers, experiment: Experiment, steps: StepFunctions) -> None:

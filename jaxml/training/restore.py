@@ -44,21 +44,22 @@ def restore_checkpoint(workdir: Path | str, checkpoint: str) -> Restored:
     config, names = read_config(workdir), checkpoint.split(",")
     for name in names:
         find_step(checkpoints, name, workdir)  # reports errors before the data are read
-    experiment = _create(config)
+    experiment = create_here(config)
     found = [_restore(experiment, checkpoints, name, workdir) for name in names]
     return found[0] if len(found) == 1 else _mean(found)
 
 
 def read_experiment(workdir: Path) -> Experiment:
-    """Builds the experiment of a run, also on a number of devices that its `fsdp` does not divide.
+    """Builds the experiment of the run in a folder on the devices at hand.
 
     Raises:
       InputError: the folder holds no run, or its data cannot be read.
     """
-    return _create(read_config(workdir))
+    return create_here(read_config(workdir))
 
 
-def _create(config: Config) -> Experiment:
+def create_here(config: Config) -> Experiment:
+    """Builds the experiment of a run whose `fsdp` need not divide the number of devices."""
     config.mesh.fsdp = math.gcd(config.mesh.fsdp, len(jax.devices()))
     return create_experiment(config)
 

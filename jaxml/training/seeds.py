@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from jaxml.config import Config
 from jaxml.errors import DivergedError, InputError
 from jaxml.reporting.progress import Display, headline
@@ -52,8 +50,7 @@ def train_seeds(
     check_workdir(workdir, config)
     if not (workdir / CONFIG).exists():
         create_experiment(configs[config.seed])  # reports errors before anything is written
-    console = None if hosts.is_first() else Console(quiet=True)
-    display = Display(config.num_seeds, 1, console=console)
+    display = Display(config.num_seeds, 1, quiet=not hosts.is_first())
     with open_workdir(workdir, config, writes=hosts.is_first()) as files:
         results = {}
         for seed, one in configs.items():

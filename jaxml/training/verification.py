@@ -5,18 +5,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxml.config import Config, differences
 from jaxml.errors import InputError
 from jaxml.training._checkpoint_file import Header, read
+from jaxml.training._checkpoint_parts import local_arrays
 from jaxml.training.checkpoint import Checkpoints
 from jaxml.training.compilation import TrainCall, compile_steps, train_call
 from jaxml.training.digest import sha256
-from jaxml.training.experiment import Experiment, create_experiment
+from jaxml.training.experiment import Experiment
 from jaxml.training.feed import train_feed
 from jaxml.training.origin import Origin
+from jaxml.training.restore import create_here
 from jaxml.training.steps import TrainState
 from jaxml.training.workdir import CHECKPOINTS, read_config
 
@@ -203,7 +204,7 @@ def _open(
     saved, where = Origin(**header.notes["origin"]), f"{checkpoints.path(step)}"
     saved.check_config(config, where)  # reports errors before the data are read
     config = dataclasses.replace(config, num_epochs=saved.segments[-1]["num_epochs"])
-    experiment = create_experiment(config)
+    experiment = create_here(config)
     origin = Origin.create(config, experiment.data_digests, experiment.device)
     origin.check(saved, where)
     return experiment, origin.resume(saved, step)[1]
@@ -229,8 +230,7 @@ def _replay(
             arguments: Any = (state, data(call.num_steps), order, keys.step)
             state, *_ = steps.train[call](*arguments)
             if begin + call.num_steps in stops:
-                leaves = jax.tree_util.tree_leaves_with_path(state)
-                yield {jax.tree_util.keystr(key): np.array(leaf) for key, leaf in leaves}
+                yield local_arrays(state)
 
 
 def _equal(arrays: Arrays) -> str:

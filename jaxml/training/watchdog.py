@@ -77,7 +77,7 @@ class Watchdog:
         self._ended = (step, time.monotonic(), time.time())
 
     def waits_for(self, name: str) -> None:
-        """Sets what the run waits for from now on; the time goes on."""
+        """Names the activity that the run waits for; the time does not restart."""
         self._waits_for = name
 
     def _watch(self) -> None:

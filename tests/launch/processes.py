@@ -43,6 +43,13 @@ def finish(*arguments: str, cache: Path) -> tuple[int, str]:
     return process.returncode, output
 
 
+def whole_run(folder: Path, *arguments: str) -> Path:
+    """Finishes a run in `folder/run`, with its compiled programs next to it."""
+    status, output = finish(*arguments, f"--workdir={folder / 'run'}", cache=folder / "compiled")
+    assert status == 0, output
+    return folder
+
+
 def run(
     module: str,
     *arguments: object,

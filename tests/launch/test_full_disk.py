@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.launch.processes import finish, outcome
+from tests.launch.processes import finish, outcome, whole_run
 
 EPOCHS = 6
 RUN = (
@@ -48,10 +48,7 @@ def disk(tmp_path):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
-    status, output = finish(*RUN, f"--workdir={folder / 'run'}", cache=folder / "compiled")
-    assert status == 0, output
-    return folder
+    return whole_run(tmp_path_factory.mktemp("whole"), *RUN)
 
 
 @pytest.mark.large

@@ -15,7 +15,7 @@ import sys
 
 import pytest
 
-from tests.launch.processes import ROOT, finish, outcome, start
+from tests.launch.processes import ROOT, finish, outcome, start, whole_run
 
 pytestmark = pytest.mark.large
 
@@ -95,10 +95,7 @@ def _resume(whole, workdir):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
-    status, output = finish(*RUN, f"--workdir={folder / 'run'}", cache=folder / "compiled")
-    assert status == 0, output
-    return folder
+    return whole_run(tmp_path_factory.mktemp("whole"), *RUN)
 
 
 @pytest.mark.parametrize("act", ["SIGTERM", "SIGKILL"])

@@ -11,22 +11,13 @@ from jaxml.errors import InputError
 from jaxml.models import MODELS, BatchNorm
 from jaxml.training import _validation
 from tests import references, tiny
+from tests.models.test_blocks import NORM
 
 GENERATOR = np.random.default_rng(0)
 # Groups with different means and deviations, which a norm over the whole batch would mix.
 IMAGES = np.concatenate(
     [GENERATOR.normal(place, 1 + place, (2, 5, 4, 3)) for place in range(3)]
 ).astype(np.float32)
-NORM = {
-    "params": {
-        "scale": np.array([0.5, 1, 2], np.float32),
-        "bias": np.array([-1, 0, 3], np.float32),
-    },
-    "batch_stats": {
-        "mean": np.array([0.1, 0.2, 0.3], np.float32),
-        "var": np.array([0.5, 1.5, 2.5], np.float32),
-    },
-}
 
 
 def apply(module, variables, x):
