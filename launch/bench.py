@@ -41,8 +41,11 @@ PEERS = flags.DEFINE_list(
 )
 REPEATS = flags.DEFINE_integer("repeats", 0, "number of rounds; 0 for the benchmark's default", 0)
 IMAGES = flags.DEFINE_integer("images", 50_000, "number of images in an epoch", lower_bound=1)
-DEVICES = flags.DEFINE_integer(
-    "devices", 1, "number of devices that jaxml simulates on a CPU", lower_bound=1
+DEVICES = flags.DEFINE_list(
+    "devices",
+    ["1"],
+    "numbers of devices that jaxml simulates on a CPU, separated by commas; timed in turns and "
+    "compared with the first",
 )
 JSON = flags.DEFINE_string("json", "", "JSON file for the measurements")
 OUT = flags.DEFINE_string("out", "", "campaign: folder for campaign.json and campaign.log")
@@ -73,26 +76,29 @@ def main() -> None:
     from launch.benchmark.run import run  # imports JAX, so after the flags
     from launch.benchmark.settings import Settings
 
-    if not all(size.isdecimal() for size in BATCH_SIZE.value):
-        given = ",".join(BATCH_SIZE.value)
-        raise InputError(f"--batch_size must be a list of integers, got {given!r}")
     run(
         Settings(
             what=WHAT.value,
             model=MODEL.value,
-            batch_sizes=tuple(map(int, BATCH_SIZE.value)),
+            batch_sizes=_integers(BATCH_SIZE),
             image_size=IMAGE_SIZE.value,
             precision=PRECISION.value,
             peers=tuple(PEERS.value),
             repeats=REPEATS.value,
             images=IMAGES.value,
-            devices=DEVICES.value,
+            devices=_integers(DEVICES),
             data_dir=user_path(DATA_DIR.value),
             workers=WORKERS.value,
             max_side=MAX_SIDE.value,
             json=user_path(JSON.value) if JSON.value else None,
         )
     )
+
+
+def _integers(flag: flags.FlagHolder[list[str]]) -> tuple[int, ...]:
+    if not all(value.isdecimal() for value in flag.value):
+        raise InputError(f"--{flag.name} must be a list of integers, got {','.join(flag.value)!r}")
+    return tuple(map(int, flag.value))
 
 
 def _campaign() -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from jaxml.models import MODELS, network_class
@@ -55,6 +55,15 @@ def names(settings: Settings, task: Task) -> list[str]:
     return ours + [peer for peer in dict.fromkeys(settings.peers) if peer not in left_out]
 
 
+def _entries(settings: Settings, task: Task) -> dict[str, tuple[str, Task]]:
+    """Returns the competitor and the task of each line of a table."""
+    entries = {name: (name, task) for name in names(settings, task)}
+    for devices in settings.devices[1:]:
+        label = f"{devices} device{'s' * (devices > 1)}"
+        entries[label] = (OURS, dataclasses.replace(task, devices=devices))
+    return entries
+
+
 def _left_out(settings: Settings, task: Task) -> dict[str, str]:
     reasons = {peer: competitors.unsupported_reason(peer, task) for peer in settings.peers}
     return {peer: reason for peer, reason in reasons.items() if reason}
@@ -63,7 +72,7 @@ def _left_out(settings: Settings, task: Task) -> dict[str, str]:
 def _in_turns(settings: Settings, task: Task) -> tuple[list[Measurements], dict[str, About]]:
     """Times each operation of a task, with one process for each competitor."""
     with contextlib.ExitStack() as stack:
-        workers = _start(names(settings, task), task, stack)
+        workers = _start(_entries(settings, task), stack)
         about = {name: worker.about for name, worker in workers.items()}
         print(_title(task, about[OURS].device), flush=True)
         ours, work = workers[OURS], about[OURS].operations
@@ -88,11 +97,13 @@ def _in_turns(settings: Settings, task: Task) -> tuple[list[Measurements], dict[
     return results, about
 
 
-def _start(names: Sequence[str], task: Task, stack: contextlib.ExitStack) -> dict[str, Worker]:
+def _start(
+    entries: Mapping[str, tuple[str, Task]], stack: contextlib.ExitStack
+) -> dict[str, Worker]:
     workers = {}
-    for name in names:
+    for name, (competitor, task) in entries.items():
         try:
-            workers[name] = stack.enter_context(_worker(name, task))
+            workers[name] = stack.enter_context(_worker(competitor, task))
         except WorkerError as error:
             if name == OURS:
                 raise WorkerError(f"{name}: {error}") from None

@@ -1,6 +1,7 @@
 """Settings of a benchmark, checked before anything is started."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 from jaxml.errors import InputError, choose
@@ -37,7 +38,7 @@ class Settings:
       peers: other libraries, names in `PEERS`.
       repeats: number of rounds; 0 for the default in `REPEATS`.
       images: number of images in an epoch.
-      devices: number of devices that jaxml simulates on a CPU.
+      devices: numbers of devices that jaxml simulates on a CPU; peers use the first.
       data_dir: folder with images for "input".
       workers: threads or processes of "input"; 0 for one for each core.
       max_side: size of the images of "input" that are converted.
@@ -52,7 +53,7 @@ class Settings:
     peers: tuple[str, ...] = ("flax",)
     repeats: int = 0
     images: int = 50_000
-    devices: int = 1
+    devices: tuple[int, ...] = (1,)
     data_dir: Path = Path("data")
     workers: int = 0
     max_side: int = 512
@@ -70,23 +71,29 @@ class Settings:
             choose(dict.fromkeys(PEERS), peer, "--peers")
         if not self.batch_sizes:
             raise InputError("--batch_size must have at least one value, got none")
-        for size in self.batch_sizes:
-            if size < 1 or size % self.devices:
-                raise InputError(
-                    f"--batch_size must be positive and a multiple of --devices={self.devices}, "
-                    f"got {size}"
-                )
-        if self.devices > 1 and self.what not in SHARDED:
-            raise InputError(
-                f"--devices must be 1 unless --what is one of {', '.join(SHARDED)}, "
-                f"got {self.devices} with {self.what}"
-            )
+        self._check_devices()
         if self.what in ("epoch", "input") and self.images < max(self.batch_sizes):
             raise InputError(
                 f"--images must be at least {max(self.batch_sizes)}, the batch size, "
                 f"got {self.images}"
             )
         check_output("--json", self.json)
+
+    def _check_devices(self) -> None:
+        if not self.devices or min(self.devices) < 1 or len({*self.devices}) < len(self.devices):
+            given = ",".join(map(str, self.devices))
+            raise InputError(f"--devices must be distinct positive integers, got {given!r}")
+        for size, devices in itertools.product(self.batch_sizes, self.devices):
+            if size < 1 or size % devices:
+                raise InputError(
+                    f"--batch_size must be positive and a multiple of --devices={devices}, "
+                    f"got {size}"
+                )
+        if max(self.devices) > 1 and self.what not in SHARDED:
+            raise InputError(
+                f"--devices must be 1 unless --what is one of {', '.join(SHARDED)}, "
+                f"got {max(self.devices)} with {self.what}"
+            )
 
     @property
     def rounds(self) -> int:
@@ -104,5 +111,5 @@ class Settings:
             num_classes=kind.num_published_classes,
             precision=self.precision,
             images=self.images,
-            devices=self.devices,
+            devices=self.devices[0],
         )

@@ -60,6 +60,15 @@ def test_ours_alone_is_timed_on_several_devices():
     assert lines[3].split()[0] == "jaxml"
 
 
+def test_numbers_of_devices_are_timed_in_turns():
+    done = _run(*TINY, "--batch_size=4", "--devices=1,2")
+    assert (done.returncode, done.stderr) == (0, "")
+    title, _, *lines, _ = done.stdout.splitlines()
+    assert ", 1 x " in title
+    assert [line[:12].strip() for line in lines] == ["jaxml", "flax", "2 devices"]
+    assert re.search(r"[\d.]+ \([\d.]+ to [\d.]+\)$", lines[2])
+
+
 def test_compiling_is_timed_in_fresh_processes():
     done = _run(*TINY[:2], "--repeats=1", "--batch_size=4", "--what=compile", "--peers=")
     assert (done.returncode, done.stderr) == (0, "")

@@ -22,11 +22,15 @@ from launch.benchmark.settings import Settings
             "--batch_size must be positive and a multiple of --devices=1, got 0",
         ),
         (
-            {"batch_sizes": (4, 6), "devices": 4},
+            {"batch_sizes": (4, 6), "devices": (1, 4)},
             "--batch_size must be positive and a multiple of --devices=4, got 6",
         ),
         (
-            {"what": "conv", "devices": 2},
+            {"devices": (1, 2, 1)},
+            "--devices must be distinct positive integers, got '1,2,1'",
+        ),
+        (
+            {"what": "conv", "devices": (2,)},
             "--devices must be 1 unless --what is one of train_step, inference, epoch, got 2",
         ),
         (
