@@ -5,8 +5,6 @@
 mounts file systems of some hundred kB and is skipped where that is not permitted.
 """
 
-import subprocess
-
 import pytest
 
 from tests.launch.processes import finish, outcome, whole_run
@@ -20,30 +18,6 @@ RUN = (
     f"--config.checkpoint.keep={EPOCHS}",
 )
 PAGE = 4096
-
-
-def _mount(folder, size, *, change=False):
-    options = f"size={size},remount" if change else f"size={size}"
-    command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"a small file system cannot be mounted: {error}")
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """Mounts a file system of a size; called again, it changes the size."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-
-    def mount(size):
-        _mount(folder, size, change=folder.is_mount())
-        return folder
-
-    yield mount
-    if folder.is_mount():
-        subprocess.run(["umount", str(folder)], check=True)  # noqa: S607
 
 
 @pytest.fixture(scope="module")

@@ -7,18 +7,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 from absl import flags
 
 from jaxml.errors import InputError
 from launch import hosts, supervise
-from tests import quick_compilation
+from tests.launch.jobs import free_port, start
+from tests.launch.processes import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 SLURM = {
     "SLURM_JOB_ID": "7",
     "SLURM_STEP_NODELIST": "node[1-2]",
@@ -219,50 +216,6 @@ def _run_child(action):
         text=True,
         timeout=60,
         check=False,
-    )
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def start(
-    port,
-    process,
-    workdir,
-    *arguments,
-    count=2,
-    environment: Mapping[str, str] = MappingProxyType({}),
-):
-    """Starts one of several processes of `launch.train`."""
-    environment = {
-        **os.environ,
-        **quick_compilation.environment(),
-        "PYTHONPATH": str(ROOT),
-        "PYTHONWARNINGS": "ignore",
-        "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": "1",
-        "JAXML_XLA_FLAGS": "0",
-        "JAX_COMPILATION_CACHE_DIR": os.environ["JAXML_TESTS_CACHE"],
-        **environment,
-    }
-    words = [
-        f"--coordinator=127.0.0.1:{port}",
-        f"--num_processes={count}",
-        f"--process_id={process}",
-        "--config.model.name=linear",
-        "--config.data.augment=",
-        "--config.log.report=false",
-    ]
-    return subprocess.Popen(
-        [sys.executable, "-m", "launch.train", f"--workdir={workdir}", *words, *arguments],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
     )
 
 

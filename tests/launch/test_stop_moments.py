@@ -15,7 +15,7 @@ import sys
 
 import pytest
 
-from tests.launch.processes import ROOT, finish, outcome, start, whole_run
+from tests.launch.processes import ROOT, driven, finish, outcome, start, whole_run
 
 pytestmark = pytest.mark.large
 
@@ -26,29 +26,6 @@ RUN = (
     "--config.num_epochs=4",
     "--config.checkpoint.every_steps=5",
 )
-# Acts when a function is called for the n-th time, and then runs the launcher.
-DRIVER = """
-import importlib, os, runpy, signal, sys, time
-module, owner, name, count, act, *arguments = sys.argv[1:]
-sys.argv = ["-m"]
-import launch  # watches for signals, as `python -m launch.train` does
-holder = importlib.import_module(module)
-holder = getattr(holder, owner) if owner else holder
-original, calls = getattr(holder, name), []
-
-def wrapped(*given, **options):
-    calls.append(given)
-    if len(calls) == int(count):
-        if act == "truncate":  # as of a machine that stops in the middle of a write
-            os.ftruncate(given[0], os.fstat(given[0]).st_size // 2)
-        os.kill(os.getpid(), signal.SIGTERM if act == "SIGTERM" else signal.SIGKILL)
-        time.sleep(1)
-    return original(*given, **options)
-
-setattr(holder, name, wrapped)
-sys.argv = ["launch.train", "--config.log.report=false", *arguments]
-runpy.run_module("launch.train", run_name="__main__")
-"""
 CHECKPOINT = "jaxml.training.checkpoint"
 # (module, class, function, call) in which the signal arrives.
 MOMENTS = {
@@ -75,7 +52,7 @@ def _stop(workdir, cache, moment, act):
         "JAX_COMPILATION_CACHE_DIR": str(cache),
     }
     done = subprocess.run(
-        [sys.executable, "-c", DRIVER, *map(str, moment), act, *RUN, f"--workdir={workdir}"],
+        [sys.executable, *driven(moment, act), *RUN, f"--workdir={workdir}"],
         cwd=ROOT,
         env=environment,
         capture_output=True,

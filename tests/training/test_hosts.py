@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -23,15 +22,10 @@ from jaxml.training.experiment import create_experiment
 from jaxml.training.loop import train_and_evaluate
 from tests import quick_compilation
 from tests.data.sources import formats
+from tests.launch import jobs
 from tests.training import hosts_worker
 
 ROOT = Path(__file__).parent.parent.parent
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def run(task, *, count=1, devices=1, **options):
@@ -44,7 +38,7 @@ def run(task, *, count=1, devices=1, **options):
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "JAX_COMPILATION_CACHE_DIR": os.environ["JAXML_TESTS_CACHE"],
     }
-    options = {**options, "port": free_port(), "count": count, "devices": devices}
+    options = {**options, "port": jobs.free_port(), "count": count, "devices": devices}
     command = [sys.executable, "-m", "tests.training.hosts_worker", task]
     processes = [
         subprocess.Popen(
