@@ -304,8 +304,11 @@ def _end(job: Job, error: Exception, failing: threading.Event) -> None:
 
 
 def _exit(line: str, status: int) -> None:
-    sys.stdout.flush()
-    print(line, file=sys.stderr, flush=True)
+    """Ends this process at once, even if the parent that reads its output has died."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
     os._exit(status)
 
 

@@ -266,6 +266,7 @@ def test_a_stopped_job_resumes_to_the_same_bits(
         workdir = disk(4096 * chance.randrange(3, 250)) / "run"
         end = *_finish(name, port, workdir, *extra), 0.0
         disk("64m")
+    print(f"{name}: statuses {end[0]} {end[2]:.1f} s after {kind}; {end[1]}")  # noqa: T201
     _check(kind, allowed, *end)
     if kind == "remove_folder":
         shutil.rmtree(workdir, ignore_errors=True)

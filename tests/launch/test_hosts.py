@@ -207,6 +207,22 @@ def test_a_child_without_a_parent_saves_and_ends():
     assert supervise.reporter({})(1) is None
 
 
+def test_an_error_ends_a_process_whose_output_nobody_reads():
+    read, write = os.pipe()
+    os.close(read)
+    code = "from launch import hosts; print('x'); hosts._exit('error: y', 75)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=write,
+        stderr=write,
+        check=False,
+    )
+    os.close(write)
+    assert done.returncode == 75
+
+
 def _run_child(action):
     return subprocess.run(
         [sys.executable, "-c", _CHILD + action],
