@@ -25,7 +25,7 @@ def record(
       stops: number of stops.
       runs: number of runs that were stopped and resumed until they finished.
       equal: number of these whose parameters and metrics were those of an unbroken run.
-      seconds: time from a stop to the end of all processes.
+      seconds: time from a stop to the end of all processes; 0 where it was not measured.
     """
     record_property(NAME, [kind, stops, runs, equal, seconds])
 
@@ -48,5 +48,6 @@ def table(reports: Iterable[Any]) -> list[str]:
     total = [*map(sum, columns[:3]), max(columns[3])]
     lines = [f"{'kind':{_WIDTH}} {'stops':>6} {'runs':>6} {'equal':>6} {'longest end':>12}"]
     for kind, (stops, runs, equal, seconds) in [*sorted(rows.items()), ("sum", total)]:
-        lines.append(f"{kind:{_WIDTH}} {stops:6} {runs:6} {equal:6} {seconds:10.1f} s")
+        end = f"{seconds:.1f} s" if seconds else "-"
+        lines.append(f"{kind:{_WIDTH}} {stops:6} {runs:6} {equal:6} {end:>12}")
     return lines

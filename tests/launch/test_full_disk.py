@@ -7,6 +7,7 @@ mounts file systems of some hundred kB and is skipped where that is not permitte
 
 import pytest
 
+from tests import stops
 from tests.launch.processes import finish, outcome, whole_run
 
 EPOCHS = 6
@@ -28,7 +29,7 @@ def whole(tmp_path_factory):
 @pytest.mark.large
 @pytest.mark.parametrize("policy", ["stop", "continue"])
 @pytest.mark.parametrize("saved", range(EPOCHS))
-def test_a_full_disk_loses_nothing(whole, disk, saved, policy):
+def test_a_full_disk_loses_nothing(whole, disk, saved, policy, record_property):
     pages = -(-(whole / "run/checkpoints/22.safetensors").stat().st_size // PAGE)
     small = (3 + saved * pages + pages // 2) * PAGE  # 3: folders take none, each other file one
     arguments = (*RUN, f"--config.checkpoint.on_failure={policy}")
@@ -45,4 +46,6 @@ def test_a_full_disk_loses_nothing(whole, disk, saved, policy):
     status, output = finish(*arguments, f"--workdir={workdir}", cache=whole / "compiled")
     assert status == 0, output
     assert (f"resuming from step {22 * saved}\n" in output) == bool(saved)
-    assert outcome(workdir) == outcome(whole / "run")
+    equal = outcome(workdir) == outcome(whole / "run")
+    stops.record(record_property, "one process, full disk", stops=1, runs=1, equal=equal)
+    assert equal

@@ -15,6 +15,7 @@ import sys
 
 import pytest
 
+from tests import stops
 from tests.launch.processes import ROOT, driven, finish, outcome, start, whole_run
 
 pytestmark = pytest.mark.large
@@ -63,11 +64,19 @@ def _stop(workdir, cache, moment, act):
     return done.returncode, done.stdout + done.stderr
 
 
-def _resume(whole, workdir):
-    status, output = finish(*RUN, f"--workdir={workdir}", cache=whole / "compiled")
-    assert status == 0, output
-    assert outcome(workdir) == outcome(whole / "run")
-    assert not list(workdir.rglob("*.partial"))
+@pytest.fixture
+def resume(whole, record_property):
+    """Returns a function that resumes a stopped run and compares it with an unbroken one."""
+
+    def finish_stopped(workdir, kind):
+        status, output = finish(*RUN, f"--workdir={workdir}", cache=whole / "compiled")
+        assert status == 0, output
+        equal = outcome(workdir) == outcome(whole / "run")
+        stops.record(record_property, f"one process, {kind}", stops=1, runs=1, equal=equal)
+        assert equal
+        assert not list(workdir.rglob("*.partial"))
+
+    return finish_stopped
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +86,7 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize("act", ["SIGTERM", "SIGKILL"])
 @pytest.mark.parametrize("name", MOMENTS)
-def test_a_stop_at_any_moment_changes_nothing(whole, tmp_path, name, act):
+def test_a_stop_at_any_moment_changes_nothing(whole, resume, tmp_path, name, act):
     workdir = tmp_path / "run"
     status, output = _stop(workdir, whole / "compiled", MOMENTS[name], act)
     assert "Traceback" not in output, output
@@ -86,19 +95,19 @@ def test_a_stop_at_any_moment_changes_nothing(whole, tmp_path, name, act):
     elif status:  # a signal after the last step lets the run finish
         assert status == 128 + signal.SIGTERM, output
         assert "stopped by SIGTERM" in output.splitlines()[-1]
-    _resume(whole, workdir)
+    resume(workdir, f"{act} at a moment")
 
 
 @pytest.mark.parametrize("write", [1, 3, 7, 11])  # the even ones synchronize folders
-def test_a_death_in_the_middle_of_a_write_changes_nothing(whole, tmp_path, write):
+def test_a_death_in_the_middle_of_a_write_changes_nothing(whole, resume, tmp_path, write):
     workdir = tmp_path / "run"
     moment = ("jaxml.io.atomic", "os", "fsync", write)
     status, output = _stop(workdir, whole / "compiled", moment, "truncate")
     assert status == -signal.SIGKILL, output
-    _resume(whole, workdir)
+    resume(workdir, "half write")
 
 
-def test_a_folder_that_is_removed_ends_the_run_in_one_line(whole, tmp_path):
+def test_a_folder_that_is_removed_ends_the_run_in_one_line(whole, resume, tmp_path):
     workdir = tmp_path / "run"
     arguments = (*RUN, "--config.num_epochs=4000", f"--workdir={workdir}")
     with start(*arguments, cache=whole / "compiled") as process:
@@ -113,7 +122,7 @@ def test_a_folder_that_is_removed_ends_the_run_in_one_line(whole, tmp_path):
     assert output.count("error:") == 1
     assert f"{workdir}" in output.splitlines()[-1]
     shutil.rmtree(workdir, ignore_errors=True)
-    _resume(whole, workdir)
+    resume(workdir, "remove folder")
 
 
 @pytest.fixture
@@ -135,7 +144,7 @@ def disk(tmp_path):
         subprocess.run(["umount", str(folder)], check=True)  # noqa: S607
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(whole, disk):
+def test_a_folder_that_cannot_be_written_is_one_line(whole, resume, disk):
     folder, mount = disk
     mount("remount,ro")
     status, output = finish(*RUN, f"--workdir={folder / 'run'}", cache=whole / "compiled")
@@ -151,4 +160,4 @@ def test_a_folder_that_cannot_be_written_is_one_line(whole, disk):
     assert status == 2, output
     assert "Read-only file system" in output.splitlines()[-1]
     mount("remount,rw")
-    _resume(whole, folder / "run")
+    resume(folder / "run", "read-only folder")
