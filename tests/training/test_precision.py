@@ -107,8 +107,8 @@ def test_a_step_in_bfloat16_errs_like_one_in_float32_with_rounded_layers(name):
     """Compares errors of the gradient, because a bound from the unit roundoff would be loose.
 
     The reference computes in float32, but rounds the parameters and the inputs and outputs of each
-    module to bfloat16, and their cotangents. Both errors come from the same roundings up to their
-    order, so they are random with about the same size.
+    module to bfloat16, and their cotangents. Three seeds of both networks gave errors of 0.9 % to
+    12 %, and ratios of the two errors from 0.94 to 1.03.
     """
     batch, gradients, losses = random_batch(16), {}, []
     for kind in ("float32", "bfloat16", "rounded"):
@@ -129,7 +129,7 @@ def test_a_step_in_bfloat16_errs_like_one_in_float32_with_rounded_layers(name):
         difference = jax.tree.map(jnp.subtract, gradients[kind], gradients["float32"])
         return float(optax.tree.norm(difference) / optax.tree.norm(gradients["float32"]))
 
-    assert 0.3 < error("bfloat16") / error("rounded") < 2
+    assert 0.8 < error("bfloat16") / error("rounded") < 1.25
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
