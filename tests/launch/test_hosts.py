@@ -216,7 +216,11 @@ def test_a_child_without_a_parent_gets_one_signal():
 def test_an_error_ends_a_process_whose_output_nobody_reads():
     read, write = os.pipe()
     os.close(read)
-    code = "import sys; from launch import hosts; sys.stdout = open(1, 'w'); print('x'); hosts._exit('', 75)"
+    code = (
+        "import sys; from launch import hosts\n"
+        "sys.stdout = open(1, 'w'); print('in the buffer')\n"
+        "hosts._exit('error: x', 75)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
