@@ -229,6 +229,15 @@ def _finish(name, port, workdir, *extra):
         return job.wait(120)
 
 
+def _restart(name, port, workdir, *extra):
+    """Starts a job until it does not ask for a restart, which a busy machine may cause."""
+    for _ in range(TRIES - 1):
+        statuses, outputs = _finish(name, port, workdir, *extra)
+        if set(statuses) != {RESTART}:
+            return statuses, outputs
+    return _finish(name, port, workdir, *extra)
+
+
 def _check(kind, allowed, statuses, outputs, seconds):
     """Checks the ends of the processes: no traceback, at most one error each, in time."""
     for output in outputs:
@@ -270,10 +279,7 @@ def test_a_stopped_job_resumes_to_the_same_bits(
     _check(kind, allowed, *end)
     if kind == "remove_folder":
         shutil.rmtree(workdir, ignore_errors=True)
-    for _ in range(TRIES):
-        statuses, outputs = _finish(name, port, workdir, *extra)
-        if set(statuses) != {RESTART}:
-            break
+    statuses, outputs = _restart(name, port, workdir, *extra)
     assert statuses == [0, 0], (end, outputs)
     assert outcome(workdir) == expected
     assert not list(workdir.rglob("*.partial"))
