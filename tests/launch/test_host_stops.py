@@ -182,7 +182,7 @@ def whole(tmp_path_factory):
             workdir = tmp_path_factory.mktemp(name) / "run"
             with Job(name, jobs.free_port(), workdir, "--stall_seconds=120") as job:
                 statuses, outputs = job.wait(180)
-            assert statuses == [0, 0], outputs
+            assert statuses == [0, 0], "\n".join(outputs)
             found[name] = outcome(workdir)
         return found[name]
 
@@ -244,7 +244,7 @@ def _check(kind, allowed, statuses, outputs, seconds):
         assert "Traceback" not in output, output
         assert "Fatal Python" not in output, output
         assert output.count("error:") <= 1, output
-    assert set(statuses) <= {0, RESTART} | allowed, (statuses, outputs)
+    assert set(statuses) <= {0, RESTART} | allowed, f"{statuses}\n" + "\n".join(outputs)
     both_saved = set(statuses) <= SAVED
     limit = SIGTERM_LIMIT if both_saved else LIMIT
     assert seconds <= limit, f"{seconds:.1f} s after {kind}, statuses {statuses}: {outputs}"
@@ -280,7 +280,7 @@ def test_a_stopped_job_resumes_to_the_same_bits(
     if kind == "remove_folder":
         shutil.rmtree(workdir, ignore_errors=True)
     statuses, outputs = _restart(name, port, workdir, *extra)
-    assert statuses == [0, 0], (end, outputs)
+    assert statuses == [0, 0], "\n".join(outputs)
     assert outcome(workdir) == expected
     assert not list(workdir.rglob("*.partial"))
     stops.record(record_property, title, equal=1, seconds=end[2])

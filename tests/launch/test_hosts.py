@@ -1,17 +1,21 @@
 """Several processes of the launcher: their places, their ends and their messages."""
 
+import contextlib
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 from absl import flags
 
+from jaxml.config import Config
 from jaxml.errors import InputError
+from jaxml.training.signals import Interrupted
 from launch import hosts, supervise
 from tests.launch.jobs import free_port, start
 from tests.launch.processes import ROOT
@@ -231,6 +235,19 @@ def test_an_error_ends_a_process_whose_output_nobody_reads():
     )
     os.close(write)
     assert done.returncode == 75
+
+
+@pytest.mark.parametrize("error", [None, Interrupted(signal.SIGTERM, 3)])
+def test_no_thread_watches_the_others_after_the_run(monkeypatch, tmp_path, error):
+    def names():
+        return [thread.name for thread in threading.enumerate()]
+
+    monkeypatch.setattr(hosts, "_connect", lambda job: None)
+    with contextlib.suppress(Interrupted), hosts.connected(hosts.Job(), Config(), tmp_path):
+        assert "failures" in names()
+        if error:
+            raise error
+    assert "failures" not in names()
 
 
 def _run_child(action):
