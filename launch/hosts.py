@@ -198,7 +198,7 @@ def connected(job: Job | None, config: Config, workdir: Path) -> Iterator[bool]:
     except Exception as error:  # noqa: BLE001 (whatever it is, the others must end as well)
         _end(job, error, failing)
     finally:
-        # Python's end would abort a thread that is inside the store.
+        # No thread is inside the store while Python ends.
         failing.set()
         if watch.ident:
             watch.join(10 * POLL_SECONDS)
