@@ -184,17 +184,24 @@ def connected(job: Job | None, config: Config, workdir: Path) -> Iterator[bool]:
         yield True
         return
     failing = threading.Event()
+    watch = threading.Thread(target=_watch, args=(failing,), name="failures", daemon=True)
     try:
         _connect(job)
-        threading.Thread(target=_watch, args=(failing,), name="failures", daemon=True).start()
+        watch.start()
         from jaxml.training import hosts
 
         hosts.check_same(describe(config, workdir))
         yield hosts.is_first()
+        hosts.barrier()  # until then, another process may fail and end this one
     except Interrupted:
         raise
     except Exception as error:  # noqa: BLE001 (whatever it is, the others must end as well)
         _end(job, error, failing)
+    finally:
+        # No thread is inside the store while Python ends.
+        failing.set()
+        if watch.ident:
+            watch.join(10 * POLL_SECONDS)
 
 
 def describe(config: Config, workdir: Path) -> dict[str, Any]:
@@ -304,8 +311,11 @@ def _end(job: Job, error: Exception, failing: threading.Event) -> None:
 
 
 def _exit(line: str, status: int) -> None:
-    sys.stdout.flush()
-    print(line, file=sys.stderr, flush=True)
+    """Ends this process at once, even if the parent that reads its output has died."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
     os._exit(status)
 
 

@@ -50,16 +50,21 @@ class Progress:
 def reporter(environment: Mapping[str, str]) -> Callable[[int], None]:
     """Returns a function that reports the number of steps taken to the parent, if there is one.
 
-    If the parent has died, the run saves its state and ends, as after SIGTERM.
+    If the parent has died, the run saves its state and ends, as after SIGTERM. That signal is sent
+    only once, because a second one would end the run before several processes agree on a step.
     """
     if PIPE not in environment:
         return lambda _: None
-    descriptor = int(environment[PIPE])
+    descriptor: int | None = int(environment[PIPE])
 
     def report(step: int) -> None:
+        nonlocal descriptor
+        if descriptor is None:
+            return
         try:
             os.write(descriptor, b"%d\n" % step)
         except OSError:
+            descriptor = None
             os.kill(os.getpid(), signal.SIGTERM)
 
     return report

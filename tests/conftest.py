@@ -155,9 +155,13 @@ def pytest_sessionfinish(session, exitstatus):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Prints the largest errors against the references."""
-    from tests import properties
+    """Prints the counts of stopped runs, and the largest errors against the references."""
+    from tests import properties, stops
 
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    if lines := stops.table(reports):
+        terminalreporter.section("stopped and resumed runs")
+        terminalreporter.write_line("\n".join(lines))
     if properties.record:
         terminalreporter.section("largest errors, relative to the largest expected magnitude")
         for line in properties.table():

@@ -272,6 +272,7 @@ class CheckpointWriter(Checkpoints):
         for process in range(1, jax.process_count()):
             path = self._part(step, process)
             while not (digest := part_digest(path, self._attempt)):
+                self._guard()
                 if time.monotonic() > deadline:
                     raise SaveError(
                         f"{path}: process {process} has not written it in {PART_SECONDS:.0f} s; "

@@ -9,6 +9,32 @@ from pathlib import Path
 from types import MappingProxyType
 
 ROOT = Path(__file__).parent.parent.parent
+MARK = "JAXML_TESTS_MARK"  # variable with a file that the driver creates when it acts
+# Runs the launcher, and acts when it calls a function for the n-th time.
+_DRIVER = """
+import importlib, os, runpy, signal, sys, time
+module, owner, name, count, act, *arguments = sys.argv[1:]
+sys.argv = ["-m"]
+import launch  # watches for signals, as `python -m launch.train` does
+holder = importlib.import_module(module)
+holder = getattr(holder, owner) if owner else holder
+original, calls = getattr(holder, name), []
+
+def wrapped(*given, **options):
+    calls.append(given)
+    if len(calls) == int(count):
+        if act == "truncate":  # as of a machine that stops in the middle of a write
+            os.ftruncate(given[0], os.fstat(given[0]).st_size // 2)
+        if mark := os.environ.get("JAXML_TESTS_MARK"):
+            open(mark, "w").close()  # its time is that of the action
+        os.kill(os.getpid(), getattr(signal, act, signal.SIGKILL))
+        time.sleep(1)
+    return original(*given, **options)
+
+setattr(holder, name, wrapped)
+sys.argv = ["launch.train", "--config.log.report=false", *arguments]
+runpy.run_module("launch.train", run_name="__main__")
+"""
 
 
 def start(*arguments: str, cache: Path) -> subprocess.Popen[str]:
@@ -41,6 +67,17 @@ def finish(*arguments: str, cache: Path) -> tuple[int, str]:
     output, _ = process.communicate(timeout=600)
     assert "Traceback" not in output
     return process.returncode, output
+
+
+def driven(moment: tuple[str, str, str, int], act: str) -> list[str]:
+    """Returns arguments of Python for a `launch.train` that stops itself at a moment.
+
+    Args:
+      moment: module, class or "", function, and the number of its call in which to act.
+      act: name of a signal, or "truncate", which halves the file that `os.fsync` is called with
+        before a SIGKILL.
+    """
+    return ["-c", _DRIVER, *map(str, moment), act]
 
 
 def whole_run(folder: Path, *arguments: str) -> Path:

@@ -5,10 +5,9 @@
 mounts file systems of some hundred kB and is skipped where that is not permitted.
 """
 
-import subprocess
-
 import pytest
 
+from tests import stops
 from tests.launch.processes import finish, outcome, whole_run
 
 EPOCHS = 6
@@ -22,30 +21,6 @@ RUN = (
 PAGE = 4096
 
 
-def _mount(folder, size, *, change=False):
-    options = f"size={size},remount" if change else f"size={size}"
-    command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"a small file system cannot be mounted: {error}")
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """Mounts a file system of a size; called again, it changes the size."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-
-    def mount(size):
-        _mount(folder, size, change=folder.is_mount())
-        return folder
-
-    yield mount
-    if folder.is_mount():
-        subprocess.run(["umount", str(folder)], check=True)  # noqa: S607
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     return whole_run(tmp_path_factory.mktemp("whole"), *RUN)
@@ -54,7 +29,7 @@ def whole(tmp_path_factory):
 @pytest.mark.large
 @pytest.mark.parametrize("policy", ["stop", "continue"])
 @pytest.mark.parametrize("saved", range(EPOCHS))
-def test_a_full_disk_loses_nothing(whole, disk, saved, policy):
+def test_a_full_disk_loses_nothing(whole, disk, saved, policy, record_property):
     pages = -(-(whole / "run/checkpoints/22.safetensors").stat().st_size // PAGE)
     small = (3 + saved * pages + pages // 2) * PAGE  # 3: folders take none, each other file one
     arguments = (*RUN, f"--config.checkpoint.on_failure={policy}")
@@ -71,4 +46,6 @@ def test_a_full_disk_loses_nothing(whole, disk, saved, policy):
     status, output = finish(*arguments, f"--workdir={workdir}", cache=whole / "compiled")
     assert status == 0, output
     assert (f"resuming from step {22 * saved}\n" in output) == bool(saved)
-    assert outcome(workdir) == outcome(whole / "run")
+    equal = outcome(workdir) == outcome(whole / "run")
+    stops.record(record_property, "one process, full disk", stops=1, runs=1, equal=equal)
+    assert equal

@@ -1,24 +1,25 @@
 """Several processes of the launcher: their places, their ends and their messages."""
 
+import contextlib
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
-from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 from absl import flags
 
+from jaxml.config import Config
 from jaxml.errors import InputError
+from jaxml.training.signals import Interrupted
 from launch import hosts, supervise
-from tests import quick_compilation
+from tests.launch.jobs import free_port, start
+from tests.launch.processes import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 SLURM = {
     "SLURM_JOB_ID": "7",
     "SLURM_STEP_NODELIST": "node[1-2]",
@@ -192,22 +193,61 @@ def test_a_crash_keeps_its_stack_trace():
     assert done.stderr.splitlines()[-1].startswith("error: process 1 of 2: ")
 
 
-def test_a_child_without_a_parent_saves_and_ends():
+def test_a_child_without_a_parent_gets_one_signal():
     read, write = os.pipe()
     os.close(read)
     code = (
-        "import os; from launch import supervise\n"
-        "supervise.reporter(os.environ)(1)\nimport time; time.sleep(5)"
+        "import os, signal; from launch import supervise; received = []\n"
+        "signal.signal(signal.SIGTERM, lambda *_: received.append(1))\n"
+        "report = supervise.reporter(os.environ)\n"
+        "for step in range(3): report(step)\n"
+        "print(len(received))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), supervise.PIPE: str(write)},
         pass_fds=[write],
+        stdout=subprocess.PIPE,
+        text=True,
         check=False,
     )
-    assert done.returncode == -signal.SIGTERM
+    os.close(write)
+    assert (done.returncode, done.stdout) == (0, "1\n")
     assert supervise.reporter({})(1) is None
+
+
+def test_an_error_ends_a_process_whose_output_nobody_reads():
+    read, write = os.pipe()
+    os.close(read)
+    code = (
+        "import sys; from launch import hosts\n"
+        "sys.stdout = open(1, 'w'); print('in the buffer')\n"
+        "hosts._exit('error: x', 75)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=write,
+        stderr=write,
+        check=False,
+    )
+    os.close(write)
+    assert done.returncode == 75
+
+
+@pytest.mark.parametrize("error", [None, Interrupted(signal.SIGTERM, 3)])
+def test_no_thread_watches_the_others_after_the_run(monkeypatch, tmp_path, error):
+    def names():
+        return [thread.name for thread in threading.enumerate()]
+
+    monkeypatch.setattr(hosts, "_connect", lambda job: None)
+    with contextlib.suppress(Interrupted), hosts.connected(hosts.Job(), Config(), tmp_path):
+        assert "failures" in names()
+        if error:
+            raise error
+    assert "failures" not in names()
 
 
 def _run_child(action):
@@ -219,50 +259,6 @@ def _run_child(action):
         text=True,
         timeout=60,
         check=False,
-    )
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def start(
-    port,
-    process,
-    workdir,
-    *arguments,
-    count=2,
-    environment: Mapping[str, str] = MappingProxyType({}),
-):
-    """Starts one of several processes of `launch.train`."""
-    environment = {
-        **os.environ,
-        **quick_compilation.environment(),
-        "PYTHONPATH": str(ROOT),
-        "PYTHONWARNINGS": "ignore",
-        "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": "1",
-        "JAXML_XLA_FLAGS": "0",
-        "JAX_COMPILATION_CACHE_DIR": os.environ["JAXML_TESTS_CACHE"],
-        **environment,
-    }
-    words = [
-        f"--coordinator=127.0.0.1:{port}",
-        f"--num_processes={count}",
-        f"--process_id={process}",
-        "--config.model.name=linear",
-        "--config.data.augment=",
-        "--config.log.report=false",
-    ]
-    return subprocess.Popen(
-        [sys.executable, "-m", "launch.train", f"--workdir={workdir}", *words, *arguments],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
     )
 
 

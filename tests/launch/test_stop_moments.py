@@ -15,7 +15,8 @@ import sys
 
 import pytest
 
-from tests.launch.processes import ROOT, finish, outcome, start, whole_run
+from tests import stops
+from tests.launch.processes import ROOT, driven, finish, outcome, start, whole_run
 
 pytestmark = pytest.mark.large
 
@@ -26,29 +27,6 @@ RUN = (
     "--config.num_epochs=4",
     "--config.checkpoint.every_steps=5",
 )
-# Acts when a function is called for the n-th time, and then runs the launcher.
-DRIVER = """
-import importlib, os, runpy, signal, sys, time
-module, owner, name, count, act, *arguments = sys.argv[1:]
-sys.argv = ["-m"]
-import launch  # watches for signals, as `python -m launch.train` does
-holder = importlib.import_module(module)
-holder = getattr(holder, owner) if owner else holder
-original, calls = getattr(holder, name), []
-
-def wrapped(*given, **options):
-    calls.append(given)
-    if len(calls) == int(count):
-        if act == "truncate":  # as of a machine that stops in the middle of a write
-            os.ftruncate(given[0], os.fstat(given[0]).st_size // 2)
-        os.kill(os.getpid(), signal.SIGTERM if act == "SIGTERM" else signal.SIGKILL)
-        time.sleep(1)
-    return original(*given, **options)
-
-setattr(holder, name, wrapped)
-sys.argv = ["launch.train", "--config.log.report=false", *arguments]
-runpy.run_module("launch.train", run_name="__main__")
-"""
 CHECKPOINT = "jaxml.training.checkpoint"
 # (module, class, function, call) in which the signal arrives.
 MOMENTS = {
@@ -75,7 +53,7 @@ def _stop(workdir, cache, moment, act):
         "JAX_COMPILATION_CACHE_DIR": str(cache),
     }
     done = subprocess.run(
-        [sys.executable, "-c", DRIVER, *map(str, moment), act, *RUN, f"--workdir={workdir}"],
+        [sys.executable, *driven(moment, act), *RUN, f"--workdir={workdir}"],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -86,11 +64,19 @@ def _stop(workdir, cache, moment, act):
     return done.returncode, done.stdout + done.stderr
 
 
-def _resume(whole, workdir):
-    status, output = finish(*RUN, f"--workdir={workdir}", cache=whole / "compiled")
-    assert status == 0, output
-    assert outcome(workdir) == outcome(whole / "run")
-    assert not list(workdir.rglob("*.partial"))
+@pytest.fixture
+def resume(whole, record_property):
+    """Returns a function that resumes a stopped run and compares it with an unbroken one."""
+
+    def finish_stopped(workdir, kind):
+        status, output = finish(*RUN, f"--workdir={workdir}", cache=whole / "compiled")
+        assert status == 0, output
+        equal = outcome(workdir) == outcome(whole / "run")
+        stops.record(record_property, f"one process, {kind}", stops=1, runs=1, equal=equal)
+        assert equal
+        assert not list(workdir.rglob("*.partial"))
+
+    return finish_stopped
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +86,7 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize("act", ["SIGTERM", "SIGKILL"])
 @pytest.mark.parametrize("name", MOMENTS)
-def test_a_stop_at_any_moment_changes_nothing(whole, tmp_path, name, act):
+def test_a_stop_at_any_moment_changes_nothing(whole, resume, tmp_path, name, act):
     workdir = tmp_path / "run"
     status, output = _stop(workdir, whole / "compiled", MOMENTS[name], act)
     assert "Traceback" not in output, output
@@ -109,19 +95,19 @@ def test_a_stop_at_any_moment_changes_nothing(whole, tmp_path, name, act):
     elif status:  # a signal after the last step lets the run finish
         assert status == 128 + signal.SIGTERM, output
         assert "stopped by SIGTERM" in output.splitlines()[-1]
-    _resume(whole, workdir)
+    resume(workdir, f"{act} at a moment")
 
 
 @pytest.mark.parametrize("write", [1, 3, 7, 11])  # the even ones synchronize folders
-def test_a_death_in_the_middle_of_a_write_changes_nothing(whole, tmp_path, write):
+def test_a_death_in_the_middle_of_a_write_changes_nothing(whole, resume, tmp_path, write):
     workdir = tmp_path / "run"
     moment = ("jaxml.io.atomic", "os", "fsync", write)
     status, output = _stop(workdir, whole / "compiled", moment, "truncate")
     assert status == -signal.SIGKILL, output
-    _resume(whole, workdir)
+    resume(workdir, "half write")
 
 
-def test_a_folder_that_is_removed_ends_the_run_in_one_line(whole, tmp_path):
+def test_a_folder_that_is_removed_ends_the_run_in_one_line(whole, resume, tmp_path):
     workdir = tmp_path / "run"
     arguments = (*RUN, "--config.num_epochs=4000", f"--workdir={workdir}")
     with start(*arguments, cache=whole / "compiled") as process:
@@ -136,7 +122,7 @@ def test_a_folder_that_is_removed_ends_the_run_in_one_line(whole, tmp_path):
     assert output.count("error:") == 1
     assert f"{workdir}" in output.splitlines()[-1]
     shutil.rmtree(workdir, ignore_errors=True)
-    _resume(whole, workdir)
+    resume(workdir, "remove folder")
 
 
 @pytest.fixture
@@ -158,7 +144,7 @@ def disk(tmp_path):
         subprocess.run(["umount", str(folder)], check=True)  # noqa: S607
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(whole, disk):
+def test_a_folder_that_cannot_be_written_is_one_line(whole, resume, disk):
     folder, mount = disk
     mount("remount,ro")
     status, output = finish(*RUN, f"--workdir={folder / 'run'}", cache=whole / "compiled")
@@ -174,4 +160,4 @@ def test_a_folder_that_cannot_be_written_is_one_line(whole, disk):
     assert status == 2, output
     assert "Read-only file system" in output.splitlines()[-1]
     mount("remount,rw")
-    _resume(whole, folder / "run")
+    resume(folder / "run", "read-only folder")

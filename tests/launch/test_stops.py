@@ -14,9 +14,11 @@ import time
 
 import pytest
 
+from tests import stops as campaign
 from tests.launch.processes import finish, outcome, start
 
 STOPS = 60  # for each run
+KIND = "one process, random signals"
 SECONDS = 10.0  # from the signal to the end of the process, at most
 SIGNALS = [
     (signal.SIGKILL,),
@@ -73,7 +75,7 @@ def default_signals():
 
 @pytest.mark.large
 @pytest.mark.parametrize("name", RUNS)
-def test_random_stops_change_nothing(name, tmp_path):
+def test_random_stops_change_nothing(name, tmp_path, record_property):
     chance, cache = random.Random(name), tmp_path / "compiled"  # noqa: S311
     status, output = finish(*RUNS[name], f"--workdir={tmp_path / 'whole'}", cache=cache)
     assert status == 0, output
@@ -85,14 +87,21 @@ def test_random_stops_change_nothing(name, tmp_path):
     while stops < STOPS:
         workdir, folders = tmp_path / f"run{folders}", folders + 1
         while not (workdir / "result.json").exists() and stops < STOPS:
-            stops += _stopped(name, workdir, cache, chance, seconds)
+            was_running, took = _stopped(name, workdir, cache, chance, seconds)
+            stops += was_running
+            campaign.record(record_property, KIND, stops=was_running, seconds=took)
         status, output = finish(*RUNS[name], f"--workdir={workdir}", cache=cache)
         assert status == 0, output
+        campaign.record(record_property, KIND, runs=1, equal=outcome(workdir) == expected)
         assert outcome(workdir) == expected
 
 
 def _stopped(name, workdir, cache, chance, seconds):
-    """Starts or resumes a run and stops it; whether it was still running at the signal."""
+    """Starts or resumes a run and stops it.
+
+    Returns:
+      Whether it was still running at the signal, and the seconds from then to its end.
+    """
     lines, late = [], threading.Event()
     with start(*RUNS[name], f"--workdir={workdir}", cache=cache) as process:
         reader = threading.Thread(target=_read, args=(process, lines, late))
@@ -120,7 +129,7 @@ def _stopped(name, workdir, cache, chance, seconds):
     assert took <= SECONDS, f"{took:.1f} s after {signals}: {output}"
     assert "Traceback" not in output, output
     assert "rror" not in output, output
-    return running
+    return running, took
 
 
 def _read(process, lines, late):

@@ -1,9 +1,9 @@
 """Several processes train as one does, on this machine."""
 
+import contextlib
 import itertools
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,22 +16,17 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxml.data import stream
 from jaxml.errors import InputError
 from jaxml.training import _checkpoint_file as checkpoint_file
-from jaxml.training import hosts
+from jaxml.training import checkpoint, hosts
 from jaxml.training.checkpoint import Checkpoints, CheckpointWriter
 from jaxml.training.compilation import jit_steps
 from jaxml.training.experiment import create_experiment
 from jaxml.training.loop import train_and_evaluate
 from tests import quick_compilation
 from tests.data.sources import formats
+from tests.launch import jobs
 from tests.training import hosts_worker
 
 ROOT = Path(__file__).parent.parent.parent
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def run(task, *, count=1, devices=1, **options):
@@ -44,7 +39,7 @@ def run(task, *, count=1, devices=1, **options):
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "JAX_COMPILATION_CACHE_DIR": os.environ["JAXML_TESTS_CACHE"],
     }
-    options = {**options, "port": free_port(), "count": count, "devices": devices}
+    options = {**options, "port": jobs.free_port(), "count": count, "devices": devices}
     command = [sys.executable, "-m", "tests.training.hosts_worker", task]
     processes = [
         subprocess.Popen(
@@ -180,6 +175,20 @@ def test_a_damaged_sharded_checkpoint_is_set_aside_with_its_parts(tmp_path):
     assert [path.name for path in folder.iterdir()] == ["3.safetensors"]
     assert len(list(tmp_path.glob("corrupt_checkpoint_33_*"))) == 2
     assert "checkpoint of step 33 is corrupt" in lines[0]
+
+
+def test_a_removed_folder_ends_the_wait_for_the_parts(tmp_path, monkeypatch):
+    def check_owner():
+        raise InputError("the folder was removed")
+
+    config, folder = hosts_worker.CheckpointConfig(), tmp_path / "checkpoints"
+    with contextlib.closing(
+        CheckpointWriter(folder, config, say=print, guard=check_owner)
+    ) as writer:
+        monkeypatch.setattr(jax, "process_count", lambda: 2)
+        monkeypatch.setattr(checkpoint, "PART_SECONDS", 0.1)
+        with pytest.raises(InputError, match="the folder was removed"):
+            writer._await_parts(3)
 
 
 def test_missing_shards_are_an_error():

@@ -1,9 +1,11 @@
 """Precision and memory of a step: float32 masters, accumulation, rematerialization."""
 
+import contextlib
 import dataclasses
 from functools import partial
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,21 +76,60 @@ def test_every_network_in_bfloat16_has_float32_parameters_statistics_and_gradien
     assert dtypes(after.params, after.batch_stats, after.opt_state, metrics.loss) == {FLOAT32}
 
 
+def round_to_bfloat16(array):
+    return array.astype(jnp.bfloat16).astype(array.dtype)
+
+
+@jax.custom_vjp
+def rounded(array):
+    """Rounds an array, and its cotangent, to bfloat16."""
+    return round_to_bfloat16(array)
+
+
+rounded.defvjp(lambda array: (rounded(array), None), lambda _, slope: (round_to_bfloat16(slope),))
+
+
+def round_layers(call, args, kwargs, context):
+    """Rounds the arrays that enter and leave each module (see `nn.intercept_methods`)."""
+
+    def round_floats(tree):
+        return jax.tree.map(
+            lambda leaf: rounded(leaf) if getattr(leaf, "dtype", None) == FLOAT32 else leaf, tree
+        )
+
+    if context.method_name != "__call__":
+        return call(*args, **kwargs)
+    return round_floats(call(*round_floats(args), **kwargs))
+
+
 @pytest.mark.parametrize("name", ["mlp", "resnet_tiny"])
-def test_a_step_in_bfloat16_is_near_one_in_float32(name):
+def test_a_step_in_bfloat16_errs_like_one_in_float32_with_rounded_layers(name):
+    """Compares errors of the gradient, because a bound from the unit roundoff would be loose.
+
+    The reference computes in float32, but rounds the parameters and the inputs and outputs of each
+    module to bfloat16, and their cotangents. Three seeds of both networks gave errors of 0.9 % to
+    12 %, and ratios of the two errors from 0.94 to 1.03.
+    """
     batch, gradients, losses = random_batch(16), {}, []
-    for dtype in ("float32", "bfloat16"):
+    for kind in ("float32", "bfloat16", "rounded"):
+        dtype = "bfloat16" if kind == "bfloat16" else "float32"
         model = create_model(ModelConfig(name=name, dtype=dtype), num_classes=5)
         learner = create_learner(model, keep_gradient())
         state = create_state(learner, (8, 8, 1))
-        after, metrics = jax.jit(partial(train_step, KEY, learner))(state, batch)
+        with contextlib.ExitStack() as stack:
+            if kind == "rounded":
+                state = state.replace(params=jax.tree.map(round_to_bfloat16, state.params))
+                stack.enter_context(nn.intercept_methods(round_layers))
+            after, metrics = jax.jit(partial(train_step, KEY, learner))(state, batch)
         assert dtypes(after.params, after.batch_stats, after.opt_state, metrics.loss) == {FLOAT32}
-        gradients[dtype] = after.opt_state
+        gradients[kind] = after.opt_state
         losses.append(float(metrics.loss))
-    wide, narrow = gradients.values()
-    difference = jax.tree.map(jnp.subtract, narrow, wide)
-    error = float(optax.tree.norm(difference) / optax.tree.norm(wide))
-    assert 1e-5 < error < 0.2  # an angle of 11 degrees
+
+    def error(kind):
+        difference = jax.tree.map(jnp.subtract, gradients[kind], gradients["float32"])
+        return float(optax.tree.norm(difference) / optax.tree.norm(gradients["float32"]))
+
+    assert 0.8 < error("bfloat16") / error("rounded") < 1.25
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
