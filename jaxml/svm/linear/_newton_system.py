@@ -154,7 +154,9 @@ class NewtonSystem:
         def solve(j: int) -> None:
             index = np.flatnonzero(systems.root[j])
             product = self.examples.gram_product(index, self.scaled.dtype)
-            found[j, index], slow = conjugate_gradients(product, systems.select([j], index))
+            found[j, index], slow = conjugate_gradients(
+                product, systems.select(np.array([j]), index)
+            )
             if len(slow):
                 solve_slow(self.examples, systems, j, found)
 

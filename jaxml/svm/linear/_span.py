@@ -1,6 +1,6 @@
 r"""Newton's method over the dual variables, for sparse examples with more features than examples.
 
-The optimal weights are $w = X^\top \beta$, and the intercept is the sum of $\beta$ over $\rho$. With
+The optimal weights are $w = X^\top \beta$, the intercept is the sum of $\beta$ over $\rho$. With
 $Q = X X^\top + 1 / \rho$, the decision values are $Q \beta$, and a problem with a squared loss is
 
 .. math:: \min_\beta \tfrac12 \beta^\top Q \beta + \sum_i \ell(t_i, (Q \beta)_i; c_i).
