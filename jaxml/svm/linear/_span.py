@@ -58,7 +58,8 @@ def solve_span(
     """
     newton, interrupted = _SpanNewton(problems, examples, loss), False
     used = (problems.target * intercept[:, None] > 0) & (problems.cost > 0)
-    total = np.where(intercept == 0, 0, intercept * problems.intercept_penalty)
+    rho = problems.intercept_penalty
+    total = intercept * np.where(np.isfinite(rho), rho, 0)
     newton.best += used * (total / np.maximum(used.sum(1), 1))[:, None]
     largest = np.abs(examples.x.data).max(initial=0)
     try:
