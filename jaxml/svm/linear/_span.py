@@ -32,6 +32,8 @@ from jaxml.svm.linear._solution import Limits, LinearProgress, LinearSolution, L
 # Problems with more than this ratio of the examples within the margin share products with all of
 # the examples, in blocks of at most so many problems.
 _SHARED, _BLOCK = 0.4, 16
+# A primal that is this far below the dual, relative to the primal, is lost to rounding.
+_INACCURATE = -1e-6
 # Examples with larger values are multiplied in float64.
 _LARGEST = 1e9
 
@@ -106,6 +108,9 @@ class _SpanNewton:
         _for_blocks(self._start, unsolved)
         while True:
             _for_blocks(self._evaluate, unsolved)
+            if (wrong := self.progress.relative_gap < _INACCURATE).any():
+                self.best[wrong], self.progress.primal[wrong] = 0, np.inf
+                return
             limits.notify(self.progress, self.dual)
             unsolved = np.flatnonzero(~limits.solved(self.progress))
             ended = self.progress.steps >= limits.max_steps
