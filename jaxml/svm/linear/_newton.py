@@ -43,7 +43,11 @@ def solve_l2(
 ) -> LinearSolution:
     """Implements `jaxml.svm.linear.solve` for L2 penalties."""
     interrupted, steps, found = False, 0, None
-    if start is None and is_spanned(problems, examples, loss):
+    if (
+        start is None
+        and isinstance(examples, SparseExamples)
+        and is_spanned(problems, examples, loss)
+    ):
         intercept = np.zeros(len(problems.target))
         if is_classification(loss):
             intercept = _majority_intercept(problems, loss)

@@ -149,16 +149,17 @@ class NewtonSystem:
 
     def _solve_sparse_margin(self, systems: MarginSystems) -> np.ndarray:
         """Solves the systems in threads, each with the examples within its own margin."""
-        found = np.zeros(systems.root.shape)
+        found, examples = np.zeros(systems.root.shape), self.examples
+        assert isinstance(examples, SparseExamples)
 
         def solve(j: int) -> None:
             index = np.flatnonzero(systems.root[j])
-            product = self.examples.gram_product(index, self.scaled.dtype)
+            product = examples.gram_product(index, self.scaled.dtype)
             found[j, index], slow = conjugate_gradients(
                 product, systems.select(np.array([j]), index)
             )
             if len(slow):
-                solve_slow(self.examples, systems, j, found)
+                solve_slow(examples, systems, j, found)
 
         for_each(solve, range(len(found)))
         return found

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from jaxml.svm._threads import for_each
-from jaxml.svm.linear._examples import Examples, SparseExamples
+from jaxml.svm.linear._examples import SparseExamples
 from jaxml.svm.linear._newton_system import (
     MarginSystems,
     conjugate_gradients,
@@ -38,9 +38,9 @@ _INACCURATE = -1e-6
 _LARGEST = 1e9
 
 
-def is_spanned(problems: LinearProblems, examples: Examples, loss: str) -> bool:
+def is_spanned(problems: LinearProblems, examples: SparseExamples, loss: str) -> bool:
     """Returns whether `solve_span` applies, and pays: points over the features are larger."""
-    if not (isinstance(examples, SparseExamples) and examples.on_host and is_squared(loss)):
+    if not (examples.on_host and is_squared(loss)):
         return False
     is_wide = examples.num_features > examples.num_examples and not is_direct(examples)
     return is_wide and bool((problems.intercept_penalty > 0).all())
@@ -89,7 +89,7 @@ class _SpanNewton:
         # The dual variables at the decision values, their decision values, and the curvatures.
         self.target, self.target_decision, self.slope = (np.zeros(shape) for _ in range(3))
         self.best, self.dual = np.zeros(shape), np.zeros(shape)
-        infinite = np.full(shape[0], np.inf)
+        infinite = np.full(len(problems.target), np.inf)
         self.progress = LinearProgress(0, infinite, -infinite)
 
     def is_solved(self, limits: Limits) -> bool:
@@ -99,7 +99,7 @@ class _SpanNewton:
     def run(self, dtype: Any, limits: Limits) -> None:
         """Iterates with products in `dtype` until convergence, stalling or the step limit."""
         self.dtype, stall = dtype, Stall(20)
-        self.product = self.examples.gram_product(np.arange(self.beta.shape[1]), dtype)
+        self.product = self.examples.gram_product(np.arange(self.examples.num_examples), dtype)
         self.beta = self.best.copy()
         # The objectives of the last dtype are inaccurate.
         infinite = np.full(len(self.beta), np.inf)
