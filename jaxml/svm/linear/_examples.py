@@ -7,7 +7,7 @@ for arrays sharded over devices, XLA.
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -238,6 +238,14 @@ class SparseExamples(Examples):
     def example_gram(self, index: np.ndarray) -> np.ndarray:
         x = self.x[index].astype(np.float64)
         return (x @ x.T).toarray()
+
+    def gram_product(self, index: np.ndarray, dtype: Any) -> Callable[[np.ndarray], np.ndarray]:
+        """Returns a function that multiplies by the inner products of some examples, on CPU."""
+        x, transposed = self._cast(dtype)
+        if len(index) < self.num_examples:
+            x = x[index]
+            transposed = x.T
+        return lambda dual: (x @ (transposed @ np.ascontiguousarray(dual.T, dtype))).T
 
     def subset(self, index: np.ndarray) -> "SparseExamples":
         return SparseExamples(self.x[index])

@@ -24,6 +24,7 @@ from jaxml.svm.linear._newton_system import NewtonSystem, is_direct
 from jaxml.svm.linear._problems import LinearProblems, is_classification, is_squared
 from jaxml.svm.linear._scaled import FEW_ENTRIES, Evaluation, Iterate, ScaledProblems
 from jaxml.svm.linear._solution import Limits, LinearProgress, LinearSolution, LinearState, Stall
+from jaxml.svm.linear._span import is_spanned, solve_span
 
 # From this many examples on, the solver starts from the solution for a subsample.
 _MIN_SUBSAMPLED = 8192
@@ -41,12 +42,24 @@ def solve_l2(
     precise: bool = False,
 ) -> LinearSolution:
     """Implements `jaxml.svm.linear.solve` for L2 penalties."""
-    interrupted = False
+    interrupted, steps, found = False, 0, None
+    if (
+        start is None
+        and isinstance(examples, SparseExamples)
+        and is_spanned(problems, examples, loss)
+    ):
+        intercept = np.zeros(len(problems.target))
+        if is_classification(loss):
+            intercept = _majority_intercept(problems, loss)
+        with blas_threads(1):
+            found = solve_span(problems, examples, loss, limits, intercept)
+        if found.converged or found.interrupted or found.progress.steps >= limits.max_steps:
+            return found
+        start, steps = found.state, found.progress.steps
     if start is None:
         start, interrupted = _initial_state(problems, examples, loss)
     if interrupted:
         limits = limits._replace(max_steps=0)
-    steps, found = 0, None
     for dtype in _dtypes(examples)[-1 if precise else 0 :]:
         precision = jax.enable_x64(True) if dtype == np.float64 else nullcontext()
         # BLAS threads wait for each other longer than products of short vectors take.

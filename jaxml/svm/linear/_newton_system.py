@@ -28,7 +28,7 @@ def is_direct(examples: Examples) -> bool:
     return examples.num_features <= _MAX_FEATURES
 
 
-class _MarginSystems(NamedTuple):
+class MarginSystems(NamedTuple):
     r"""Newton systems over examples, with the matrices $I + R (X X^\top + 1 / c) R$."""
 
     root: np.ndarray  # `[systems, examples]`: square roots of the slopes, the diagonals of R
@@ -36,12 +36,10 @@ class _MarginSystems(NamedTuple):
     corner: np.ndarray  # `[systems]`: c, the curvature of the intercept
     goal: np.ndarray  # `[systems]`: squared norms of the right-hand sides of the features' systems
 
-    def select(self, j: Any, index: np.ndarray) -> "_MarginSystems":
-        """Selects one system and some of its examples."""
-        one = slice(j, j + 1)
-        return _MarginSystems(
-            self.root[one, index], self.right[one, index], self.corner[one], self.goal[one]
-        )
+    def select(self, j: np.ndarray, index: np.ndarray) -> "MarginSystems":
+        """Selects some systems and some of their examples."""
+        both = np.ix_(j, index)
+        return MarginSystems(self.root[both], self.right[both], self.corner[j], self.goal[j])
 
 
 class NewtonSystem:
@@ -129,7 +127,7 @@ class NewtonSystem:
         start = right / ridge
         root = np.sqrt(now.slope)
         goal = np.einsum("kd,kd->k", start, right)
-        systems = _MarginSystems(root, root * scaled.decisions(start), corner, goal)
+        systems = MarginSystems(root, root * scaled.decisions(start), corner, goal)
         is_sparse = isinstance(examples, SparseExamples) and examples.on_host
         solve = self._solve_sparse_margin if is_sparse else self._solve_margin
         weighted = root * solve(systems)
@@ -137,40 +135,38 @@ class NewtonSystem:
         start[:, -1] -= weighted.sum(1) / corner
         return start
 
-    def _solve_margin(self, systems: _MarginSystems) -> np.ndarray:
+    def _solve_margin(self, systems: MarginSystems) -> np.ndarray:
         """Solves the systems by products with all examples."""
         examples, dtype, root = self.examples, self.scaled.dtype, systems.root
         found, slow = np.zeros(root.shape), np.arange(len(root))
         if (np.count_nonzero(root, axis=1) > _MAX_EXAMPLES).any():
-            found, slow = _conjugate_gradients(
+            found, slow = conjugate_gradients(
                 lambda dual: examples.products(examples.weighted_sums(dual.astype(dtype))), systems
             )
         for j in slow:
-            index = np.flatnonzero(root[j])
-            if 0 < len(index) <= _MAX_EXAMPLES:
-                gram = examples.example_gram(index).astype(np.float64)
-                found[j, index] = _solve_gram(gram, systems.select(j, index))
+            solve_slow(examples, systems, j, found)
         return found
 
-    def _solve_sparse_margin(self, systems: _MarginSystems) -> np.ndarray:
+    def _solve_sparse_margin(self, systems: MarginSystems) -> np.ndarray:
         """Solves the systems in threads, each with the examples within its own margin."""
-        found = np.zeros(systems.root.shape)
+        found, examples = np.zeros(systems.root.shape), self.examples
+        assert isinstance(examples, SparseExamples)
 
         def solve(j: int) -> None:
             index = np.flatnonzero(systems.root[j])
-            one, x = systems.select(j, index), self.examples.x[index]
-            transposed = x.T
-            value, slow = _conjugate_gradients(lambda dual: (x @ (transposed @ dual[0]))[None], one)
-            if len(slow) and len(index) <= _MAX_EXAMPLES:
-                value = _solve_gram((x @ x.T).toarray(), one)
-            found[j, index] = value
+            product = examples.gram_product(index, self.scaled.dtype)
+            found[j, index], slow = conjugate_gradients(
+                product, systems.select(np.array([j]), index)
+            )
+            if len(slow):
+                solve_slow(examples, systems, j, found)
 
         for_each(solve, range(len(found)))
         return found
 
 
-def _conjugate_gradients(
-    gram_product: Callable[[np.ndarray], np.ndarray], systems: _MarginSystems
+def conjugate_gradients(
+    gram_product: Callable[[np.ndarray], np.ndarray], systems: MarginSystems
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""Solves several systems, where `gram_product` multiplies by $X X^\top$.
 
@@ -210,12 +206,16 @@ def _conjugate_gradients(
     return found, live
 
 
-def _solve_gram(gram: np.ndarray, system: _MarginSystems) -> np.ndarray:
-    """Solves one system from the inner products of its examples."""
-    root = system.root[0]
-    gram = gram + 1 / system.corner[0]
-    gram *= root[:, None] * root
-    return _solve_positive(gram, np.ones(len(root)), system.right[0], np.float64)
+def solve_slow(examples: Examples, systems: MarginSystems, j: Any, found: np.ndarray) -> None:
+    """Solves system j by Cholesky factorization and sets `found[j]`, unless it is too large."""
+    index = np.flatnonzero(systems.root[j])
+    if 0 < len(index) <= _MAX_EXAMPLES:
+        root = systems.root[j, index]
+        gram = examples.example_gram(index).astype(np.float64, copy=False)
+        gram += 1 / systems.corner[j]
+        gram *= root[:, None] * root
+        right, ridge = systems.right[j, index], np.ones(len(root))
+        found[j, index] = _solve_positive(gram, ridge, right, np.float64)
 
 
 def _solve_positive(
