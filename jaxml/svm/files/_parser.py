@@ -6,6 +6,7 @@ to name the first invalid one.
 """
 
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import BufferedIOBase
@@ -234,7 +235,12 @@ def _parse_decimals(fields: _Fields, chosen: np.ndarray) -> np.ndarray:
     text = np.full_like(fields.raw, ord(" "))
     places = np.flatnonzero(fields.kind != _SEPARATOR)[chosen]
     text[places] = fields.raw[places]
-    return np.fromstring(text.tobytes(), sep=" ")
+    with warnings.catch_warnings():  # older releases of NumPy stop at an invalid number, and warn
+        warnings.simplefilter("error", DeprecationWarning)
+        try:
+            return np.fromstring(text.tobytes(), sep=" ")
+        except DeprecationWarning:
+            raise ValueError from None
 
 
 def _in_bounds(rows: Rows, grammar: Grammar) -> bool:
