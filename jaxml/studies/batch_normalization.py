@@ -8,14 +8,14 @@ Formula:
   running average with momentum m:   μ ← m μ + (1 − m) μ_B,   and so for the variance
   a batch of x_1 and x_2:   (x_1 − μ_B) / σ_B = ((x_1 − x_2) / 2) / (|x_1 − x_2| / 2) = ±1
 
-Measured: Networks of 5 hidden layers of 64 ReLU units, with and without batch normalization, learn
-the digits for 100 steps of 64 images at six learning rates. Their training accuracies use the
-statistics of all training images. The network trained with batch normalization at learning rate 0.1
-is tested with running averages over 30 or 500 training batches, with momentum 0.9 and with 0.99
-(the default of Keras), and also with the statistics of test batches of 2 images. For batches of 2,
-we also measure how far normalized random values are from ±1, and the training accuracy after as
-many images in batches of 2. Last, `batch_norm_with_global_normalization` and `batch_normalization`
-get the same inputs.
+Measured: Networks of 5 hidden layers of 64 ReLU units, with and without batch normalization (here
+with γ and without β), learn the digits for 100 steps of 64 images at six learning rates. Their
+training accuracies use the statistics of all training images as one batch. The network that was
+trained at learning rate 0.1 is tested with running averages over 30 or 500 training batches, with
+momentum 0.9 and with 0.99 (the default of Keras), and with the statistics of test batches of 2
+images. A network trained on equally many images, but in batches of 2, shows the effect on training;
+normalized pairs of random values show its cause. Last, `batch_norm_with_global_normalization` and
+`batch_normalization` get the same inputs.
 
 Verdict: holds. At learning rates 1 and 3, the network with batch normalization learns, and the one
 without stays at chance. Both functions return the same values, bit for bit, but the momentum
@@ -50,8 +50,8 @@ def network(
 ) -> tuple[Array, list[Moments]]:
     """Returns the logits and the batch statistics of each layer.
 
-    The layers use the statistics of the batch, or `running` averages where they are given. Their
-    offset is missing: the next layer has biases.
+    The layers normalize by the statistics of the batch, or by `running` averages where these are
+    given. Normalization cancels the bias of the dense layer, and has no offset.
     """
     batch: list[Moments] = []
     for number, layer in enumerate(params[:-1]):
@@ -129,18 +129,19 @@ def measure(settings: Settings, *, normalized: bool = True) -> Measured:
         loss = training.mean_loss(logits, data)
         trained, _ = training.descend_at_rates(rates, loss, params, rows)
         outputs = jax.vmap(jax.vmap(logits, (0, None)), (0, None))(trained, data.train)
-        return trained, training.accuracy(jnp.nan_to_num(outputs), data.labels).T
+        outputs = jnp.nan_to_num(outputs)  # of networks that diverged
+        return trained, training.accuracy(outputs, data.labels).T  # [seeds, rates]
 
     rows = training.batches(settings, len(data.train), 64, steps)
     trained, with_norm = train(normalized, RATES, rows)
     _, without = train(False, RATES, rows)
-    pairs = training.batches(settings, len(data.train), 2, 32 * steps)
+    pairs = training.batches(settings, len(data.train), 2, 32 * steps)  # as many images
     _, of_two = train(normalized, (0.1,), pairs)
     at_tenth = jax.tree.map(lambda leaf: leaf[RATES.index(0.1)], trained)
     x = [np.random.default_rng(s).normal(size=(2, 64)) for s in settings.seeds]
     distance, difference = jax.vmap(normalize_pair)(jnp.asarray(np.stack(x), jnp.float32))
     return {
-        "rates, with batch normalization": with_norm,  # [seeds, rates]
+        "rates, with batch normalization": with_norm,
         "rates, without": without,
         "batch of 2": of_two[:, 0],
         **measure_tests(settings, data, at_tenth),

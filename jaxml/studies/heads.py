@@ -51,7 +51,7 @@ def explain(model: CifarResNet, variables: PyTree, images: Array) -> tuple[Array
     """Returns class activation maps, and the largest difference of their means from the logits."""
     features = intermediates(model, variables, images, ["stage2"])["stage2"]
     head = variables["params"]["head"]
-    channels = features.shape[-1]
+    channels = features.shape[-1]  # a head that is not an average has more rows than that
     maps = class_activation_map(features, {"kernel": head["kernel"][:channels]})
     logits = jnp.asarray(model.apply(variables, images, train=False))
     means = maps.mean((1, 2)) + jnp.broadcast_to(head["bias"], logits.shape)

@@ -84,29 +84,37 @@ CASES = {  # model, initializer, keep_prob
 }
 
 
+def train(settings: Settings, model: Any, initializer: Initializer, keep: float) -> Measured:
+    """Trains a model, and returns the difference of its units by step, and its accuracy."""
+    data, steps = training.flat_digits(), settings.steps(300)
+    rows = training.batches(settings, len(data.train), 64, steps)
+    keys = training.step_keys(settings, steps)
+    keep_prob, every = jnp.float32(keep), jnp.float32(1)
+
+    def loss(p: PyTree, step: tuple[Array, Key]) -> Array:
+        rows, key = step
+        logits = model(p, data.train[rows], key, keep_prob)
+        return training.cross_entropy(logits, data.labels[rows])
+
+    params = training.for_each_seed(partial(start, initializer), settings)
+    params, differences = training.descend(
+        loss, params, (rows, keys), optimizer=optax.sgd(0.1), record=difference
+    )
+    # The accuracy is that without dropout, so that the key does not matter.
+    logits = jax.vmap(lambda p: model(p, data.train, jax.random.key(0), every))(params)
+    return {
+        "difference": np.asarray(differences),
+        "accuracy": training.accuracy(logits, data.labels),
+    }
+
+
 def measure(settings: Settings, *, equal: Initializer = EQUAL) -> Measured:
     """Trains all networks; `equal` is the start that is to keep the units identical."""
-    data, steps, found = training.flat_digits(), settings.steps(300), {}
-    rows = training.batches(settings, len(data.train), 64, steps)
-    inputs = (rows, training.step_keys(settings, steps))
+    found = {}
     for name, (model, initializer, keep) in CASES.items():
-
-        def logits(p: PyTree, x: Array, key: Key, keep: float, model: Any = model) -> Array:
-            return model(p, x, key, jnp.float32(keep))
-
-        def loss(p: PyTree, step: tuple[Array, Key], keep: float = keep) -> Array:
-            rows, key = step
-            return training.cross_entropy(logits(p, data.train[rows], key, keep), data.labels[rows])
-
         chosen = equal if initializer is EQUAL else initializer
-        params = training.for_each_seed(partial(start, chosen), settings)
-        params, history = training.descend(
-            loss, params, inputs, optimizer=optax.sgd(0.1), record=difference
-        )
-        key = jax.random.key(0)  # not used: all units are kept
-        outputs = jax.vmap(lambda p: logits(p, data.train, key, 1.0))(params)
-        found[f"difference, {name}"] = np.asarray(history)
-        found[f"accuracy, {name}"] = training.accuracy(outputs, data.labels)
+        measured = train(settings, model, chosen, keep)
+        found |= {f"{kind}, {name}": values for kind, values in measured.items()}
     return found
 
 
