@@ -50,20 +50,20 @@ def start(initializer: Initializer, key: Key) -> PyTree:
     return {**params, "scale": jnp.zeros((1, 1))}
 
 
-def network(params: PyTree, x: Array, key: Key, keep: Array) -> Array:
+def network(params: PyTree, x: Array, key: Key, keep: float) -> Array:
     """Computes the logits of 16 tanh units and a linear layer, with dropout on the units."""
     units = activations.tanh(layers.dense(x, **params["hidden"]))
     return layers.dense(layers.dropout(key, units, keep_prob=keep, train=True), **params["head"])
 
 
-def residual_block(params: PyTree, x: Array, *_: Array) -> Array:
+def residual_block(params: PyTree, x: Array, *_: Any) -> Array:
     """Computes the logits of a block x + s f(x) and a linear layer."""
     units = activations.tanh(layers.dense(x, **params["hidden"]))
     added = params["scale"] * layers.dense(units, **params["back"])
     return layers.dense(x + added, **params["linear"])
 
 
-def softmax_regression(params: PyTree, x: Array, *_: Array) -> Array:
+def softmax_regression(params: PyTree, x: Array, *_: Any) -> Array:
     """Computes the logits of a model without hidden units."""
     return layers.dense(x, **params["linear"])
 
@@ -89,11 +89,10 @@ def train(settings: Settings, model: Any, initializer: Initializer, keep: float)
     data, steps = training.flat_digits(), settings.steps(300)
     rows = training.batches(settings, len(data.train), 64, steps)
     keys = training.step_keys(settings, steps)
-    keep_prob, every = jnp.float32(keep), jnp.float32(1)
 
     def loss(p: PyTree, step: tuple[Array, Key]) -> Array:
         rows, key = step
-        logits = model(p, data.train[rows], key, keep_prob)
+        logits = model(p, data.train[rows], key, keep)
         return training.cross_entropy(logits, data.labels[rows])
 
     params = training.for_each_seed(partial(start, initializer), settings)
@@ -101,7 +100,7 @@ def train(settings: Settings, model: Any, initializer: Initializer, keep: float)
         loss, params, (rows, keys), optimizer=optax.sgd(0.1), record=difference
     )
     # The accuracy is that without dropout, so that the key does not matter.
-    logits = jax.vmap(lambda p: model(p, data.train, jax.random.key(0), every))(params)
+    logits = jax.vmap(lambda p: model(p, data.train, jax.random.key(0), 1.0))(params)
     return {
         "difference": np.asarray(differences),
         "accuracy": training.accuracy(logits, data.labels),
