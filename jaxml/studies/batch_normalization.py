@@ -154,43 +154,32 @@ def checks(found: Measured) -> list[Check]:
     """The criteria of the verdict."""
     with_norm, without = part(found, "rates").values()
     usable = (with_norm > 0.9).sum(1) - (without > 0.9).sum(1)
-    one, tenth = RATES.index(1.0), RATES.index(0.1)
-    test = part(found, "test")
+    at_one = (with_norm - without)[:, RATES.index(1.0)]
+    lost = with_norm[:, RATES.index(0.1)] - found["batch of 2"]
+    test, distance = part(found, "test"), found["distance"]
+    lost_test = test["m = 0.9, 500 batches"] - test["batches of 2"]
     early = test["m = 0.9, 30 batches"] - test["m = 0.99, 30 batches"]
     late = test["m = 0.9, 500 batches"] - test["m = 0.99, 500 batches"]
+    equal = "largest difference between the outputs of both functions"
     return [
         Check(
             "number of the 6 learning rates with over 90 % training accuracy, with minus without",
             usable,
             at_least=1,
         ),
-        Check(
-            "training accuracy at learning rate 1, with minus without",
-            with_norm[:, one] - without[:, one],
-            at_least=0.1,
-        ),
-        Check(
-            "batch of 2: median distance of normalized values from ±1",
-            found["distance"],
-            at_most=1e-3,
-        ),
-        Check(
-            "training accuracy, batches of 64 minus batches of 2",
-            with_norm[:, tenth] - found["batch of 2"],
-            at_least=0.05,
-        ),
+        Check("training accuracy at learning rate 1, with minus without", at_one, at_least=0.1),
+        Check("batch of 2: median distance of normalized values from ±1", distance, at_most=1e-3),
+        Check("training accuracy, batches of 64 minus batches of 2", lost, at_least=0.05),
         Check(
             "test accuracy, running averages minus statistics of batches of 2",
-            test["m = 0.9, 500 batches"] - test["batches of 2"],
+            lost_test,
             at_least=0.05,
         ),
         Check("test accuracy, averages over 30 batches, momentum 0.9 minus 0.99", early, 0.01),
         Check(
             "test accuracy, averages over 500 batches, momentum 0.9 minus 0.99", late, -0.02, 0.02
         ),
-        Check(
-            "largest difference between the outputs of both functions", found["difference"], 0, 0
-        ),
+        Check(equal, found["difference"], 0, 0),
     ]
 
 
