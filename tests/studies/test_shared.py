@@ -1,5 +1,7 @@
 """What the studies share: measurements by name, and training with several values of a setting."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ from jaxml.studies._study import part
 
 
 def test_a_part_has_the_measurements_of_one_kind():
-    found = {"loss, a, b": 1, "losses, c": 2, "loss": 3, "loss, d": 4}
+    found: Any = {"loss, a, b": 1, "losses, c": 2, "loss": 3, "loss, d": 4}
     assert part(found, "loss") == {"a, b": 1, "d": 4}
 
 
