@@ -25,6 +25,7 @@ FULL = flags.DEFINE_bool(
 )
 DATA_DIR = flags.DEFINE_string("data_dir", "", "folder of CIFAR-10, for --full")
 SEEDS = flags.DEFINE_integer("seeds", 5, "number of seeds, at least 2", 2)
+FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "the first seed; 5 repeats on fresh seeds", 0)
 
 
 def main() -> None:
@@ -47,7 +48,7 @@ def main() -> None:
     out = user_path(OUT.value)
     out.mkdir(parents=True, exist_ok=True)
     settings = studies.Settings(
-        seeds=tuple(range(SEEDS.value)),
+        seeds=tuple(range(FIRST_SEED.value, FIRST_SEED.value + SEEDS.value)),
         effort=3.0 if FULL.value else 1.0,
         cifar_dir=DATA_DIR.value if FULL.value else "",
     )

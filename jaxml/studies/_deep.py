@@ -1,4 +1,7 @@
-"""Deep networks of dense layers with batch normalization: plain, residual v1 and v2."""
+"""Deep networks of dense layers: norms by layer, and plain and residual blocks."""
+
+from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +13,46 @@ from jaxml import activations, initializers, layers
 from jaxml.models import MODELS
 from jaxml.studies import _training as training
 from jaxml.studies._study import Settings
-from jaxml.types import Array, Key, PyTree
+from jaxml.types import Array, Initializer, Key, PyTree
 
 WIDTH = 32
+
+
+def square_kernels(key: Key, initializer: Initializer, depth: int, width: int) -> Array:
+    """Draws kernels `[depth, width, width]`."""
+    keys = jax.random.split(key, depth)
+    return jax.vmap(lambda key: initializer(key, (width, width), jnp.float32))(keys)
+
+
+def forward_and_backward(
+    layer: Callable[[Array, Array], Array],
+    kernels: Array,
+    x: Array,
+    gradient: Callable[[Array], Array],
+) -> tuple[Array, Array]:
+    """Computes the activations after each layer, and the gradients of a loss in them.
+
+    Args:
+      layer: function of an input and a kernel.
+      kernels: kernels `[depth, inputs, units]`.
+      x: input of the first layer.
+      gradient: gradient of the loss in the last activations, as a function of them.
+
+    Returns:
+      Activations and gradients, `[depth, *x.shape]` each.
+    """
+
+    def forward(shifts: Array) -> tuple[Array, Array]:
+        def step(h: Array, parts: tuple[Array, Array]) -> tuple[Array, Array]:
+            kernel, shift = parts
+            h = layer(h, kernel) + shift  # the gradient of the shift is that of the sum
+            return h, h
+
+        return lax.scan(step, x, (kernels, shifts))
+
+    (last, hidden), pull = jax.vjp(forward, jnp.zeros((len(kernels), *x.shape)))
+    (gradients,) = pull((gradient(last), jnp.zeros_like(hidden)))
+    return hidden, gradients
 
 
 def deep_params(key: Key, blocks: int, inputs: int = 64) -> PyTree:
@@ -90,11 +130,7 @@ def training_losses(settings: Settings, kind: str, depth: int) -> np.ndarray:
     data = training.flat_digits()
     rows = training.batches(settings, len(data.train), 64, settings.steps(240))
     params = training.for_each_seed(lambda key: deep_params(key, (depth - 2) // 2), settings)
-
-    def loss(params: PyTree, rows: Array) -> Array:
-        logits = deep_network(kind, params, data.train[rows])
-        return training.cross_entropy(logits, data.labels[rows])
-
+    loss = training.mean_loss(partial(deep_network, kind), data)
     return np.asarray(training.descend(loss, params, rows, optimizer=optax.sgd(0.05, 0.9))[1])
 
 

@@ -38,6 +38,20 @@ class Settings:
         """Returns a number of steps, scaled by the effort."""
         return max(1, round(number * self.effort))
 
+    def constant(self, value: Any) -> np.ndarray:
+        """Repeats a measurement that does not depend on the seed for every seed."""
+        return np.stack([np.asarray(value)] * len(self.seeds))
+
+
+def part(found: Measured, kind: str) -> dict[str, np.ndarray]:
+    """Returns the measurements of a kind, which are named "kind, label", by label.
+
+    >>> part({"loss, plain": 1, "loss, residual": 2, "time, plain": 3}, "loss")
+    {'plain': 1, 'residual': 2}
+    """
+    start = f"{kind}, "
+    return {name.removeprefix(start): x for name, x in found.items() if name.startswith(start)}
+
 
 class Interval(NamedTuple):
     """A mean with its 95 % confidence interval."""
@@ -99,6 +113,23 @@ class Table:
 
     header: Sequence[str]
     rows: Sequence[Sequence[Any]]
+
+    @classmethod
+    def of(cls, first: str, columns: Mapping[str, Mapping[str, Any]]) -> "Table":
+        """Builds a table from columns that are values by row label.
+
+        Args:
+          first: header of the row labels.
+          columns: values by row label, by header. The first column names the rows; "-" stands where
+            another column has no value.
+
+        Example:
+          >>> Table.of("loss", {"time": {"hinge": 3, "squared": 4}, "steps": {"hinge": 5}}).rows
+          [('hinge', 3, 5), ('squared', 4, '-')]
+        """
+        rows = next(iter(columns.values()))
+        cells = [(row, *(column.get(row, "-") for column in columns.values())) for row in rows]
+        return cls((first, *columns), cells)
 
 
 @dataclasses.dataclass(frozen=True)

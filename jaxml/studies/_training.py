@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,12 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from numpy.typing import ArrayLike
 
-from jaxml import layers, losses, normalize
+from jaxml import activations, initializers, layers, losses, normalize
 from jaxml.config import DataConfig
 from jaxml.data import load_dataset
 from jaxml.studies._study import Settings
 from jaxml.types import Array, Initializer, Key, PyTree
+
+# `launch.study` and the tests switch most optimizations off, which shortens compilation, but makes
+# the gradients of convolutions five times slower.
+OPTIMIZED: Any = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
 
 
 class Images(NamedTuple):
@@ -66,8 +72,16 @@ def dense_params(
     ]
 
 
+def he_params(settings: Settings, sizes: Sequence[int]) -> list[dict[str, Array]]:
+    """Draws the parameters of dense layers for each seed, with He's initialization."""
+    he = initializers.he_normal()
+    return for_each_seed(lambda key: dense_params(key, sizes, he), settings)
+
+
 def mlp(
-    params: Sequence[dict[str, Array]], x: Array, activation: Callable[[Array], Array]
+    params: Sequence[dict[str, Array]],
+    x: Array,
+    activation: Callable[[Array], Array] = activations.relu,
 ) -> Array:
     """Computes the logits of a multilayer perceptron."""
     for layer in params[:-1]:
@@ -89,23 +103,6 @@ def step_keys(settings: Settings, steps: int) -> Array:
     """Returns PRNG keys `[seeds, steps]`."""
     words = [np.random.default_rng(seed).integers(0, 2**32, (steps, 2)) for seed in settings.seeds]
     return jax.random.wrap_key_data(jnp.asarray(np.stack(words), jnp.uint32))
-
-
-def repeat(tree: PyTree, values: Sequence[float], steps: int) -> tuple[PyTree, Array]:
-    """Repeats values for each seed, so that one compiled loop trains with each of some settings.
-
-    Args:
-      tree: arrays with a leading axis of seeds.
-      values: values of the setting.
-      steps: number of training steps.
-
-    Returns:
-      The arrays, repeated for each value, and the value for each of their entries and each step.
-    """
-    count = len(jax.tree.leaves(tree)[0])
-    repeated = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * len(values)), tree)
-    each = jnp.repeat(jnp.asarray(values, jnp.float32), count)
-    return repeated, jnp.broadcast_to(each[:, None], (len(each), steps))
 
 
 def descend(
@@ -143,14 +140,89 @@ def descend(
     return jax.jit(jax.vmap(run))(params, inputs)
 
 
+def descend_with_each(
+    values: Sequence[float],
+    loss: Callable[[PyTree, PyTree, Array], Array],
+    params: PyTree,
+    inputs: PyTree,
+    *,
+    optimizer: optax.GradientTransformation,
+    record: Callable[[PyTree], PyTree] | None = None,
+) -> tuple[PyTree, PyTree]:
+    """Does what `descend` does for each value of a setting, in the same compiled loop.
+
+    Args:
+      values: values of the setting.
+      loss: function of the parameters, the input of a step and the value.
+      params: initial parameters, with a leading axis of seeds.
+      inputs: inputs of the steps, `[seeds, steps, ...]`.
+      optimizer: an optax optimizer.
+      record: statistics of the parameters after each update; by default the loss before it.
+
+    Returns:
+      The last parameters `[values, seeds, ...]`, and the statistics `[values, seeds, steps, ...]`.
+    """
+    seeds, steps = jax.tree.leaves(inputs)[0].shape[:2]
+    params, inputs = jax.tree.map(lambda x: jnp.concatenate([x] * len(values)), (params, inputs))
+    each = jnp.repeat(jnp.asarray(values, jnp.float32), seeds)
+    found = descend(
+        lambda p, step: loss(p, *step),
+        params,
+        (inputs, jnp.broadcast_to(each[:, None], (len(each), steps))),
+        optimizer=optimizer,
+        record=record,
+    )
+    return jax.tree.map(lambda x: x.reshape(len(values), seeds, *x.shape[1:]), found)
+
+
+def descend_at_rates(
+    rates: Sequence[float],
+    loss: Callable[[PyTree, Array], Array],
+    params: PyTree,
+    rows: Array,
+    record: Callable[[PyTree], PyTree] | None = None,
+) -> tuple[PyTree, PyTree]:
+    """Minimizes a loss by gradient descent, with each of some learning rates.
+
+    A factor of the loss is a factor of the gradient, and so of the learning rate.
+
+    Args:
+      rates: learning rates.
+      loss: function of the parameters and the rows of a batch.
+      params: initial parameters, with a leading axis of seeds.
+      rows: rows of the batches, `[seeds, steps, size]`.
+      record: statistics of the parameters after each update; by default rate times loss before it.
+
+    Returns:
+      The last parameters `[rates, seeds, ...]`, and the statistics `[rates, seeds, steps, ...]`.
+    """
+    return descend_with_each(
+        rates,
+        lambda p, rows, rate: rate * loss(p, rows),
+        params,
+        rows,
+        optimizer=optax.sgd(1.0),
+        record=record,
+    )
+
+
 def cross_entropy(logits: Array, labels: Array) -> Array:
     """Returns the mean softmax cross-entropy."""
     return losses.softmax_cross_entropy(logits, labels).mean()
 
 
-def accuracy(logits: Array, labels: Array) -> np.ndarray:
+def accuracy(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
     """Returns the fraction of correct predictions, of logits `[..., n, classes]`."""
     return (np.asarray(logits).argmax(-1) == np.asarray(labels)).mean(-1)
+
+
+def mean_loss(network: Callable[[PyTree, Array], Array], data: Images) -> Callable[..., Array]:
+    """Returns the mean cross-entropy of training images, a function of the parameters and rows."""
+
+    def loss(params: PyTree, rows: Array) -> Array:
+        return cross_entropy(network(params, data.train[rows]), data.labels[rows])
+
+    return loss
 
 
 class Trained(NamedTuple):
@@ -181,7 +253,7 @@ def train_network(
         logits, new = model.apply(variables, x, train=True, mutable=["batch_stats"])
         return cross_entropy(logits, y), new.get("batch_stats", {})
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=OPTIMIZED)
     def step(params: PyTree, stats: PyTree, memory: PyTree, rows: Array) -> tuple[PyTree, ...]:
         inputs = params, stats, data.train[rows], data.labels[rows]
         (value, stats), gradient = jax.value_and_grad(loss, has_aux=True)(*inputs)
@@ -220,7 +292,7 @@ def descend_stepwise(
 ) -> tuple[PyTree, np.ndarray]:
     """Does what `descend` does, with Python loops over the seeds and steps, for convolutions."""
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=OPTIMIZED)
     def step(params: PyTree, memory: PyTree, x: Array) -> tuple[PyTree, PyTree, Array]:
         value, gradient = jax.value_and_grad(loss)(params, x)
         updates, memory = optimizer.update(gradient, memory, params)

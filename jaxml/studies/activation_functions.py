@@ -26,7 +26,8 @@ that are zero for every image. Try leaky ReLU.
 """
 
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,30 +37,36 @@ import optax
 from jaxml import activations, initializers, layers
 from jaxml.studies import _training as training
 from jaxml.studies._panels import bars, lines
-from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
-from jaxml.types import Array, Key, PyTree
+from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table, part
+from jaxml.types import Array, Initializer, PyTree
+
+
+class Case(NamedTuple):
+    """An activation function with the largest value of its derivative, and an initializer."""
+
+    function: Any
+    initializer: Initializer
+    largest: float
+
 
 XAVIER = initializers.xavier_normal()
+LARGE = initializers.variance_scaling(25.0, "fan_avg", "normal")  # Xavier's weights times 5
 CASES = {
-    "sigmoid": (activations.sigmoid, XAVIER, 0.25),
-    "tanh": (activations.tanh, XAVIER, 1.0),
-    "ReLU": (activations.relu, initializers.he_normal(), 1.0),
-    "tanh, weights × 5": (
-        activations.tanh,
-        initializers.variance_scaling(25.0, "fan_avg", "normal"),
-        1.0,
-    ),
+    "sigmoid": Case(activations.sigmoid, XAVIER, 0.25),
+    "tanh": Case(activations.tanh, XAVIER, 1.0),
+    "ReLU": Case(activations.relu, initializers.he_normal(), 1.0),
+    "tanh, weights × 5": Case(activations.tanh, LARGE, 1.0),
 }
 SIZES = (64, *[32] * 6, 10)
 
 
-def saturation(params: PyTree, x: Array, function: Any, largest: float) -> Array:
+def saturation(params: PyTree, x: Array, case: Case) -> Array:
     """Returns the fraction of saturated units in each hidden layer."""
-    slope, fractions = jax.vmap(jax.vmap(jax.grad(function))), []
+    slope, fractions = jax.vmap(jax.vmap(jax.grad(case.function))), []
     for layer in params[:-1]:
         x = layers.dense(x, **layer)
-        fractions.append((slope(x) < 0.05 * largest).mean(dtype=x.dtype))
-        x = function(x)
+        fractions.append((slope(x) < 0.05 * case.largest).mean(dtype=x.dtype))
+        x = case.function(x)
     return jnp.stack(fractions)
 
 
@@ -75,53 +82,60 @@ def nanoseconds(function: Any) -> float:
     return min(times) / 2**20 * 1e9
 
 
-def measure(settings: Settings, *, cases: dict = CASES) -> Measured:
+def train(settings: Settings, data: training.Images, case: Case) -> Measured:
+    """Trains a network and measures it, before, during and after."""
+
+    def logits(p: PyTree, x: Array) -> Array:
+        return training.mlp(p, x, case.function)
+
+    def saturated(p: PyTree) -> Array:
+        return saturation(p, data.train[:64], case)
+
+    def gradient_ratio(p: PyTree) -> Array:
+        gradients = jax.grad(loss)(p, jnp.arange(64))
+        norms = [jnp.linalg.norm(layer["kernel"]) for layer in gradients]
+        return norms[1] / norms[-2]  # the second over the last hidden one
+
+    loss = training.mean_loss(logits, data)
+    params = training.for_each_seed(
+        lambda key: training.dense_params(key, SIZES, case.initializer), settings
+    )
+    start, ratio = (jax.jit(jax.vmap(f))(params) for f in (saturated, gradient_ratio))
+    rows = training.batches(settings, len(data.train), 64, settings.steps(400))
+    optimizer = optax.sgd(0.05, 0.9)
+    trained, history = training.descend(loss, params, rows, optimizer=optimizer, record=saturated)
+    test = jax.vmap(lambda p: logits(p, data.test))(trained)
+    return {
+        "start": np.asarray(start).mean(1),
+        "ratio": np.asarray(ratio),
+        "during": np.asarray(history).mean(2),
+        "layers at the end": np.asarray(history)[:, -1],
+        "accuracy": training.accuracy(test, data.test_labels),
+        "time": settings.constant(nanoseconds(case.function)),
+    }
+
+
+def measure(settings: Settings, *, cases: Mapping[str, Case] = CASES) -> Measured:
     """Trains all cases."""
     data, found = training.flat_digits(), {}
-    rows = training.batches(settings, len(data.train), 64, settings.steps(400))
-    for name, (function, initializer, largest) in cases.items():
-
-        def start(key: Key, initializer: Any = initializer) -> PyTree:
-            return training.dense_params(key, SIZES, initializer)
-
-        def loss(p: PyTree, rows: Array, function: Any = function) -> Array:
-            logits = training.mlp(p, data.train[rows], function)
-            return training.cross_entropy(logits, data.labels[rows])
-
-        def share(p: PyTree, function: Any = function, largest: float = largest) -> Array:
-            return saturation(p, data.train[:64], function, largest)
-
-        def ratio(p: PyTree, loss: Any = loss) -> Array:
-            norms = [jnp.linalg.norm(g["kernel"]) for g in jax.grad(loss)(p, jnp.arange(64))]
-            return norms[1] / norms[-2]
-
-        params = training.for_each_seed(start, settings)
-        found[f"start, {name}"], found[f"ratio, {name}"] = (
-            np.asarray(jax.jit(jax.vmap(f))(params)) for f in (share, ratio)
-        )
-        params, history = training.descend(
-            loss, params, rows, optimizer=optax.sgd(0.05, 0.9), record=share
-        )
-        found[f"history, {name}"] = np.asarray(history)
-        logits = jax.vmap(lambda p: training.mlp(p, data.test, function))(params)
-        found[f"accuracy, {name}"] = training.accuracy(logits, data.test_labels)
-        found[f"time, {name}"] = np.full(len(settings.seeds), nanoseconds(function))
+    for name, case in cases.items():
+        measured = train(settings, data, case)
+        found |= {f"{kind}, {name}": values for kind, values in measured.items()}
     return found
 
 
 def checks(found: Measured) -> list[Check]:
     """The criteria of the verdict."""
-    start = {name: found[f"start, {name}"].mean(1) for name in CASES}
-    ratio = "gradient of the second kernel over that of the last hidden one"
-    gain = found["accuracy, ReLU"] - found["accuracy, sigmoid"]
+    start, ratio, accuracy = (part(found, kind) for kind in ("start", "ratio", "accuracy"))
+    gradient = "gradient of the second kernel over that of the last hidden one"
+    fraction, large = "start: saturated fraction", "tanh, weights × 5"
+    gain = accuracy["ReLU"] - accuracy["sigmoid"]
     return [
-        Check(f"sigmoid, start: {ratio}", found["ratio, sigmoid"], at_most=0.02),
-        Check(f"ReLU, start: {ratio}", found["ratio, ReLU"], at_least=0.2),
-        Check("sigmoid, start: saturated fraction", start["sigmoid"], at_most=0.05),
-        Check("tanh, Xavier, start: saturated fraction", start["tanh"], at_most=0.1),
-        Check(
-            "tanh, weights × 5, start: saturated fraction", start["tanh, weights × 5"], at_least=0.4
-        ),
+        Check(f"sigmoid, start: {gradient}", ratio["sigmoid"], at_most=0.02),
+        Check(f"ReLU, start: {gradient}", ratio["ReLU"], at_least=0.2),
+        Check(f"sigmoid, {fraction}", start["sigmoid"], at_most=0.05),
+        Check(f"tanh, Xavier, {fraction}", start["tanh"], at_most=0.1),
+        Check(f"{large}, {fraction}", start[large], at_least=0.4),
         Check("ReLU, start: fraction of zeros", start["ReLU"], 0.4, 0.6),
         Check("accuracy, ReLU minus sigmoid", gain, at_least=0.3),
     ]
@@ -129,43 +143,31 @@ def checks(found: Measured) -> list[Check]:
 
 def table(found: Measured) -> Table:
     """Saturation, gradients, accuracy and time."""
-    rows = [
-        (
-            name,
-            found[f"start, {name}"].mean(1),
-            found[f"history, {name}"][:, -1].mean(1),
-            found[f"ratio, {name}"],
-            found[f"accuracy, {name}"],
-            found[f"time, {name}"],
-        )
-        for name in CASES
-    ]
-    header = (
-        "function",
-        "saturated at the start",
-        "saturated at the end",
-        "gradient, second over last layer",
-        "test accuracy",
-        "ns an element",
-    )
-    return Table(header, rows)
+    end = {name: values.mean(1) for name, values in part(found, "layers at the end").items()}
+    columns = {
+        "saturated at the start": part(found, "start"),
+        "saturated at the end": end,
+        "gradient, second over last layer": part(found, "ratio"),
+        "test accuracy": part(found, "accuracy"),
+        "ns an element": part(found, "time"),
+    }
+    return Table.of("function", columns)
 
 
 def panels(found: Measured) -> list[Panel]:
     """Functions, derivatives and saturation."""
-    x = np.linspace(-5, 5, 101, dtype=np.float32)
-    functions = {name: CASES[name][0] for name in ("sigmoid", "tanh", "ReLU")}
+    x = jnp.linspace(-5, 5, 101)
+    functions = {name: CASES[name].function for name in ("sigmoid", "tanh", "ReLU")}
     slopes = {n: np.asarray(jax.vmap(jax.grad(f))(x))[None] for n, f in functions.items()}
-    values = {n: np.clip(np.asarray(f(jnp.asarray(x))), -1, 2)[None] for n, f in functions.items()}
-    history = {name: found[f"history, {name}"].mean(2) for name in CASES}
-    layer = {name: found[f"history, {name}"][:, -1] for name in CASES}
-    end = "Saturated fraction by layer at the end"
+    values = {n: np.clip(np.asarray(f(x)), -1, 2)[None] for n, f in functions.items()}
+    axes: Any = {"at": np.asarray(x), "x": "x"}
+    layer, end = part(found, "layers at the end"), "Saturated fraction by layer at the end"
     return [
-        lines("Functions (ReLU cut at 2)", values, at=x, x="x", y="f(x)"),
-        lines("Derivatives", slopes, at=x, x="x", y="f′(x)"),
-        lines("Saturated fraction during training", history, y="fraction"),
+        lines("Functions (ReLU cut at 2)", values, y="f(x)", **axes),
+        lines("Derivatives", slopes, y="f′(x)", **axes),
+        lines("Saturated fraction during training", part(found, "during"), y="fraction"),
         lines(end, layer, x="hidden layer", y="fraction", markers=True),
-        bars("Test accuracy", {n: found[f"accuracy, {n}"] for n in CASES}, x="accuracy"),
+        bars("Test accuracy", part(found, "accuracy"), x="accuracy"),
     ]
 
 

@@ -36,10 +36,11 @@ from sklearn.datasets import load_breast_cancer
 from jaxml import activations, layers, losses
 from jaxml.studies import _training as training
 from jaxml.studies._panels import lines
-from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
+from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table, part
 from jaxml.types import Array
 
 Z = np.linspace(-12, 12, 97, dtype=np.float32)
+MINUS_TEN = 8  # its position
 
 
 def squared(logits: Array, labels: Array) -> Array:
@@ -66,109 +67,99 @@ def load() -> tuple[Array, Array]:
 def measure(settings: Settings, *, convex: str = "cross-entropy") -> Measured:
     """Measures curvatures; `convex` names the loss that is to be convex."""
     x, y = load()
-    data, draws = {}, settings.steps(200)
+
+    def logits(w: Array) -> Array:
+        return layers.dense(x, w[:, None])[:, 0]
 
     def risk(name: str, w: Array) -> Array:
-        return LOSSES[name](layers.dense(x, w[:, None])[:, 0], y).mean()
+        return LOSSES[name](logits(w), y).mean()
 
     def hidden(w: Array) -> Array:
+        """Computes the cross-entropy of a network of 4 hidden units with 44 weights."""
         units = activations.tanh(layers.dense(x, w[:40].reshape(10, 4)))
         return losses.sigmoid_cross_entropy(layers.dense(units, w[40:, None])[:, 0], y).mean()
 
-    rng = [np.random.default_rng(seed) for seed in settings.seeds]
-    norms = np.geomspace(0.1, 30, draws)[None, :, None]
-    draw = np.stack([r.normal(size=(draws, 44)) for r in rng])
-    draw = (norms * draw / np.linalg.norm(draw, axis=-1, keepdims=True)).astype(np.float32)
+    def accuracy(w: Array) -> Array:
+        return ((logits(w) > 0) == (y > 0)).mean(dtype=x.dtype)
+
     risks = {
-        "convex": lambda w: risk(convex, w[:10]),
-        "squared": lambda w: risk("squared error", w[:10]),
-        "hidden": hidden,
+        "cross-entropy": lambda w: risk(convex, w[:10]),
+        "squared error": lambda w: risk("squared error", w[:10]),
+        "cross-entropy, hidden layer": hidden,
     }
-    for name, function in risks.items():
-        sizes = draw if name == "hidden" else draw[..., :10]
-        curvature = jax.jit(jax.vmap(lambda w: smallest_curvature(function, w)))
-        data[f"curvature, {name}"] = np.stack([np.asarray(curvature(w)) for w in sizes])
+    draws, rngs = settings.steps(200), [np.random.default_rng(seed) for seed in settings.seeds]
+    norms = np.geomspace(0.1, 30, draws)[None, :, None]
+    draw = np.stack([rng.normal(size=(draws, 44)) for rng in rngs])
+    draw = (norms * draw / np.linalg.norm(draw, axis=-1, keepdims=True)).astype(np.float32)
     good = -np.ones(10, np.float32)  # all ten features are larger in malignant samples
-    wrong = -3 * good + np.stack([0.3 * r.normal(size=10) for r in rng])
-    steps = jnp.zeros((len(rng), settings.steps(200)))
-    for name in LOSSES:
-        start = jnp.asarray(wrong, jnp.float32)
-        _, data[f"descent, {name}"] = training.descend(
-            lambda w, _: risk(name, w),
-            start,
-            steps,
-            optimizer=optax.sgd(0.5),
-            record=lambda w: ((layers.dense(x, w[:, None])[:, 0] > 0) == (y > 0)).mean(
-                dtype=x.dtype
-            ),
-        )
+    wrong = -3 * good + np.stack([0.3 * rng.normal(size=10) for rng in rngs])
+    start, steps = jnp.asarray(wrong, jnp.float32), jnp.zeros((len(rngs), settings.steps(200)))
+    found = {}
+    for name, function in risks.items():
+        weights = draw if function is hidden else draw[..., :10]
+        curvature = jax.jit(jax.vmap(lambda w: smallest_curvature(function, w)))
+        found[f"curvature, {name}"] = np.stack([np.asarray(curvature(w)) for w in weights])
     for name, loss in LOSSES.items():
+        _, history = training.descend(
+            lambda w, _: risk(name, w), start, steps, optimizer=optax.sgd(0.5), record=accuracy
+        )
         slope = jax.jit(jax.vmap(jax.grad(lambda z: loss(z, jnp.float32(1)))))(Z)
-        data[f"slope, {name}"] = np.tile(np.asarray(slope), (len(rng), 1))
-    return jax.tree.map(np.asarray, data)
+        found[f"accuracy, {name}"] = np.asarray(history)
+        found[f"slope, {name}"] = settings.constant(slope)
+    return found
 
 
 def checks(found: Measured) -> list[Check]:
     """The criteria of the verdict."""
-    ratio = found["slope, cross-entropy"][:, 8] / found["slope, squared error"][:, 8]
-    gain = found["descent, cross-entropy"][:, -1] - found["descent, squared error"][:, -1]
+    slope, least = part(found, "slope"), smallest(found)
+    ratio = slope["cross-entropy"][:, MINUS_TEN] / slope["squared error"][:, MINUS_TEN]
+    last = {name: history[:, -1] for name, history in part(found, "accuracy").items()}
+    gain = last["cross-entropy"] - last["squared error"]
     low = "smallest eigenvalue of the Hessian, relative to the largest magnitude"
+    hidden = least["cross-entropy, hidden layer"]
     return [
         Check("slope of the cross-entropy over that of the squared error at z = −10", ratio, 1000),
-        Check(f"{low}: cross-entropy", found["curvature, convex"].min(1), at_least=-1e-4),
-        Check(f"{low}: squared error", found["curvature, squared"].min(1), at_most=-0.1),
-        Check(
-            f"{low}: hidden layer, cross-entropy", found["curvature, hidden"].min(1), at_most=-0.01
-        ),
+        Check(f"{low}: cross-entropy", least["cross-entropy"], at_least=-1e-4),
+        Check(f"{low}: squared error", least["squared error"], at_most=-0.1),
+        Check(f"{low}: hidden layer, cross-entropy", hidden, at_most=-0.01),
         Check("accuracy gained by the cross-entropy from a wrong start", gain, at_least=0.1),
     ]
 
 
+def smallest(found: Measured) -> dict[str, np.ndarray]:
+    """Returns the smallest curvature at any weights."""
+    return {name: values.min(1) for name, values in part(found, "curvature").items()}
+
+
 def table(found: Measured) -> Table:
     """Curvatures and accuracies."""
-    names = {"cross-entropy": "convex", "squared error": "squared"}
-    return Table(
-        (
-            "loss of a sigmoid",
-            "derivative at z = −10, y = 1",
-            "smallest relative curvature",
-            "fraction of weights with negative curvature",
-            "accuracy from a wrong start",
-        ),
-        [
-            (
-                name,
-                found[f"slope, {name}"][:, 8],
-                found[f"curvature, {key}"].min(1),
-                (found[f"curvature, {key}"] < -1e-4).mean(1),
-                found[f"descent, {name}"][:, -1],
-            )
-            for name, key in names.items()
-        ],
-    )
-
-
-def smallest_of_ten(curvature: np.ndarray) -> np.ndarray:
-    """Returns the smallest of every ten values of the last axis."""
-    return np.minimum.reduceat(curvature, range(0, curvature.shape[1], 10), axis=1)
+    negative = {n: (values < -1e-4).mean(1) for n, values in part(found, "curvature").items()}
+    columns = {
+        "derivative at z = −10, y = 1": {
+            name: slope[:, MINUS_TEN] for name, slope in part(found, "slope").items()
+        },
+        "smallest relative curvature": smallest(found),
+        "fraction of weights with negative curvature": negative,
+        "accuracy from a wrong start": {
+            name: history[:, -1] for name, history in part(found, "accuracy").items()
+        },
+    }
+    return Table.of("loss of a sigmoid", columns)
 
 
 def panels(found: Measured) -> list[Panel]:
     """Derivatives, curvatures and descents."""
-    norms = np.geomspace(0.1, 30, found["curvature, squared"].shape[1])[::10]
-    slopes = {name: found[f"slope, {name}"] for name in LOSSES}
-    curves = {
-        "cross-entropy": smallest_of_ten(found["curvature, convex"]),
-        "squared error": smallest_of_ten(found["curvature, squared"]),
-        "cross-entropy, hidden layer": smallest_of_ten(found["curvature, hidden"]),
-    }
-    descents = {name: found[f"descent, {name}"] for name in LOSSES}
+    curvature = part(found, "curvature")
+    starts = range(0, curvature["squared error"].shape[1], 10)
+    norms = np.geomspace(0.1, 30, curvature["squared error"].shape[1])[::10]
+    curves = {n: np.minimum.reduceat(x, starts, axis=1) for n, x in curvature.items()}
+    derivative = "Derivative of the loss for the label 1"
     least = "Smallest eigenvalue of the Hessian, the least of 10 weights"
     axes: Any = {"x": "norm of the weights", "y": "relative to the largest", "log": "x"}
     return [
-        lines("Derivative of the loss for the label 1", slopes, at=Z, x="logit z", y="slope"),
+        lines(derivative, part(found, "slope"), at=Z, x="logit z", y="slope"),
         lines(least, curves, at=norms, **axes),
-        lines("Descent from confidently wrong weights", descents, y="accuracy"),
+        lines("Descent from confidently wrong weights", part(found, "accuracy"), y="accuracy"),
     ]
 
 

@@ -27,46 +27,48 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxml import activations, initializers, layers
+from jaxml import activations, layers
 from jaxml.studies import _training as training
 from jaxml.studies._panels import bars, lines
-from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
+from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table, part
 from jaxml.types import Array, Key, PyTree
 
 MASKS, KEEP = 4000, (1.0, 0.8, 0.5, 0.2, 0.1)
 
 
 def through_masks(key: Key, divided: bool) -> dict[str, Array]:
-    """Returns means over masks, relative to the values without dropout."""
+    """Returns means over masks with keep_prob 0.5, relative to the values without dropout."""
     first, second, third = jax.random.split(key, 3)
     x = jax.random.uniform(first, (256,), minval=0.5, maxval=1.5)
     kernel = jax.random.normal(second, (256, 64)) / 16
 
-    def apply(x: Array, key: Key) -> Array:
+    def drop(x: Array, key: Key) -> Array:
         y = layers.dropout(key, x, keep_prob=0.5, train=True)
         return y if divided else 0.5 * y
 
-    def one(key: Key) -> dict[str, Array]:
-        y = apply(x, key)
+    def one_mask(key: Key) -> dict[str, Array]:
+        y = drop(x, key)
         z = layers.dense(y, kernel)
-        gradient = jax.grad(lambda x: apply(x, key).sum())(x)  # 1 for each unit without dropout
+        gradient = jax.grad(lambda x: drop(x, key).sum())(x)  # 1 for each unit without dropout
+        squared = gradient**2
         return {
             "units": y,
-            "sum": z,
+            "linear": z,
             "ReLU": activations.relu(z),
             "gradient": gradient,
-            "square": gradient**2,
+            "gradient squared": squared,
         }
 
-    mean = jax.tree.map(lambda v: v.mean(0), jax.vmap(one)(jax.random.split(third, MASKS)))
+    values = jax.vmap(one_mask)(jax.random.split(third, MASKS))
+    mean = {name: value.mean(0) for name, value in values.items()}
     plain = layers.dense(x, kernel)
-    size = jnp.abs(plain).mean()
+    relu = activations.relu(plain)
     return {
-        "units": mean["units"].sum() / x.sum(),
-        "sum": (mean["sum"] - plain).mean() / size,
-        "ReLU": (mean["ReLU"] - activations.relu(plain)).mean() / activations.relu(plain).mean(),
-        "gradient": mean["gradient"].mean(),
-        "square": mean["square"].mean(),
+        "mean, units": mean["units"].sum() / x.sum(),
+        "mean, linear layer": 1 + (mean["linear"] - plain).mean() / jnp.abs(plain).mean(),
+        "mean, ReLU": 1 + (mean["ReLU"] - relu).mean() / relu.mean(),
+        "mean, gradient": mean["gradient"].mean(),
+        "mean, gradient squared": mean["gradient squared"].mean(),
     }
 
 
@@ -74,73 +76,59 @@ def measure(settings: Settings, *, divided: bool = True) -> Measured:
     """Measures means and trains; without `divided`, kept units are not divided by keep_prob."""
     found = training.for_each_seed(lambda key: through_masks(key, divided), settings)
     data, steps = training.flat_digits(200), settings.steps(400)
-    params = training.for_each_seed(
-        lambda key: training.dense_params(key, (64, 256, 10), initializers.he_normal()), settings
-    )
+    params = training.he_params(settings, (64, 256, 10))
     inputs = (training.batches(settings, 200, 50, steps), training.step_keys(settings, steps))
-    (params, inputs), keep = training.repeat((params, inputs), KEEP, steps)
 
-    def loss(p: PyTree, step: tuple[Array, Key, Array]) -> Array:
-        rows, key, keep = step
+    def loss(p: PyTree, step: tuple[Array, Key], keep: Array) -> Array:
+        rows, key = step
         units = activations.relu(layers.dense(data.train[rows], **p[0]))
         units = layers.dropout(key, units, keep_prob=keep, train=True)
         return training.cross_entropy(layers.dense(units, **p[1]), data.labels[rows])
 
     optimizer = optax.sgd(0.05, momentum=0.9)
-    trained, _ = training.descend(loss, params, (*inputs, keep), optimizer=optimizer)
-    predict = jax.vmap(lambda p, x: training.mlp(p, x, activations.relu), (0, None))
-    for kind, x, y in (("train", data.train, data.labels), ("test", data.test, data.test_labels)):
-        scores = training.accuracy(predict(trained, x), y).reshape(len(KEEP), -1)
-        found |= {f"{kind}, {k}": row for k, row in zip(KEEP, scores, strict=True)}
+    trained, _ = training.descend_with_each(KEEP, loss, params, inputs, optimizer=optimizer)
+    logits = jax.vmap(jax.vmap(training.mlp, (0, None)), (0, None))  # [keep_probs, seeds]
+    train = training.accuracy(logits(trained, data.train), data.labels)
+    test = training.accuracy(logits(trained, data.test), data.test_labels)
+    for i, keep in enumerate(KEEP):
+        name = f"keep_prob {keep}"
+        found |= {f"train, {name}": train[i], f"test, {name}": test[i]}
+        found[f"gap, {name}"] = train[i] - test[i]
     return {name: np.asarray(values, np.float64) for name, values in found.items()}
-
-
-def gap(found: Measured, keep: float) -> np.ndarray:
-    """Returns training minus test accuracy."""
-    return found[f"train, {keep}"] - found[f"test, {keep}"]
 
 
 def checks(found: Measured) -> list[Check]:
     """The criteria of the verdict."""
+    mean, gap = part(found, "mean"), part(found, "gap")
+    linear, square = np.abs(mean["linear layer"] - 1), mean["gradient squared"]
+    closed = gap["keep_prob 1.0"] - gap["keep_prob 0.1"]
     return [
-        Check("mean of the units, relative", found["units"], 0.98, 1.02),
-        Check("linear layer: shift of the mean, relative", np.abs(found["sum"]), at_most=0.02),
-        Check("ReLU: shift of the mean, relative", found["ReLU"], at_least=0.03),
-        Check("gradient: mean, relative", found["gradient"], 0.98, 1.02),
-        Check("gradient: mean square, relative (1 / keep_prob is 2)", found["square"], 1.9, 2.1),
-        Check(
-            "gap without dropout minus gap at keep_prob 0.1",
-            gap(found, 1.0) - gap(found, 0.1),
-            -0.05,
-            0.05,
-        ),
+        Check("mean of the units, relative", mean["units"], 0.98, 1.02),
+        Check("linear layer: shift of the mean, relative", linear, at_most=0.02),
+        Check("ReLU: shift of the mean, relative", mean["ReLU"] - 1, at_least=0.03),
+        Check("gradient: mean, relative", mean["gradient"], 0.98, 1.02),
+        Check("gradient: mean square, relative (1 / keep_prob is 2)", square, 1.9, 2.1),
+        Check("gap without dropout minus gap at keep_prob 0.1", closed, -0.05, 0.05),
     ]
 
 
 def table(found: Measured) -> Table:
     """Accuracies by keep_prob."""
-    rows = [
-        (f"keep_prob {k}", found[f"train, {k}"], found[f"test, {k}"], gap(found, k)) for k in KEEP
-    ]
-    return Table(("dropout", "training accuracy", "test accuracy", "gap"), rows)
+    columns = {
+        "training accuracy": part(found, "train"),
+        "test accuracy": part(found, "test"),
+        "gap": part(found, "gap"),
+    }
+    return Table.of("dropout", columns)
 
 
 def panels(found: Measured) -> list[Panel]:
     """Accuracies, and means over masks."""
-    curves = {
-        kind: np.stack([found[f"{kind}, {k}"] for k in KEEP], 1) for kind in ("train", "test")
-    }
-    means = {
-        "units": found["units"],
-        "linear layer": 1 + found["sum"],
-        "ReLU": 1 + found["ReLU"],
-        "gradient": found["gradient"],
-        "gradient squared": found["square"],
-    }
+    curves = {kind: np.stack([*part(found, kind).values()], 1) for kind in ("train", "test")}
     title = "Accuracy by keep_prob, 200 training images"
     return [
         lines(title, curves, at=KEEP, x="keep_prob", y="accuracy", markers=True),
-        bars("Mean over masks, relative to no dropout", means, x="ratio (1: unchanged)"),
+        bars("Mean over masks, relative to no dropout", part(found, "mean"), x="ratio"),
     ]
 
 

@@ -5,17 +5,20 @@ how much).
 
 Formula:
   Inception: h_{l+1} = [b_1(h_l), b_2(h_l), b_3(h_l), b_4(h_l)], the branches side by side
-  Inception-ResNet: h_{l+1} = h_l + W [b_1(h_l), ..., b_4(h_l)], with a 1x1 convolution W
+  Inception-ResNet: h_{l+1} = ReLU(h_l + W [b_1(h_l), ..., b_4(h_l)]), with a 1x1 convolution W
 
 Measured: Stacks of 8 blocks of 32 channels without normalization, on the digits (CIFAR-10 with
 `--full`). The residual block pays for W with narrower branches, so that the operations are equal
 within 5 %. W starts at zero, so that each residual block starts as the identity. We count the steps
-until the mean training loss of ten steps is below 0.5, and compare the final loss.
+until the mean training loss of ten steps is below 0.5. A stack that does not get there counts with
+all 150 steps, so that the measured ratio is a lower bound.
 
-Verdict: holds only when the stack is deep enough. With 8 blocks, the residual stack reaches the
-loss in less than half of the steps, at equal operations; without shortcuts, no seed reached it.
-With 4 blocks, the difference was smaller than the spread over the seeds. The publication of
-Inception-v4 finds faster training, but nearly the same accuracy in the end.
+Verdict: holds only when "faster" names no factor. In each of the eight runs compared so far (seeds
+0, 1, 3 and 5 to 9), the residual stack reached the loss first, at equal operations, and most stacks
+without shortcuts did not reach it. But the criterion, 1.5 times fewer steps, was set after results
+had been seen, and is *not* met on the fresh seeds 5 to 9: their ratio is 1.3 to 3.1, 2.2 in the
+mean, with an interval of 1.15 to 3.30. With 4 blocks (not measured on this page), the difference
+was smaller than the spread over the seeds.
 
 Next: Use 4 blocks and 12 blocks. Start W at random instead of zero, or scale the residual by 0.1,
 as Inception-ResNet does. Add batch normalization to both.
@@ -27,40 +30,36 @@ import numpy as np
 import optax
 
 from jaxml import activations, layers
+from jaxml.studies import _inception as blocks
 from jaxml.studies import _training as training
 from jaxml.studies._deep import last_tenth
-from jaxml.studies._inception import (
-    Widths,
-    conv_params,
-    head_params,
-    inception,
-    inception_params,
-    multiply_adds,
-)
 from jaxml.studies._panels import bars, lines
-from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
+from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table, part
 from jaxml.types import Array, Key, PyTree
 
 CHANNELS, BLOCKS = 32, 8
-WIDTHS = {"Inception": Widths(8, 8, 12, 4, 6, 6), "Inception-ResNet": Widths(6, 6, 8, 4, 4, 6)}
+WIDTHS = {
+    "Inception": blocks.Widths(8, 8, 12, 4, 6, 6),
+    "Inception-ResNet": blocks.Widths(6, 6, 8, 4, 4, 6),
+}
 
 
-def params(key: Key, widths: Widths, channels: int, residual: bool) -> PyTree:
+def draw(key: Key, widths: blocks.Widths, channels: int, residual: bool) -> PyTree:
     """Draws a 3x3 stem, the blocks and a dense layer."""
     keys = jax.random.split(key, BLOCKS + 2)
-    blocks = [{"branches": inception_params(k, CHANNELS, widths)} for k in keys[2:]]
+    stack = [{"branches": blocks.inception_params(k, CHANNELS, widths)} for k in keys[2:]]
     if residual:
         zero = {"kernel": jnp.zeros((1, 1, widths.total, CHANNELS)), "bias": jnp.zeros(CHANNELS)}
-        blocks = [{**block, "join": zero} for block in blocks]
-    stem = conv_params(keys[0], 3, channels, CHANNELS)
-    return {"stem": stem, "blocks": blocks, "head": head_params(keys[1], CHANNELS)}
+        stack = [{**block, "join": zero} for block in stack]
+    stem = blocks.conv_params(keys[0], 3, channels, CHANNELS)
+    return {"stem": stem, "blocks": stack, "head": blocks.head_params(keys[1], CHANNELS)}
 
 
 def network(params: PyTree, x: Array) -> Array:
     """Computes logits; blocks that have a 1x1 convolution to join the branches are residual."""
     x = activations.relu(layers.conv(x, **params["stem"]))
     for block in params["blocks"]:
-        y = inception(block["branches"], x)
+        y = blocks.inception(block["branches"], x)
         x = activations.relu(x + layers.conv(y, **block["join"])) if "join" in block else y
     return layers.global_max_pool_head(x, **params["head"])
 
@@ -68,61 +67,55 @@ def network(params: PyTree, x: Array) -> Array:
 def steps_to(losses: np.ndarray, threshold: float) -> np.ndarray:
     """Returns the steps until the mean of ten losses is below a threshold, at most all."""
     means = np.stack([np.convolve(row, np.full(10, 0.1), "valid") for row in losses])
-    return np.where((means < threshold).any(1), (means < threshold).argmax(1) + 10, losses.shape[1])
+    below = means < threshold
+    return np.where(below.any(1), below.argmax(1) + 10, losses.shape[1]).astype(np.float64)
 
 
 def measure(settings: Settings, *, joined: bool = True) -> Measured:
     """Trains both stacks; without `joined`, the second is an Inception without shortcuts, too."""
     data, steps = training.load_images(settings), settings.steps(150)
     rows, found = training.batches(settings, len(data.train), 64, steps), {}
-
-    def loss(p: PyTree, rows: Array) -> Array:
-        return training.cross_entropy(network(p, data.train[rows]), data.labels[rows])
-
+    loss, channels = training.mean_loss(network, data), data.train.shape[-1]
     for name, widths in WIDTHS.items():
-        residual = joined and name != "Inception"
+        residual = joined and name == "Inception-ResNet"
         used = widths if residual else WIDTHS["Inception"]
-        start = training.for_each_seed(
-            lambda key: params(key, used, data.train.shape[-1], residual), settings
-        )
+        start = training.for_each_seed(lambda key: draw(key, used, channels, residual), settings)
         _, history = training.descend_stepwise(loss, start, rows, optimizer=optax.sgd(0.03, 0.9))
+        first_seed = jax.tree.map(lambda leaf: leaf[0], start)
+        found[f"operations, {name}"] = settings.constant(blocks.multiply_adds(first_seed["blocks"]))
         found[f"losses, {name}"] = history
-        one = jax.tree.map(lambda leaf: leaf[0], start["blocks"])
-        found[f"operations, {name}"] = np.full(len(settings.seeds), multiply_adds(one))
-        found[f"steps, {name}"] = steps_to(history, 0.5).astype(np.float64)
+        found[f"steps, {name}"] = steps_to(history, 0.5)
+        found[f"final, {name}"] = last_tenth(history)
     return found
-
-
-def final(found: Measured, name: str) -> np.ndarray:
-    """Returns the training loss at the end."""
-    return last_tenth(found[f"losses, {name}"])
 
 
 def checks(found: Measured) -> list[Check]:
     """The criteria of the verdict."""
-    ratio = {
-        k: found[f"{k}, Inception"] / found[f"{k}, Inception-ResNet"]
-        for k in ("operations", "steps")
-    }
+    operations, steps = part(found, "operations"), part(found, "steps")
+    ratio = [x["Inception"] / x["Inception-ResNet"] for x in (operations, steps)]
     return [
-        Check("operations, Inception over Inception-ResNet", ratio["operations"], 0.95, 1.05),
-        Check("steps to the loss, Inception over Inception-ResNet", ratio["steps"], at_least=1.5),
-        Check("final loss, Inception-ResNet", final(found, "Inception-ResNet"), at_most=0.5),
+        Check("operations, Inception over Inception-ResNet", ratio[0], 0.95, 1.05),
+        Check("steps to the loss, Inception over Inception-ResNet", ratio[1], at_least=1.5),
+        Check("final loss, Inception-ResNet", found["final, Inception-ResNet"], at_most=0.5),
     ]
 
 
 def table(found: Measured) -> Table:
     """Operations, steps and losses."""
-    rows = [(n, found[f"operations, {n}"], found[f"steps, {n}"], final(found, n)) for n in WIDTHS]
-    return Table(("blocks", "multiply-adds a pixel", "steps to a loss of 0.5", "final loss"), rows)
+    columns = {
+        "multiply-adds a pixel": part(found, "operations"),
+        "steps to a loss of 0.5": part(found, "steps"),
+        "final loss": part(found, "final"),
+    }
+    return Table.of("blocks", columns)
 
 
 def panels(found: Measured) -> list[Panel]:
     """Losses and steps."""
     return [
-        lines("Training loss", {n: found[f"losses, {n}"] for n in WIDTHS}, y="loss"),
-        bars("Steps to a loss of 0.5", {n: found[f"steps, {n}"] for n in WIDTHS}, x="steps"),
+        lines("Training loss", part(found, "losses"), y="loss"),
+        bars("Steps to a loss of 0.5", part(found, "steps"), x="steps"),
     ]
 
 
-STUDY = Study(measure, checks, table, panels, code=(network, inception))
+STUDY = Study(measure, checks, table, panels, code=(network, blocks.inception))

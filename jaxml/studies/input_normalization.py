@@ -32,7 +32,7 @@ from sklearn.datasets import load_diabetes
 
 from jaxml import layers, losses, normalize
 from jaxml.studies._panels import bars, lines
-from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
+from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table, part
 from jaxml.types import Array
 
 METHODS = {
@@ -41,6 +41,8 @@ METHODS = {
     "standardized": lambda x: normalize.ChannelStandardization.fit(x).apply(jnp.asarray(x)),
     "whitened": lambda x: normalize.PCAWhitening.fit(x, epsilon=1e-9).apply(jnp.asarray(x)),
 }
+LIMIT = 20_000
+SHOWN = np.geomspace(1, LIMIT - 1, 80)  # iterations in the figure
 
 
 def condition(design: np.ndarray) -> tuple[float, float]:
@@ -60,7 +62,7 @@ def excess(design: Array, y: Array, rate: Array, best: Array) -> Array:
         value, gradient = jax.value_and_grad(risk)(w)
         return w - rate * gradient, value - best
 
-    _, values = lax.scan(step, jnp.zeros(design.shape[1], design.dtype), None, length=20_000)
+    _, values = lax.scan(step, jnp.zeros(design.shape[1], design.dtype), None, length=LIMIT)
     return values / values[0]
 
 
@@ -77,7 +79,7 @@ def measure(settings: Settings, *, load: Any = diabetes) -> Measured:
         f"{kind}, {name}": [] for kind in ("iterations", "condition", "excess") for name in METHODS
     }
     for seed in settings.seeds:
-        rows = np.random.default_rng(seed).integers(0, len(x), len(x))
+        rows = np.random.default_rng(seed).integers(0, len(x), len(x))  # a bootstrap sample
         target = (y[rows] - y[rows].mean()) / y[rows].std() + 1.0  # the bias has to be learned, too
         for name, method in METHODS.items():
             with jax.enable_x64(True):  # the condition numbers exceed the precision of float32
@@ -88,44 +90,42 @@ def measure(settings: Settings, *, load: Any = diabetes) -> Measured:
                 best = np.square(design @ w - target).mean() / 2
                 history = np.asarray(excess(design, target, 1 / largest, best))
             reached = np.flatnonzero(history < 0.01)
-            found[f"iterations, {name}"].append(reached[0] if len(reached) else len(history))
+            found[f"iterations, {name}"].append(reached[0] if len(reached) else LIMIT)
             found[f"condition, {name}"].append(kappa)
-            found[f"excess, {name}"].append(history[np.geomspace(1, 19_999, 80).astype(int)])
+            found[f"excess, {name}"].append(history[SHOWN.astype(int)])
     return {name: np.asarray(values, np.float64) for name, values in found.items()}
 
 
 def checks(found: Measured) -> list[Check]:
     """The criteria of the verdict."""
-    its = {name: found[f"iterations, {name}"] for name in METHODS}
+    its, kappa = part(found, "iterations"), part(found, "condition")
+    ratio = kappa["raw"] / kappa["standardized"]
     return [
         Check("iterations, raw over standardized", its["raw"] / its["standardized"], at_least=10),
         Check("iterations, [0, 1] over standardized", its["to [0, 1]"] / its["standardized"], 2),
         Check("iterations, whitened", its["whitened"], at_most=10),
-        Check(
-            "condition number, raw over standardized",
-            found["condition, raw"] / found["condition, standardized"],
-            at_least=100,
-        ),
-        Check("condition number, standardized", found["condition, standardized"], at_least=100),
-        Check("condition number, whitened", found["condition, whitened"], at_most=1.01),
+        Check("condition number, raw over standardized", ratio, at_least=100),
+        Check("condition number, standardized", kappa["standardized"], at_least=100),
+        Check("condition number, whitened", kappa["whitened"], at_most=1.01),
     ]
 
 
 def table(found: Measured) -> Table:
     """Condition numbers and iterations."""
-    rows = [(name, found[f"condition, {name}"], found[f"iterations, {name}"]) for name in METHODS]
-    return Table(("inputs", "condition number of the Hessian", "iterations (at most 20,000)"), rows)
+    columns = {
+        "condition number of the Hessian": part(found, "condition"),
+        "iterations (at most 20,000)": part(found, "iterations"),
+    }
+    return Table.of("inputs", columns)
 
 
 def panels(found: Measured) -> list[Panel]:
     """Loss against iterations, and condition numbers."""
-    curves = {name: np.maximum(found[f"excess, {name}"], 1e-6) for name in METHODS}
-    kappas = {name: found[f"condition, {name}"] for name in METHODS}
+    curves = {name: np.maximum(values, 1e-6) for name, values in part(found, "excess").items()}
     title = "Loss above its minimum, relative to the start"
-    axes: Any = {"at": np.geomspace(1, 19_999, 80), "x": "iteration", "log": "xy"}
     return [
-        lines(title, curves, y="excess loss", **axes),
-        bars("Condition number of the Hessian", kappas, x="κ", log=True),
+        lines(title, curves, at=SHOWN, x="iteration", y="excess loss", log="xy"),
+        bars("Condition number of the Hessian", part(found, "condition"), x="κ", log=True),
     ]
 
 

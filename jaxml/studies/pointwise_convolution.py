@@ -20,124 +20,122 @@ Next: Give the block with reductions the channels of the other one, and compare 
 Put a ReLU between the two convolutions of a spatially separable one, as Inception v3 does.
 """
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxml import layers
+from jaxml import activations, layers
+from jaxml.studies import _inception as blocks
 from jaxml.studies import _training as training
-from jaxml.studies._inception import (
-    Widths,
-    conv_params,
-    head_params,
-    inception,
-    inception_params,
-    multiply_adds,
-)
+from jaxml.studies._inception import Widths
 from jaxml.studies._panels import bars, lines
-from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
+from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table, part
 from jaxml.types import Array, Key, PyTree
 
+# With and without reductions; the small blocks have the same number of operations.
 GOOGLENET = {"with": Widths(64, 96, 128, 16, 32, 32), "without": Widths(64, 0, 128, 0, 32, 32)}
 SMALL = {"with": Widths(8, 8, 16, 4, 8, 8), "without": Widths(8, 0, 6, 0, 1, 8)}
 STEM = 32
 
 
-def params(key: Key, widths: Widths, channels: int) -> PyTree:
+def draw(key: Key, widths: Widths, channels: int) -> PyTree:
     """Draws a 3x3 stem, one block and a dense layer."""
     first, second, third = jax.random.split(key, 3)
     return {
-        "stem": conv_params(first, 3, channels, STEM),
-        "head": head_params(third, widths.total),
-        "block": inception_params(second, STEM, widths),
+        "stem": blocks.conv_params(first, 3, channels, STEM),
+        "head": blocks.head_params(third, widths.total),
+        "block": blocks.inception_params(second, STEM, widths),
     }
 
 
 def network(params: PyTree, x: Array) -> Array:
     """Computes logits."""
-    x = inception(params["block"], jnp.maximum(layers.conv(x, **params["stem"]), 0.0))
-    return layers.global_max_pool_head(x, **params["head"])
+    x = activations.relu(layers.conv(x, **params["stem"]))
+    return layers.global_max_pool_head(blocks.inception(params["block"], x), **params["head"])
 
 
-def relations(key: Key) -> tuple[Array, Array, Array]:
-    """Returns the errors of three exact relations between convolutions."""
+def relations(key: Key) -> dict[str, Array]:
+    """Returns the relative errors of three exact relations between convolutions."""
     parts = jax.random.split(key, 6)
     x, y = (jax.random.normal(k, (1, 8, 8, 4)) for k in parts[:2])
     depthwise = jax.random.normal(parts[2], (3, 3, 4, 1))
     pointwise = jax.random.normal(parts[3], (1, 1, 4, 4))
-    column, row = jax.random.normal(parts[4], (3, 4, 4)), jax.random.normal(parts[5], (3, 4, 4))
+    column, row = (jax.random.normal(k, (3, 4, 4)) for k in parts[4:])
     full = depthwise * pointwise
-    spatial = jnp.einsum("ucm,vmo->uvco", column, row)
+    both = jnp.einsum("ucm,vmo->uvco", column, row)  # the kernel of first a column, then a row
     forward, back = layers.conv(x, full), layers.conv_transpose(y, full)
-    size = jnp.abs(forward).max()
-    return (
-        jnp.abs(layers.separable_conv(x, depthwise, pointwise) - forward).max() / size,
-        jnp.abs(layers.spatially_separable_conv(x, column, row) - layers.conv(x, spatial)).max()
-        / size,
-        jnp.abs((forward * y).sum() - (x * back).sum())
-        / (jnp.linalg.norm(forward) * jnp.linalg.norm(y)),
-    )
+    separable = layers.separable_conv(x, depthwise, pointwise)
+    spatial = layers.spatially_separable_conv(x, column, row)
+    size, norm = jnp.abs(forward).max(), jnp.linalg.norm
+    return {
+        "separable": jnp.abs(separable - forward).max() / size,
+        "spatially separable": jnp.abs(spatial - layers.conv(x, both)).max() / size,
+        "transposed": jnp.abs((forward * y).sum() - (x * back).sum()) / (norm(forward) * norm(y)),
+    }
 
 
-def measure(settings: Settings, *, small: dict = SMALL, googlenet: dict = GOOGLENET) -> Measured:
+def train(settings: Settings, data: training.Images, widths: Widths) -> Measured:
+    """Trains a small block, and counts its operations."""
+    rows = training.batches(settings, len(data.train), 64, settings.steps(150))
+    start = training.for_each_seed(lambda key: draw(key, widths, data.train.shape[-1]), settings)
+    loss = training.mean_loss(network, data)
+    trained, history = training.descend_stepwise(loss, start, rows, optimizer=optax.adam(0.01))
+    first_seed = jax.tree.map(lambda leaf: leaf[0], start)
+    logits = jax.lax.map(lambda p: network(p, data.test[:1000]), trained)
+    return {
+        "accuracy": training.accuracy(logits, data.test_labels[:1000]),
+        "operations": settings.constant(blocks.multiply_adds(first_seed["block"])),
+        "losses": history,
+    }
+
+
+def measure(
+    settings: Settings,
+    *,
+    small: Mapping[str, Widths] = SMALL,
+    googlenet: Mapping[str, Widths] = GOOGLENET,
+) -> Measured:
     """Counts operations and trains both small blocks."""
-    data, steps, count = training.load_images(settings), settings.steps(150), len(settings.seeds)
-    rows, found = training.batches(settings, len(data.train), 64, steps), {}
-
-    def loss(p: PyTree, rows: Array) -> Array:
-        return training.cross_entropy(network(p, data.train[rows]), data.labels[rows])
-
-    for name, widths in small.items():
-        start = training.for_each_seed(
-            lambda key: params(key, widths, data.train.shape[-1]), settings
+    data = training.load_images(settings)
+    found = jax.tree.map(np.asarray, training.for_each_seed(relations, settings))
+    for name, widths in googlenet.items():
+        shapes = jax.eval_shape(
+            lambda key: blocks.inception_params(key, 192, widths), jax.random.key(0)
         )
-        trained, history = training.descend_stepwise(loss, start, rows, optimizer=optax.adam(0.01))
-        one = jax.tree.map(lambda leaf: leaf[0], start)
-        predict = jax.jit(lambda p: network(p, data.test[:1000]))
-        logits = [predict(jax.tree.map(lambda leaf: leaf[i], trained)) for i in range(count)]
-        found[f"accuracy, {name}"] = training.accuracy(jnp.stack(logits), data.test_labels[:1000])
-        found[f"operations, {name}"] = np.full(count, multiply_adds(one["block"]))
-        found[f"losses, {name}"] = history
-        big = jax.eval_shape(lambda: inception_params(jax.random.key(0), 192, googlenet[name]))
-        found[f"GoogLeNet, {name}"] = np.full(count, multiply_adds(big))
-    names = ("separable", "spatially separable", "transposed")
-    errors = training.for_each_seed(relations, settings)
-    return {**found, **{n: np.asarray(e) for n, e in zip(names, errors, strict=True)}}
+        found[f"GoogLeNet, {name} reductions"] = settings.constant(blocks.multiply_adds(shapes))
+    for name, widths in small.items():
+        measured = train(settings, data, widths)
+        found |= {f"{kind}, {name} reductions": values for kind, values in measured.items()}
+    return found
 
 
 def checks(found: Measured) -> list[Check]:
     """The criteria of the verdict."""
-    ratio = {k: found[f"{k}, without"] / found[f"{k}, with"] for k in ("GoogLeNet", "operations")}
+
+    def pair(kind: str) -> tuple[np.ndarray, np.ndarray]:
+        return found[f"{kind}, with reductions"], found[f"{kind}, without reductions"]
+
+    large, small, accuracy = pair("GoogLeNet"), pair("operations"), pair("accuracy")
+    gain, adjoint = accuracy[0] - accuracy[1], "transposed = adjoint, (Ax) · y = x · (A^T y), error"
+    product = "separable = full convolution with the product kernel, error"
     return [
-        Check("GoogLeNet's block: operations without over with reductions", ratio["GoogLeNet"], 2),
-        Check("small blocks: operations without over with", ratio["operations"], 0.9, 1.1),
-        Check(
-            "test accuracy with minus without, equal operations",
-            found["accuracy, with"] - found["accuracy, without"],
-            at_least=0.0,
-        ),
-        Check(
-            "separable = full convolution with the product kernel, error",
-            found["separable"],
-            at_most=1e-5,
-        ),
+        Check("GoogLeNet's block: operations without over with reductions", large[1] / large[0], 2),
+        Check("small blocks: operations without over with", small[1] / small[0], 0.9, 1.1),
+        Check("test accuracy with minus without, equal operations", gain, at_least=0.0),
+        Check(product, found["separable"], at_most=1e-5),
         Check("spatially separable, likewise", found["spatially separable"], at_most=1e-5),
-        Check(
-            "transposed = adjoint, (Ax) · y = x · (A^T y), error", found["transposed"], at_most=1e-5
-        ),
+        Check(adjoint, found["transposed"], at_most=1e-5),
     ]
 
 
 def table(found: Measured) -> Table:
     """Operations and accuracies of blocks; weights of convolutions."""
-    names = {n: f"{n} reductions" for n in SMALL}
-    rows = [(f"GoogLeNet's first block, {names[n]}", found[f"GoogLeNet, {n}"], "-") for n in names]
-    rows += [
-        (f"small block, {names[n]}", found[f"operations, {n}"], found[f"accuracy, {n}"])
-        for n in names
-    ]
-    c = 64
+    accuracy, c = part(found, "accuracy"), 64
+    rows = [(f"GoogLeNet's first block, {n}", x, "-") for n, x in part(found, "GoogLeNet").items()]
+    rows += [(f"small block, {n}", x, accuracy[n]) for n, x in part(found, "operations").items()]
     rows += [
         ("3x3 convolution, 64 to 64 channels", 9 * c * c, "-"),
         ("spatially separable: 3x1, then 1x3", 6 * c * c, "-"),
@@ -149,12 +147,10 @@ def table(found: Measured) -> Table:
 
 def panels(found: Measured) -> list[Panel]:
     """Operations and losses."""
-    operations = {f"{n} reductions": found[f"GoogLeNet, {n}"] for n in SMALL}
-    history = {f"{n} reductions": found[f"losses, {n}"] for n in SMALL}
     return [
-        bars("GoogLeNet's first block", operations, x="multiply-adds a pixel"),
-        lines("Training loss at equal operations", history, y="loss"),
+        bars("GoogLeNet's first block", part(found, "GoogLeNet"), x="multiply-adds a pixel"),
+        lines("Training loss at equal operations", part(found, "losses"), y="loss"),
     ]
 
 
-STUDY = Study(measure, checks, table, panels, code=(inception, relations))
+STUDY = Study(measure, checks, table, panels, code=(blocks.inception, relations))

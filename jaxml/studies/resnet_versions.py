@@ -35,10 +35,11 @@ from jaxml.models import MODELS, summarize_layers
 from jaxml.studies import _training as training
 from jaxml.studies._deep import WIDTH, block, deep_network, deep_params, last_tenth, training_losses
 from jaxml.studies._panels import bars, lines
-from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
+from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table, part
 from jaxml.types import Array, Key
 
 DEPTHS, KINDS = (20, 56, 110), ("plain", "v1", "v2")
+KERAS = ("resnet20v1_keras", "resnet20v2_keras")
 
 
 def gradient_norms(kind: str, key: Key, blocks: int, x: Array, y: Array) -> Array:
@@ -64,68 +65,48 @@ def measure(settings: Settings, *, clean: str = "v2") -> Measured:
     data, found = training.flat_digits(64), {}
     for name in KINDS:
         kind = clean if name == "v2" else name
-        found[f"gradient, {name}"] = np.asarray(
-            training.for_each_seed(
-                lambda key: gradient_norms(kind, key, 54, data.train, data.labels), settings
-            )
+        norms = training.for_each_seed(
+            lambda key: gradient_norms(kind, key, 54, data.train, data.labels), settings
         )
+        found[f"gradient, {name}"] = np.asarray(norms)
         for depth in DEPTHS:
-            found[f"loss, {name}, {depth}"] = last_tenth(training_losses(settings, kind, depth))
-    for name in ("resnet20v1_keras", "resnet20v2_keras"):
-        found[f"layers, {name}"] = np.tile(count_layers(name), (len(settings.seeds), 1))
+            losses = training_losses(settings, kind, depth)
+            found[f"loss, {name}, {depth} layers"] = last_tenth(losses)
+    for name in KERAS:
+        found[f"layers, {name}"] = settings.constant(count_layers(name))
     return found
 
 
-def change(found: Measured, kind: str) -> np.ndarray:
+def powers(found: Measured) -> dict[str, np.ndarray]:
     """Returns the powers of ten between the gradients of the first and the last block."""
-    norms = np.maximum(found[f"gradient, {kind}"], 1e-30)
-    return np.abs(np.log10(norms[:, 0] / norms[:, -1]))
+    norms = {kind: np.maximum(x, 1e-30) for kind, x in part(found, "gradient").items()}
+    return {kind: np.abs(np.log10(x[:, 0] / x[:, -1])) for kind, x in norms.items()}
 
 
 def checks(found: Measured) -> list[Check]:
     """The criteria of the verdict."""
-    deep = np.log10(found["loss, v1, 110"] / found["loss, v2, 110"])  # the losses are skewed
+    change, loss = powers(found), part(found, "loss")
+    shallow = loss["v1, 20 layers"] - loss["v2, 20 layers"]
+    deep = np.log10(loss["v1, 110 layers"] / loss["v2, 110 layers"])  # the losses are skewed
+    version1, version2 = (found[f"layers, {name}"][:, 0] for name in KERAS)
+    between = "powers of ten between first and last gradient"
     return [
-        Check(
-            "plain minus v2: powers of ten between first and last gradient",
-            change(found, "plain") - change(found, "v2"),
-            at_least=5,
-        ),
-        Check(
-            "v1 minus v2: powers of ten between first and last gradient",
-            change(found, "v1") - change(found, "v2"),
-            -0.5,
-            0.5,
-        ),
-        Check(
-            "20 layers: training loss of v1 minus that of v2",
-            found["loss, v1, 20"] - found["loss, v2, 20"],
-            -0.05,
-            0.05,
-        ),
+        Check(f"plain minus v2: {between}", change["plain"] - change["v2"], at_least=5),
+        Check(f"v1 minus v2: {between}", change["v1"] - change["v2"], -0.5, 0.5),
+        Check("20 layers: training loss of v1 minus that of v2", shallow, -0.05, 0.05),
         Check("110 layers: powers of ten between the losses of v1 and v2", deep, at_least=0.3),
-        Check(
-            "Keras' ResNet20v1: layers without shortcuts",
-            found["layers, resnet20v1_keras"][:, 0],
-            20,
-            20,
-        ),
-        Check(
-            "Keras' ResNet20v2: layers without shortcuts",
-            found["layers, resnet20v2_keras"][:, 0],
-            20,
-            20,
-        ),
+        Check("Keras' ResNet20v1: layers without shortcuts", version1, 20, 20),
+        Check("Keras' ResNet20v2: layers without shortcuts", version2, 20, 20),
     ]
 
 
 def table(found: Measured) -> Table:
     """Losses and gradients by kind; layers of Keras' networks."""
     rows: list[Any] = [
-        (kind, change(found, kind), *(found[f"loss, {kind}, {depth}"] for depth in DEPTHS))
-        for kind in KINDS
+        (kind, change, *(found[f"loss, {kind}, {depth} layers"] for depth in DEPTHS))
+        for kind, change in powers(found).items()
     ]
-    for name in ("resnet20v1_keras", "resnet20v2_keras"):
+    for name in KERAS:
         without, total = found[f"layers, {name}"][0]
         rows.append((f"`{name}`: {without} layers, {total} with shortcuts", "-", "-", "-", "-"))
     header = ("network", "powers of ten between first and last gradient, 110 layers")
@@ -134,12 +115,13 @@ def table(found: Measured) -> Table:
 
 def panels(found: Measured) -> list[Panel]:
     """Gradients by block, and losses."""
-    gradients = {k: found[f"gradient, {k}"] / found[f"gradient, {k}"][:, -1:] for k in KINDS}
-    values = {f"{k}, {d} layers": found[f"loss, {k}, {d}"] for d in DEPTHS for k in ("v1", "v2")}
+    gradients = {kind: x / x[:, -1:] for kind, x in part(found, "gradient").items()}
+    names = [f"{kind}, {depth} layers" for depth in DEPTHS for kind in ("v1", "v2")]
+    losses = {name: found[f"loss, {name}"] for name in names}
     title = "Gradient by block, relative to the last, 110 layers"
     return [
         lines(title, gradients, x="block", y="norm", log="y"),
-        bars("Training loss after 240 steps", values, x="loss"),
+        bars("Training loss after 240 steps", losses, x="loss"),
     ]
 
 

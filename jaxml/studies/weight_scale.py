@@ -28,10 +28,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from jaxml import activations, initializers, layers
 from jaxml.studies import _training as training
+from jaxml.studies._deep import forward_and_backward, square_kernels
 from jaxml.studies._panels import lines
 from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
 from jaxml.types import Array, Key
@@ -41,23 +41,20 @@ FUNCTIONS = {"linear": lambda x: x, "ReLU": activations.relu, "tanh": activation
 GAINS = (0.9, 1.0, 1.1, 2**0.5)
 
 
-def norms(kernels: Array, x: Array, gain: Array, function: Callable[[Array], Array]) -> Array:
-    """Returns the norms of the activations and of the gradients after each layer, `[2, depth]`."""
+def norms(
+    kernels: Array, x: Array, gain: Array, function: Callable[[Array], Array]
+) -> tuple[Array, Array]:
+    """Returns the norms of the activations and of the gradients after each layer."""
 
-    # The gradient of a shift that is added to an activation is the gradient of the activation.
-    def forward(shifts: Array) -> tuple[Array, Array]:
-        def layer(h: Array, parts: tuple[Array, Array]) -> tuple[Array, Array]:
-            kernel, shift = parts
-            h = function(layers.dense(h, gain * kernel)) + shift
-            return h, h
+    def layer(h: Array, kernel: Array) -> Array:
+        return function(layers.dense(h, gain * kernel))
 
-        return lax.scan(layer, x, (kernels, shifts))
+    def gradient(last: Array) -> Array:
+        return last  # of the loss |h_L|^2 / 2
 
-    zeros = jnp.zeros((DEPTH, WIDTH))
-    (last, hidden), pull = jax.vjp(forward, zeros)
-    (gradients,) = pull((last, jnp.zeros_like(hidden)))  # the gradient of |h|^2 / 2
+    hidden, gradients = forward_and_backward(layer, kernels, x, gradient)
     norm = jnp.linalg.norm
-    return jnp.stack([norm(hidden, axis=1) / norm(x), norm(gradients, axis=1) / norm(last)])
+    return norm(hidden, axis=1) / norm(x), norm(gradients, axis=1) / norm(hidden[-1])
 
 
 def measure(settings: Settings, *, scale: float = 1.0) -> Measured:
@@ -65,45 +62,55 @@ def measure(settings: Settings, *, scale: float = 1.0) -> Measured:
 
     def run(key: Key) -> dict[str, Array]:
         first, second = jax.random.split(key)
-        draw = initializers.orthogonal(scale)
-        kernels = jax.vmap(lambda part: draw(part, (WIDTH, WIDTH), jnp.float32))(
-            jax.random.split(first, DEPTH)
-        )
-        x = jax.random.normal(second, (WIDTH,))
-        gains = jnp.asarray(GAINS, jnp.float32)
-        return {
-            name: jax.vmap(lambda gain: norms(kernels, x, gain, function))(gains)
-            for name, function in FUNCTIONS.items()
-        }
+        kernels = square_kernels(first, initializers.orthogonal(scale), DEPTH, WIDTH)
+        x, gains = jax.random.normal(second, (WIDTH,)), jnp.asarray(GAINS, jnp.float32)
+        found = {}
+        for name, function in FUNCTIONS.items():
+            each = jax.vmap(lambda gain, f=function: norms(kernels, x, gain, f))
+            found[f"forward, {name}"], found[f"backward, {name}"] = each(gains)
+        return found  # [gains, depth] each
 
     return jax.tree.map(np.asarray, training.for_each_seed(run, settings))
 
 
+def last_power(found: Measured, name: str, gain: float) -> np.ndarray:
+    """Returns log_{10} of the norm after 50 layers."""
+    return np.log10(found[f"forward, {name}"][:, GAINS.index(gain), -1])
+
+
 def checks(found: Measured) -> list[Check]:
     """The criteria of the verdict, in powers of ten after 50 layers."""
-    last = {name: np.log10(values[:, :, 0, -1]) for name, values in found.items()}
-    theory = (DEPTH * np.log10(GAINS))[None]
-    error = np.abs(np.log10(found["linear"][..., 0, -1]) - theory).max(1)
-    backward = np.abs(np.log10(found["linear"][..., 1, 0]) - theory * (1 - 1 / DEPTH)).max(1)
+    power = np.log10(GAINS)
+    forward = np.log10(found["forward, linear"][..., -1]) - DEPTH * power
+    backward = np.log10(found["backward, linear"][..., 0]) - (DEPTH - 1) * power
     ten = "log_{10} of the norm after 50 layers"
     return [
         Check(
             "linear, forward: error of log_{10} |h_L|, which should be L log_{10} g",
-            error,
+            np.abs(forward).max(1),
             at_most=1e-3,
         ),
-        Check("linear, backward: error of log_{10} of the gradient", backward, at_most=1e-3),
-        Check(f"ReLU, g = 1.1: {ten}", last["ReLU"][:, 2], at_most=-1),
-        Check(f"ReLU, g = 1.41: {ten}", last["ReLU"][:, 3], at_least=-1.5, at_most=1.5),
-        Check(f"tanh, g = 1.1: {ten}", last["tanh"][:, 2], at_least=-1.5, at_most=0.5),
+        Check(
+            "linear, backward: error of log_{10} of the gradient",
+            np.abs(backward).max(1),
+            at_most=1e-3,
+        ),
+        Check(f"ReLU, g = 1.1: {ten}", last_power(found, "ReLU", 1.1), at_most=-1),
+        Check(f"ReLU, g = 1.41: {ten}", last_power(found, "ReLU", 2**0.5), -1.5, 1.5),
+        Check(f"tanh, g = 1.1: {ten}", last_power(found, "tanh", 1.1), -1.5, 0.5),
     ]
 
 
 def table(found: Measured) -> Table:
-    """Norm after 50 layers by function and gain."""
+    """Norms through all layers, by function and gain."""
     rows = [
-        (name, f"{gain:.3g}", values[:, i, 0, -1], values[:, i, 1, 0])
-        for name, values in found.items()
+        (
+            name,
+            f"{gain:.3g}",
+            found[f"forward, {name}"][:, i, -1],
+            found[f"backward, {name}"][:, i, 0],
+        )
+        for name in FUNCTIONS
         for i, gain in enumerate(GAINS)
     ]
     return Table(("function", "g", "norm after 50 layers", "gradient at the first layer"), rows)
@@ -111,17 +118,20 @@ def table(found: Measured) -> Table:
 
 def panels(found: Measured) -> list[Panel]:
     """Norms against the depth."""
-    ways = (("Forward", "norm over that of the input"), ("Backward", "gradient over the last one"))
-    return [
-        lines(
-            f"{ways[k][0]}, {name}",
-            {f"g = {gain:.3g}": found[name][:, i, k] for i, gain in enumerate(GAINS)},
-            x="layer",
-            y=ways[k][1],
-            log="y",
-        )
-        for k, name in ((0, "linear"), (1, "linear"), (0, "ReLU"), (0, "tanh"))
+    units = {"forward": "norm over that of the input", "backward": "gradient over the last one"}
+
+    def panel(way: str, name: str) -> Panel:
+        values = found[f"{way}, {name}"]
+        curves = {f"g = {gain:.3g}": values[:, i] for i, gain in enumerate(GAINS)}
+        return lines(f"{way.title()}, {name}", curves, x="layer", y=units[way], log="y")
+
+    shown = [
+        ("forward", "linear"),
+        ("backward", "linear"),
+        ("forward", "ReLU"),
+        ("forward", "tanh"),
     ]
+    return [panel(way, name) for way, name in shown]
 
 
-STUDY = Study(measure, checks, table, panels, code=(norms,))
+STUDY = Study(measure, checks, table, panels, code=(norms, forward_and_backward))

@@ -33,13 +33,15 @@ from jaxml import layers, losses, normalize
 from jaxml.reporting.charts import MUTED, place_legend
 from jaxml.studies import _training as training
 from jaxml.studies._panels import bars, drawing, pictures
-from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
+from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table, part
 from jaxml.types import Array, PyTree
+
+SHOWN = 600  # images in the figure of the principal plane
 
 
 def nearest(x: Array, means: Array) -> Array:
     """Returns the nearest mean of each example."""
-    distances = jnp.square(means).sum(1)[None] - 2 * layers.dense(x, means.T)
+    distances = jnp.square(means).sum(1)[None] - 2 * layers.dense(x, means.T)  # plus |x|^2
     return distances.argmin(1)
 
 
@@ -61,84 +63,80 @@ def name_clusters(clusters: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return counts.argmax(1)
 
 
-def measure(settings: Settings, *, shuffle: bool = False) -> Measured:
-    """Runs all methods; `shuffle` permutes the pixels of each image, which hides the digits."""
-    data = training.flat_digits()
-    x, y, test = (np.asarray(a) for a in (data.train, data.labels, data.test))
-    if shuffle:
-        x, test = (np.random.default_rng(0).permuted(images, axis=1) for images in (x, test))
-    steps, rngs = settings.steps(300), [np.random.default_rng(s) for s in settings.seeds]
-    starts = jnp.stack([jnp.asarray(x[rng.permutation(len(x))[:10]]) for rng in rngs])
-    means = jax.jit(jax.vmap(lambda start: k_means(jnp.asarray(x), start)))(starts)
-    assign = jax.jit(jax.vmap(nearest, (None, 0)))
-    own, other = (np.asarray(assign(jnp.asarray(images), means)) for images in (x, test))
-    target = np.asarray(data.test_labels)
-    named = [name_clusters(a, y)[b] for a, b in zip(own, other, strict=True)]
-    rows = training.batches(settings, len(x), 64, steps)
-    found = {"means": np.asarray(means), "k-means": (np.stack(named) == target).mean(1)}
-
-    def train(outputs: int, loss: Any) -> Array:
-        zeros = {"kernel": jnp.zeros((64, outputs)), "bias": jnp.zeros(outputs)}
-        start = training.for_each_seed(lambda _: zeros, settings)
-
-        def risk(p: PyTree, rows: Array) -> Array:
-            return loss(layers.dense(data.train[rows], **p), data.labels[rows]).mean()
-
-        params, _ = training.descend(risk, start, rows, optimizer=optax.adam(0.03))
-        return jax.vmap(lambda p: layers.dense(data.test, **p))(params)
-
-    found["classification"] = training.accuracy(
-        train(10, losses.softmax_cross_entropy), data.test_labels
-    )
-    numbers = np.asarray(train(1, lambda z, y: losses.squared_error(z[:, 0], y.astype(z.dtype))))[
-        ..., 0
-    ]
-    found["regression"] = (np.clip(np.rint(numbers), 0, 9) == target).mean(-1)
-    found["error"] = np.abs(numbers - target).mean(-1)
-    found["numbers"] = numbers
-    found["kept"] = np.array([kept_variance(x[rng.integers(0, len(x), len(x))]) for rng in rngs])
-    plane = normalize.PCAWhitening.fit(x, components=2).apply(jnp.asarray(x[:600]))
-    found["plane"] = np.stack([np.asarray(plane)] * len(rngs))
-    found["labels"] = np.stack([y[:600]] * len(rngs))
-    found["test"] = np.stack([target] * len(rngs))
-    return found
-
-
 def kept_variance(x: np.ndarray) -> float:
     """Returns the fraction of the variance in the first 10 principal components."""
     values = np.linalg.eigvalsh(np.cov(x.T))[::-1]
     return values[:10].sum() / values.sum()
 
 
+def linear_outputs(settings: Settings, data: training.Images, outputs: int, loss: Any) -> Array:
+    """Trains a linear model from zeros, and returns its outputs for the test images."""
+    zeros = {"kernel": jnp.zeros((64, outputs)), "bias": jnp.zeros(outputs)}
+    start = training.for_each_seed(lambda _: zeros, settings)
+    rows = training.batches(settings, len(data.train), 64, settings.steps(300))
+
+    def risk(p: PyTree, rows: Array) -> Array:
+        return loss(layers.dense(data.train[rows], **p), data.labels[rows]).mean()
+
+    params, _ = training.descend(risk, start, rows, optimizer=optax.adam(0.03))
+    return jax.vmap(lambda p: layers.dense(data.test, **p))(params)
+
+
+def measure(settings: Settings, *, shuffle: bool = False) -> Measured:
+    """Runs all methods; `shuffle` permutes the pixels of each image, which hides the digits."""
+    data = training.flat_digits()
+    x, y, test, digits = (np.asarray(a) for a in data)
+    if shuffle:
+        x, test = (np.random.default_rng(0).permuted(images, axis=1) for images in (x, test))
+    rngs = [np.random.default_rng(s) for s in settings.seeds]
+    starts = jnp.stack([jnp.asarray(x[rng.permutation(len(x))[:10]]) for rng in rngs])
+    means = jax.jit(jax.vmap(lambda start: k_means(jnp.asarray(x), start)))(starts)
+    clusters = jax.jit(jax.vmap(nearest, (None, 0)))
+    own, other = (np.asarray(clusters(jnp.asarray(images), means)) for images in (x, test))
+    named = np.stack([name_clusters(a, y)[b] for a, b in zip(own, other, strict=True)])
+
+    scores = linear_outputs(settings, data, 10, losses.softmax_cross_entropy)
+    numbers = np.asarray(
+        linear_outputs(
+            settings, data, 1, lambda z, y: losses.squared_error(z[:, 0], y.astype(z.dtype))
+        )
+    )[..., 0]
+    rounded = np.clip(np.rint(numbers), 0, 9)
+    plane = normalize.PCAWhitening.fit(x, components=2).apply(jnp.asarray(x[:SHOWN]))
+    return {
+        "accuracy, k-means": (named == digits).mean(1),
+        "accuracy, softmax regression": training.accuracy(scores, digits),
+        "accuracy, linear regression": (rounded == digits).mean(-1),
+        "kept": np.array([kept_variance(x[rng.integers(0, len(x), len(x))]) for rng in rngs]),
+        "means": np.asarray(means),
+        "numbers": numbers,
+        "test labels": settings.constant(digits),
+        "plane": settings.constant(plane),
+        "labels": settings.constant(y[:SHOWN]),
+    }
+
+
 def checks(found: Measured) -> list[Check]:
     """The criteria of the verdict."""
+    clusters, softmax, linear = part(found, "accuracy").values()
     return [
-        Check("k-means: test images named correctly", found["k-means"], at_least=0.5),
-        Check("softmax regression: test images named correctly", found["classification"], 0.85),
-        Check("softmax regression minus k-means", found["classification"] - found["k-means"], 0.1),
-        Check(
-            "softmax regression minus linear regression",
-            found["classification"] - found["regression"],
-            at_least=0.4,
-        ),
+        Check("k-means: test images named correctly", clusters, at_least=0.5),
+        Check("softmax regression: test images named correctly", softmax, at_least=0.85),
+        Check("softmax regression minus k-means", softmax - clusters, at_least=0.1),
+        Check("softmax regression minus linear regression", softmax - linear, at_least=0.4),
         Check("PCA: variance in 10 of 64 directions", found["kept"], at_least=0.6),
     ]
 
 
 def table(found: Measured) -> Table:
     """Accuracy of each method, and the labels it saw."""
-    return Table(
-        ("method", "labels used", "test images named correctly"),
-        [
-            (
-                "k-means, 10 clusters",
-                "only to name the clusters",
-                found["k-means"],
-            ),
-            ("softmax regression", "all 1,437", found["classification"]),
-            ("linear regression, rounded", "all 1,437", found["regression"]),
-        ],
-    )
+    used = ("only to name the clusters", "all 1,437", "all 1,437")
+    accuracy = part(found, "accuracy")
+    columns = {
+        "labels used": dict(zip(accuracy, used, strict=True)),
+        "test images named correctly": accuracy,
+    }
+    return Table.of("method", columns)
 
 
 def panels(found: Measured) -> list[Panel]:
@@ -150,23 +148,18 @@ def panels(found: Measured) -> list[Panel]:
         place_legend(axes, "digit")
 
     def regression(axes: Any) -> None:
-        axes.plot(found["test"][0], found["numbers"][0], "o", ms=2, label="test image")
+        axes.plot(found["test labels"][0], found["numbers"][0], "o", ms=2, label="test image")
         axes.plot([0, 9], [0, 9], color=MUTED, ls="--", label="right answer")
         place_legend(axes)
 
     means = found["means"][0].reshape(10, 8, 8)
-    accuracies = {
-        "k-means": found["k-means"],
-        "softmax regression": found["classification"],
-        "linear regression": found["regression"],
-    }
     title = "Five digits in the plane of two principal components"
     answers = "Linear regression, test images, first seed"
     return [
         pictures("Means of 10 clusters, first seed", means, [""] * 10, columns=5),
         drawing(title, plane, x="first component", y="second component"),
         drawing(answers, regression, x="digit", y="predicted number"),
-        bars("Test images named correctly", accuracies, x="fraction"),
+        bars("Test images named correctly", part(found, "accuracy"), x="fraction"),
     ]
 
 

@@ -34,40 +34,36 @@ import optax
 from jaxml import activations, initializers, layers
 from jaxml.studies import _training as training
 from jaxml.studies._panels import bars, lines
-from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table
-from jaxml.studies._training import dense_params
+from jaxml.studies._study import Check, Measured, Panel, Settings, Study, Table, part
 from jaxml.types import Array, Initializer, Key, PyTree
 
-STARTS = {
-    "zero": initializers.zeros,
-    "equal": initializers.constant(0.1),
-    "random": initializers.he_normal(),
-}
+ZERO, EQUAL, RANDOM = initializers.zeros, initializers.constant(0.1), initializers.he_normal()
 SIZES = {"hidden": (64, 16), "head": (16, 10), "back": (16, 64), "linear": (64, 10)}
 
 
 def start(initializer: Initializer, key: Key) -> PyTree:
     """Draws kernels; all biases are 0, and so is the scale of the residual block."""
-    parts = zip(SIZES.items(), jax.random.split(key, len(SIZES)), strict=True)
-    params = {name: dense_params(part, sizes, initializer)[0] for (name, sizes), part in parts}
+    params = {
+        name: training.dense_params(part_key, sizes, initializer)[0]
+        for (name, sizes), part_key in zip(SIZES.items(), jax.random.split(key, 4), strict=True)
+    }
     return {**params, "scale": jnp.zeros((1, 1))}
 
 
-def network(params: PyTree, x: Array, key: Key, keep: Array) -> Array:
+def network(params: PyTree, x: Array, key: Key, keep: float) -> Array:
     """Computes the logits of 16 tanh units and a linear layer, with dropout on the units."""
     units = activations.tanh(layers.dense(x, **params["hidden"]))
     return layers.dense(layers.dropout(key, units, keep_prob=keep, train=True), **params["head"])
 
 
-def residual_block(params: PyTree, x: Array, *_: Array) -> Array:
+def residual_block(params: PyTree, x: Array, *_: Any) -> Array:
     """Computes the logits of a block x + s f(x) and a linear layer."""
     units = activations.tanh(layers.dense(x, **params["hidden"]))
-    return layers.dense(
-        x + params["scale"] * layers.dense(units, **params["back"]), **params["linear"]
-    )
+    added = params["scale"] * layers.dense(units, **params["back"])
+    return layers.dense(x + added, **params["linear"])
 
 
-def softmax_regression(params: PyTree, x: Array, *_: Array) -> Array:
+def softmax_regression(params: PyTree, x: Array, *_: Any) -> Array:
     """Computes the logits of a model without hidden units."""
     return layers.dense(x, **params["linear"])
 
@@ -77,94 +73,84 @@ def difference(params: PyTree) -> Array:
     return jnp.ptp(params["hidden"]["kernel"], axis=1).max()
 
 
-def measure(settings: Settings, *, equal: Initializer = STARTS["equal"]) -> Measured:
-    """Trains all networks; `equal` is the start that is to keep the units identical."""
+CASES = {  # model, initializer, keep_prob
+    "hidden layer, random": (network, RANDOM, 1.0),
+    "hidden layer, equal with dropout": (network, EQUAL, 0.5),
+    "hidden layer, equal": (network, EQUAL, 1.0),
+    "hidden layer, zero": (network, ZERO, 1.0),
+    "softmax regression, zero": (softmax_regression, ZERO, 1.0),
+    "softmax regression, random": (softmax_regression, RANDOM, 1.0),
+    "residual block, last scale 0": (residual_block, RANDOM, 1.0),
+}
+
+
+def train(settings: Settings, model: Any, initializer: Initializer, keep: float) -> Measured:
+    """Trains a model, and returns the difference of its units by step, and its accuracy."""
     data, steps = training.flat_digits(), settings.steps(300)
-    zero, same, random = (
-        training.for_each_seed(partial(start, initializer), settings)
-        for initializer in (STARTS["zero"], equal, STARTS["random"])
-    )
     rows = training.batches(settings, len(data.train), 64, steps)
-    keys, found = training.step_keys(settings, steps), {}
+    keys = training.step_keys(settings, steps)
 
-    def train(model: Any, cases: dict[str, PyTree], keep: dict[str, float]) -> None:
-        def loss(params: PyTree, step: tuple[Array, Key, Array]) -> Array:
-            rows, key, keep = step
-            return training.cross_entropy(
-                model(params, data.train[rows], key, keep), data.labels[rows]
-            )
+    def loss(p: PyTree, step: tuple[Array, Key]) -> Array:
+        rows, key = step
+        logits = model(p, data.train[rows], key, keep)
+        return training.cross_entropy(logits, data.labels[rows])
 
-        params = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *cases.values())
-        kept = [keep.get(name, 1.0) for name in cases]
-        inputs, kept = training.repeat((rows, keys), kept, steps)
-        params, history = training.descend(
-            loss, params, (*inputs, kept), optimizer=optax.sgd(0.1), record=difference
-        )
-        one = jnp.ones(())  # the test has no dropout
-        logits = jax.vmap(lambda p: model(p, data.train, jax.random.key(0), one))(params)
-        accuracy = training.accuracy(logits, data.labels)
-        for number, name in enumerate(cases):
-            part = slice(number * len(rows), (number + 1) * len(rows))
-            found[f"difference, {name}"] = np.asarray(history)[part]
-            found[f"accuracy, {name}"] = accuracy[part]
-
-    train(
-        network, {"zero": zero, "equal": same, "random": random, "dropout": same}, {"dropout": 0.5}
+    params = training.for_each_seed(partial(start, initializer), settings)
+    params, differences = training.descend(
+        loss, params, (rows, keys), optimizer=optax.sgd(0.1), record=difference
     )
-    train(softmax_regression, {"linear, zero": zero, "linear, random": random}, {})
-    train(residual_block, {"block": random}, {})
+    # The accuracy is that without dropout, so that the key does not matter.
+    logits = jax.vmap(lambda p: model(p, data.train, jax.random.key(0), 1.0))(params)
+    return {
+        "difference": np.asarray(differences),
+        "accuracy": training.accuracy(logits, data.labels),
+    }
+
+
+def measure(settings: Settings, *, equal: Initializer = EQUAL) -> Measured:
+    """Trains all networks; `equal` is the start that is to keep the units identical."""
+    found = {}
+    for name, (model, initializer, keep) in CASES.items():
+        chosen = equal if initializer is EQUAL else initializer
+        measured = train(settings, model, chosen, keep)
+        found |= {f"{kind}, {name}": values for kind, values in measured.items()}
     return found
 
 
 def checks(found: Measured) -> list[Check]:
     """The criteria of the verdict."""
-    gap = found["accuracy, linear, zero"] - found["accuracy, linear, random"]
-    gain = found["accuracy, random"] - found["accuracy, equal"]
+    accuracy, units = part(found, "accuracy"), part(found, "difference, hidden layer")
+    gain = accuracy["hidden layer, random"] - accuracy["hidden layer, equal"]
+    convex = accuracy["softmax regression, zero"] - accuracy["softmax regression, random"]
+    block, dropout = accuracy["residual block, last scale 0"], units["equal with dropout"][:, -1]
     same, apart = "largest difference of units in any step", "smallest difference in any step"
     return [
-        Check(f"{same}, start at 0", found["difference, zero"].max(1), 0.0, 0.0),
-        Check(f"{same}, equal start", found["difference, equal"].max(1), 0.0, 0.0),
-        Check(f"{apart}, random start", found["difference, random"].min(1), at_least=0.1),
-        Check(
-            "difference at the end, equal start with dropout",
-            found["difference, dropout"][:, -1],
-            0.01,
-        ),
+        Check(f"{same}, start at 0", units["zero"].max(1), 0.0, 0.0),
+        Check(f"{same}, equal start", units["equal"].max(1), 0.0, 0.0),
+        Check(f"{apart}, random start", units["random"].min(1), at_least=0.1),
+        Check("difference at the end, equal start with dropout", dropout, at_least=0.01),
         Check("accuracy gained by a random start", gain, at_least=0.2),
-        Check("accuracy gained by zeros, softmax regression", gap, at_least=-0.02),
-        Check("accuracy, block with last scale 0", found["accuracy, block"], at_least=0.9),
+        Check("accuracy gained by zeros, softmax regression", convex, at_least=-0.02),
+        Check("accuracy, block with last scale 0", block, at_least=0.9),
     ]
 
 
 def table(found: Measured) -> Table:
     """Training accuracy and the difference of the units at the end."""
-    rows = {
-        "hidden layer, all weights 0": "zero",
-        "hidden layer, all weights 0.1": "equal",
-        "hidden layer, random": "random",
-        "hidden layer, all weights 0.1, dropout": "dropout",
-        "softmax regression, zero": "linear, zero",
-        "softmax regression, random": "linear, random",
-        "residual block, last scale 0": "block",
+    end = {
+        name: "no hidden units" if "regression" in name else history[:, -1]
+        for name, history in part(found, "difference").items()
     }
-    return Table(
-        ("network and start", "training accuracy", "largest difference of two units at the end"),
-        [
-            (
-                row,
-                found[f"accuracy, {name}"],
-                "no hidden units" if "linear" in name else found[f"difference, {name}"][:, -1],
-            )
-            for row, name in rows.items()
-        ],
-    )
+    columns = {
+        "training accuracy": part(found, "accuracy"),
+        "largest difference of two units at the end": end,
+    }
+    return Table.of("network and start", columns)
 
 
 def panels(found: Measured) -> list[Panel]:
     """Difference of the units over the steps, and accuracies."""
-    names = {"random": "random", "equal with dropout": "dropout", "equal": "equal", "zero": "zero"}
-    curves = {label: found[f"difference, {name}"] for label, name in names.items()}
-    scores = {label: found[f"accuracy, {name}"] for label, name in names.items()}
+    curves, scores = (part(found, f"{kind}, hidden layer") for kind in ("difference", "accuracy"))
     return [
         lines("Largest difference between two hidden units", curves, y="difference of weights"),
         bars("Training accuracy of the network with a hidden layer", scores, x="accuracy"),

@@ -115,13 +115,16 @@ def test_every_study_has_all_sections(name):
 
 @pytest.mark.slow
 def test_the_launcher_writes_the_page(tmp_path):
-    done = processes.run("launch.study", "--name=weight_scale", f"--out={tmp_path / 'out'}")
+    fresh = ("--seeds=4", "--first_seed=5")
+    done = processes.run("launch.study", "--name=weight_scale", f"--out={tmp_path / 'out'}", *fresh)
     assert done.returncode == 0, done.stderr
     assert "weight_scale" in done.stdout
     assert "<svg" in (tmp_path / "out/index.html").read_text()
     report = json.loads((tmp_path / "out/findings.json").read_text())
     assert report["weight_scale"]["confirmed"]
-    assert len(report["weight_scale"]["criteria"][0]["values"]) == 5
+    found = [criterion["values"] for criterion in report["weight_scale"]["criteria"]]
+    expected = studies.load("weight_scale").run(Settings(seeds=(5, 6, 7, 8))).checks
+    np.testing.assert_allclose(found[2], expected[2].values, rtol=1e-3)  # -5.5, by seed
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from jaxml import activations, initializers, studies
 from jaxml.errors import InputError
 from jaxml.studies import Settings
 from jaxml.studies._inception import Widths
+from jaxml.studies.activation_functions import Case
 from jaxml.studies.sparsity import plain_descent
 
 TINY = Settings(seeds=(0, 1), effort=0.03)
@@ -23,8 +24,8 @@ def round_features():
 HE = initializers.he_normal()
 DIRECT = Widths(64, 0, 128, 0, 32, 32)
 NAMES = ("sigmoid", "tanh", "tanh, weights × 5", "ReLU")
-RELU = dict.fromkeys(NAMES, (activations.relu, HE, 1.0))
-SMALL_BATCHES = dict.fromkeys(("1", "32", "all 1,437"), (32, 0.2))
+RELU = dict.fromkeys(NAMES, Case(activations.relu, HE, 1.0))
+SMALL_BATCHES = dict.fromkeys(("1", "32", "all 1,437"), (32, 0.2, 135))
 
 # How the claim of each study is broken: the condition that changes, the effort, and the words in
 # the name of a criterion that has to fail then, and to be met otherwise.
