@@ -13,9 +13,8 @@ from jaxml.io import atomic
 from jaxml.reporting import charts, page, predictions
 from jaxml.reporting.findings import Findings
 from jaxml.reporting.progress import headline
-from jaxml.reporting.run_files import RunFiles, overrides, read_run, setting_values
+from jaxml.reporting.run_files import REPORT, RunFiles, overrides, read_run, setting_values
 
-REPORT = "report.html"
 PHASES = {
     "prepare": "prepare data and model",
     "compile": "compile",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from jaxml.config import Config, fields, from_tree
 from jaxml.errors import InputError, one_line
 
+REPORT = "report.html"
 Line = Mapping[str, Any]
 
 

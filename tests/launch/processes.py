@@ -9,6 +9,29 @@ from pathlib import Path
 from types import MappingProxyType
 
 ROOT = Path(__file__).parent.parent.parent
+# Acts when a function is called for the n-th time, and then runs the launcher.
+_DRIVER = """
+import importlib, os, runpy, signal, sys, time
+module, owner, name, count, act, *arguments = sys.argv[1:]
+sys.argv = ["-m"]
+import launch  # watches for signals, as `python -m launch.train` does
+holder = importlib.import_module(module)
+holder = getattr(holder, owner) if owner else holder
+original, calls = getattr(holder, name), []
+
+def wrapped(*given, **options):
+    calls.append(given)
+    if len(calls) == int(count):
+        if act == "truncate":  # as of a machine that stops in the middle of a write
+            os.ftruncate(given[0], os.fstat(given[0]).st_size // 2)
+        os.kill(os.getpid(), signal.SIGTERM if act == "SIGTERM" else signal.SIGKILL)
+        time.sleep(1)
+    return original(*given, **options)
+
+setattr(holder, name, wrapped)
+sys.argv = ["launch.train", "--config.log.report=false", *arguments]
+runpy.run_module("launch.train", run_name="__main__")
+"""
 
 
 def start(*arguments: str, cache: Path) -> subprocess.Popen[str]:
@@ -18,21 +41,47 @@ def start(*arguments: str, cache: Path) -> subprocess.Popen[str]:
       arguments: of the command line.
       cache: folder of the compiled programs.
     """
-    environment = {
+    return subprocess.Popen(
+        [sys.executable, "-m", "launch.train", "--config.log.report=false", *arguments],
+        cwd=ROOT,
+        env=_environment(cache),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def stop_at(
+    moment: tuple[str, str, str, int], act: str, *arguments: str, cache: Path
+) -> tuple[int, str]:
+    """Starts `launch.train` and stops it at a moment; returns its status and what it printed.
+
+    Args:
+      moment: module, class or "", function, and the number of its call in which it stops.
+      act: "SIGTERM", "SIGKILL", or "truncate", which kills it in the middle of a write.
+      arguments: of the command line.
+      cache: folder of the compiled programs.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _DRIVER, *map(str, moment), act, *arguments],
+        cwd=ROOT,
+        env=_environment(cache),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def _environment(cache: Path) -> dict[str, str]:
+    return {
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "PYTHONWARNINGS": "ignore",
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    return subprocess.Popen(
-        [sys.executable, "-m", "launch.train", "--config.log.report=false", *arguments],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def finish(*arguments: str, cache: Path) -> tuple[int, str]:

@@ -7,15 +7,13 @@ is the whole campaign: 300 random stops, the moments that they rarely hit, and f
 of a folder that cannot be written mount file systems, and are skipped where that is not permitted.
 """
 
-import os
 import shutil
 import signal
 import subprocess
-import sys
 
 import pytest
 
-from tests.launch.processes import ROOT, finish, outcome, start, whole_run
+from tests.launch.processes import finish, outcome, start, stop_at, whole_run
 
 pytestmark = pytest.mark.large
 
@@ -26,29 +24,6 @@ RUN = (
     "--config.num_epochs=4",
     "--config.checkpoint.every_steps=5",
 )
-# Acts when a function is called for the n-th time, and then runs the launcher.
-DRIVER = """
-import importlib, os, runpy, signal, sys, time
-module, owner, name, count, act, *arguments = sys.argv[1:]
-sys.argv = ["-m"]
-import launch  # watches for signals, as `python -m launch.train` does
-holder = importlib.import_module(module)
-holder = getattr(holder, owner) if owner else holder
-original, calls = getattr(holder, name), []
-
-def wrapped(*given, **options):
-    calls.append(given)
-    if len(calls) == int(count):
-        if act == "truncate":  # as of a machine that stops in the middle of a write
-            os.ftruncate(given[0], os.fstat(given[0]).st_size // 2)
-        os.kill(os.getpid(), signal.SIGTERM if act == "SIGTERM" else signal.SIGKILL)
-        time.sleep(1)
-    return original(*given, **options)
-
-setattr(holder, name, wrapped)
-sys.argv = ["launch.train", "--config.log.report=false", *arguments]
-runpy.run_module("launch.train", run_name="__main__")
-"""
 CHECKPOINT = "jaxml.training.checkpoint"
 # (module, class, function, call) in which the signal arrives.
 MOMENTS = {
@@ -66,24 +41,9 @@ MOMENTS = {
 }
 
 
-def _stop(workdir, cache, moment, act):
+def _stop(workdir, cache, moment, act, *arguments):
     """Starts a run and stops it at a moment; returns its status and what it printed."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "PYTHONWARNINGS": "ignore",
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, *map(str, moment), act, *RUN, f"--workdir={workdir}"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
+    return stop_at(moment, act, *RUN, *arguments, f"--workdir={workdir}", cache=cache)
 
 
 def _resume(whole, workdir):
@@ -110,6 +70,21 @@ def test_a_stop_at_any_moment_changes_nothing(whole, tmp_path, name, act):
         assert status == 128 + signal.SIGTERM, output
         assert "stopped by SIGTERM" in output.splitlines()[-1]
     _resume(whole, workdir)
+
+
+@pytest.mark.parametrize("act", ["SIGTERM", "SIGKILL"])
+def test_a_stop_during_the_report_leaves_it_to_the_next_start(whole, tmp_path, act):
+    workdir = tmp_path / "run"
+    moment = ("jaxml.reporting.report", "", "write_report", 1)
+    status, output = _stop(workdir, whole / "compiled", moment, act, "--config.log.report=true")
+    assert status == (128 + signal.SIGTERM if act == "SIGTERM" else -signal.SIGKILL), output
+    assert not (workdir / "report.html").exists()
+    arguments = (*RUN, "--config.log.report=true", f"--workdir={workdir}")
+    status, output = finish(*arguments, cache=whole / "compiled")
+    assert status == 0, output
+    assert "is finished\n" in output
+    assert f"report in {workdir}/report.html\n" in output
+    assert outcome(workdir) == outcome(whole / "run")
 
 
 @pytest.mark.parametrize("write", [1, 3, 7, 11])  # the even ones synchronize folders
