@@ -142,8 +142,8 @@ def _calibration(confidences: np.ndarray, correct: np.ndarray) -> str:
     )
     caption = (
         f"expected calibration error {float(error.expected()):.4f} in 15 bins; the mean confidence "
-        f"is {confidences.mean():.2%}, the accuracy {correct.mean():.2%}; large dots are many "
-        "examples"
+        f"is {confidences.mean():.2%}, the accuracy {correct.mean():.2%}; the dashed line is "
+        "perfect calibration, and large dots are many examples"
     )
     return page.figure("Reliability", caption, drawn)
 

@@ -61,7 +61,7 @@ def sentence(run: RunFiles) -> str:
     optim = config.optim
     said = (
         f"{config.model.name} with {result.get('num_params', 0):,} parameters was trained on "
-        f"{config.data.name} for {result.get('epochs')} epochs ({result.get('steps'):,} steps"
+        f"{config.data.name} for {result.get('epochs'):,} epochs ({result.get('steps'):,} steps"
         f"{f' of {config.batch_size} examples' if config.batch_size else ''}) by {optim.name} with "
         f"{config.loss.name.replace('_', ' ')}, seed {config.seed}, on {result.get('device')}."
     )

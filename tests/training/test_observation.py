@@ -126,14 +126,16 @@ def _floats(tree):
     return jax.tree.map(jnp.float32, tree)
 
 
-def test_the_first_kernels_are_those_that_see_pixels():
+def test_the_first_kernels_are_those_of_the_first_layer():
     conv = np.arange(3 * 3 * 1 * 2, dtype=np.float32).reshape(3, 3, 1, 2)
-    params = {"a": {"kernel": np.zeros((3, 3, 8, 8))}, "stem": {"kernel": conv}}
-    found = first_kernels(params, (8, 8, 1))
+    head = np.arange(16.0).reshape(8, 2)  # its inputs are as many as the pixels
+    params = {"head": {"kernel": head}, "stem": {"kernel": conv}, "norm": {"scale": np.ones(2)}}
+    found = first_kernels(params, ["norm", "stem", "head"], (2, 4, 1))
     assert found is not None
     np.testing.assert_array_equal(found[1], conv[..., 1])
-    dense = np.arange(16.0).reshape(8, 2)
-    found = first_kernels({"head": {"kernel": dense}}, (2, 4, 1))
+    found = first_kernels(params, ["head"], (2, 4, 1))
     assert found is not None
-    np.testing.assert_array_equal(found[1].ravel(), dense[:, 1])
-    assert first_kernels({"head": {"kernel": dense}}, (8,)) is None
+    np.testing.assert_array_equal(found[1].ravel(), head[:, 1])
+    assert first_kernels(params, ["head"], (8,)) is None
+    assert first_kernels(params, ["stem", "head"], (2, 4, 3)) is None
+    assert first_kernels(params, ["norm"], (2, 4, 1)) is None
