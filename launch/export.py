@@ -12,7 +12,7 @@ from absl import flags
 from jaxml import _cpu
 from jaxml.config import user_path
 from jaxml.errors import InputError
-from launch import cli
+from launch import cache, cli
 from launch.outputs import check_new
 
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run")
@@ -42,6 +42,7 @@ OVERWRITE = flags.DEFINE_boolean("overwrite", False, "replace files that exist")
 def main() -> None:
     """Exports the network and prints the model card."""
     _cpu.tune(os.environ)
+    cache.keep_compiled(None, os.environ)  # heeds the folder that a variable names
     for flag in (WORKDIR, OUT):
         if not flag.value:
             raise InputError(f"--{flag.name} must be given")

@@ -90,8 +90,8 @@ def chart(
         result = Chart(drawing.add_subplot(xlabel=x, ylabel=y))
         for axis in log:
             result.axes.set(**{f"{axis}scale": "log"})
-        if x == "epoch":
-            result.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if x in ("epoch", "iteration", "report"):
+            result.axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         yield result
         file = io.StringIO()
         drawing.savefig(file, format="svg", metadata={"Date": None})
