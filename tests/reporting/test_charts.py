@@ -39,11 +39,8 @@ def test_lines_of_several_seeds_have_a_band_and_their_own_colour_and_style():
 @pytest.mark.parametrize("epochs", [[5], [1, 2], range(1, 31)])
 def test_epochs_have_whole_numbers(epochs):
     drawn = charts.lines({"a": (epochs, [0.5] * len(epochs))}, x="epoch", y="")
-    labels = re.findall(
-        r"<g id=\"text_\d+\">.*?>([\d.]+)</text>",
-        drawn.partition("matplotlib.axis_2")[0],
-        re.DOTALL,
-    )
+    across = drawn.partition("matplotlib.axis_2")[0]
+    labels = re.findall(r"<text[^>]*>([\d.]+)</text>", across)
     assert labels
     assert all(label.isdecimal() for label in labels)
 
