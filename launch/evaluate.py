@@ -100,11 +100,14 @@ def _assess(workdir: Path) -> dict[str, Any]:
     from jaxml.data.corruptions import CORRUPTIONS as KNOWN
     from jaxml.errors import choose
     from jaxml.training import assess, load_subject, probe  # imports JAX, so after the flags
+    from jaxml.training.trained import check_tap
 
     names = list(KNOWN) if CORRUPTIONS.value == ["all"] else CORRUPTIONS.value
     for name in names:
         choose(KNOWN, name, "--corruptions")
     subject = load_subject(workdir, CHECKPOINT.value, change=_change, flip=TTA.value)
+    for tap in PROBE.value:
+        check_tap(subject.network, tap, "--probe")
     size = BATCH_SIZE.value or None
     result = assess(
         subject,

@@ -32,13 +32,12 @@ MOMENTS = {
 }
 
 
-def _read(folder):
-    """Returns TensorBoard's reader of all event files, which keeps every value."""
+def _read(folder, module="event_accumulator"):
+    """Returns a reader of TensorBoard for all event files, which keeps every value."""
     accumulator = pytest.importorskip(
-        "tensorboard.backend.event_processing.event_accumulator",
-        reason="tensorboard is not installed",
+        f"tensorboard.backend.event_processing.{module}", reason="tensorboard is not installed"
     )
-    kinds = (accumulator.SCALARS, accumulator.IMAGES, accumulator.TENSORS)
+    kinds = [getattr(accumulator, kind, "tensors") for kind in ("SCALARS", "IMAGES", "TENSORS")]
     guidance = dict.fromkeys(kinds, 0)
     return accumulator.EventAccumulator(str(folder), size_guidance=guidance).Reload()
 
@@ -72,4 +71,8 @@ def test_a_run_that_is_killed_five_times_shows_each_step_once(tmp_path):
         assert [step for step, _ in values] == list(range(every, STEPS + 1, every)), tag
     assert tags["images"] == ["augmented_batch"]
     assert [image.step for image in events.Images("augmented_batch")] == [0]
-    assert [text.step for text in events.Tensors("config/text_summary")] == [0]
+    shown = _read(run / "events", "plugin_event_accumulator")  # that of the web page
+    for tag in ("augmented_batch", "config/text_summary"):
+        assert [event.step for event in shown.Tensors(tag)] == [0]
+    for tag, values in expected.items():
+        assert [event.step for event in shown.Tensors(tag)] == [step for step, _ in values]

@@ -121,6 +121,11 @@ def test_predictions_explanations_and_a_second_run(run):
         ("export", ["--out={}/w.safetensors"], "--out: {}/w.safetensors: exists; --overwrite repl"),
         ("evaluate", ["--config.seed=1"], "--config.seed must not be given: only the data"),
         ("evaluate", ["--corruptions=fog"], "--corruptions must be one of noise, blur"),
+        (
+            "evaluate",
+            ["--probe=stage7"],
+            "--probe must be one of features, stage1, stage2, stem, got",
+        ),
         ("doctor", ["--plan=h100x8"], "--plan must be empty without --config=FILE"),
     ],
 )
