@@ -28,7 +28,8 @@ def keep_compiled(folder: Path | None, environment: MutableMapping[str, str]) ->
     cache.
 
     Args:
-      folder: cache folder, created when the first program is compiled.
+      folder: cache folder, created when the first program is compiled; None for no folder but that
+        of JAX's variables.
       environment: `os.environ`; JAX must not have been imported yet.
     """
     if FOLDER not in environment and folder is not None and _is_own(folder):

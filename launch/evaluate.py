@@ -19,7 +19,7 @@ from jaxml import _cpu
 from jaxml import config as settings
 from jaxml.config import Config, user_path
 from jaxml.errors import InputError
-from launch import cli
+from launch import cache, cli
 from launch.outputs import check_new, write_text
 
 WORKDIR = flags.DEFINE_list("workdir", [], "folder of the run, or of several, with commas between")
@@ -79,6 +79,7 @@ def main() -> None:
     if wrong := [name for name in cli.overrides() if not _is_data(name)]:
         raise InputError(f"--config.{wrong[0]} must not be given: only the data may change")
     _cpu.tune(os.environ)
+    cache.keep_compiled(None, os.environ)  # heeds the folder that a variable names
     results = {}
     for name in WORKDIR.value:
         results[name] = _assess(user_path(name))
@@ -99,11 +100,14 @@ def _assess(workdir: Path) -> dict[str, Any]:
     from jaxml.data.corruptions import CORRUPTIONS as KNOWN
     from jaxml.errors import choose
     from jaxml.training import assess, load_subject, probe  # imports JAX, so after the flags
+    from jaxml.training.trained import check_tap
 
     names = list(KNOWN) if CORRUPTIONS.value == ["all"] else CORRUPTIONS.value
     for name in names:
         choose(KNOWN, name, "--corruptions")
     subject = load_subject(workdir, CHECKPOINT.value, change=_change, flip=TTA.value)
+    for tap in PROBE.value:
+        check_tap(subject.network, tap, "--probe")
     size = BATCH_SIZE.value or None
     result = assess(
         subject,

@@ -12,7 +12,8 @@ from absl import flags
 from jaxml import _cpu
 from jaxml.config import user_path
 from jaxml.errors import InputError
-from launch import cli
+from launch import cache, cli
+from launch.outputs import check_new
 
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run")
 OUT = flags.DEFINE_string("out", "", "safetensors file to write, or folder of the program")
@@ -35,12 +36,13 @@ NAMES = flags.DEFINE_enum(
     ["native", "library"],
     "names of the tensors: native to jaxml, or those of the library that published the network",
 )
-OVERWRITE = flags.DEFINE_boolean("overwrite", False, "replace the files of a folder that exists")
+OVERWRITE = flags.DEFINE_boolean("overwrite", False, "replace files that exist")
 
 
 def main() -> None:
     """Exports the network and prints the model card."""
     _cpu.tune(os.environ)
+    cache.keep_compiled(None, os.environ)  # heeds the folder that a variable names
     for flag in (WORKDIR, OUT):
         if not flag.value:
             raise InputError(f"--{flag.name} must be given")
@@ -53,6 +55,8 @@ def main() -> None:
         return
     if out.suffix != ".safetensors":
         raise InputError(f"--out must end in .safetensors, got {OUT.value!r}")
+    for path in (out, out.with_name(f"{out.name}.md")):
+        check_new("--out", path, overwrite=OVERWRITE.value)
     from jaxml.training import export_weights
 
     print(export_weights(workdir, out, checkpoint=CHECKPOINT.value, names=NAMES.value))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jaxml.config._checks import check, check_name, fields, rule
+from jaxml.config._checks import check, fields, rule
 from jaxml.config._tree import Config
 from jaxml.errors import InputError
 
@@ -42,8 +42,10 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
       InputError: the tree names an unknown setting or has an invalid value.
     """
     config = Config()
+    known = {name for name, *_ in fields(config)}
     for name, value in _flatten(tree):
-        check_name(name)
+        if name not in known:
+            raise InputError(f"config.{name} is not a setting of this version of jaxml")
         assign(config, name, tuple(value) if isinstance(value, list) else value)
     check(config)
     return config

@@ -90,8 +90,8 @@ def chart(
         result = Chart(drawing.add_subplot(xlabel=x, ylabel=y))
         for axis in log:
             result.axes.set(**{f"{axis}scale": "log"})
-        if x == "epoch":
-            result.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if x in ("epoch", "iteration", "report"):
+            result.axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         yield result
         file = io.StringIO()
         drawing.savefig(file, format="svg", metadata={"Date": None})
@@ -205,7 +205,10 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> str:
 
 
 def reliability(confidence: np.ndarray, accuracy: np.ndarray, counts: np.ndarray) -> str:
-    """Draws observed accuracy against predicted confidence; areas grow with the counts."""
+    """Draws observed accuracy against predicted confidence; areas grow with the counts.
+
+    The dashed diagonal is perfect calibration.
+    """
     full = counts > 0
     with chart("mean confidence of a bin", "accuracy") as drawn:
         axes = drawn.axes
@@ -214,7 +217,6 @@ def reliability(confidence: np.ndarray, accuracy: np.ndarray, counts: np.ndarray
         sizes = 12 + 180 * counts[full] / counts.max()
         axes.scatter(confidence[full], accuracy[full], s=sizes, color=COLORS[0], alpha=0.7)
         axes.set(xlim=(0, 1.04), ylim=(0, 1.04))
-        axes.text(0.03, 0.95, "dashed: perfect calibration", color=MUTED, fontsize=9)
     return drawn.svg
 
 

@@ -24,8 +24,8 @@ class EventFile(Observer):
 
         Args:
           folder: folder of the event files; it is created.
-          first_step: number of steps taken so far. TensorBoard forgets what earlier files hold of
-            later steps, so that no step stands twice.
+          first_step: number of steps taken so far. TensorBoard discards what earlier files hold of
+            later steps, so that it shows each step once.
 
         Raises:
           ImportError: tensorboardX is not installed.
@@ -41,11 +41,11 @@ class EventFile(Observer):
         # The names sort by time also for two starts within a second.
         suffix = f".{time.time_ns() % 10**9:09d}"
         self._file = EventsWriter(str(folder / "events"), suffix)
-        if first_step:
-            start = self._event.SessionLog(status=self._event.SessionLog.START)
-            self._file.write_event(
-                self._event.Event(step=first_step + 1, wall_time=time.time(), session_log=start)
-            )
+        start = self._event.SessionLog(status=self._event.SessionLog.START)
+        first_kept = first_step + 1 if first_step else 0  # the start of a run shows images at 0
+        self._file.write_event(
+            self._event.Event(step=first_kept, wall_time=time.time(), session_log=start)
+        )
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Writes numbers by name."""

@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import math
+import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -208,9 +209,10 @@ def table(names: Sequence[str], rows: Iterable[Sequence[Any]], *, text: int = 1)
     def cell(index: int, value: Any) -> str:
         key, shown = value if isinstance(value, tuple) else (value, number(value))
         key = "" if key is None else key
-        return (
-            f'<td{_class("text" * (index < text))} data-value="{escape(key)}">{escape(shown)}</td>'
-        )
+        is_text, content = index < text, escape(shown)
+        if is_text:  # names of settings and paths break between their words
+            content = re.sub(r"[_/]|\.(?=[a-z])", r"\g<0><wbr>", content)
+        return f'<td{_class("text" * is_text)} data-value="{escape(key)}">{content}</td>'
 
     head = "".join(
         f'<th scope="col"{_class("text" * (i < text))}><button>{escape(name)}</button></th>'

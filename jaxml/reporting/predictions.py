@@ -75,7 +75,7 @@ def _binary(findings: Findings) -> list[str]:
             "ROC curve",
             f"area {area:.4f}; rates over all thresholds, class {findings.names[1]} is positive",
             charts.lines(
-                {"network": (_thin(false_rate), _thin(true_rate)), "chance": ([0, 1], [0, 1])},
+                {"model": (_thin(false_rate), _thin(true_rate)), "chance": ([0, 1], [0, 1])},
                 x="false positive rate",
                 y="true positive rate",
             ),
@@ -83,7 +83,7 @@ def _binary(findings: Findings) -> list[str]:
         page.figure(
             "Precision and recall",
             f"average precision {average:.4f}",
-            charts.lines({"network": (_thin(recall), _thin(precision))}, x="recall", y="precision"),
+            charts.lines({"model": (_thin(recall), _thin(precision))}, x="recall", y="precision"),
         ),
         page.figure(
             "Outputs by class",
@@ -142,8 +142,8 @@ def _calibration(confidences: np.ndarray, correct: np.ndarray) -> str:
     )
     caption = (
         f"expected calibration error {float(error.expected()):.4f} in 15 bins; the mean confidence "
-        f"is {confidences.mean():.2%}, the accuracy {correct.mean():.2%}; large dots are many "
-        "examples"
+        f"is {confidences.mean():.2%}, the accuracy {correct.mean():.2%}; the dashed line is "
+        "perfect calibration, and large dots are many examples"
     )
     return page.figure("Reliability", caption, drawn)
 

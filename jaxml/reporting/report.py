@@ -13,9 +13,8 @@ from jaxml.io import atomic
 from jaxml.reporting import charts, page, predictions
 from jaxml.reporting.findings import Findings
 from jaxml.reporting.progress import headline
-from jaxml.reporting.run_files import RunFiles, overrides, read_run, setting_values
+from jaxml.reporting.run_files import REPORT, RunFiles, overrides, read_run, setting_values
 
-REPORT = "report.html"
 PHASES = {
     "prepare": "prepare data and model",
     "compile": "compile",
@@ -62,7 +61,7 @@ def sentence(run: RunFiles) -> str:
     optim = config.optim
     said = (
         f"{config.model.name} with {result.get('num_params', 0):,} parameters was trained on "
-        f"{config.data.name} for {result.get('epochs')} epochs ({result.get('steps'):,} steps"
+        f"{config.data.name} for {result.get('epochs'):,} epochs ({result.get('steps'):,} steps"
         f"{f' of {config.batch_size} examples' if config.batch_size else ''}) by {optim.name} with "
         f"{config.loss.name.replace('_', ' ')}, seed {config.seed}, on {result.get('device')}."
     )

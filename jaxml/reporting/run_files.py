@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxml.config import Config, fields, from_tree
+from jaxml.config import Config, fields, from_json
 from jaxml.errors import InputError, one_line
 
+REPORT = "report.html"
 Line = Mapping[str, Any]
 
 
@@ -48,7 +49,7 @@ def read_run(path: Path) -> RunFiles:
       InputError: the folder holds no run, its config cannot be read, or it has no metrics yet.
     """
     try:
-        config = from_tree(json.loads((path / "config.json").read_bytes()))
+        config = from_json((path / "config.json").read_bytes())
     except FileNotFoundError:
         raise InputError(f"{path}: holds no run (config.json is missing)") from None
     except (OSError, ValueError, TypeError, AttributeError, InputError) as error:

@@ -39,16 +39,18 @@ def find(experiment: Experiment, steps: StepFunctions, state: TrainState) -> Fin
     if are_images and int(state.step):
         samples, captions = _samples(experiment, steps, int(state.step) - 1)
     model, shape = experiment.learner.model, experiment.input_shape
+    layers = [layer.path for layer in summarize_layers(model, shape)]
+    params = eval_variables(experiment.learner, state)["params"]
     return Findings(
         outputs=evaluation_outputs(experiment, steps, state),
         targets=np.asarray(data.targets)[:count],
         num_classes=objective.num_classes,
         probabilistic=HINGE not in experiment.config.loss.name,
         class_names=experiment.class_names,
-        layers=[layer.path for layer in summarize_layers(model, shape)],
+        layers=layers,
         multiply_adds=summarize(model, shape).multiply_adds,
         peak_flops=measure_peak(),
-        kernels=first_kernels(eval_variables(experiment.learner, state)["params"], shape),
+        kernels=first_kernels(params, layers, shape),
         samples=samples,
         sample_captions=captions,
         images=(lambda indices: eval_images(experiment, indices)) if are_images else None,
@@ -64,26 +66,31 @@ def eval_images(experiment: Experiment, indices: Sequence[int]) -> np.ndarray:
     return to_uint8(images)
 
 
-def first_kernels(params: PyTree, input_shape: Sequence[int]) -> np.ndarray | None:
+def first_kernels(
+    params: PyTree, layers: Sequence[str], input_shape: Sequence[int]
+) -> np.ndarray | None:
     """Returns the kernels of the first layer as images.
 
     Args:
       params: parameters of the network.
+      layers: paths of the layers with parameters, in the order of their calls.
       input_shape: shape of one example.
 
     Returns:
-      `[n, height, width, 1 or 3]`, at most 64 of them; None if no layer sees the pixels of an image
-      of 1 or 3 channels in a window larger than one pixel.
+      `[n, height, width, 1 or 3]`, at most 64 of them; None if the first layer does not see the
+      pixels of an image of 1 or 3 channels in a window larger than one pixel.
     """
     if len(input_shape) != 3 or input_shape[-1] not in (1, 3):
         return None
-    for path, kernel in jax.tree.leaves_with_path(params):
-        if path[-1].key != "kernel":
-            continue
-        if kernel.ndim == 4 and kernel.shape[2] == input_shape[-1] and kernel.shape[0] > 1:
-            return np.moveaxis(np.asarray(kernel, np.float32), 3, 0)[:KERNELS]
-        if kernel.ndim == 2 and kernel.shape[0] == np.prod(input_shape):  # a layer on all pixels
-            return np.asarray(kernel, np.float32).T.reshape(-1, *input_shape)[:KERNELS]
+    leaves = {"/".join(key.key for key in p): leaf for p, leaf in jax.tree.leaves_with_path(params)}
+    names = [f"{layer}/kernel" for layer in layers]
+    kernel = next((leaves[name] for name in names if name in leaves), None)
+    if kernel is None:
+        return None
+    if kernel.ndim == 4 and kernel.shape[2] == input_shape[-1] and kernel.shape[0] > 1:
+        return np.moveaxis(np.asarray(kernel, np.float32), 3, 0)[:KERNELS]
+    if kernel.ndim == 2 and kernel.shape[0] == np.prod(input_shape):  # a layer on all pixels
+        return np.asarray(kernel, np.float32).T.reshape(-1, *input_shape)[:KERNELS]
     return None
 
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxml.config import Config, check, parse_steps
-from jaxml.errors import DivergedError, one_line
+from jaxml.errors import DivergedError
 from jaxml.reporting.meter import Clock, Meter
 from jaxml.reporting.profile import Profile
 from jaxml.reporting.progress import HEADLINES, Display, conclusion, describe
@@ -35,6 +35,7 @@ from jaxml.training.observation import (
 )
 from jaxml.training.origin import Origin
 from jaxml.training.recorder import Recorder
+from jaxml.training.report import report, report_saved
 from jaxml.training.signals import Interrupted, StopSignals
 from jaxml.training.steps import TrainState
 from jaxml.training.stopping import Stopping
@@ -51,7 +52,8 @@ def train_and_evaluate(
 ) -> dict[str, Any]:
     """Trains, evaluates and saves; resumes from the newest checkpoint if there is one.
 
-    A run is finished when its last checkpoint is complete and `result.json` is written. A larger
+    A run is finished when its last checkpoint is complete and `result.json` is written. Its report
+    is written then; if a signal or a full disk prevents that, the next call writes it. A larger
     `num_epochs` extends a finished run: the remaining steps follow the schedule of the new length.
     If the schedule does not depend on the length (constant, inverse_sqrt, inverse_time), the
     parameters are those of an uninterrupted run of the new length. `train_seeds` describes
@@ -104,6 +106,8 @@ def train_and_evaluate(
         finished = found and is_finished(found, experiment, checkpoints)
         if result := hosts.share(found if finished else None):
             display.say(f"the run in {workdir} is finished")
+            if config.log.report:
+                report_saved(experiment, result["steps"], checkpoints, files, display)
         else:
             files.set_result_aside()
             start = prepare(experiment, checkpoints, weights)
@@ -113,7 +117,7 @@ def train_and_evaluate(
             state, result = train(experiment, start, files, checkpoints, display, progress)
             files.write_result(result)
             if config.log.report:
-                report(experiment, start.steps, state, files, display)
+                report(experiment, start.steps, lambda: state, files, display)
     display.say(conclusion(experiment.eval_split, result))
     return result
 
@@ -240,26 +244,6 @@ def train(
         checkpoints.confirm(int(state.step))
         metrics = metrics or evaluate(experiment, start.steps, state)
         return state, summarize(experiment, start, state, metrics, meter.tick())
-
-
-def report(
-    experiment: Experiment,
-    steps: StepFunctions,
-    state: TrainState,
-    files: Workdir,
-    display: Display,
-) -> None:
-    """Writes the report of a finished run; a failure is one line, as the result is complete."""
-    from jaxml.reporting.report import write_report  # imports scikit-learn, a second of start-up
-    from jaxml.training.findings import find
-
-    try:
-        findings = find(experiment, steps, state)
-        if hosts.is_first():
-            files.check_owner()
-            display.say(f"report in {write_report(files.path, findings)}")
-    except Exception as error:  # noqa: BLE001 (whatever fails here, the run has succeeded)
-        display.say(f"warning: the report could not be written: {one_line(error, 300)}")
 
 
 def take_steps(

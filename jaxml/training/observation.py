@@ -75,7 +75,7 @@ def show_start(observers: Observers, experiment: Experiment, steps: StepFunction
     shape = experiment.input_shape
     if count and len(shape) == 3 and shape[-1] in (1, 3):
         batch = augmented_batch(experiment, steps.epoch_order, 0)
-        observers.images(0, "augmented batch", to_uint8(batch.inputs[:count]))
+        observers.images(0, "augmented_batch", to_uint8(batch.inputs[:count]))
 
 
 def show_batch(observers: Observers, experiment: Experiment, step: int, metrics: Any) -> None:

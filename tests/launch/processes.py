@@ -44,21 +44,44 @@ def start(*arguments: str, cache: Path) -> subprocess.Popen[str]:
       arguments: of the command line.
       cache: folder of the compiled programs.
     """
-    environment = {
+    return subprocess.Popen(
+        [sys.executable, "-m", "launch.train", "--config.log.report=false", *arguments],
+        cwd=ROOT,
+        env=_environment(cache),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def stop_at(
+    moment: tuple[str, str, str, int], act: str, *arguments: str, cache: Path
+) -> tuple[int, str]:
+    """Starts `launch.train` and stops it at a moment (see `driven`).
+
+    Returns:
+      Its status and what it printed.
+    """
+    done = subprocess.run(
+        [sys.executable, *driven(moment, act), *arguments],
+        cwd=ROOT,
+        env=_environment(cache),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def _environment(cache: Path) -> dict[str, str]:
+    return {
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "PYTHONWARNINGS": "ignore",
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    return subprocess.Popen(
-        [sys.executable, "-m", "launch.train", "--config.log.report=false", *arguments],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def finish(*arguments: str, cache: Path) -> tuple[int, str]:

@@ -29,6 +29,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("predict")
     train_and_evaluate(tiny.config(num_epochs=1), folder / "run")
     np.save(folder / "images.npy", digits.load(folder).test.inputs[:5])
+    (folder / "w.safetensors").touch()
     return folder
 
 
@@ -117,8 +118,14 @@ def test_predictions_explanations_and_a_second_run(run):
             "--features must be one of features, stage1, stage2, stem, got 'stage7'",
         ),
         ("export", ["--out={}/run", "--format=stablehlo"], "--out: {}/run: is not empty; --over"),
+        ("export", ["--out={}/w.safetensors"], "--out: {}/w.safetensors: exists; --overwrite repl"),
         ("evaluate", ["--config.seed=1"], "--config.seed must not be given: only the data"),
         ("evaluate", ["--corruptions=fog"], "--corruptions must be one of noise, blur"),
+        (
+            "evaluate",
+            ["--probe=stage7"],
+            "--probe must be one of features, stage1, stage2, stem, got",
+        ),
         ("doctor", ["--plan=h100x8"], "--plan must be empty without --config=FILE"),
     ],
 )

@@ -7,16 +7,14 @@ is the whole campaign: 300 random stops, the moments that they rarely hit, and f
 of a folder that cannot be written mount file systems, and are skipped where that is not permitted.
 """
 
-import os
 import shutil
 import signal
 import subprocess
-import sys
 
 import pytest
 
 from tests import stops
-from tests.launch.processes import ROOT, driven, finish, outcome, start, whole_run
+from tests.launch.processes import finish, outcome, start, stop_at, whole_run
 
 pytestmark = pytest.mark.large
 
@@ -44,24 +42,9 @@ MOMENTS = {
 }
 
 
-def _stop(workdir, cache, moment, act):
+def _stop(workdir, cache, moment, act, *arguments):
     """Starts a run and stops it at a moment; returns its status and what it printed."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "PYTHONWARNINGS": "ignore",
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-    }
-    done = subprocess.run(
-        [sys.executable, *driven(moment, act), *RUN, f"--workdir={workdir}"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
+    return stop_at(moment, act, *RUN, *arguments, f"--workdir={workdir}", cache=cache)
 
 
 @pytest.fixture
@@ -96,6 +79,21 @@ def test_a_stop_at_any_moment_changes_nothing(whole, resume, tmp_path, name, act
         assert status == 128 + signal.SIGTERM, output
         assert "stopped by SIGTERM" in output.splitlines()[-1]
     resume(workdir, f"{act} at a moment")
+
+
+@pytest.mark.parametrize("act", ["SIGTERM", "SIGKILL"])
+def test_a_stop_during_the_report_leaves_it_to_the_next_start(whole, tmp_path, act):
+    workdir = tmp_path / "run"
+    moment = ("jaxml.reporting.report", "", "write_report", 1)
+    status, output = _stop(workdir, whole / "compiled", moment, act, "--config.log.report=true")
+    assert status == (128 + signal.SIGTERM if act == "SIGTERM" else -signal.SIGKILL), output
+    assert not (workdir / "report.html").exists()
+    arguments = (*RUN, "--config.log.report=true", f"--workdir={workdir}")
+    status, output = finish(*arguments, cache=whole / "compiled")
+    assert status == 0, output
+    assert "is finished\n" in output
+    assert f"report in {workdir}/report.html\n" in output
+    assert outcome(workdir) == outcome(whole / "run")
 
 
 @pytest.mark.parametrize("write", [1, 3, 7, 11])  # the even ones synchronize folders

@@ -36,6 +36,15 @@ def test_lines_of_several_seeds_have_a_band_and_their_own_colour_and_style():
     assert "fill-opacity" not in charts.lines({"a": ([0, 1], [0, 1])}, x="x", y="y")
 
 
+@pytest.mark.parametrize("epochs", [[5], [1, 2], range(1, 31)])
+def test_epochs_have_whole_numbers(epochs):
+    drawn = charts.lines({"a": (epochs, [0.5] * len(epochs))}, x="epoch", y="")
+    across = drawn.partition("matplotlib.axis_2")[0]
+    labels = re.findall(r"<text[^>]*>([\d.]+)</text>", across)
+    assert labels
+    assert all(label.isdecimal() for label in labels)
+
+
 def test_bars_have_a_dot_for_each_of_several_values():
     drawn = charts.bars({"a": [1.0, 2.0, 3.0], "b": 5.0}, x="value")
     assert drawn.count("<use") == charts.bars({"a": 2.0, "b": 5.0}, x="value").count("<use") + 3

@@ -13,6 +13,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from jaxml.config import DataConfig, LossConfig
 from jaxml.errors import InputError
+from jaxml.reporting import page
 from jaxml.reporting.report import sentence, wilson, write_report
 from jaxml.reporting.run_files import overrides, read_run
 from tests.reporting.report_pages import Page, findings, write_run
@@ -82,6 +83,13 @@ def test_the_table_of_classes_agrees_with_scikit_learn(reports):
     assert row is not None
     shown = re.findall(r'data-value="([^"]*)"', row[1])
     np.testing.assert_allclose([float(x) for x in shown[2:5]], [s[1] for s in scores[:3]])
+
+
+def test_names_in_a_table_break_between_words():
+    table = page.table(["setting", "value"], [("optim.weight_decay", "0.5 of a<b")], text=2)
+    assert ">optim.<wbr>weight_<wbr>decay</td>" in table
+    assert 'data-value="optim.weight_decay"' in table
+    assert ">0.5 of a&lt;b</td>" in table
 
 
 def test_the_interval_of_the_accuracy_is_that_of_wilson():

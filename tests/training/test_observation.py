@@ -1,6 +1,7 @@
 """Observing a run changes nothing, and what fails in it ends nothing."""
 
 import json
+import os
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import pytest
 
 from jaxml.config import LogConfig
 from jaxml.io import atomic
-from jaxml.training import train_and_evaluate
+from jaxml.training import experiment, train_and_evaluate
 from jaxml.training.findings import first_kernels
 from jaxml.training.norms import layer_names, layer_norms
 from tests import tiny
@@ -68,6 +69,46 @@ def test_a_disk_that_is_full_for_the_report_leaves_the_result_whole(tmp_path, mo
     assert "No space left on device" in said
 
 
+def test_the_next_start_writes_a_report_that_is_missing(tmp_path, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    run = tmp_path / "run"
+    monkeypatch.setattr("jaxml.training.findings.measure_peak", lambda: 1e9)
+    config, file = tiny.config(num_epochs=1, log=LogConfig()), run / "report.html"
+    result = train_and_evaluate(config, run)
+    expected = file.read_text()
+    file.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("jaxml.reporting.report.write_report", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train_and_evaluate(config, run)
+    assert not file.exists()
+    capsys.readouterr()
+    assert train_and_evaluate(config, run) == result
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == [f"the run in {run} is finished", f"report in {file}"]
+    assert file.read_text() == expected
+    file.write_text("of a shorter run")
+    os.utime(file, (0, 0))
+    train_and_evaluate(config, run)
+    assert file.read_text() == expected
+    file.write_text("of this run")
+    train_and_evaluate(config, run)
+    assert file.read_text() == "of this run"
+
+
+def test_a_report_is_not_rewritten_from_other_data(tmp_path, monkeypatch, capsys):
+    config = tiny.config(num_epochs=1)
+    train_and_evaluate(config, tmp_path)
+    config.log.report = True
+    monkeypatch.setattr(experiment, "digests", lambda data: {"test inputs": "others"})
+    train_and_evaluate(config, tmp_path)
+    said = capsys.readouterr().out
+    assert said.count("warning: the report could not be written: the data changed since") == 1
+    assert not (tmp_path / "report.html").exists()
+
+
 def test_norms_are_those_of_numpy():
     generator = np.random.default_rng(0)
     trees = [
@@ -85,14 +126,16 @@ def _floats(tree):
     return jax.tree.map(jnp.float32, tree)
 
 
-def test_the_first_kernels_are_those_that_see_pixels():
+def test_the_first_kernels_are_those_of_the_first_layer():
     conv = np.arange(3 * 3 * 1 * 2, dtype=np.float32).reshape(3, 3, 1, 2)
-    params = {"a": {"kernel": np.zeros((3, 3, 8, 8))}, "stem": {"kernel": conv}}
-    found = first_kernels(params, (8, 8, 1))
+    head = np.arange(16.0).reshape(8, 2)  # its inputs are as many as the pixels
+    params = {"head": {"kernel": head}, "stem": {"kernel": conv}, "norm": {"scale": np.ones(2)}}
+    found = first_kernels(params, ["norm", "stem", "head"], (2, 4, 1))
     assert found is not None
     np.testing.assert_array_equal(found[1], conv[..., 1])
-    dense = np.arange(16.0).reshape(8, 2)
-    found = first_kernels({"head": {"kernel": dense}}, (2, 4, 1))
+    found = first_kernels(params, ["head"], (2, 4, 1))
     assert found is not None
-    np.testing.assert_array_equal(found[1].ravel(), dense[:, 1])
-    assert first_kernels({"head": {"kernel": dense}}, (8,)) is None
+    np.testing.assert_array_equal(found[1].ravel(), head[:, 1])
+    assert first_kernels(params, ["head"], (8,)) is None
+    assert first_kernels(params, ["stem", "head"], (2, 4, 3)) is None
+    assert first_kernels(params, ["norm"], (2, 4, 1)) is None

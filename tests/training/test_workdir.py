@@ -167,5 +167,7 @@ def test_a_folder_without_a_run_has_no_settings(tmp_path):
         with pytest.raises(InputError, match=r"config\.json: must be the JSON of a config"):
             check_workdir(tmp_path, Config())
     (tmp_path / "config.json").write_text('{"sed": 1}')
-    with pytest.raises(InputError, match=r"config\.json: config\.sed is not a setting"):
+    with pytest.raises(
+        InputError, match=r"config\.json: config\.sed is not a setting of this version"
+    ):
         read_config(tmp_path)
