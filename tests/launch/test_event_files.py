@@ -1,5 +1,6 @@
 """The event files of a run that was killed, read by TensorBoard itself."""
 
+import importlib
 import json
 import signal
 
@@ -34,15 +35,14 @@ MOMENTS = {
 
 def _read(folder, module="event_accumulator"):
     """Returns a reader of TensorBoard for all event files, which keeps every value."""
-    accumulator = pytest.importorskip(
-        f"tensorboard.backend.event_processing.{module}", reason="tensorboard is not installed"
-    )
+    accumulator = importlib.import_module(f"tensorboard.backend.event_processing.{module}")
     kinds = [getattr(accumulator, kind, "tensors") for kind in ("SCALARS", "IMAGES", "TENSORS")]
     guidance = dict.fromkeys(kinds, 0)
     return accumulator.EventAccumulator(str(folder), size_guidance=guidance).Reload()
 
 
 def test_a_run_that_is_killed_five_times_shows_each_step_once(tmp_path):
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     run, cache = tmp_path / "run", tmp_path / "compiled"
     arguments = (*RUN, f"--workdir={run}")
     for moment in MOMENTS.values():
