@@ -164,9 +164,9 @@ def slurm_devices(environment: Mapping[str, str]) -> list[int] | None:
 
 @contextlib.contextmanager
 def connected(job: Job | None, config: Config, workdir: Path) -> Iterator[bool]:
-    """Connects this process to its peers; a failure of one ends all.
+    """Connects this process to the others of the job; an error in one ends all of them.
 
-    An error within the context is printed and ends this process at once, because its end in the
+    An error within the context is printed and ends this process immediately, because its end in the
     usual way would wait for the others. They end with the same message.
 
     Args:
@@ -311,7 +311,7 @@ def _end(job: Job, error: Exception, failing: threading.Event) -> None:
 
 
 def _exit(line: str, status: int) -> None:
-    """Ends this process at once, even if the parent that reads its output has died."""
+    """Ends this process immediately, even if the parent that reads its output has died."""
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     with contextlib.suppress(OSError):
@@ -320,7 +320,7 @@ def _exit(line: str, status: int) -> None:
 
 
 def _is_tpu_vm() -> bool:
-    """Returns whether this is a virtual machine of Google with TPUs and an installed libtpu."""
+    """Returns whether this is a Google Cloud TPU virtual machine on which libtpu is installed."""
     vendor = Path("/sys/class/dmi/id/product_name")
     devices = Path("/dev/accel0").exists() or Path("/dev/vfio/0").exists()
     has_library = importlib.util.find_spec("libtpu") is not None

@@ -149,15 +149,15 @@ def descend_with_each(
     optimizer: optax.GradientTransformation,
     record: Callable[[PyTree], PyTree] | None = None,
 ) -> tuple[PyTree, PyTree]:
-    """Does what `descend` does for each value of a setting, in the same compiled loop.
+    """Minimizes a loss with each value of a setting, as `descend` does, in one compiled loop.
 
     Args:
       values: values of the setting.
       loss: function of the parameters, the input of a step and the value.
-      params: initial parameters, with a leading axis of seeds.
-      inputs: inputs of the steps, `[seeds, steps, ...]`.
-      optimizer: an optax optimizer.
-      record: statistics of the parameters after each update; by default the loss before it.
+      params: see `descend`.
+      inputs: see `descend`.
+      optimizer: see `descend`.
+      record: see `descend`.
 
     Returns:
       The last parameters `[values, seeds, ...]`, and the statistics `[values, seeds, steps, ...]`.

@@ -1,4 +1,4 @@
-"""Arrays and agreements of several processes that train one network.
+"""Shares arrays and decisions between the processes that train one network.
 
 `jax.distributed.initialize` connects the processes (see `launch/hosts.py`). In a single process,
 each function here returns at once. Agreements use the key-value store of JAX's coordination service
