@@ -38,9 +38,9 @@ def main() -> None:
     rows = [("Python", f"{platform.python_version()} on {platform.platform()}")]
     rows += [(name, _version(name)) for name in LIBRARIES]
     rows += _cpu.report(again=AGAIN.value)
-    _cpu.tune(os.environ)
     if planned:
         cache.keep_compiled(cache.user_folder(os.environ), os.environ)
+    _cpu.tune(os.environ)
     import jax  # reads the environment
 
     rows.append(("devices", ", ".join(f"{d.id}: {d.device_kind}" for d in jax.devices())))

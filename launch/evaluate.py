@@ -78,8 +78,8 @@ def main() -> None:
         raise InputError("--config must not be given: the config is that of the run")
     if wrong := [name for name in cli.overrides() if not _is_data(name)]:
         raise InputError(f"--config.{wrong[0]} must not be given: only the data may change")
-    _cpu.tune(os.environ)
     cache.keep_compiled(None, os.environ)  # heeds the folder that a variable names
+    _cpu.tune(os.environ)
     results = {}
     for name in WORKDIR.value:
         results[name] = _assess(user_path(name))

@@ -41,8 +41,8 @@ OVERWRITE = flags.DEFINE_boolean("overwrite", False, "replace files that exist")
 
 def main() -> None:
     """Exports the network and prints the model card."""
-    _cpu.tune(os.environ)
     cache.keep_compiled(None, os.environ)  # heeds the folder that a variable names
+    _cpu.tune(os.environ)
     for flag in (WORKDIR, OUT):
         if not flag.value:
             raise InputError(f"--{flag.name} must be given")

@@ -57,8 +57,8 @@ def main() -> None:
     check_new("--output", output, overwrite=OVERWRITE.value)
     if FEATURES.value and EXPLAIN.value:
         raise InputError("--explain must be unset with --features")
-    _cpu.tune(os.environ)
     cache.keep_compiled(cache.user_folder(os.environ), os.environ)
+    _cpu.tune(os.environ)
     from jaxml.data.inputs import list_inputs  # imports JAX, so after the flags
     from jaxml.training import load_network, predict
     from jaxml.training.trained import check_tap

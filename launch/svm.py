@@ -53,8 +53,8 @@ CONFIG = {
 
 def main() -> None:
     """Fits and predicts as the flags say."""
-    _cpu.tune(os.environ)
     cache.keep_compiled(cache.user_folder(os.environ), os.environ)
+    _cpu.tune(os.environ)
     # These imports take seconds, so they come after the flags are parsed.
     from jaxml.training.signals import StopSignals
     from launch.support_vectors import experiment

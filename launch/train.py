@@ -52,9 +52,9 @@ def main() -> None:
     started = f"run in {workdir}; to resume it: {resume}"
     if not job:
         print(started, flush=True)
-    _cpu.tune(os.environ, xla_flags=config.cpu.xla_flags)
     gc.set_threshold(50_000)  # tracing creates many objects, few of them garbage
     cache.keep_compiled(workdir.absolute().parent / ".compiled", os.environ)
+    _cpu.tune(os.environ, xla_flags=config.cpu.xla_flags)
     from jaxml.training import train_and_evaluate  # imports JAX, which reads the environment
 
     try:

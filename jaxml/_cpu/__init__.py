@@ -6,6 +6,7 @@ with jax 0.10.2 and 2.07 times with jax 0.12.0.1. Without this package it is 1.2
 - `accelerate` lets convolutions call oneDNN, which jaxlib for x86 contains but XLA does not call.
   In a program for several devices, each device convolves its part of the batch.
 - `tune` sets XLA flags, and makes the C library keep freed memory.
+- `limit_memory` bounds the memory that is kept for large programs.
 
 oneDNN's call and the flags are not part of any stable interface, so each must prove itself on the
 machine before it is used: once per build of jaxlib and model of CPU, a child process compares tiny
@@ -30,7 +31,7 @@ from jaxml._cpu._report import report
 from jaxml._cpu._switches import configure
 from jaxml._cpu._tuning import tune
 
-__all__ = ["accelerate", "configure", "report", "tune"]
+__all__ = ["accelerate", "configure", "limit_memory", "report", "tune"]
 
 
 def accelerate(move_excess_padding: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,3 +39,15 @@ def accelerate(move_excess_padding: Callable[..., Any]) -> Callable[..., Any]:
     from jaxml._cpu import _convolution  # imports JAX
 
     return functools.partial(_convolution.accelerate, move_excess_padding)
+
+
+def limit_memory(compile_program: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Decorates `lowered -> compiled`, so that large programs need less; see `_programs.limit`."""
+
+    @functools.wraps(compile_program)
+    def limited(lowered: Any) -> Any:
+        from jaxml._cpu import _programs  # imports JAX
+
+        return _programs.limit(lowered, compile_program(lowered))
+
+    return limited

@@ -6,7 +6,7 @@ import sys
 # glibc limits every heap but the first to 64 MiB; larger blocks always go back to the system.
 LARGEST_HEAP = 64 * 2**20
 # Parameters of `mallopt`, from glibc's malloc.h.
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -2, -3, -4, -8
 
 
 def keep_freed_memory() -> None:
@@ -18,11 +18,23 @@ def keep_freed_memory() -> None:
     than two arenas, a thread does not find the memory that another has freed; with a single one,
     threads wait for each other, for a quarter of a step of Inception.
     """
-    if not sys.platform.startswith("linux"):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_ARENA_MAX, 2)
-        mallopt(_MMAP_MAX, 0)
-        mallopt(_TRIM_THRESHOLD, -1)
-        mallopt(_TOP_PAD, LARGEST_HEAP)  # otherwise an unused heap is returned
+    _set(_ARENA_MAX, 2)
+    _set(_MMAP_MAX, 0)
+    _set(_TRIM_THRESHOLD, -1)
+    _set(_TOP_PAD, LARGEST_HEAP)  # otherwise an unused heap is returned
+
+
+def return_large_blocks() -> None:
+    """Makes glibc return blocks of 32 MiB or more to the system when they are freed.
+
+    A kept block is allocated anew if anything else has taken a part of it since.
+    """
+    _set(_MMAP_MAX, 65_536)  # the default
+    _set(_MMAP_THRESHOLD, LARGEST_HEAP // 2)  # the largest value
+
+
+def _set(parameter: int, value: int) -> None:
+    if sys.platform.startswith("linux"):
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(parameter, value)

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxml.io import memory
-from jaxml.training.compilation import TrainCall, jit_steps, train_arguments
+from jaxml.training.compilation import TrainCall, compile_program, jit_steps, train_arguments
 from jaxml.training.experiment import Experiment
 
-FRACTION = 0.95  # of the available memory, as allocation leaves gaps
+FRACTION = 0.9  # of the available memory; compiling takes some, and allocation leaves gaps
 TRIES = 3  # programs after the first two; one is enough where memory is affine in the batch
 
 
@@ -45,9 +45,8 @@ def step_bytes(experiment: Experiment, batch_size: int) -> int:
     arguments = train_arguments(resized, 1)
     step: Any = jit_steps(resized, [call]).train[call]
     placed = memory.of_arrays(experiment.train_data)
-    return (
-        memory.of_program(step.lower(*arguments).compile()) + memory.of_arrays(arguments) - placed
-    )
+    program = compile_program(step.lower(*arguments))
+    return memory.of_program(program) + memory.of_arrays(arguments) - placed
 
 
 def largest_batch(experiment: Experiment) -> Fit | None:
@@ -82,7 +81,7 @@ def search(
       most: upper bound of batch sizes.
 
     >>> search(lambda size: 100 + 10 * size, 1000, first=20, multiple=4, most=500).batch_size
-    84
+    80
     """
     first, most = max(first - first % multiple, multiple), most - most % multiple
     sizes = [max(first // 2 - first // 2 % multiple, multiple), first]

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from jaxml import _cpu
 from jaxml.data import augment, pipeline
 from jaxml.io import memory
 from jaxml.training import _validation, feed
@@ -163,7 +164,7 @@ def compile_steps(
     with ThreadPoolExecutor() as pool:
 
         def submit(function: Any, arguments: tuple[Any, ...]) -> Any:
-            return pool.submit(function.lower(*arguments).compile)
+            return pool.submit(compile_program, function.lower(*arguments))
 
         training = {
             call: submit(steps.train[call], train_arguments(experiment, call.num_steps))
@@ -181,6 +182,12 @@ def compile_steps(
         compiled["init"] = initialization.result()
     seconds = time.perf_counter() - begin
     return dataclasses.replace(steps, train=train, **compiled, compile_seconds=seconds)
+
+
+@_cpu.limit_memory
+def compile_program(lowered: Any) -> Any:
+    """Compiles a lowered function of `StepFunctions`."""
+    return lowered.compile()
 
 
 def _example_arguments(experiment: Experiment) -> dict[str, tuple[Any, ...]]:

@@ -18,7 +18,7 @@ from jaxml.errors import InputError
 from jaxml.io import memory
 from jaxml.models import summarize
 from jaxml.training.capacity import Fit, largest_batch
-from jaxml.training.compilation import TrainCall, jit_steps
+from jaxml.training.compilation import TrainCall, compile_program, jit_steps
 from jaxml.training.compilation import train_arguments as arguments
 from jaxml.training.experiment import Experiment, create_experiment
 from jaxml.training.feed import train_feed
@@ -133,7 +133,7 @@ def measure_plan(config: Config) -> Plan:
         raise InputError(_too_large(sizes.batch_size, largest))
     xla_flops = _xla_flops(experiment, call)
     begin = time.perf_counter()
-    compiled = _lower(experiment, call).compile()
+    compiled = compile_program(_lower(experiment, call))
     compile_seconds = time.perf_counter() - begin
     step_bytes = memory.of_program(compiled)
     cost = summarize(experiment.learner.model, experiment.input_shape)

@@ -50,11 +50,14 @@ print(held() - before)
 @pytest.fixture
 def machine(monkeypatch):
     """Simulates the plugins of JAX, and an XLA that works with some of the flags."""
+    calls = []
 
     def machine(*, works=(FUSION, HEAP), plugins=(), libtpu=None):
         monkeypatch.setattr(_proof, "flag_works", lambda flag: flag in works)
         monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: plugins)
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: libtpu)
+        monkeypatch.setattr(_tuning, "run_in_calling_thread", lambda: calls.append("inline"))
+        return calls
 
     return machine
 
@@ -86,21 +89,23 @@ def test_flags_that_do_not_work_are_not_added(machine, works, after):
 
 @pytest.mark.parametrize("kind", [{"plugins": ("jax_cuda13_plugin",)}, {"libtpu": "libtpu"}])
 def test_accelerators_get_no_flags(machine, kind):
-    machine(**kind)
+    calls = machine(**kind)
     environment = {}
     _cpu.tune(environment)
     assert not environment
+    assert not calls
 
 
 @pytest.mark.parametrize("value", ["0", "false", "Off"])
 def test_the_environment_and_the_config_switch_the_flags_off(machine, value):
-    machine()
+    calls = machine()
     environment = {"JAXML_XLA_FLAGS": value}
     _cpu.tune(environment)
     _cpu.tune(environment, xla_flags=False)
     assert environment == {"JAXML_XLA_FLAGS": value}
     _cpu.tune(environment := {}, xla_flags=False)
     assert not environment
+    assert not calls
 
 
 @pytest.mark.slow
@@ -111,6 +116,27 @@ def test_the_installed_xla_knows_the_flags_that_are_added():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "3.0\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tuned", [True, False])
+def test_programs_run_in_the_calling_thread(tuned):
+    code = f"""
+import os, time
+from jaxml import _cpu
+_cpu.tune(os.environ, xla_flags={tuned})
+import jax
+from jax import lax, numpy as jnp
+x = jnp.full((512, 512), 1 / 512)
+multiply = jax.jit(lambda x: lax.fori_loop(0, 200, lambda _, y: y @ x, x)).lower(x).compile()
+begin = time.perf_counter()
+y = multiply(x)
+returned = time.perf_counter()
+y.block_until_ready()
+print((returned - begin) / (time.perf_counter() - begin))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (float(run.stdout) > 0.5) == tuned
 
 
 @pytest.mark.slow

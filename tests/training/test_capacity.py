@@ -23,8 +23,8 @@ def search(needed, available, **options):
 
 def test_affine_memory_takes_three_programs():
     found, tried = search(lambda size: 1000 + 10 * size, 20_000)
-    assert found == (1800, 19_000, 20_000, True)  # 95 % of the memory
-    assert tried == [32, 64, 1800]
+    assert found == (1700, 18_000, 20_000, True)  # 90 % of the memory
+    assert tried == [32, 64, 1700]
 
 
 @pytest.mark.parametrize("curvature", [-0.001, 0.001])
@@ -33,8 +33,8 @@ def test_a_size_that_bends_is_found_and_fits(curvature):
         return int(1000 + 10 * size + curvature * size**2)
 
     found, tried = search(needed, 20_000)
-    assert needed(found.batch_size) == found.needed_bytes <= 19_000
-    assert needed(found.batch_size * 1.05) > 19_000
+    assert needed(found.batch_size) == found.needed_bytes <= 18_000
+    assert needed(found.batch_size * 1.05) > 18_000
     assert len(tried) <= 5
 
 
@@ -50,10 +50,10 @@ def test_nothing_fits():
 
 def test_sizes_are_multiples_of_devices_and_groups():
     found, tried = search(lambda size: 7 * size, 1000, first=24, multiple=12)
-    assert found.batch_size == 132
+    assert found.batch_size == 120
     assert not [size for size in tried if size % 12]
     found, tried = search(lambda size: 7 * size, 1000, first=12, multiple=12)
-    assert found.batch_size == 132
+    assert found.batch_size == 120
 
 
 @pytest.mark.slow
