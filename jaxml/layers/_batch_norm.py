@@ -6,6 +6,7 @@ from jax import lax
 from jax.core import Tracer
 
 from jaxml.layers._dtypes import check_floating
+from jaxml.layers._moments import broadcast
 from jaxml.types import Array, Float
 
 
@@ -75,6 +76,7 @@ def batch_normalization(
     addend = (shift - mean) * multiplier
     if offset is not None:
         addend = addend + align("offset", offset)
+    shift, multiplier, addend = (broadcast(one, x.shape) for one in (shift, multiplier, addend))
     return ((x.astype(dtype) - shift) * multiplier + addend).astype(x.dtype)
 
 

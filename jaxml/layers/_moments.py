@@ -94,11 +94,28 @@ def center(x: Array, axes: Sequence[int], *, where: Array | None = None) -> Cent
     # The result does not depend on the shift, so no gradient flows through it. Shifting by the
     # mean itself would take a second pass over x.
     shift = lax.stop_gradient(shift)
-    values = x - shift
+    values = x - _spread(shift, x.shape, axes)
     mean = _average(values, axes, where)
     variance = _average(jnp.square(values), axes, where) - jnp.square(mean)
     # Clip negative rounding errors by a constant, which preserves the derivatives.
-    return Centered(values, shift, mean, variance + lax.stop_gradient(jax.nn.relu(-variance)))
+    variance = variance + lax.stop_gradient(jax.nn.relu(-variance))
+    return Centered(values, *(jnp.expand_dims(each, axes) for each in (shift, mean, variance)))
+
+
+def broadcast(x: Array, shape: Sequence[int]) -> Array:
+    """Broadcasts an array with as many axes, each of size 1 or that of `shape`.
+
+    Arithmetic on arrays of different shapes would do so, too. But programs for several devices
+    would shard the axes of size 1, and communicate to compute with them.
+    """
+    axes = tuple(axis for axis, size in enumerate(x.shape) if size == 1)
+    return _spread(lax.squeeze(x, axes), shape, axes)
+
+
+def _spread(x: Array, shape: Sequence[int], axes: tuple[int, ...]) -> Array:
+    """Broadcasts an array that lacks the axes."""
+    kept = [axis for axis in range(len(shape)) if axis not in axes]
+    return lax.broadcast_in_dim(x, tuple(shape), kept)
 
 
 def _mean_of_a_sample(x: Array, axes: tuple[int, ...]) -> Array:
@@ -107,17 +124,17 @@ def _mean_of_a_sample(x: Array, axes: tuple[int, ...]) -> Array:
     strides = [16 if axis == longest else 1 for axis in range(x.ndim)]
     first = [1 if axis in axes else size for axis, size in enumerate(x.shape)]
     # Relative to the first value, so that the mean of a constant is exact.
-    origin = lax.slice(x, [0] * x.ndim, first)
+    origin = lax.squeeze(lax.slice(x, [0] * x.ndim, first), axes)
     sample = lax.slice(x, [0] * x.ndim, x.shape, strides)
-    return origin + _average(sample - origin, axes, None)
+    return origin + _average(sample - _spread(origin, sample.shape, axes), axes, None)
 
 
 def _average(values: Array, axes: tuple[int, ...], where: Array | None) -> Array:
-    """Averages over the axes, kept with size 1; 0 where no value counts."""
+    """Averages over the axes; 0 where no value counts."""
     if where is None:
-        return jnp.mean(values, axes, keepdims=True)
-    count = jnp.sum(where, axes, keepdims=True, dtype=np.int32)
-    total = jnp.sum(values, axes, keepdims=True, where=where)
+        return jnp.mean(values, axes)
+    count = jnp.sum(where, axes, dtype=np.int32)
+    total = jnp.sum(values, axes, where=where)
     return total / jnp.maximum(count, 1).astype(values.dtype)
 
 

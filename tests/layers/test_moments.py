@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxml.layers import moments
+from jaxml.layers import batch_normalization, moments
 from tests import properties, references
 
 jitted = jax.jit(moments, static_argnames="axes")
@@ -226,3 +227,23 @@ def test_the_second_derivative_of_the_variance_reaches_it_through_the_mean():
 def test_what_cannot_be_averaged_raises(arguments, error, message):
     with properties.unchecked(), pytest.raises(error, match=re.escape(message)):
         moments(**({"x": jnp.zeros((3, 2))} | arguments))
+
+
+def test_devices_communicate_only_to_sum():
+    """Axes of size 1 would be sharded, and each use of a statistic would communicate."""
+    mesh = jax.make_mesh((2,), ("data",), (AxisType.Auto,), devices=jax.devices()[:2])
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    x = jax.ShapeDtypeStruct((4, 6, 6, 3), jnp.float32, sharding=sharding)
+
+    @jax.jit
+    def normalize_and_differentiate(x, y):
+        def normalize(x):
+            mean, variance = moments(x, (0, 1, 2))
+            return batch_normalization(x, mean, variance, None, None, 1e-5)
+
+        return jax.vjp(normalize, x)[1](y)
+
+    program: Any = normalize_and_differentiate.lower(x, x).compile().as_text()
+    # The origin, the mean of the sample, both sums, and both of the gradient.
+    assert len(re.findall(r" all-reduce(?:-start)?\(", program)) <= 4
+    assert "all-gather" not in program
