@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -102,7 +102,7 @@ def center(x: Array, axes: Sequence[int], *, where: Array | None = None) -> Cent
     return Centered(values, *(jnp.expand_dims(each, axes) for each in (shift, mean, variance)))
 
 
-def broadcast(x: Array, shape: Sequence[int]) -> Array:
+def broadcast(x: Array, shape: Sequence[Any]) -> Array:
     """Broadcasts an array with as many axes, each of size 1 or that of `shape`.
 
     Arithmetic on arrays of different shapes would do so, too. But programs for several devices
@@ -112,8 +112,8 @@ def broadcast(x: Array, shape: Sequence[int]) -> Array:
     return _spread(lax.squeeze(x, axes), shape, axes)
 
 
-def _spread(x: Array, shape: Sequence[int], axes: tuple[int, ...]) -> Array:
-    """Broadcasts an array that lacks the axes."""
+def _spread(x: Array, shape: Sequence[Any], axes: tuple[int, ...]) -> Array:
+    """Broadcasts an array that lacks the axes; sizes may be symbolic, as in exports."""
     kept = [axis for axis in range(len(shape)) if axis not in axes]
     return lax.broadcast_in_dim(x, tuple(shape), kept)
 

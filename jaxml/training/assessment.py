@@ -66,10 +66,13 @@ def load_subject(
       InputError: there is no such run or checkpoint, or the data do not suit the network.
     """
     network, config = load_network(workdir, checkpoint), read_config(Path(workdir))
+    trained_on = config.data.name
     change(config)
     dataset = load_dataset(config.data, seed=config.seed)
     if isinstance(dataset, Dataset):
         dataset = dataset.hold_out(config.data.validation_size)
+        if config.data.name == trained_on and network.class_names == _numbers(dataset.num_classes):
+            dataset = dataset._replace(class_names=())  # the run is older than the names
     shape = tuple(dataset.test.inputs.shape[1:])
     if shape != network.example_shape:
         raise InputError(
@@ -91,7 +94,7 @@ def _renumber(
     """Numbers the labels as the classes of a network with the same names."""
     if dataset.num_classes == len(class_names) and dataset.class_names in ((), tuple(class_names)):
         return dataset
-    names = dataset.class_names or tuple(map(str, range(dataset.num_classes)))
+    names = dataset.class_names or _numbers(dataset.num_classes)
     numbers = {name: number for number, name in enumerate(class_names)}
     if unknown := [name for name in names if name not in numbers]:
         raise InputError(
@@ -102,6 +105,10 @@ def _renumber(
     return dataset._replace(  # pyright: ignore[reportReturnType]
         train=train, test=test, num_classes=len(class_names), class_names=tuple(class_names)
     )
+
+
+def _numbers(num_classes: int) -> tuple[str, ...]:
+    return tuple(map(str, range(num_classes)))
 
 
 def assess(

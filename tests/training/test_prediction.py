@@ -255,6 +255,24 @@ def test_other_data_are_numbered_as_the_classes_of_the_network(run, tmp_path):
         assessment._renumber(dataset._replace(class_names=("cat", "3")), numbers)
 
 
+def test_a_run_is_older_than_the_names_of_its_classes(run, monkeypatch):
+    folder, test = run
+    load = assessment.load_dataset
+    names = tuple("abcdefghij")
+    monkeypatch.setattr(
+        assessment, "load_dataset", lambda *a, **k: load(*a, **k)._replace(class_names=names)
+    )
+    np.testing.assert_array_equal(load_subject(folder).dataset.test.targets, test.targets)
+
+    def change(config):
+        config.data.name = "npz"
+
+    monkeypatch.setattr(assessment, "load_dataset", lambda *_, **__: other)
+    other = load(tiny.config().data, seed=0)._replace(class_names=names)
+    with pytest.raises(InputError, match="must have only classes of the network, got a, b"):
+        load_subject(folder, change=change)
+
+
 def test_a_probe_of_the_features_and_the_head(run):
     folder, _ = run
     found = probe(load_subject(folder), "features")

@@ -88,6 +88,23 @@ CIFAR100 = (
     ),
 )
 
+# Names of the classes in the order of their labels, as in the published files of metadata.
+CIFAR10_CLASSES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
+_CIFAR100_CLASSES = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly
+camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup
+dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower
+leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid
+otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray
+road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
+sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle
+wardrobe whale willow_tree wolf woman worm
+"""
+CIFAR100_CLASSES = tuple(_CIFAR100_CLASSES.split())
+
 
 def load_cifar10(directory: Path) -> Dataset:
     """Loads CIFAR-10: 50,000 training and 10,000 test images of 32x32x3 in 10 classes.
@@ -98,15 +115,15 @@ def load_cifar10(directory: Path) -> Dataset:
     Raises:
       InputError: a file is missing, truncated or corrupt.
     """
-    return load(directory, CIFAR10, num_classes=10)
+    return load(directory, CIFAR10, CIFAR10_CLASSES)
 
 
 def load_cifar100(directory: Path) -> Dataset:
     """Loads CIFAR-100 with its 100 fine labels; see `load_cifar10`."""
-    return load(directory, CIFAR100, num_classes=100)
+    return load(directory, CIFAR100, CIFAR100_CLASSES)
 
 
-def load(directory: Path, layouts: tuple[Layout, ...], *, num_classes: int) -> Dataset:
+def load(directory: Path, layouts: tuple[Layout, ...], class_names: tuple[str, ...]) -> Dataset:
     """Loads the first of several layouts that a directory contains.
 
     Raises:
@@ -115,9 +132,9 @@ def load(directory: Path, layouts: tuple[Layout, ...], *, num_classes: int) -> D
     for layout in layouts:
         for folder in (directory / layout.folder, directory):
             if (folder / layout.test).is_file() or (folder / layout.train[0]).is_file():
-                return _parse(_read_folder(folder, layout), layout, num_classes)
+                return _parse(_read_folder(folder, layout), layout, class_names)
         if (directory / layout.tarball).is_file():
-            return _parse(_read_tarball(directory / layout.tarball, layout), layout, num_classes)
+            return _parse(_read_tarball(directory / layout.tarball, layout), layout, class_names)
     wanted = ", ".join(name for layout in layouts for name in (f"{layout.folder}/", layout.tarball))
     raise InputError(f"config.data.dir must contain one of {wanted}, got {str(directory)!r}")
 
@@ -155,7 +172,10 @@ def _read_tarball(path: Path, layout: Layout) -> dict[str, tuple[str, bytes]]:
     return contents
 
 
-def _parse(contents: dict[str, tuple[str, bytes]], layout: Layout, num_classes: int) -> Dataset:
+def _parse(
+    contents: dict[str, tuple[str, bytes]], layout: Layout, class_names: tuple[str, ...]
+) -> Dataset:
+    num_classes = len(class_names)
     parse = _parse_binary if layout.label_bytes else _parse_python
     splits = {}
     for name, (where, content) in contents.items():
@@ -170,7 +190,7 @@ def _parse(contents: dict[str, tuple[str, bytes]], layout: Layout, num_classes: 
         splits[name] = Split(images, labels.astype(np.int32))
     parts = zip(*(splits[name] for name in layout.train), strict=True)
     train = Split(*(np.concatenate(arrays) for arrays in parts))
-    return Dataset(train, splits[layout.test], num_classes)
+    return Dataset(train, splits[layout.test], num_classes, class_names=class_names)
 
 
 def _parse_binary(

@@ -117,7 +117,8 @@ def write(directory: Path, form: Form, contents: dict[str, bytes], place: str = 
 
 
 def load(directory: Path, form: Form):
-    return cifar.load(directory, (form.layout,), num_classes=form.num_classes)
+    names = tuple(f"class {i}" for i in range(form.num_classes))
+    return cifar.load(directory, (form.layout,), names)
 
 
 def refused(directory: Path, form: Form) -> str:
@@ -145,6 +146,7 @@ def test_batches_are_read_in_order_wherever_they_are(tmp_path, form, place):
         labels = [label for part in parts for label in part.labels]
         np.testing.assert_array_equal(split.targets, np.asarray(labels, np.int32), strict=True)
     assert dataset.num_classes == form.num_classes
+    assert dataset.class_names[-1] == f"class {form.num_classes - 1}"
     assert dataset.train.inputs.flags.c_contiguous
 
 
@@ -241,7 +243,7 @@ def test_the_folder_goes_before_the_tarball(tmp_path):
 def test_the_first_of_two_forms_is_read(tmp_path):
     write(tmp_path, PYTHON, files(PYTHON, seed=1), "tarball")
     write(tmp_path, BINARY, files(BINARY, seed=2), "folder")
-    dataset = cifar.load(tmp_path, (PYTHON.layout, BINARY.layout), num_classes=10)
+    dataset = cifar.load(tmp_path, (PYTHON.layout, BINARY.layout), cifar.CIFAR10_CLASSES)
     np.testing.assert_array_equal(dataset.test.inputs, batches(PYTHON, seed=1)["test_batch"].images)
 
 
@@ -500,3 +502,14 @@ def test_random_damage_of_a_tarball_ends_in_one_line_or_in_a_set(tmp_path):
             load(tmp_path, BINARY)
         except InputError as error:
             check_message(error)
+
+
+def test_the_names_of_the_classes():
+    """Those of CIFAR-100 are numbered in alphabetical order."""
+    assert len(set(cifar.CIFAR100_CLASSES)) == 100
+    assert list(cifar.CIFAR100_CLASSES) == sorted(cifar.CIFAR100_CLASSES)
+    named = {0: "apple", 42: "leopard", 70: "rose", 99: "worm"}
+    assert {label: cifar.CIFAR100_CLASSES[label] for label in named} == named
+    named = {0: "airplane", 3: "cat", 5: "dog", 6: "frog", 9: "truck"}
+    assert len(cifar.CIFAR10_CLASSES) == 10
+    assert {label: cifar.CIFAR10_CLASSES[label] for label in named} == named
