@@ -5,8 +5,9 @@ with jax 0.10.2 and 2.07 times with jax 0.12.0.1. Without this package it is 1.2
 
 - `accelerate` lets convolutions call oneDNN, which jaxlib for x86 contains but XLA does not call.
   In a program for several devices, each device convolves its part of the batch.
-- `tune` sets XLA flags, and makes the C library keep freed memory.
-- `limit_memory` bounds the memory that is kept for large programs.
+- `tune` sets XLA flags, makes the C library keep freed memory, and makes JAX run a program for a
+  single device in the thread that calls it.
+- `limit_memory` bounds the memory of large programs.
 
 oneDNN's call and the flags are not part of any stable interface, so each must prove itself on the
 machine before it is used: once per build of jaxlib and model of CPU, a child process compares tiny

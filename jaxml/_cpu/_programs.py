@@ -27,7 +27,7 @@ def limit(lowered: Any, compiled: Any) -> Any:
       lowered: the lowered program.
       compiled: the same program, compiled with the XLA flags of `tune`.
     """
-    available = memory.available_on_host()
+    available = memory.available_on(jax.local_devices())
     in_heaps = jax.default_backend() == "cpu" and HEAP_OPTION in os.environ.get("XLA_FLAGS", "")
     if not in_heaps or available is None:
         return compiled

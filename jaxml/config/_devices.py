@@ -22,5 +22,5 @@ class MeshConfig(Settings):
 class CpuConfig(Settings):
     """Fast paths of a CPU; each is used only where it has proved itself."""
 
-    onednn: bool = setting(True, "Lets the convolutions of a single CPU device call oneDNN.")
-    xla_flags: bool = setting(True, "Adds the XLA flags to launch.train that speed up a CPU.")
+    onednn: bool = setting(True, "Lets convolutions on CPUs call oneDNN.")
+    xla_flags: bool = setting(True, "Sets options of XLA and JAX that save time and memory.")
