@@ -10,7 +10,6 @@ from signal import Signals
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from jaxml.config import Config, check, parse_steps
 from jaxml.errors import DivergedError
@@ -89,7 +88,7 @@ def train_and_evaluate(
     display = Display(
         experiment.sizes.num_steps,
         config.num_epochs,
-        learning_rate=lambda step: float(jnp.asarray(experiment.schedule(step))),
+        learning_rate=lambda step: float(experiment.schedule(step)),
         quiet=not hosts.is_first(),
     )
     with (
@@ -330,7 +329,7 @@ def end_epoch(
     epoch = step // experiment.sizes.steps_per_epoch
     line = {"step": step, "epoch": epoch, "split": "train"}
     means = experiment.learner.objective.compute(jax.device_get(state.metrics))
-    rate = float(jnp.asarray(experiment.schedule(step - 1)))
+    rate = float(experiment.schedule(step - 1))
     measured: dict[str, Any] = {"images_per_second": images_per_second, "learning_rate": rate}
     measured |= skipping.skipped_steps(state.skips)
     if (every := experiment.config.log.layers_every_epochs) and epoch % every == 0:

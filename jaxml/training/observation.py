@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxml.config import to_json
@@ -82,7 +81,7 @@ def show_batch(observers: Observers, experiment: Experiment, step: int, metrics:
     """Shows the metrics of one training batch, if they are due."""
     if step % experiment.config.log.every_steps == 0:
         means = experiment.learner.objective.compute(metrics)
-        rate = float(jnp.asarray(experiment.schedule(step - 1)))
+        rate = float(experiment.schedule(step - 1))
         values = {f"batch/{name}": value for name, value in means.items() if name != "count"}
         observers.scalars(step, {**values, "batch/learning_rate": rate})
 
