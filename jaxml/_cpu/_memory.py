@@ -25,9 +25,10 @@ def keep_freed_memory() -> None:
 
 
 def return_large_blocks() -> None:
-    """Makes glibc return blocks of 32 MiB or more to the system when they are freed.
+    """Makes glibc return freed blocks of at least 32 MiB to the system.
 
-    A kept block is allocated anew if anything else has taken a part of it since.
+    A block that is kept does not serve the next array of its size if a small one has been placed
+    in it since; then another block is allocated.
     """
     _set(_MMAP_MAX, 65_536)  # the default
     _set(_MMAP_THRESHOLD, LARGEST_HEAP // 2)  # the largest value

@@ -27,11 +27,10 @@ def limit(lowered: Any, compiled: Any) -> Any:
       lowered: the lowered program.
       compiled: the same program, compiled with the XLA flags of `tune`.
     """
-    available = memory.available_on(jax.local_devices())
-    in_heaps = jax.default_backend() == "cpu" and HEAP_OPTION in os.environ.get("XLA_FLAGS", "")
-    if not in_heaps or available is None:
+    if jax.default_backend() != "cpu" or HEAP_OPTION not in os.environ.get("XLA_FLAGS", ""):
         return compiled
-    if memory.of_program(compiled) <= HEAPS_FRACTION * available:
+    available = memory.available_on(jax.local_devices())
+    if available is None or memory.of_program(compiled) <= HEAPS_FRACTION * available:
         return compiled
     single = lowered.compile(compiler_options={name_of(HEAP_OPTION).removeprefix("--"): -1})
     if memory.of_program(single) > KEPT_FRACTION * available:

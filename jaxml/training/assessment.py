@@ -21,6 +21,7 @@ from jaxml.training.trained import (
     MULTICLASS,
     REGRESSION,
     TrainedNetwork,
+    class_numbers,
     load_network,
     to_probabilities,
 )
@@ -71,7 +72,8 @@ def load_subject(
     dataset = load_dataset(config.data, seed=config.seed)
     if isinstance(dataset, Dataset):
         dataset = dataset.hold_out(config.data.validation_size)
-        if config.data.name == trained_on and network.class_names == _numbers(dataset.num_classes):
+        unnamed = network.class_names == class_numbers(dataset.num_classes)
+        if unnamed and config.data.name == trained_on:
             dataset = dataset._replace(class_names=())  # the run is older than the names
     shape = tuple(dataset.test.inputs.shape[1:])
     if shape != network.example_shape:
@@ -94,7 +96,7 @@ def _renumber(
     """Numbers the labels as the classes of a network with the same names."""
     if dataset.num_classes == len(class_names) and dataset.class_names in ((), tuple(class_names)):
         return dataset
-    names = dataset.class_names or _numbers(dataset.num_classes)
+    names = dataset.class_names or class_numbers(dataset.num_classes)
     numbers = {name: number for number, name in enumerate(class_names)}
     if unknown := [name for name in names if name not in numbers]:
         raise InputError(
@@ -105,10 +107,6 @@ def _renumber(
     return dataset._replace(  # pyright: ignore[reportReturnType]
         train=train, test=test, num_classes=len(class_names), class_names=tuple(class_names)
     )
-
-
-def _numbers(num_classes: int) -> tuple[str, ...]:
-    return tuple(map(str, range(num_classes)))
 
 
 def assess(

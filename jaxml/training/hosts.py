@@ -1,8 +1,8 @@
-"""Shares arrays and decisions between the processes that train one network.
+"""Exchanges arrays and decisions between the processes that train one network.
 
 `jax.distributed.initialize` connects the processes (see `launch/hosts.py`). In a single process,
-each function here returns at once. Agreements use the key-value store of JAX's coordination service
-where a device may not be ready, and collectives of the devices in the training loop.
+each function here returns immediately. Agreements use the key-value store of JAX's coordination
+service where a device may not be ready, and collectives of the devices in the training loop.
 """
 
 import itertools

@@ -278,7 +278,12 @@ def _read_classes(workdir: Path, num_classes: int) -> tuple[str, ...]:
         names = tuple(map(str, json.loads((workdir / CLASSES).read_bytes())))
     except (OSError, ValueError, TypeError):
         names = ()
-    return names if len(names) == num_classes else tuple(map(str, range(num_classes)))
+    return names if len(names) == num_classes else class_numbers(num_classes)
+
+
+def class_numbers(num_classes: int) -> tuple[str, ...]:
+    """Returns the names of classes that have none."""
+    return tuple(map(str, range(num_classes)))
 
 
 def _read_normalizer(arrays: Mapping[str, np.ndarray], name: str, path: Path) -> Normalizer:

@@ -58,5 +58,5 @@ def test_the_buffers_of_a_large_program_are_a_single_allocation(available, kept)
     compiled, limited, held = run(available)
     assert limited < 0.75 * compiled
     assert all((each > 0.9 * limited) == kept for each in held)
-    # A kept block is allocated anew if anything else has taken a part of it since.
+    # A kept block does not serve the next call if a small array has been placed in it since.
     assert max(held) < (2.5 if kept else 1.25) * limited

@@ -89,10 +89,7 @@ CIFAR100 = (
 )
 
 # Names of the classes in the order of their labels, as in the published files of metadata.
-CIFAR10_CLASSES = (
-    *("airplane", "automobile", "bird", "cat", "deer"),
-    *("dog", "frog", "horse", "ship", "truck"),
-)
+_CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
 _CIFAR100_CLASSES = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly
 camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup
@@ -103,6 +100,7 @@ road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirr
 sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle
 wardrobe whale willow_tree wolf woman worm
 """
+CIFAR10_CLASSES = tuple(_CIFAR10_CLASSES.split())
 CIFAR100_CLASSES = tuple(_CIFAR100_CLASSES.split())
 
 
