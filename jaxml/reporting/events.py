@@ -53,10 +53,24 @@ class EventFile(Observer):
             self._write(step, self._summary.scalar(name, float(value)))
 
     def histograms(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Writes the distribution of each array."""
+        """Writes the distribution of the finite values of each array."""
         for name, array in arrays.items():
-            values = np.asarray(array, np.float32).ravel()
-            self._write(step, self._summary.histogram(name, values, BINS))
+            values = np.asarray(array, np.float64).ravel()
+            values = values[np.isfinite(values)]
+            if not values.size:
+                continue
+            counts, edges = np.histogram(values, BINS)
+            histogram = self._summary.histogram_raw(
+                name,
+                values.min(),
+                values.max(),
+                values.size,
+                values.sum(),
+                np.square(values).sum(),  # `dot` would wake the threads of BLAS
+                edges[1:].tolist(),
+                counts.tolist(),
+            )
+            self._write(step, histogram)
 
     def images(self, step: int, name: str, images: np.ndarray) -> None:
         """Writes images `[n, height, width, 1 or 3]`, uint8, as one picture."""

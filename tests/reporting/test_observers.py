@@ -56,12 +56,29 @@ def test_tensorboard_reads_histograms_images_and_text(tmp_path):
     events = _read(tmp_path)
     (histogram,) = events.Histograms("stem/kernel")
     assert histogram.step == 3
-    assert histogram.histogram_value.num == 1000
-    assert histogram.histogram_value.sum == pytest.approx(values.sum(), rel=1e-4)
+    shown = histogram.histogram_value
+    assert shown.num == 1000
+    assert (shown.min, shown.max) == (values.min(), values.max())
+    assert shown.sum == pytest.approx(values.sum())
+    assert shown.sum_squares == pytest.approx(np.linalg.norm(values) ** 2)
+    below = [np.sum(values <= limit) for limit in shown.bucket_limit[:-1]]
+    np.testing.assert_array_equal(np.cumsum(shown.bucket)[:-1], below)
+    assert sum(shown.bucket) == 1000
     (image,) = events.Images("batch")
     assert image.encoded_image_string.startswith(b"\x89PNG")
     assert image.width >= 16
     assert events.Tags()["tensors"] == ["config/text_summary"]
+
+
+def test_tensorboard_reads_the_distribution_of_the_finite_values(tmp_path):
+    file = EventFile(tmp_path, first_step=0)
+    file.histograms(1, {"kernel": np.array([[np.nan, 1.0], [-np.inf, 3.0]]), "bias": [np.nan]})
+    file.histograms(2, {"kernel": np.zeros((0, 3)), "bias": np.full(7, 2.5, np.float32)})
+    file.close()
+    events = _read(tmp_path)
+    (kernel,), (bias,) = events.Histograms("kernel"), events.Histograms("bias")
+    assert (kernel.step, kernel.histogram_value.num, kernel.histogram_value.sum) == (1, 2, 4.0)
+    assert (bias.step, sum(bias.histogram_value.bucket), bias.histogram_value.min) == (2, 7, 2.5)
 
 
 class _Failing(Observer):
