@@ -65,6 +65,8 @@ class StepFunctions:
         added, and the outputs of the model for it.
       batch_moments: `(state, data, order, index, key) -> moments` of one training batch.
       add_moments: `(moments, moments) -> moments`.
+      augment: `(data, order, key, step) -> batch`, the augmented inputs of a training batch, not
+        normalized, and its targets before the augmentation.
       compile_seconds: time that `compile_steps` took.
     """
 
@@ -75,6 +77,7 @@ class StepFunctions:
     evaluate: Function
     batch_moments: Function
     add_moments: Function
+    augment: Function
     compile_seconds: float = 0.0
 
     def train_hlo(self, call: TrainCall) -> str:
@@ -134,6 +137,7 @@ def jit_steps(experiment: Experiment, calls: Collection[TrainCall] | None = None
         evaluate=jit(partial(_evaluate_batch, experiment)),
         batch_moments=jit(partial(_batch_moments, experiment)),
         add_moments=jit(optax.tree.add),
+        augment=jit(partial(_augment_inputs, experiment)),
     )
 
 
@@ -298,6 +302,17 @@ def augment_batch(
         mixing_epochs=experiment.config.data.mixing_epochs,
     )
     return dropout_key, lax.with_sharding_constraint(Batch(images, targets), experiment.sharded)
+
+
+def _augment_inputs(
+    experiment: Experiment, data: Batch, order: Array, key: Key, step: Array
+) -> Batch:
+    """Returns a training batch with augmented inputs and the targets that the data have."""
+    if experiment.streamed:
+        batch = jax.tree.map(lambda array: array[0], data)
+    else:
+        batch = _take_batch(experiment, data, order, step % experiment.sizes.steps_per_epoch)
+    return batch._replace(inputs=augment_batch(experiment, batch, order, key, step)[1].inputs)
 
 
 def _evaluate_batch(

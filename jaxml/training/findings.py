@@ -123,6 +123,6 @@ def _samples(
     experiment: Experiment, steps: StepFunctions, step: int
 ) -> tuple[np.ndarray, list[str]]:
     """Returns the first examples of the augmented batch of a step, and their labels."""
-    taken = augmented_batch(experiment, steps.epoch_order, step)
+    taken = augmented_batch(experiment, steps, step)
     labels = [label_name(experiment, target) for target in taken.targets[:SAMPLES]]
     return to_uint8(taken.inputs[:SAMPLES]), labels

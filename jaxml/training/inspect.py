@@ -1,20 +1,16 @@
 """The examples of any step of a run, also of a finished one, as the network sees them."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from jaxml.data import Images
 from jaxml.errors import InputError
-from jaxml.training import hosts
-from jaxml.training.compilation import augment_batch, jit_steps
+from jaxml.training.compilation import StepFunctions, jit_steps
 from jaxml.training.experiment import Experiment
 from jaxml.training.feed import train_feed
 from jaxml.training.restore import read_experiment
-from jaxml.types import Array, Batch, Key
 
 
 class ShownExample(NamedTuple):
@@ -48,7 +44,7 @@ def inspect_batch(workdir: Path | str, step: int) -> tuple[list[ShownExample], n
     sizes = experiment.sizes
     if not 0 <= step < sizes.num_steps:
         raise InputError(f"--step must be in [0, {sizes.num_steps}), got {step}")
-    chosen, inputs, targets = augmented_batch(experiment, jit_steps(experiment).epoch_order, step)
+    chosen, inputs, targets = augmented_batch(experiment, jit_steps(experiment), step)
     labels = [label_name(experiment, target) for target in targets]
     if experiment.streamed is None:
         examples = map(ShownExample, chosen.tolist(), labels)
@@ -75,29 +71,21 @@ class AugmentedBatch(NamedTuple):
     targets: np.ndarray
 
 
-def augmented_batch(
-    experiment: Experiment, epoch_order: Callable[[Key, Array], Array], step: int
-) -> AugmentedBatch:
+def augmented_batch(experiment: Experiment, steps: StepFunctions, step: int) -> AugmentedBatch:
     """Returns the augmented batch of a training step.
 
     Args:
       experiment: the experiment.
-      epoch_order: see `StepFunctions.epoch_order`.
+      steps: its functions.
       step: index of the step.
     """
     sizes, keys = experiment.sizes, experiment.keys
     epoch, index = divmod(step, sizes.steps_per_epoch)
-    order = np.asarray(epoch_order(keys.order, experiment.replicate(epoch)))
-    chosen = order[index * sizes.batch_size :][: sizes.batch_size]
-    with train_feed(experiment, epoch_order, step) as data:
-        taken = data(1)
-    if experiment.streamed:
-        batch = Batch(*(array[0] for array in taken))
-    else:
-        batch = Batch(*(array[chosen] for array in taken))
-    augment = jax.jit(lambda *arguments: augment_batch(experiment, *arguments)[1].inputs)
-    inputs = augment(batch, order, keys.step, experiment.replicate(step))
-    return AugmentedBatch(chosen, *map(np.asarray, hosts.gather((inputs, batch.targets))))
+    order = steps.epoch_order(keys.order, experiment.replicate(epoch))
+    with train_feed(experiment, steps.epoch_order, step) as data:
+        batch = steps.augment(data(1), order, keys.step, experiment.replicate(step))
+    chosen = np.asarray(order)[index * sizes.batch_size :][: sizes.batch_size]
+    return AugmentedBatch(chosen, *map(np.asarray, batch))
 
 
 def label_name(experiment: Experiment, target: np.generic) -> str:

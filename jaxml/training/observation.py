@@ -73,7 +73,7 @@ def show_start(observers: Observers, experiment: Experiment, steps: StepFunction
     count = log.images
     shape = experiment.input_shape
     if count and len(shape) == 3 and shape[-1] in (1, 3):
-        batch = augmented_batch(experiment, steps.epoch_order, 0)
+        batch = augmented_batch(experiment, steps, 0)
         observers.images(0, "augmented_batch", to_uint8(batch.inputs[:count]))
 
 

@@ -72,7 +72,9 @@ def test_tensorboard_reads_histograms_images_and_text(tmp_path):
 
 def test_tensorboard_reads_the_distribution_of_the_finite_values(tmp_path):
     file = EventFile(tmp_path, first_step=0)
-    file.histograms(1, {"kernel": np.array([[np.nan, 1.0], [-np.inf, 3.0]]), "bias": np.full(1, np.nan)})
+    file.histograms(
+        1, {"kernel": np.array([[np.nan, 1.0], [-np.inf, 3.0]]), "bias": np.full(1, np.nan)}
+    )
     file.histograms(2, {"kernel": np.zeros((0, 3)), "bias": np.full(7, 2.5, np.float32)})
     file.close()
     events = _read(tmp_path)
