@@ -27,7 +27,7 @@ FORMAT = flags.DEFINE_enum(
 )
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
-    "best",
+    "newest",
     cli.CHECKPOINT_HELP,
 )
 NAMES = flags.DEFINE_enum(

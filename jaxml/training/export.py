@@ -19,7 +19,7 @@ from jaxml.weights import check_names, save
 
 
 def export_weights(
-    workdir: Path | str, out: Path | str, *, checkpoint: str = "best", names: str = "native"
+    workdir: Path | str, out: Path | str, *, checkpoint: str = "newest", names: str = "native"
 ) -> str:
     """Writes the weights of a checkpoint, and a model card with the config of its run.
 

@@ -36,7 +36,7 @@ predict = jax.jit(exported.call)
 '''
 
 
-def export_stablehlo(workdir: Path | str, out: Path | str, *, checkpoint: str = "best") -> str:
+def export_stablehlo(workdir: Path | str, out: Path | str, *, checkpoint: str = "newest") -> str:
     """Writes a folder with the network of a checkpoint, its preprocessing and a loader.
 
     The artifact is a function from raw inputs, such as uint8 images, to probabilities, for batches

@@ -1,6 +1,7 @@
 """Weights out of a run and into another."""
 
 import dataclasses
+import inspect
 import json
 import re
 
@@ -10,13 +11,17 @@ import pytest
 
 from jaxml.config import AverageConfig, CheckpointConfig, Config, ModelConfig, WeightsConfig
 from jaxml.errors import InputError
+from jaxml.training.assessment import load_subject
 from jaxml.training.compilation import jit_steps
 from jaxml.training.evaluation import evaluate
 from jaxml.training.experiment import create_experiment
 from jaxml.training.export import export_weights
+from jaxml.training.features import extract_features
 from jaxml.training.initialize import initial_state, read_weights
 from jaxml.training.loop import train_and_evaluate
 from jaxml.training.restore import evaluate_checkpoint
+from jaxml.training.stablehlo import export_stablehlo
+from jaxml.training.trained import load_network
 from jaxml.weights import _safetensors_file
 from tests import tiny
 
@@ -26,7 +31,7 @@ def exported(tmp_path_factory):
     """A finished run, the file of its weights, and its result."""
     folder = tmp_path_factory.mktemp("export")
     result = train_and_evaluate(tiny.config(num_epochs=1), folder / "run")
-    card = export_weights(folder / "run", folder / "weights.safetensors", checkpoint="newest")
+    card = export_weights(folder / "run", folder / "weights.safetensors")
     return folder, result, card
 
 
@@ -62,6 +67,17 @@ def test_the_card_says_what_the_network_is_and_how_good(exported):
     assert f"| training | {result['steps']} steps of 478 examples, seed 0 |" in card
     settings = card.partition("```json\n")[2].partition("```")[0]
     assert json.loads(settings)["batch_size"] == 478
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        evaluate_checkpoint, export_stablehlo, export_weights, extract_features, load_network,
+        load_subject,
+    ],
+)  # fmt: skip
+def test_evaluated_and_exported_networks_are_the_same_by_default(function):
+    assert inspect.signature(function).parameters["checkpoint"].default == "newest"
 
 
 @pytest.mark.slow
