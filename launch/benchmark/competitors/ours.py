@@ -18,7 +18,12 @@ from jaxml.errors import InputError
 from jaxml.models import MODELS, create_model, network_class, summarize
 from jaxml.normalize import UnitInterval
 from jaxml.optim import create_optimizer
-from jaxml.training.compilation import compile_steps, train_call, train_calls
+from jaxml.training.compilation import (
+    compile_program,
+    compile_steps,
+    train_call,
+    train_calls,
+)
 from jaxml.training.experiment import create_experiment
 from jaxml.training.initialize import initial_state
 from jaxml.training.objective import create_objective
@@ -128,7 +133,7 @@ class _Training(NamedTuple):
 
 def _train_step(training: _Training, flops: float) -> Operation:
     state = training.state()
-    compiled = training.step().lower(state, training.batch).compile()
+    compiled = compile_program(training.step().lower(state, training.batch))
 
     def take() -> None:
         nonlocal state
@@ -147,7 +152,7 @@ def _inference(training: _Training, flops: float) -> Operation:
         return training.learner.model.apply(variables, images, train=False)
 
     images = training.batch.inputs
-    compiled = jax.jit(forward).lower(variables, images).compile()
+    compiled = compile_program(jax.jit(forward).lower(variables, images))
     return Operation(
         lambda: jax.block_until_ready(compiled(variables, images)), flops, _bytes_moved(compiled)
     )
@@ -159,7 +164,7 @@ def _compile(training: _Training) -> Callable[[], object]:
     state = jax.eval_shape(training.create, jax.random.key(0))
     place = functools.partial(jax.ShapeDtypeStruct, sharding=training.replicated)
     state = jax.tree.map(lambda leaf: place(leaf.shape, leaf.dtype), state)
-    return lambda: training.step().lower(state, training.batch).compile()
+    return lambda: compile_program(training.step().lower(state, training.batch))
 
 
 def _epoch(model: ModelConfig, task: Task) -> Callable[[], object]:
