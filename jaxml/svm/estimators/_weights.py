@@ -14,10 +14,10 @@ from jaxml.svm._validation import is_number
 def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the sorted classes, at least two, and the index of each sample's class."""
     check_classification_targets(y)
-    classes, labels = np.unique(y, return_inverse=True)
+    classes = np.unique(y)
     if len(classes) < 2:
         raise InputError(f"`y` must have at least two classes, got 1 class: {classes[0]}")
-    return classes, labels
+    return classes, np.searchsorted(classes, y)  # faster than `return_inverse`, which sorts
 
 
 def sample_weights(given: Any, num_samples: int, *, negative: bool = False) -> np.ndarray:
@@ -59,6 +59,8 @@ def class_weights(
     SVMs count samples without their weights there.
     """
     check_class_totals(classes, labels, weights)
+    if setting is None:
+        return np.ones(len(classes))
     y = classes[labels]
     found = compute_class_weight(setting, classes=classes, y=y, sample_weight=weights)
     factors = np.asarray(found, np.float64)

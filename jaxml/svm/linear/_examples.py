@@ -230,10 +230,14 @@ class SparseExamples(Examples):
             return super().add_gram(gram, change, features)
         change = np.asarray(change, gram.dtype)
         used = np.flatnonzero(change)
-        weight = change[used, None]
-        selected = self._select(used, gram.dtype, features)
-        x: Any = scipy.sparse.csr_array(scipy.sparse.hstack([selected, np.ones_like(weight)]))
-        return gram + (scipy.sparse.csr_array(x.multiply(weight).T) @ x).toarray()
+        x, weight = self._select(used, gram.dtype, features), change[used]
+        weighted = x.data * np.repeat(weight, np.diff(x.indptr))
+        transposed = scipy.sparse.csc_array((weighted, x.indices, x.indptr), x.shape[::-1])
+        result = np.array(gram)
+        result[:-1, :-1] += (transposed.tocsr() @ x).toarray()
+        result[-1, :-1] += x.T @ weight
+        result[-1, -1] += weight.sum()
+        return result
 
     def example_gram(self, index: np.ndarray) -> np.ndarray:
         x = self.x[index].astype(np.float64)
@@ -266,7 +270,7 @@ class SparseExamples(Examples):
     def _cast(self, dtype: Any) -> tuple[Any, Any]:
         """The matrix and its transpose in a dtype, both sorted by rows."""
         if dtype not in self._copies:
-            x = self.x.astype(dtype)
+            x = self.x.astype(dtype, copy=False)
             both = x, scipy.sparse.csr_array(x.T)
             self._copies[dtype] = both if self.on_host else tuple(map(_entries, both))
         return self._copies[dtype]

@@ -10,6 +10,7 @@ import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from jaxml.errors import InputError
+from jaxml.svm._threads import blas_threads
 from jaxml.svm.linear._examples import Examples, as_examples
 from jaxml.svm.linear._l1 import solve_l1
 from jaxml.svm.linear._newton import solve_l2
@@ -101,7 +102,8 @@ def certify(
     decisions, sums = _products(examples, weights, dual)
     decisions += intercept[:, None]
     total = dual.sum(1)
-    lost = np.array([each.primal(row) for each, row in zip(losses, decisions, strict=True)])
+    with blas_threads(1):  # threads wait for each other longer than these sums take
+        lost = np.array([each.primal(row) for each, row in zip(losses, decisions, strict=True)])
     finite = np.where(np.isfinite(rho), rho, 0)
     inverse = np.where(finite > 0, 1 / np.where(finite > 0, finite, 1), 0)
     if penalty == "l1":
@@ -112,7 +114,8 @@ def certify(
     else:
         regularizer = (np.square(weights).sum(1) + finite * np.square(intercept)) / 2
         conjugate = (np.square(sums).sum(1) + np.square(total) * inverse) / 2
-    value = np.array([each.dual(row) for each, row in zip(losses, dual, strict=True)])
+    with blas_threads(1):
+        value = np.array([each.dual(row) for each, row in zip(losses, dual, strict=True)])
     return Certificate(regularizer + lost, value - conjugate, dual)
 
 

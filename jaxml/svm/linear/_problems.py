@@ -27,6 +27,7 @@ Arrays are NumPy's in float64.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -110,9 +111,13 @@ class Loss:
         if self.epsilon:
             value -= self.epsilon * np.abs(variables).sum()
         if is_squared(self.name):
-            cost = 4 * np.where(self.cost > 0, self.cost, 1)
-            value -= (variables / cost) @ variables
+            value -= (variables / self._divisor) @ variables
         return float(value)
+
+    @cached_property
+    def _divisor(self) -> np.ndarray:
+        """`4 c` of the dual objective; 4 where c = 0, since these dual variables are 0."""
+        return 4 * np.where(self.cost > 0, self.cost, 1)
 
     def feasible(self, variables: np.ndarray, *, is_balanced: bool) -> np.ndarray:
         """Projects dual variables onto their bounds and, if `is_balanced`, onto those of sum 0."""
