@@ -91,7 +91,7 @@ def chart(
         for axis in log:
             result.axes.set(**{f"{axis}scale": "log"})
         if x in ("epoch", "iteration", "report"):
-            result.axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            result.axes.xaxis.set_major_locator(MaxNLocator(7, integer=True, min_n_ticks=1))
         yield result
         file = io.StringIO()
         drawing.savefig(file, format="svg", metadata={"Date": None})

@@ -60,7 +60,7 @@ figure > svg { display: block; width: 100%; height: auto; margin-top: 6px }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }
 th, td { padding: 4px 14px 4px 0; text-align: right; border-bottom: 1px solid var(--line);
   vertical-align: top }
-th.text, td.text { text-align: left; overflow-wrap: anywhere }
+th.text, td.text { text-align: left; overflow-wrap: anywhere; min-width: 7em }
 th { font-weight: 600; white-space: nowrap }
 th button { all: unset; cursor: pointer } th button:focus-visible { outline: 2px solid }
 th button::after { content: " \\2195"; color: var(--muted) }
@@ -68,7 +68,7 @@ th[aria-sort=ascending] button::after { content: " \\2191"; color: inherit }
 th[aria-sort=descending] button::after { content: " \\2193"; color: inherit }
 .pictures { display: grid; gap: 10px; margin-top: 8px;
   grid-template-columns: repeat(auto-fill, minmax(92px, 1fr)) }
-.pictures.small { grid-template-columns: repeat(auto-fill, minmax(52px, 1fr)) }
+.pictures.small { grid-template-columns: repeat(auto-fill, minmax(72px, 1fr)) }
 .pictures div { font-size: .78rem; line-height: 1.3; overflow-wrap: anywhere }
 .pictures img { display: block; width: 100%; image-rendering: pixelated; border-radius: 3px;
   margin-bottom: 3px }
