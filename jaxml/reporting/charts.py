@@ -90,7 +90,7 @@ def chart(
         result = Chart(drawing.add_subplot(xlabel=x, ylabel=y))
         for axis in log:
             result.axes.set(**{f"{axis}scale": "log"})
-        if x in ("epoch", "iteration", "report"):
+        if x in ("epoch", "iteration", "report") and "x" not in log:
             result.axes.xaxis.set_major_locator(MaxNLocator(7, integer=True, min_n_ticks=1))
         yield result
         file = io.StringIO()

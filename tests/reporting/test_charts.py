@@ -45,6 +45,15 @@ def test_epochs_have_whole_numbers(epochs):
     assert all(label.isdecimal() for label in labels)
 
 
+def test_a_logarithmic_axis_of_iterations_shows_powers_of_ten():
+    with charts.chart("iteration", "loss", log="x") as drawn:
+        drawn.axes.plot(np.geomspace(1, 2e4), np.ones(50))
+    low, high = drawn.axes.get_xlim()
+    shown = [tick for tick in drawn.axes.get_xticks() if low <= tick <= high]
+    assert set(shown) <= {1, 10, 100, 1000, 10_000}
+    assert len(shown) >= 2
+
+
 def test_bars_have_a_dot_for_each_of_several_values():
     drawn = charts.bars({"a": [1.0, 2.0, 3.0], "b": 5.0}, x="value")
     assert drawn.count("<use") == charts.bars({"a": 2.0, "b": 5.0}, x="value").count("<use") + 3
