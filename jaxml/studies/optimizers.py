@@ -127,17 +127,15 @@ def constant_signal(settings: Settings) -> Measured:
         average, _ = averaging.update(average, jnp.array(t), signal)
         without.append(average.variables)
         corrected.append(averaging.value(average, signal))
-    with_correction = settings.constant(np.stack(corrected))
     return {
-        "average, with correction": with_correction,
+        "average, with correction": settings.constant(np.stack(corrected)),
         "average, without correction": settings.constant(np.stack(without)),
     }
 
 
 def measure(settings: Settings, *, sizes: dict = SIZES) -> Measured:
     """Runs all descents; `sizes` are the batch sizes by label."""
-    digits = on_digits(settings, sizes)
-    return {**on_the_ravine(settings), **digits, **constant_signal(settings)}
+    return {**on_the_ravine(settings), **on_digits(settings, sizes), **constant_signal(settings)}
 
 
 def checks(found: Measured) -> list[Check]:

@@ -1,6 +1,5 @@
 """The memory of large programs."""
 
-import statistics
 import subprocess
 import sys
 
@@ -11,7 +10,7 @@ pytestmark = pytest.mark.slow
 # Six products of 32 MiB, of which two exist at a time. Prints the MiB of the program in heaps, of
 # the limited program, and of what stays with the process after each of ten calls.
 PROGRAM = """
-import os, sys
+import os, sys, time
 from jaxml import _cpu
 from jaxml.io import memory
 
@@ -37,7 +36,11 @@ print(memory.of_program(compiled) // 2**20, memory.of_program(limited) // 2**20)
 before = held()
 for _ in range(10):
     limited(x, matrix).block_until_ready()
-    print(held() - before)
+    reads = []
+    for _ in range(10):  # a thread of XLA may free the buffers a little later
+        time.sleep(0.01)
+        reads.append(held())
+    print(min(reads) - before)
 """
 
 
@@ -58,5 +61,4 @@ def test_a_program_that_takes_a_small_fraction_keeps_its_heaps():
 def test_the_buffers_of_a_large_program_are_a_single_allocation_that_is_returned(available):
     compiled, limited, held = run(available)
     assert limited < 0.75 * compiled
-    assert statistics.median(held) < 0.5 * limited
-    assert max(held) < 1.25 * limited  # of a call whose buffers are just being freed
+    assert max(held) < 0.5 * limited

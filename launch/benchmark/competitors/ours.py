@@ -18,12 +18,7 @@ from jaxml.errors import InputError
 from jaxml.models import MODELS, create_model, network_class, summarize
 from jaxml.normalize import UnitInterval
 from jaxml.optim import create_optimizer
-from jaxml.training.compilation import (
-    compile_program,
-    compile_steps,
-    train_call,
-    train_calls,
-)
+from jaxml.training.compilation import compile_program, compile_steps, train_call, train_calls
 from jaxml.training.experiment import create_experiment
 from jaxml.training.initialize import initial_state
 from jaxml.training.objective import create_objective
