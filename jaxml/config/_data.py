@@ -28,9 +28,9 @@ class DataConfig(Settings):
     normalization: str = setting(
         "per_image",
         "Normalization of the inputs: per_image and per_channel standardize, unit and min_max "
-        "scale to [0, 1], pca and zca whiten. All except per_image and unit are fitted to the "
-        "training set.",
-        choices=("per_image", "per_channel", "unit", "min_max", "pca", "zca"),
+        "scale to [0, 1], pca and zca whiten, patch_pca whitens patches of 2x2 pixels. All except "
+        "per_image and unit are fitted to the training set.",
+        choices=("per_image", "per_channel", "unit", "min_max", "pca", "zca", "patch_pca"),
     )
     augment: tuple[str, ...] = setting(
         (),

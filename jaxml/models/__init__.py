@@ -17,6 +17,7 @@ from jaxml.models._inception_v4 import InceptionV4
 from jaxml.models._intermediates import intermediate_shapes, intermediates
 from jaxml.models._linear import Linear, Mlp
 from jaxml.models._resnet import ResNet, ResNetV2
+from jaxml.models._speed_net import SpeedNet
 from jaxml.models._summary import (
     LayerSummary,
     Summary,
@@ -46,6 +47,7 @@ __all__ = [
     "PlainNet",
     "ResNet",
     "ResNetV2",
+    "SpeedNet",
     "Summary",
     "abstract_variables",
     "create_model",

@@ -20,6 +20,7 @@ from jaxml.models._inception_v3 import INCEPTIONS_V3
 from jaxml.models._inception_v4 import INCEPTIONS_V4
 from jaxml.models._linear import Linear, Mlp
 from jaxml.models._resnet import RESNETS
+from jaxml.models._speed_net import SpeedNet
 from jaxml.optim import check_pattern
 
 MODELS: Mapping[str, Callable[..., nn.Module]] = {
@@ -33,6 +34,7 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
     **INCEPTIONS_V4,
     **INCEPTION_RESNETS,
     **SMALL_INCEPTIONS,
+    "speed_net": SpeedNet,
 }
 
 # Settings that are passed to the constructor if set; a network may lack some of them.

@@ -18,7 +18,7 @@ from jaxml.normalize._images import (
     to_unit_interval,
 )
 from jaxml.normalize._scaling import ChannelStandardization, MinMaxScaling
-from jaxml.normalize._whitening import PCAWhitening, ZCAWhitening
+from jaxml.normalize._whitening import PatchWhitening, PCAWhitening, ZCAWhitening
 
 __all__ = [
     "NORMALIZERS",
@@ -26,6 +26,7 @@ __all__ = [
     "MinMaxScaling",
     "Normalizer",
     "PCAWhitening",
+    "PatchWhitening",
     "PerImageStandardization",
     "UnitInterval",
     "ZCAWhitening",
@@ -41,6 +42,7 @@ Normalizer = (
     | MinMaxScaling
     | PCAWhitening
     | ZCAWhitening
+    | PatchWhitening
 )
 
 # Normalizers by the name that a config gives.
@@ -51,4 +53,5 @@ NORMALIZERS: dict[str, type[Normalizer]] = {
     "min_max": MinMaxScaling,
     "pca": PCAWhitening,
     "zca": ZCAWhitening,
+    "patch_pca": PatchWhitening,
 }

@@ -1,7 +1,8 @@
 """Whitening by the principal components of a set."""
 
 import math
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 import jax.numpy as jnp
 import numpy as np
@@ -92,6 +93,12 @@ class PCAWhitening(struct.PyTreeNode):
             raise ValueError(f"`y` must be [..., {self.deviation.size}], got shape {y.shape}")
         return self._unwhiten(y, y.shape[:-1]).astype(y.dtype)
 
+    @classmethod
+    def whitened_shape(cls, example_shape: Sequence[int], features: int) -> tuple[int, ...]:
+        """Returns the attribute `shape`, given the shape of an example and the size of `mean`."""
+        del features
+        return tuple(example_shape)
+
     def _whiten(self, x: Array) -> Array:
         """Returns the components, in float32 at least."""
         lead = _batch_shape("x", x, self.shape)
@@ -137,6 +144,102 @@ class ZCAWhitening(PCAWhitening):
         lead = _batch_shape("y", y, self.shape)
         rows, basis = widen(y.reshape(*lead, self.mean.size), self.basis)
         return self._unwhiten(_matmul(rows, basis), lead).astype(y.dtype)
+
+
+class PatchWhitening(PCAWhitening):
+    r"""Projects the patches of images onto the principal components of such patches.
+
+    .. math:: z_{ij} = \mathrm{diag}(\lambda + \epsilon)^{-1/2} V^\top (p_{ij} - \mu)
+
+    where p_ij are the values of the `size x size` patch whose upper left corner is at (i, j), and
+    mu, V and lambda belong to the patches of the set, as in `PCAWhitening`, whose attributes it
+    shares. This is a convolution with a fixed kernel, which whitens neighboring pixels in images of
+    any size.
+
+    Example:
+      >>> images = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 3), np.uint8)
+      >>> PatchWhitening.fit(images).apply(jnp.asarray(images)).shape
+      (10, 7, 7, 12)
+
+    Reference: the first layer of Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024,
+    section 3.2.
+    """
+
+    @classmethod
+    def fit(
+        cls,
+        x: np.ndarray,
+        *,
+        epsilon: float = 3e-5,
+        components: int | None = None,
+        size: int = 2,
+        images: int = 5000,
+    ) -> Self:
+        """Computes the principal components of all patches of a set of images.
+
+        Args:
+          x: images `[n, height, width, channels]`.
+          epsilon: as in `PCAWhitening.fit`. Neighboring pixels are alike, so that the default is
+            smaller.
+          components: as in `PCAWhitening.fit`.
+          size: height and width of a patch.
+          images: number of images to use at most, evenly spaced in the set.
+
+        Raises:
+          ValueError: `x` has other dimensions, or is smaller than a patch.
+        """
+        check_set(x)
+        if x.ndim != 4:
+            raise ValueError(f"`x` must be [n, height, width, channels], got shape {x.shape}")
+        used = np.linspace(0, len(x) - 1, min(images, len(x))).astype(np.int64)
+        patches = _patches(x[used], size).reshape(-1, size, size, x.shape[3])
+        return super().fit(patches, epsilon=epsilon, components=components)
+
+    @classmethod
+    def whitened_shape(cls, example_shape: Sequence[int], features: int) -> tuple[int, ...]:
+        """Returns the shape of a patch, given the shape of an example and the size of `mean`."""
+        channels = example_shape[-1]
+        size = math.isqrt(features // channels)
+        return size, size, channels
+
+    def apply(self, x: Array) -> Array:
+        """Returns `[..., height - size + 1, width - size + 1, components]` of images."""
+        return super().apply(_patches(x, self.shape[0]))
+
+    def invert(self, y: Array) -> Array:
+        """Applies the pseudo-inverse to each patch and averages where patches overlap."""
+        size, _, channels = self.shape
+        if y.ndim < 3 or y.shape[-1:] != self.deviation.shape:
+            raise ValueError(
+                f"`y` must be [..., height, width, {self.deviation.size}], got shape {y.shape}"
+            )
+        patches = self._unwhiten(y, y.shape[:-1])
+        height, width = (length + size - 1 for length in y.shape[-3:-1])
+        total = jnp.zeros((*y.shape[:-3], height, width, channels), patches.dtype)
+        for i, j in np.ndindex(size, size):
+            place = (
+                ...,
+                slice(i, height - size + 1 + i),
+                slice(j, width - size + 1 + j),
+                slice(None),
+            )
+            total = total.at[place].add(patches[..., i, j, :])
+        rows, columns = (np.convolve(np.ones(n), np.ones(size)) for n in y.shape[-3:-1])
+        counts = jnp.asarray(np.outer(rows, columns)[..., None], total.dtype)
+        return (total / broadcast(counts, total)).astype(y.dtype)
+
+
+def _patches(x: Any, size: int) -> Any:
+    """Returns the patches `[..., height - size + 1, width - size + 1, size, size, channels]`."""
+    height, width = (length - size + 1 for length in x.shape[-3:-1])
+    if x.ndim < 3 or not (height > 0 and width > 0 and size > 0):
+        raise ValueError(
+            f"`x` must be [..., height, width, channels] of at least {size}x{size} pixels, got "
+            f"shape {x.shape}"
+        )
+    stack = np.stack if isinstance(x, np.ndarray) else jnp.stack
+    shifted = [x[..., i : height + i, j : width + j, :] for i, j in np.ndindex(size, size)]
+    return stack(shifted, axis=-2).reshape(*x.shape[:-3], height, width, size, size, x.shape[-1])
 
 
 def _covariance(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -104,8 +104,8 @@ def grad_cam(activations: Array, gradients: Array) -> Array:
 def explain(network: TrainedNetwork, images: Array, classes: Array) -> dict[str, Array]:
     """Explains the logit of a class of each image.
 
-    Grad-CAM takes the last intermediate result with a height and a width, and is resized to the
-    image; it is missing if the network has none.
+    Grad-CAM takes the last intermediate result with a height and a width; it is missing if the
+    network has none. Maps of another size are resized to the image.
 
     Args:
       network: a network of images.
@@ -119,9 +119,9 @@ def explain(network: TrainedNetwork, images: Array, classes: Array) -> dict[str,
     Raises:
       InputError: the network takes features.
     """
-    if len(network.example_shape) != 3:
-        raise InputError(f"--explain must be unset for {network.name}, which takes features")
     normalized = network.normalizer.apply(images)
+    if normalized.ndim != 4:
+        raise InputError(f"--explain must be unset for {network.name}, which takes features")
 
     def score(x: Array) -> Array:
         logits = jnp.asarray(network.model.apply(network.variables, x, train=False))
@@ -136,9 +136,10 @@ def explain(network: TrainedNetwork, images: Array, classes: Array) -> dict[str,
     found = intermediates(network.model, network.variables, normalized)  # in the network's order
     taps = [name for name, value in found.items() if value.ndim == 4]
     if taps:
-        heat = grad_cam(*_activations(score, network, normalized, taps[-1]))
-        maps["grad_cam"] = jax.image.resize(heat, images.shape[:3], "bilinear")
-    return maps
+        maps["grad_cam"] = grad_cam(*_activations(score, network, normalized, taps[-1]))
+    return {
+        name: jax.image.resize(found, images.shape[:3], "bilinear") for name, found in maps.items()
+    }
 
 
 def _activations(

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from jaxml.data.augment import flip_average
 from jaxml.errors import InputError, choose
 from jaxml.metrics import BinaryMetrics, RegressionMetrics
 from jaxml.models import abstract_variables, create_model, intermediate_shapes, intermediates
-from jaxml.normalize import NORMALIZERS, Normalizer
+from jaxml.normalize import NORMALIZERS, Normalizer, PCAWhitening
 from jaxml.optim import Average, create_averaging
 from jaxml.predictions import binary_probabilities, class_probabilities
 from jaxml.training._checkpoint_file import read
@@ -200,7 +200,7 @@ def load_network(workdir: Path | str, checkpoint: str = "newest") -> TrainedNetw
     example, num_classes = _describe_data(origin.data, path)
     objective = _objective(config, num_classes)
     model = create_model(config.model, num_classes=objective.num_outputs)
-    normalizer = _read_normalizer(arrays, config.data.normalization, path)
+    normalizer = _read_normalizer(arrays, config.data.normalization, example.shape[1:], path)
     shape = jax.eval_shape(normalizer.apply, example).shape[1:]
     variables = _read_variables(arrays, config, abstract_variables(model, shape), path)
     return _create(config, step, model, objective, variables, normalizer, example, workdir)
@@ -286,14 +286,20 @@ def class_numbers(num_classes: int) -> tuple[str, ...]:
     return tuple(map(str, range(num_classes)))
 
 
-def _read_normalizer(arrays: Mapping[str, np.ndarray], name: str, path: Path) -> Normalizer:
+def _read_normalizer(
+    arrays: Mapping[str, np.ndarray], name: str, example_shape: tuple[int, ...], path: Path
+) -> Normalizer:
     kind = NORMALIZERS[name]
-    statistics = {}
+    statistics: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
+        if not field.metadata.get("pytree_node", True):
+            continue
         key = f".normalizer.{field.name}"
         if key not in arrays:
             raise InputError(f"{path}: state{key} must be an array, got missing")
         statistics[field.name] = jnp.asarray(arrays[key])
+    if issubclass(kind, PCAWhitening):
+        statistics["shape"] = kind.whitened_shape(example_shape, statistics["mean"].size)
     return kind(**statistics)
 
 

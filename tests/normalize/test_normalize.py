@@ -13,6 +13,7 @@ import pytest
 import scipy.linalg
 from jax.test_util import check_grads
 from sklearn.decomposition import PCA
+from sklearn.feature_extraction.image import extract_patches_2d
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from jaxml import normalize
@@ -382,6 +383,61 @@ def test_invert_after_fewer_components_is_the_projection(name):
     properties.agree(type(fitted).invert, actual, expected, by="scikit-learn")
 
 
+def smooth_images(count, seed=0):
+    """Images whose neighboring pixels are alike."""
+    noise = np.random.default_rng(seed).normal(size=(count, 9, 8, 3))
+    return np.cumsum(np.cumsum(noise, 1), 2).astype(np.float32)
+
+
+def patches_of(images, size):
+    found = [extract_patches_2d(image, (size, size)) for image in images.astype(np.float64)]
+    return np.reshape(found, (-1, size * size * images.shape[3]))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_patches_are_whitened_as_by_scikit_learn(size):
+    data, x = smooth_images(20), smooth_images(5, seed=1)
+    components = min(size * size * 3, 8)
+    pca = PCA(components, whiten=True).fit(patches_of(data, size))
+    expected = pca.transform(patches_of(x, size))
+    fitted = normalize.PatchWhitening.fit(data, epsilon=0.0, size=size, components=components)
+    y = apply(fitted, x)
+    assert y.shape == (5, 10 - size, 9 - size, components)
+    expected = np.abs(expected.reshape(y.shape))
+    properties.agree(normalize.PatchWhitening.apply, np.abs(y), expected, by="scikit-learn")
+    references.assert_vmap_is_loop(fitted.apply, x, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(4, 9, 8, 3), (2, 3, 2, 5, 1)], ids=str)
+@pytest.mark.parametrize("size", [1, 2])
+def test_whitened_patches_give_the_image_back(shape, size):
+    data = images_of(shape, np.uint8)
+    fitted = normalize.PatchWhitening.fit(data.reshape(-1, *shape[-3:]), size=size)
+    y = apply(fitted, data)
+    assert y.shape[:-3] == shape[:-3]
+    properties.agree(normalize.PatchWhitening.invert, invert(fitted, y), data / 255, by="theory")
+    references.assert_vmap_is_loop(fitted.invert, y, rtol=1e-5)
+
+
+def test_overlapping_patches_are_averaged():
+    fitted = normalize.PatchWhitening.fit(images_of((9, 4, 4, 1)), epsilon=0.0, size=2)
+    patches = images_of((2, 3, 4))  # 2x3 patches of an image of 3x4 pixels
+    total, count = np.zeros((3, 4)), np.zeros((3, 4))
+    for row, column in np.ndindex(2, 3):
+        total[row : row + 2, column : column + 2] += patches[row, column].reshape(2, 2)
+        count[row : row + 2, column : column + 2] += 1
+    mean, basis, deviation = map(np.asarray, (fitted.mean, fitted.basis, fitted.deviation))
+    z = jnp.asarray((patches - mean) @ basis / deviation)
+    references.assert_close(fitted.invert(z)[..., 0], total / count, 1e-5)
+
+
+def test_patches_of_a_few_images_are_enough():
+    data = images_of((7, 4, 4, 1))
+    few = normalize.PatchWhitening.fit(data, images=3)
+    same = normalize.PatchWhitening.fit(data[[0, 3, 6]])
+    jax.tree.map(np.testing.assert_array_equal, few, same)
+
+
 @pytest.mark.parametrize("kind", [normalize.PCAWhitening, normalize.ZCAWhitening])
 def test_a_set_of_low_rank_is_whitened_where_it_varies(kind):
     rng = np.random.default_rng(0)
@@ -483,11 +539,33 @@ def test_invalid_sets_raise(kind, data, error, message):
             lambda x: normalize.ZCAWhitening.fit(x).invert(jnp.ones(())),
             "`y` must be [..., 4], got shape ()",
         ),
+        (
+            lambda x: normalize.PatchWhitening.fit(x),
+            "`x` must be [n, height, width, channels], got shape (30, 4)",
+        ),
+        (
+            lambda _: normalize.PatchWhitening.fit(np.zeros((5, 2, 1, 3), np.uint8)),
+            "`x` must be [..., height, width, channels] of at least 2x2 pixels, got shape "
+            "(5, 2, 1, 3)",
+        ),
+        (
+            lambda _: normalize.PatchWhitening.fit(smooth_images(2)).invert(jnp.ones((2, 12))),
+            "`y` must be [..., height, width, 12], got shape (2, 12)",
+        ),
     ],
 )
 def test_invalid_arguments_raise(call, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         call(features()[0])
+
+
+def whitened_patches(images):
+    patches = patches_of(images, 2)
+    values, vectors = np.linalg.eigh(np.cov(patches.T))
+    centered = patches - patches.mean(0)
+    count, height, width, _ = images.shape
+    z = centered @ vectors[:, ::-1] / np.sqrt(values[::-1] + 3e-5)
+    return z.reshape(count, height - 1, width - 1, -1)
 
 
 @pytest.mark.parametrize("name", normalize.NORMALIZERS)
@@ -503,10 +581,11 @@ def test_a_normalizer_by_name_does_to_raw_images_what_it_says(name):
         "min_max": lambda: (images - images.min((0, 1, 2))) / np.ptp(images, (0, 1, 2)),
         "pca": lambda: (rows - rows.mean(0)) @ vectors[:, ::-1] / np.sqrt(values[::-1] + 0.01),
         "zca": lambda: zca(rows, rows, 0.01).reshape(images.shape),
+        "patch_pca": lambda: whitened_patches(images / 255),
     }[name]()
     y = apply(fitted, images)
-    if name == "pca":  # an eigenvector has no sign of its own
+    if name in ("pca", "patch_pca"):  # an eigenvector has no sign of its own
         y, expected = np.abs(y), np.abs(expected)
     properties.agree(type(fitted).apply, y, expected, by="NumPy float64")
-    leaves = {"per_channel": 2, "min_max": 2, "pca": 3, "zca": 3}
+    leaves = {"per_channel": 2, "min_max": 2, "pca": 3, "zca": 3, "patch_pca": 3}
     assert len(jax.tree.leaves(fitted)) == leaves.get(name, 0)

@@ -176,6 +176,35 @@ def test_grad_cam_of_a_network_with_average_pooling_is_its_class_activation_map(
     np.testing.assert_allclose(maps["grad_cam"], expected, rtol=1e-3, atol=1e-5)
 
 
+def test_a_network_of_whitened_patches_is_predicted_and_explained(tmp_path):
+    config = tiny.config(num_epochs=1)
+    config.model.name, config.data.normalization = "speed_net", "patch_pca"
+    train_and_evaluate(config, tmp_path / "run")
+    network = load_network(tmp_path / "run")
+    test = digits.load(tmp_path).test
+    images, classes = jnp.asarray(test.inputs[:3]), jnp.asarray([1, 2, 3])
+    evaluated = evaluate_checkpoint(tmp_path / "run")["accuracy"]
+    found = [one.values.argmax() for one in predict(network, test.inputs)]
+    assert np.mean(found == test.targets) == pytest.approx(evaluated)
+    maps = explain(network, images, classes)
+    assert {name: heat.shape for name, heat in maps.items()} == dict.fromkeys(
+        ("input_gradient", "integrated_gradients", "grad_cam"), (3, 8, 8)
+    )
+
+
+def test_a_network_of_principal_components_is_predicted_but_not_explained(tmp_path):
+    config = tiny.config(num_epochs=1)
+    config.model.name, config.data.normalization = "linear", "pca"
+    train_and_evaluate(config, tmp_path / "run")
+    network = load_network(tmp_path / "run")
+    test = digits.load(tmp_path).test
+    evaluated = evaluate_checkpoint(tmp_path / "run")["accuracy"]
+    found = [one.values.argmax() for one in predict(network, test.inputs)]
+    assert np.mean(found == test.targets) == pytest.approx(evaluated)
+    with pytest.raises(InputError, match=r"^--explain must be unset for .*takes features$"):
+        explain(network, jnp.asarray(test.inputs[:3]), jnp.zeros(3, int))
+
+
 def test_an_assessment_equals_scikit_learn(run):
     folder, test = run
     subject = load_subject(folder)
