@@ -107,15 +107,22 @@ def _has_references():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Deselects the tests marked large unless `--large` is given.
+    """Deselects the tests marked large unless `--large` is given, and runs slow files first.
 
-    It also marks the examples in docstrings slow, and records whether the tests must cover every
-    public function: those of the whole suite do, and those that are not slow do so with all
-    references installed.
+    A slow file that began last would keep one process busy while the others are idle. The examples
+    in docstrings are marked slow too, but each takes little time. The function also records whether
+    the tests must cover every public function: those of the whole suite do, and those that are not
+    slow do so with all references installed.
     """
     for item in items:
         if isinstance(item, pytest.DoctestItem):
             item.add_marker("slow")
+    slow_files = {
+        item.path
+        for item in items
+        if item.get_closest_marker("slow") and not isinstance(item, pytest.DoctestItem)
+    }
+    items.sort(key=lambda item: item.path not in slow_files)
     found = {item.path.name for item in items}
     written = {path.name for path in Path(__file__).parent.rglob("test_*.py")}
     option = config.option

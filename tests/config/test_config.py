@@ -223,3 +223,10 @@ def test_paths_expand_home_and_are_utf_8(monkeypatch):
     assert settings.user_path("a/~/\u00fc") == Path("a/~/\u00fc")
     with pytest.raises(InputError, match="must be UTF-8"):
         settings.user_path("a\udcfc")
+
+
+@pytest.mark.parametrize("url", ["gs://bucket/photos", "s3://bucket"])
+def test_buckets_must_be_mounted(url):
+    message = f"^paths must be in the file system, got '{url}'; mount the bucket"
+    with pytest.raises(InputError, match=message):
+        settings.user_path(url)
