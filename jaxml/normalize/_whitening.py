@@ -173,7 +173,7 @@ class PatchWhitening(PCAWhitening):
         epsilon: float = 3e-5,
         components: int | None = None,
         size: int = 2,
-        images: int = 5000,
+        most: int = 5_000_000,
     ) -> Self:
         """Computes the principal components of all patches of a set of images.
 
@@ -183,7 +183,7 @@ class PatchWhitening(PCAWhitening):
             smaller.
           components: as in `PCAWhitening.fit`.
           size: height and width of a patch.
-          images: number of images to use at most, evenly spaced in the set.
+          most: number of patches to use, if there are more; they belong to evenly spaced images.
 
         Raises:
           ValueError: `x` has other dimensions, or is smaller than a patch.
@@ -191,7 +191,8 @@ class PatchWhitening(PCAWhitening):
         check_set(x)
         if x.ndim != 4:
             raise ValueError(f"`x` must be [n, height, width, channels], got shape {x.shape}")
-        used = np.linspace(0, len(x) - 1, min(images, len(x))).astype(np.int64)
+        count = max(most // math.prod(_patches(x[:1], size).shape[1:3]), 1)
+        used = np.linspace(0, len(x) - 1, min(count, len(x))).astype(np.int64)
         patches = _patches(x[used], size).reshape(-1, size, size, x.shape[3])
         return super().fit(patches, epsilon=epsilon, components=components)
 

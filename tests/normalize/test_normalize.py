@@ -433,7 +433,7 @@ def test_overlapping_patches_are_averaged():
 
 def test_patches_of_a_few_images_are_enough():
     data = images_of((7, 4, 4, 1))
-    few = normalize.PatchWhitening.fit(data, images=3)
+    few = normalize.PatchWhitening.fit(data, most=9 * 3 + 1)
     same = normalize.PatchWhitening.fit(data[[0, 3, 6]])
     jax.tree.map(np.testing.assert_array_equal, few, same)
 
