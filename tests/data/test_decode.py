@@ -110,11 +110,40 @@ def test_a_random_crop_is_the_resized_part_of_the_image(kind, monkeypatch):
     found = decode.random_resized_crop(ENCODED[kind], (64, 64), generator, smallest=0.1)
     image = Image.open(io.BytesIO(ENCODED[kind]))
     image.draft(None, (160, 106))  # the decoder of JPEG reduces to a quarter, 160 x 107
-    x, y = image.width / 640, image.height / 427
-    box = (40 * x, 30 * y, 340 * x, 290 * y)
-    expected = image.resize((64, 64), Image.Resampling.BILINEAR, box)
-    assert image.width == (640 if kind == "PNG" else 160)
+    assert image.size == ((640, 427) if kind == "PNG" else (160, 107))
+    if kind == "PNG":
+        expected = image.crop((40, 30, 340, 290)).resize((64, 64), Image.Resampling.BILINEAR)
+    else:  # the crop begins and ends within a pixel
+        y = 107 / 427
+        box = (0, 30 * y - 7, 75, 290 * y - 7)
+        expected = image.crop((10, 7, 85, 73)).resize((64, 64), Image.Resampling.BILINEAR, box)
     np.testing.assert_array_equal(found, np.asarray(expected))
+
+
+def test_pixels_outside_of_a_random_crop_have_no_effect(monkeypatch):
+    monkeypatch.setattr(decode, "_draw_box", lambda *_: (40, 30, 340, 290))
+
+    def crop(photo):
+        return decode.random_resized_crop(photo, (64, 64), np.random.default_rng(0), smallest=0.1)
+
+    changed = 255 - PHOTO
+    changed[30:290, 40:340] = PHOTO[30:290, 40:340]
+    np.testing.assert_array_equal(crop(changed), crop(PHOTO))
+
+
+@pytest.mark.parametrize("segments", [0, 1, 3])
+def test_the_orientation_is_found_after_other_segments(segments):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = _encode(_photo(), "JPEG", exif=exif)
+    comment = b"\xff\xff\xfe" + (60_002).to_bytes(2) + bytes(60_000)
+    content = content[:2] + segments * comment + content[2:]
+    assert decode._has_exif(content)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")
+    assert expected.size == (427, 640)
+    np.testing.assert_array_equal(decode.full_size(content), np.asarray(expected))
+    assert not decode._has_exif(ENCODED["JPEG"])
+    assert not decode._has_exif(b"\xff\xd8\xff")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "444", "progressive", "grey"])
