@@ -86,7 +86,7 @@ class SpeedNet(StagedNetwork, kw_only=True):
 
 
 def partial_dirac(key: Key, shape: Sequence[int], dtype: Any = None) -> Array:
-    """Draws a kernel whose first `in` filters are the identity, if there are as many."""
+    """Draws a kernel whose first filters copy the input channels, one each."""
     drawn = initializers.he_normal()(key, shape, dtype)
     kept = min(shape[-2:])
     identity = initializers.dirac()(key, (*shape[:-1], kept), drawn.dtype)

@@ -186,11 +186,13 @@ class PatchWhitening(PCAWhitening):
           most: number of patches to use, if there are more; they belong to evenly spaced images.
 
         Raises:
-          ValueError: `x` has other dimensions, or is smaller than a patch.
+          ValueError: `x` has other dimensions or is smaller than a patch, or `size` is below 1.
         """
         check_set(x)
         if x.ndim != 4:
             raise ValueError(f"`x` must be [n, height, width, channels], got shape {x.shape}")
+        if size < 1:
+            raise ValueError(f"`size` must be at least 1, got {size}")
         count = max(most // math.prod(_patches(x[:1], size).shape[1:3]), 1)
         used = np.linspace(0, len(x) - 1, min(count, len(x))).astype(np.int64)
         patches = _patches(x[used], size).reshape(-1, size, size, x.shape[3])
@@ -218,26 +220,21 @@ class PatchWhitening(PCAWhitening):
         height, width = (length + size - 1 for length in y.shape[-3:-1])
         total = jnp.zeros((*y.shape[:-3], height, width, channels), patches.dtype)
         for i, j in np.ndindex(size, size):
-            place = (
-                ...,
-                slice(i, height - size + 1 + i),
-                slice(j, width - size + 1 + j),
-                slice(None),
-            )
-            total = total.at[place].add(patches[..., i, j, :])
-        rows, columns = (np.convolve(np.ones(n), np.ones(size)) for n in y.shape[-3:-1])
-        counts = jnp.asarray(np.outer(rows, columns)[..., None], total.dtype)
+            rows, columns = slice(i, i + y.shape[-3]), slice(j, j + y.shape[-2])
+            total = total.at[..., rows, columns, :].add(patches[..., i, j, :])
+        overlaps = [np.convolve(np.ones(length), np.ones(size)) for length in y.shape[-3:-1]]
+        counts = jnp.asarray(np.outer(*overlaps)[..., None], total.dtype)
         return (total / broadcast(counts, total)).astype(y.dtype)
 
 
 def _patches(x: Any, size: int) -> Any:
     """Returns the patches `[..., height - size + 1, width - size + 1, size, size, channels]`."""
-    height, width = (length - size + 1 for length in x.shape[-3:-1])
-    if x.ndim < 3 or not (height > 0 and width > 0 and size > 0):
+    if x.ndim < 3 or min(x.shape[-3:-1]) < size:
         raise ValueError(
             f"`x` must be [..., height, width, channels] of at least {size}x{size} pixels, got "
             f"shape {x.shape}"
         )
+    height, width = (length - size + 1 for length in x.shape[-3:-1])
     stack = np.stack if isinstance(x, np.ndarray) else jnp.stack
     shifted = [x[..., i : height + i, j : width + j, :] for i, j in np.ndindex(size, size)]
     return stack(shifted, axis=-2).reshape(*x.shape[:-3], height, width, size, size, x.shape[-1])

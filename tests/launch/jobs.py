@@ -1,6 +1,8 @@
 """Jobs of several processes of the launcher on this machine, for tests."""
 
+import contextlib
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -15,10 +17,16 @@ LAUNCHER = ("-m", "launch.train")
 
 
 def free_port() -> int:
-    """Returns a port on which process 0 can listen."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Returns a port on which process 0 can listen.
+
+    The kernel takes the ports of outgoing connections from 32768 on, so that none of them can take
+    this port until process 0 listens.
+    """
+    while True:
+        port = secrets.choice(range(20_000, 32_768))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def start(

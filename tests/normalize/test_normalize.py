@@ -552,6 +552,14 @@ def test_invalid_sets_raise(kind, data, error, message):
             lambda _: normalize.PatchWhitening.fit(smooth_images(2)).invert(jnp.ones((2, 12))),
             "`y` must be [..., height, width, 12], got shape (2, 12)",
         ),
+        (
+            lambda _: normalize.PatchWhitening.fit(smooth_images(2)).apply(jnp.ones((9, 3))),
+            "`x` must be [..., height, width, channels] of at least 2x2 pixels, got shape (9, 3)",
+        ),
+        (
+            lambda _: normalize.PatchWhitening.fit(smooth_images(2), size=0),
+            "`size` must be at least 1, got 0",
+        ),
     ],
 )
 def test_invalid_arguments_raise(call, message):
