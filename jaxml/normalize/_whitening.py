@@ -193,7 +193,7 @@ class PatchWhitening(PCAWhitening):
             raise ValueError(f"`x` must be [n, height, width, channels], got shape {x.shape}")
         if size < 1:
             raise ValueError(f"`size` must be at least 1, got {size}")
-        count = max(most // math.prod(_patches(x[:1], size).shape[1:3]), 1)
+        count = max(most // math.prod(_grid(x.shape, size)), 1)
         used = np.linspace(0, len(x) - 1, min(count, len(x))).astype(np.int64)
         patches = _patches(x[used], size).reshape(-1, size, size, x.shape[3])
         return super().fit(patches, epsilon=epsilon, components=components)
@@ -229,15 +229,20 @@ class PatchWhitening(PCAWhitening):
 
 def _patches(x: Any, size: int) -> Any:
     """Returns the patches `[..., height - size + 1, width - size + 1, size, size, channels]`."""
-    if x.ndim < 3 or min(x.shape[-3:-1]) < size:
-        raise ValueError(
-            f"`x` must be [..., height, width, channels] of at least {size}x{size} pixels, got "
-            f"shape {x.shape}"
-        )
-    height, width = (length - size + 1 for length in x.shape[-3:-1])
+    height, width = _grid(x.shape, size)
     stack = np.stack if isinstance(x, np.ndarray) else jnp.stack
     shifted = [x[..., i : height + i, j : width + j, :] for i, j in np.ndindex(size, size)]
     return stack(shifted, axis=-2).reshape(*x.shape[:-3], height, width, size, size, x.shape[-1])
+
+
+def _grid(shape: tuple[int, ...], size: int) -> tuple[int, int]:
+    """Returns how many patches an image has below and next to each other."""
+    if len(shape) < 3 or min(shape[-3:-1]) < size:
+        raise ValueError(
+            f"`x` must be [..., height, width, channels] of at least {size}x{size} pixels, got "
+            f"shape {shape}"
+        )
+    return shape[-3] - size + 1, shape[-2] - size + 1
 
 
 def _covariance(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
