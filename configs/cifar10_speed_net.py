@@ -4,8 +4,9 @@
 
 DIR holds the published cifar-10-python.tar.gz or cifar-10-binary.tar.gz, or the extracted folder.
 As in the published run, a fixed first layer whitens patches of 2x2 pixels, images are flipped in
-every other epoch, labels are smoothed, and the test averages each image and its mirror image. The
-optimizer and the schedule are this project's own. Results: configs/README.md.
+every other epoch, and labels are smoothed. The test averages an image and its mirror image; that of
+the published run also translates them. The optimizer, the schedule and the batch size are this
+project's own. Results: configs/README.md.
 
 Reference: Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024.
 """

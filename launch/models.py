@@ -19,7 +19,9 @@ MODEL = flags.DEFINE_string(
 IMAGE_SIZE = flags.DEFINE_integer(
     "image_size", 0, "height and width of the images; 0 for the published size of each network", 0
 )
-CHANNELS = flags.DEFINE_integer("channels", 3, "channels of the images", 1)
+CHANNELS = flags.DEFINE_integer(
+    "channels", 0, "channels of the images; 0 for the published number of each network", 0
+)
 NUM_CLASSES = flags.DEFINE_integer(
     "num_classes", -1, "number of outputs; 0 for features, -1 for the published number", -1
 )
@@ -53,7 +55,8 @@ def _network(name: str) -> tuple[Any, tuple[int, int, int]]:
     kind = models.network_class(models.MODELS[name])
     classes = kind.num_published_classes if NUM_CLASSES.value < 0 else NUM_CLASSES.value
     size = IMAGE_SIZE.value or kind.image_size
-    return models.MODELS[name](num_classes=classes), (size, size, CHANNELS.value)
+    channels = CHANNELS.value or kind.num_published_channels
+    return models.MODELS[name](num_classes=classes), (size, size, channels)
 
 
 def _row(name: str, model: Any, shape: tuple[int, ...]) -> str:

@@ -117,12 +117,6 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if isinstance(item, pytest.DoctestItem):
             item.add_marker("slow")
-    slow_files = {
-        item.path
-        for item in items
-        if item.get_closest_marker("slow") and not isinstance(item, pytest.DoctestItem)
-    }
-    items.sort(key=lambda item: item.path not in slow_files)
     found = {item.path.name for item in items}
     written = {path.name for path in Path(__file__).parent.rglob("test_*.py")}
     option = config.option
@@ -130,11 +124,17 @@ def pytest_collection_modifyitems(config, items):
     config.stash[_whole] = (
         found >= written and not option.keyword and option.markexpr in expressions
     )
-    if option.large:
-        return
-    large = [item for item in items if item.get_closest_marker("large")]
-    config.hook.pytest_deselected(items=large)
-    items[:] = [item for item in items if item not in large]
+    if not option.large:
+        large = [item for item in items if item.get_closest_marker("large")]
+        config.hook.pytest_deselected(items=large)
+        items[:] = [item for item in items if item not in large]
+    slow_files = {item.path for item in items if _is_slow(item)}
+    items.sort(key=lambda item: item.path not in slow_files)
+
+
+def _is_slow(item):
+    marked = any(item.get_closest_marker(name) for name in ("slow", "large"))
+    return marked and not isinstance(item, pytest.DoctestItem)
 
 
 @pytest.hookimpl(optionalhook=True)

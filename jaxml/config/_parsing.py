@@ -35,7 +35,7 @@ def user_path(text: str) -> Path:
     """Converts a setting or flag to a path and expands `~` to the home directory.
 
     Raises:
-      InputError: the path is not valid UTF-8, or the URL of a bucket.
+      InputError: the path is not valid UTF-8, or is a URL.
 
     Example:
       >>> user_path("~/runs") == Path.home() / "runs"
@@ -45,9 +45,9 @@ def user_path(text: str) -> Path:
         text.encode()
     except UnicodeEncodeError:  # Python keeps bytes that it cannot decode as surrogates
         raise InputError(f"paths and the locale must be UTF-8, got {text!a}") from None
-    if re.match("[a-z][a-z0-9]*://", text):
+    if re.match("[A-Za-z][A-Za-z0-9+.-]*://", text):
         raise InputError(
-            f"paths must be in the file system, got {text!r}; mount the bucket, for example with "
-            "gcsfuse, mount-s3 or blobfuse2"
+            f"paths must be in the file system, got {text!r}; mount a bucket with gcsfuse, "
+            "mount-s3 or blobfuse2"
         )
     return Path(os.path.expanduser(text))  # noqa: PTH111 (keeps an unknown ~name as it is)

@@ -31,6 +31,7 @@ __all__ = ["DamagedError", "center_crop", "full_size", "random_box", "random_res
 Content = bytes | np.ndarray
 
 _ORIENTATION = 0x0112  # EXIF tag
+_METADATA = (b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0")  # may hold an orientation
 _SCALES = (8, 4, 2)  # by which the JPEG decoder can reduce an image
 
 
@@ -99,9 +100,9 @@ def random_resized_crop(
 ) -> np.ndarray:
     """Crops a random part of an image and resizes it with antialiasing.
 
-    As in torchvision, pixels outside of the crop have no effect. A JPEG is decoded at a reduced
-    size if the crop then still has at least the size of the result, and by simplejpeg without
-    interpolation of its colors, which is faster.
+    As in torchvision, the resizing reads no pixels outside of the crop. A JPEG is decoded at a
+    reduced size if the crop then still has at least the size of the result, and by simplejpeg
+    without interpolation of its colors, which is faster.
 
     Args:
       content: the image.
@@ -225,7 +226,7 @@ def _open_jpeg(content: bytes) -> _Image | None:
     simplejpeg = _simplejpeg()
     if simplejpeg is None:
         return None
-    if _has_exif(content):
+    if _may_have_orientation(content):
         orientation = _pillow().open(io.BytesIO(content)).getexif().get(_ORIENTATION, 1)
         if orientation != 1:
             return None
@@ -252,8 +253,8 @@ def _open_jpeg(content: bytes) -> _Image | None:
     return _Image(width, height, decode)
 
 
-def _has_exif(content: bytes) -> bool:
-    """Returns whether a JPEG has Exif metadata in front of its pixels."""
+def _may_have_orientation(content: bytes) -> bool:
+    """Returns whether a JPEG has Exif or XMP metadata in front of its pixels."""
     place = 2
     while content[place : place + 1] == b"\xff":
         marker = content[place + 1 : place + 2]
@@ -261,7 +262,7 @@ def _has_exif(content: bytes) -> bool:
             place += 1
         elif marker in (b"\xda", b"\xd9", b""):  # the pixels, or the end
             return False
-        elif content.startswith(b"Exif\0\0", place + 4):
+        elif content.startswith(_METADATA, place + 4):
             return True
         else:
             place += 2 + int.from_bytes(content[place + 2 : place + 4])

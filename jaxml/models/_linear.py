@@ -23,10 +23,12 @@ class VectorNetwork(nn.Module):
     Attributes:
       num_classes: number of outputs; 0 returns the features instead of logits.
       image_size: height and width of the images in tables of networks.
+      num_published_channels: number of channels of the images in tables of networks.
       num_published_classes: number of classes in tables of networks.
     """
 
     image_size: ClassVar[int] = 32
+    num_published_channels: ClassVar[int] = 3
     num_published_classes: ClassVar[int] = 10
 
     num_classes: int

@@ -36,10 +36,12 @@ class Network(nn.Module, kw_only=True):
       momentum: momentum of batch norm.
       epsilon: epsilon of batch norm.
       image_size: height and width of the images in the network's publication.
+      num_published_channels: number of channels of the images in the network's publication.
       num_published_classes: number of classes in the network's publication.
     """
 
     image_size: ClassVar[int] = 224
+    num_published_channels: ClassVar[int] = 3
     num_published_classes: ClassVar[int] = 1000
 
     num_classes: int

@@ -95,7 +95,7 @@ class PCAWhitening(struct.PyTreeNode):
 
     @classmethod
     def whitened_shape(cls, example_shape: Sequence[int], features: int) -> tuple[int, ...]:
-        """Returns the attribute `shape`, given the shape of an example and the size of `mean`."""
+        """Recovers `shape` from the shape of an example and the number of features."""
         del features
         return tuple(example_shape)
 
@@ -173,41 +173,51 @@ class PatchWhitening(PCAWhitening):
         epsilon: float = 3e-5,
         components: int | None = None,
         size: int = 2,
-        most: int = 5_000_000,
+        max_patches: int = 5_000_000,
     ) -> Self:
         """Computes the principal components of all patches of a set of images.
 
         Args:
           x: images `[n, height, width, channels]`.
-          epsilon: as in `PCAWhitening.fit`. Neighboring pixels are alike, so that the default is
-            smaller.
+          epsilon: as in `PCAWhitening.fit`. The default is that of the reference, 5e-4 for images
+            of variance 1, in terms of pixels in [0, 1].
           components: as in `PCAWhitening.fit`.
           size: height and width of a patch.
-          most: number of patches to use, if there are more; they belong to evenly spaced images.
+          max_patches: if there are more patches, those of evenly spaced images are used, at least
+            of one.
 
         Raises:
-          ValueError: `x` has other dimensions or is smaller than a patch, or `size` is below 1.
+          ValueError: `x` has other dimensions or no two patches, or `size` or `max_patches` is not
+            positive.
         """
         check_set(x)
         if x.ndim != 4:
             raise ValueError(f"`x` must be [n, height, width, channels], got shape {x.shape}")
-        if size < 1:
-            raise ValueError(f"`size` must be at least 1, got {size}")
-        count = max(most // math.prod(_grid(x.shape, size)), 1)
+        if size < 1 or max_patches < 1:
+            raise ValueError(
+                f"`size` and `max_patches` must be positive, got {size} and {max_patches}"
+            )
+        patches_per_image = math.prod(_grid(x.shape, size))
+        if len(x) * patches_per_image < 2:
+            raise ValueError(f"`x` must have at least 2 patches, got shape {x.shape}")
+        count = max(max_patches // patches_per_image, 1)
         used = np.linspace(0, len(x) - 1, min(count, len(x))).astype(np.int64)
         patches = _patches(x[used], size).reshape(-1, size, size, x.shape[3])
         return super().fit(patches, epsilon=epsilon, components=components)
 
     @classmethod
     def whitened_shape(cls, example_shape: Sequence[int], features: int) -> tuple[int, ...]:
-        """Returns the shape of a patch, given the shape of an example and the size of `mean`."""
+        """Recovers `shape` from the shape of an example and the number of features."""
         channels = example_shape[-1]
         size = math.isqrt(features // channels)
         return size, size, channels
 
     def apply(self, x: Array) -> Array:
         """Returns `[..., height - size + 1, width - size + 1, components]` of images."""
-        return super().apply(_patches(x, self.shape[0]))
+        size, _, channels = self.shape
+        if x.shape[-1:] != (channels,):
+            raise ValueError(f"`x` must be [..., height, width, {channels}], got shape {x.shape}")
+        return super().apply(_patches(x, size))
 
     def invert(self, y: Array) -> Array:
         """Applies the pseudo-inverse to each patch and averages where patches overlap."""
@@ -236,7 +246,7 @@ def _patches(x: Any, size: int) -> Any:
 
 
 def _grid(shape: tuple[int, ...], size: int) -> tuple[int, int]:
-    """Returns how many patches an image has below and next to each other."""
+    """Returns the number of patches along the height and the width of an image."""
     if len(shape) < 3 or min(shape[-3:-1]) < size:
         raise ValueError(
             f"`x` must be [..., height, width, channels] of at least {size}x{size} pixels, got "

@@ -1,7 +1,7 @@
 """Attribution: the pixels that a prediction depends on, as pure functions.
 
-`score` maps a batch of normalized images `[batch, height, width, channels]` to one number an image,
-such as the logit of a class. Each image is explained on its own.
+`score` maps a batch of images `[batch, height, width, channels]` to one number an image, such as
+the logit of a class. Each image is explained on its own.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from jax import lax
 
 from jaxml.errors import InputError
 from jaxml.models import intermediates
+from jaxml.normalize import to_unit_interval
 from jaxml.training.trained import TrainedNetwork
 from jaxml.types import Array
 
@@ -104,8 +105,9 @@ def grad_cam(activations: Array, gradients: Array) -> Array:
 def explain(network: TrainedNetwork, images: Array, classes: Array) -> dict[str, Array]:
     """Explains the logit of a class of each image.
 
-    Grad-CAM takes the last intermediate result with a height and a width; it is missing if the
-    network has none. Maps of another size are resized to the image.
+    Gradients are taken with respect to pixels in [0, 1], before their normalization. Grad-CAM takes
+    the last intermediate result with a height and a width, and is resized to the image; it is
+    missing if the network has none.
 
     Args:
       network: a network of images.
@@ -119,27 +121,28 @@ def explain(network: TrainedNetwork, images: Array, classes: Array) -> dict[str,
     Raises:
       InputError: the network takes features.
     """
-    normalized = network.normalizer.apply(images)
-    if normalized.ndim != 4:
+    if len(network.example_shape) != 3:
         raise InputError(f"--explain must be unset for {network.name}, which takes features")
+    pixels = to_unit_interval(images)
 
     def score(x: Array) -> Array:
-        logits = jnp.asarray(network.model.apply(network.variables, x, train=False))
+        normalized = network.normalizer.apply(x)
+        logits = jnp.asarray(network.model.apply(network.variables, normalized, train=False))
         if logits.shape[-1] == 1:
             return logits[:, 0]
         return jnp.take_along_axis(logits, classes[:, None], axis=-1)[:, 0]
 
     maps = {
-        "input_gradient": jnp.abs(input_gradient(score, normalized)).sum(-1),
-        "integrated_gradients": jnp.abs(integrated_gradients(score, normalized)).sum(-1),
+        "input_gradient": jnp.abs(input_gradient(score, pixels)).sum(-1),
+        "integrated_gradients": jnp.abs(integrated_gradients(score, pixels)).sum(-1),
     }
+    normalized = network.normalizer.apply(pixels)
     found = intermediates(network.model, network.variables, normalized)  # in the network's order
     taps = [name for name, value in found.items() if value.ndim == 4]
     if taps:
-        maps["grad_cam"] = grad_cam(*_activations(score, network, normalized, taps[-1]))
-    return {
-        name: jax.image.resize(found, images.shape[:3], "bilinear") for name, found in maps.items()
-    }
+        heat = grad_cam(*_activations(score, network, pixels, taps[-1]))
+        maps["grad_cam"] = jax.image.resize(heat, images.shape[:3], "bilinear")
+    return maps
 
 
 def _activations(

@@ -282,7 +282,7 @@ def _create_learner(
 
 def _fit_normalizer(config: Config, inputs: np.ndarray | Images) -> Normalizer:
     name = config.data.normalization
-    if inputs.ndim != 4 and name in ("per_image", "unit"):
+    if inputs.ndim != 4 and name in ("per_image", "unit", "patch_pca"):
         raise InputError(
             f"config.data.normalization must suit features, because {config.data.name} has no "
             f"images, got {name!r}"

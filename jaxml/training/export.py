@@ -80,6 +80,7 @@ def model_card(restored: Restored, metrics: dict[str, int | float], *, file: str
     statistics = {
         field.name: np.asarray(getattr(state.normalizer, field.name))
         for field in dataclasses.fields(state.normalizer)
+        if field.metadata.get("pytree_node", True)
     }
     numbers = [f"{name} {a.ravel().tolist()}" for name, a in statistics.items() if a.size <= 16]
     normalization = ", ".join([config.data.normalization, *numbers])

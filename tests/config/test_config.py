@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import runpy
 from pathlib import Path
 
@@ -225,8 +226,8 @@ def test_paths_expand_home_and_are_utf_8(monkeypatch):
         settings.user_path("a\udcfc")
 
 
-@pytest.mark.parametrize("url", ["gs://bucket/photos", "s3://bucket"])
+@pytest.mark.parametrize("url", ["gs://bucket/photos", "s3://bucket", "GS://b", "git+ssh://b"])
 def test_buckets_must_be_mounted(url):
-    message = f"^paths must be in the file system, got '{url}'; mount the bucket"
+    message = f"^paths must be in the file system, got {re.escape(repr(url))}; mount a bucket"
     with pytest.raises(InputError, match=message):
         settings.user_path(url)

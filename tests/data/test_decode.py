@@ -131,19 +131,28 @@ def test_pixels_outside_of_a_random_crop_have_no_effect(monkeypatch):
     np.testing.assert_array_equal(crop(changed), crop(PHOTO))
 
 
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+    b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+    b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+@pytest.mark.parametrize("kind", ["Exif", "XMP"])
 @pytest.mark.parametrize("segments", [0, 1, 3])
-def test_the_orientation_is_found_after_other_segments(segments):
+def test_the_orientation_is_found_after_other_segments(kind, segments):
     exif = Image.Exif()
     exif[0x0112] = 6
-    content = _encode(_photo(), "JPEG", exif=exif)
+    metadata = {"exif": exif} if kind == "Exif" else {"xmp": XMP}
+    content = _encode(_photo(), "JPEG", **metadata)
     comment = b"\xff\xff\xfe" + (60_002).to_bytes(2) + bytes(60_000)
     content = content[:2] + segments * comment + content[2:]
-    assert decode._has_exif(content)
+    assert decode._may_have_orientation(content)
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")
     assert expected.size == (427, 640)
     np.testing.assert_array_equal(decode.full_size(content), np.asarray(expected))
-    assert not decode._has_exif(ENCODED["JPEG"])
-    assert not decode._has_exif(b"\xff\xd8\xff")
+    assert not decode._may_have_orientation(ENCODED["JPEG"])
+    assert not decode._may_have_orientation(b"\xff\xd8\xff")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "444", "progressive", "grey"])

@@ -19,14 +19,15 @@ LAUNCHER = ("-m", "launch.train")
 def free_port() -> int:
     """Returns a port on which process 0 can listen.
 
-    The kernel takes the ports of outgoing connections from 32768 on, so that none of them can take
-    this port until process 0 listens.
+    By default, Linux takes the ports of outgoing connections from 32768 on, so that none of them
+    can take this port until process 0 listens.
     """
-    while True:
+    for _ in range(100):
         port = secrets.choice(range(20_000, 32_768))
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+    raise OSError("no free port found in 100 tries")
 
 
 def start(

@@ -1,4 +1,6 @@
-"""SpeedNet: its layers in torch, and its first values."""
+"""SpeedNet: comparison with torch, and its initialization."""
+
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +29,7 @@ def test_the_network_is_its_description_in_torch(train):
     variables, images = variables_and_images()
     tensors = jax.tree.map(lambda leaf: torch.tensor(leaf).double(), variables)
     params, stats = tensors["params"], tensors["batch_stats"]
-    functional = torch.nn.functional
+    functional, means = torch.nn.functional, {}
 
     def gelu(x):
         return functional.gelu(x, approximate="tanh")
@@ -39,8 +41,9 @@ def test_the_network_is_its_description_in_torch(train):
         norm = params[stage]["block1"][f"norm{number}"]
         assert set(norm) == {"bias"}
         own = stats[stage]["block1"][f"norm{number}"]
-        mean, var = own["mean"].clone(), own["var"].clone()
-        return gelu(functional.batch_norm(x, mean, var, None, norm["bias"], train, eps=1e-5))
+        means[stage, number], var = own["mean"].clone(), own["var"].clone()
+        values = means[stage, number], var, None, norm["bias"]
+        return gelu(functional.batch_norm(x, *values, train, momentum=0.4, eps=1e-5))
 
     x = torch.tensor(images).double().permute(0, 3, 1, 2)
     x = gelu(torch.cat([x, -x], 1) + params["bias"][:, None, None])
@@ -48,8 +51,12 @@ def test_the_network_is_its_description_in_torch(train):
         x = unit(unit(x, stage, 1, pool=True), stage, 2, pool=False)
     assert x.shape == (5, 8, 2, 2)
     x = x.amax((2, 3)) @ params["head"]["kernel"] + params["head"]["bias"]
-    run = jax.jit(lambda v, x: MODEL.apply(v, x, train=train, mutable=["batch_stats"])[0])
-    np.testing.assert_allclose(run(variables, images), x.numpy(), rtol=2e-5, atol=2e-5)
+    run = jax.jit(lambda v, x: MODEL.apply(v, x, train=train, mutable=["batch_stats"]))
+    logits, updated = run(variables, images)
+    np.testing.assert_allclose(logits, x.numpy(), rtol=2e-5, atol=2e-5)
+    for stage, number in product(("stage1", "stage2"), (1, 2)):
+        found = updated["batch_stats"][stage]["block1"][f"norm{number}"]["mean"]
+        np.testing.assert_allclose(found, means[stage, number].numpy(), rtol=2e-5, atol=2e-5)
 
 
 def test_the_stages_halve_the_whitened_images_of_cifar():
@@ -64,6 +71,16 @@ def test_images_of_a_single_pixel_are_classified():
     images = jnp.ones((2, 1, 1, 3))
     logits, _ = MODEL.init_with_output(jax.random.key(0), images, train=False)
     assert np.isfinite(logits).all()
+
+
+def test_each_stage_begins_with_a_copy_of_its_input():
+    images = jnp.zeros((1, 8, 8, 2))
+    params = MODEL.init(jax.random.key(0), images, train=False)["params"]
+    for stage, channels in (("stage1", 4), ("stage2", 6)):
+        kernel = np.asarray(params[stage]["block1"]["conv1"]["kernel"])
+        expected = np.zeros((3, 3, channels, channels))
+        expected[1, 1] = np.eye(channels)
+        np.testing.assert_array_equal(kernel[..., :channels], expected)
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(4, 6), (6, 4), (4, 4)])

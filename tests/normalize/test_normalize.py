@@ -405,7 +405,23 @@ def test_patches_are_whitened_as_by_scikit_learn(size):
     assert y.shape == (5, 10 - size, 9 - size, components)
     expected = np.abs(expected.reshape(y.shape))
     properties.agree(normalize.PatchWhitening.apply, np.abs(y), expected, by="scikit-learn")
-    references.assert_vmap_is_loop(fitted.apply, x, rtol=1e-5)
+
+
+def test_whitened_patches_are_correct_in_every_dtype():
+    def reference(x):
+        patches, rows = patches_of(smooth_images(20), 2), patches_of(x, 2)
+        values, vectors = np.linalg.eigh(np.cov(patches.T))
+        vectors = vectors[:, ::-1]
+        largest = vectors[np.abs(vectors).argmax(0), range(12)]  # made positive
+        z = (rows - patches.mean(0)) @ (vectors * np.sign(largest)) / np.sqrt(values[::-1] + 0.5)
+        return z.reshape(*x.shape[:-3], x.shape[-3] - 1, x.shape[-2] - 1, 12)
+
+    @functools.wraps(normalize.PatchWhitening.apply)
+    def fit_and_apply(x):
+        return normalize.PatchWhitening.fit(smooth_images(20), epsilon=0.5).apply(x)
+
+    images = smooth_images(3, seed=1)[:, :4, :5].astype(np.float64)
+    properties.check(fit_and_apply, images, reference=reference, by="NumPy float64")
 
 
 @pytest.mark.parametrize("shape", [(4, 9, 8, 3), (2, 3, 2, 5, 1)], ids=str)
@@ -433,7 +449,7 @@ def test_overlapping_patches_are_averaged():
 
 def test_patches_of_a_few_images_are_enough():
     data = images_of((7, 4, 4, 1))
-    few = normalize.PatchWhitening.fit(data, most=9 * 3 + 1)
+    few = normalize.PatchWhitening.fit(data, max_patches=9 * 3 + 1)
     same = normalize.PatchWhitening.fit(data[[0, 3, 6]])
     jax.tree.map(np.testing.assert_array_equal, few, same)
 
@@ -558,7 +574,15 @@ def test_invalid_sets_raise(kind, data, error, message):
         ),
         (
             lambda _: normalize.PatchWhitening.fit(smooth_images(2), size=0),
-            "`size` must be at least 1, got 0",
+            "`size` and `max_patches` must be positive, got 0 and 5000000",
+        ),
+        (
+            lambda _: normalize.PatchWhitening.fit(np.zeros((1, 2, 2, 3), np.uint8)),
+            "`x` must have at least 2 patches, got shape (1, 2, 2, 3)",
+        ),
+        (
+            lambda _: normalize.PatchWhitening.fit(smooth_images(2)).apply(jnp.ones((2, 5, 5, 1))),
+            "`x` must be [..., height, width, 3], got shape (2, 5, 5, 1)",
         ),
     ],
 )

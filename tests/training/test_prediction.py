@@ -190,9 +190,15 @@ def test_a_network_of_whitened_patches_is_predicted_and_explained(tmp_path):
     assert {name: heat.shape for name, heat in maps.items()} == dict.fromkeys(
         ("input_gradient", "integrated_gradients", "grad_cam"), (3, 8, 8)
     )
+    for row, column in ((0, 0), (3, 5)):  # by finite differences
+        pixels = np.repeat(test.inputs[:1] / np.float32(255), 2, axis=0)
+        pixels[:, row, column] += np.float32([[1e-2], [-1e-2]])
+        logits = network.logits(jnp.asarray(pixels))[:, 1]
+        slope = abs(logits[0] - logits[1]) / 2e-2
+        np.testing.assert_allclose(maps["input_gradient"][0, row, column], slope, rtol=0.1)
 
 
-def test_a_network_of_principal_components_is_predicted_but_not_explained(tmp_path):
+def test_a_network_of_principal_components_is_predicted_and_explained(tmp_path):
     config = tiny.config(num_epochs=1)
     config.model.name, config.data.normalization = "linear", "pca"
     train_and_evaluate(config, tmp_path / "run")
@@ -201,8 +207,16 @@ def test_a_network_of_principal_components_is_predicted_but_not_explained(tmp_pa
     evaluated = evaluate_checkpoint(tmp_path / "run")["accuracy"]
     found = [one.values.argmax() for one in predict(network, test.inputs)]
     assert np.mean(found == test.targets) == pytest.approx(evaluated)
-    with pytest.raises(InputError, match=r"^--explain must be unset for .*takes features$"):
-        explain(network, jnp.asarray(test.inputs[:3]), jnp.zeros(3, int))
+    found = explain(network, jnp.asarray(test.inputs[:3]), jnp.asarray([4, 5, 6]))
+    normalizer, head = network.normalizer, network.variables["params"]["head"]
+    # The logits are linear in the pixels.
+    slopes = normalizer.basis / np.asarray(normalizer.deviation)[None] @ head["kernel"]
+    expected = np.abs(np.asarray(slopes)[:, [4, 5, 6]].T.reshape(3, 8, 8))
+    np.testing.assert_allclose(found["input_gradient"], expected, rtol=1e-4, atol=1e-5)
+    pixels = test.inputs[:3, ..., 0] / test.inputs.dtype.type(255)
+    np.testing.assert_allclose(
+        found["integrated_gradients"], expected * pixels, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_an_assessment_equals_scikit_learn(run):

@@ -84,7 +84,7 @@ def _config(changes):
         config.data.name = tables[config.loss.name]
         config.batch_size = {"diabetes": 118, "breast_cancer": 152}[config.data.name]
         _use_features(config)
-        if config.data.normalization in ("per_image", "unit"):
+        if config.data.normalization in ("per_image", "unit", "patch_pca"):
             config.data.normalization = "per_channel"
     else:
         config.model.name = "resnet20v1" if config.model.scan else "resnet_tiny"
