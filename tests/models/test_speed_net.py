@@ -86,7 +86,7 @@ def test_each_stage_begins_with_a_copy_of_its_input():
 @pytest.mark.parametrize(("inputs", "outputs"), [(4, 6), (6, 4), (4, 4)])
 def test_the_first_filters_copy_the_input(inputs, outputs):
     kernel = partial_dirac(jax.random.key(0), (3, 3, inputs, outputs))
-    x = np.random.default_rng(0).normal(size=(1, 5, 5, inputs)).astype(np.float32)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 5, 5, inputs)), jnp.float32)
     y = jax.lax.conv_general_dilated(
         x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )

@@ -20,6 +20,7 @@ from PIL import Image
 from jaxml.data import corruptions, inputs
 from jaxml.data.sources import digits
 from jaxml.errors import InputError
+from jaxml.normalize import PCAWhitening
 from jaxml.training import (
     Prediction,
     Subject,
@@ -192,7 +193,7 @@ def test_a_network_of_whitened_patches_is_predicted_and_explained(tmp_path):
     )
     for row, column in ((0, 0), (3, 5)):  # by finite differences
         pixels = np.repeat(test.inputs[:1] / np.float32(255), 2, axis=0)
-        pixels[:, row, column] += np.float32([[1e-2], [-1e-2]])
+        pixels[:, row, column] += np.asarray([[1e-2], [-1e-2]], np.float32)
         logits = network.logits(jnp.asarray(pixels))[:, 1]
         slope = abs(logits[0] - logits[1]) / 2e-2
         np.testing.assert_allclose(maps["input_gradient"][0, row, column], slope, rtol=0.1)
@@ -209,6 +210,7 @@ def test_a_network_of_principal_components_is_predicted_and_explained(tmp_path):
     assert np.mean(found == test.targets) == pytest.approx(evaluated)
     found = explain(network, jnp.asarray(test.inputs[:3]), jnp.asarray([4, 5, 6]))
     normalizer, head = network.normalizer, network.variables["params"]["head"]
+    assert isinstance(normalizer, PCAWhitening)
     # The logits are linear in the pixels.
     slopes = normalizer.basis / np.asarray(normalizer.deviation)[None] @ head["kernel"]
     expected = np.abs(np.asarray(slopes)[:, [4, 5, 6]].T.reshape(3, 8, 8))
