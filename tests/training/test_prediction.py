@@ -177,16 +177,21 @@ def test_grad_cam_of_a_network_with_average_pooling_is_its_class_activation_map(
     np.testing.assert_allclose(maps["grad_cam"], expected, rtol=1e-3, atol=1e-5)
 
 
-def test_a_network_of_whitened_patches_is_predicted_and_explained(tmp_path):
+def _whitened(workdir, model, normalization):
+    """Returns a network of whitened inputs and the test images, after checking its predictions."""
     config = tiny.config(num_epochs=1)
-    config.model.name, config.data.normalization = "speed_net", "patch_pca"
-    train_and_evaluate(config, tmp_path / "run")
-    network = load_network(tmp_path / "run")
-    test = digits.load(tmp_path).test
-    images, classes = jnp.asarray(test.inputs[:3]), jnp.asarray([1, 2, 3])
-    evaluated = evaluate_checkpoint(tmp_path / "run")["accuracy"]
+    config.model.name, config.data.normalization = model, normalization
+    train_and_evaluate(config, workdir)
+    network, test = load_network(workdir), digits.load(workdir).test
+    evaluated = evaluate_checkpoint(workdir)["accuracy"]
     found = [one.values.argmax() for one in predict(network, test.inputs)]
     assert np.mean(found == test.targets) == pytest.approx(evaluated)
+    return network, test
+
+
+def test_a_network_of_whitened_patches_is_predicted_and_explained(tmp_path):
+    network, test = _whitened(tmp_path / "run", "speed_net", "patch_pca")
+    images, classes = jnp.asarray(test.inputs[:3]), jnp.asarray([1, 2, 3])
     maps = explain(network, images, classes)
     assert {name: heat.shape for name, heat in maps.items()} == dict.fromkeys(
         ("input_gradient", "integrated_gradients", "grad_cam"), (3, 8, 8)
@@ -200,14 +205,7 @@ def test_a_network_of_whitened_patches_is_predicted_and_explained(tmp_path):
 
 
 def test_a_network_of_principal_components_is_predicted_and_explained(tmp_path):
-    config = tiny.config(num_epochs=1)
-    config.model.name, config.data.normalization = "linear", "pca"
-    train_and_evaluate(config, tmp_path / "run")
-    network = load_network(tmp_path / "run")
-    test = digits.load(tmp_path).test
-    evaluated = evaluate_checkpoint(tmp_path / "run")["accuracy"]
-    found = [one.values.argmax() for one in predict(network, test.inputs)]
-    assert np.mean(found == test.targets) == pytest.approx(evaluated)
+    network, test = _whitened(tmp_path / "run", "linear", "pca")
     found = explain(network, jnp.asarray(test.inputs[:3]), jnp.asarray([4, 5, 6]))
     normalizer, head = network.normalizer, network.variables["params"]["head"]
     assert isinstance(normalizer, PCAWhitening)
